@@ -1,0 +1,152 @@
+import { availableParallelism } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+
+/** Every setting of a findery process, read once at its start. */
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  /** Redis to use; null: start a private one (`npm start`, `npm run demo`) or refuse (`npm run api`, `npm run worker`). */
+  readonly redisUrl: string | null;
+  /** Prefix of every key in Redis, so that several services can share one. */
+  readonly redisPrefix: string;
+  /** Folder of blobs: policies, images, checkpoints; and of the private Redis. */
+  readonly dataFolder: string;
+  /** Folders whose subfolders are models and rewards; the embedded ones come last. */
+  readonly modelFolders: readonly string[];
+  /** ONNX Runtime execution providers, in the order of preference. */
+  readonly executionProviders: readonly string[];
+  /** Threads of one graph run. */
+  readonly threads: number;
+  /** Most draws in one graph run. */
+  readonly batchSize: number;
+  /** Optimisation jobs that one worker runs at the same time. */
+  readonly concurrency: number;
+  /** Seconds after which a job of a dead worker is given to another one. */
+  readonly lockSeconds: number;
+  readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
+  /** Largest JSON body, bytes. */
+  readonly bodyLimit: number;
+  /** Largest policy file that may be imported, bytes. */
+  readonly importLimit: number;
+}
+
+/** Environment variables, as the README documents them. */
+export const VARIABLES: readonly { readonly name: string; readonly default: string; readonly description: string }[] = [
+  { name: 'HOST', default: '127.0.0.1', description: 'address that the API listens on' },
+  { name: 'PORT', default: '8080', description: 'port of the API; 0 picks a free one' },
+  {
+    name: 'REDIS_URL',
+    default: 'none',
+    description:
+      'redis://, rediss:// or unix socket path of the Redis (or Valkey) to use; without it `npm start` and `npm run demo` start a private one',
+  },
+  {
+    name: 'FINDERY_REDIS_PREFIX',
+    default: 'findery',
+    description: 'prefix of all keys in Redis: letters, digits, `-`, `_`',
+  },
+  {
+    name: 'FINDERY_DATA',
+    default: '.findery',
+    description: 'folder of policies, images, checkpoints and the private Redis',
+  },
+  {
+    name: 'FINDERY_MODELS',
+    default: 'none',
+    description:
+      'more folders of models and rewards, separated as in PATH; they are looked at before the embedded `models`',
+  },
+  {
+    name: 'FINDERY_PROVIDERS',
+    default: 'cpu',
+    description: 'ONNX Runtime execution providers in order, separated by commas',
+  },
+  { name: 'FINDERY_THREADS', default: 'number of cores', description: 'threads of one graph run, 1 to 256' },
+  { name: 'FINDERY_BATCH', default: '8', description: 'most draws in one graph run, 1 to 256' },
+  { name: 'FINDERY_CONCURRENCY', default: '1', description: 'optimisation jobs at a time in one worker, 1 to 64' },
+  {
+    name: 'FINDERY_LOCK_SECONDS',
+    default: '15',
+    description: 'seconds after which the job of a dead worker goes to another, 2 to 600',
+  },
+  { name: 'FINDERY_BODY_LIMIT', default: '65536', description: 'largest JSON body, bytes' },
+  { name: 'FINDERY_IMPORT_LIMIT', default: '67108864', description: 'largest policy file that may be imported, bytes' },
+  { name: 'LOG_LEVEL', default: 'info', description: 'fatal, error, warn, info, debug, trace or silent' },
+];
+
+/** Raised once with everything that is wrong in the environment. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const EMBEDDED_MODELS = resolve(import.meta.dirname, '..', 'models');
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+const PROVIDERS = ['cpu', 'cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'];
+
+/**
+ * The configuration from environment variables (`VARIABLES`).
+ * @throws ConfigError naming every variable with an unusable value and what it accepts.
+ */
+export function readConfig(environment: NodeJS.ProcessEnv): Config {
+  const wrong: string[] = [];
+  const text = (name: string, fallback: string) => environment[name]?.trim() || fallback;
+  const integer = (name: string, fallback: number, minimum: number, maximum: number) => {
+    const given = text(name, String(fallback));
+    const value = Number(given);
+    if (Number.isInteger(value) && value >= minimum && value <= maximum) return value;
+    wrong.push(`${name} is "${given}"; it takes a whole number from ${minimum} to ${maximum}`);
+    return fallback;
+  };
+
+  const redisPrefix = text('FINDERY_REDIS_PREFIX', 'findery');
+  if (!/^[A-Za-z0-9_-]+$/.test(redisPrefix)) {
+    wrong.push(`FINDERY_REDIS_PREFIX is "${redisPrefix}"; it takes letters, digits, "-" and "_"`);
+  }
+  const redisUrl = text('REDIS_URL', '') || null;
+  if (redisUrl !== null && !/^(rediss?|unix):\/\/|^\//.test(redisUrl)) {
+    wrong.push('REDIS_URL has an unknown form; it takes redis://, rediss:// or the path of a unix socket');
+  }
+  const logLevel = text('LOG_LEVEL', 'info');
+  if (!isLogLevel(logLevel)) wrong.push(`LOG_LEVEL is "${logLevel}"; it takes ${LOG_LEVELS.join(', ')}`);
+  const executionProviders = text('FINDERY_PROVIDERS', 'cpu')
+    .split(',')
+    .map((name) => name.trim());
+  for (const provider of executionProviders) {
+    if (!PROVIDERS.includes(provider))
+      wrong.push(`FINDERY_PROVIDERS holds "${provider}"; it takes ${PROVIDERS.join(', ')}`);
+  }
+
+  const config: Config = {
+    host: text('HOST', '127.0.0.1'),
+    port: integer('PORT', 8080, 0, 65535),
+    redisUrl,
+    redisPrefix,
+    dataFolder: resolve(text('FINDERY_DATA', '.findery')),
+    modelFolders: [
+      ...text('FINDERY_MODELS', '')
+        .split(delimiter)
+        .filter(Boolean)
+        .map((folder) => resolve(folder)),
+      EMBEDDED_MODELS,
+    ],
+    executionProviders,
+    threads: integer('FINDERY_THREADS', Math.min(256, availableParallelism()), 1, 256),
+    batchSize: integer('FINDERY_BATCH', 8, 1, 256),
+    concurrency: integer('FINDERY_CONCURRENCY', 1, 1, 64),
+    lockSeconds: integer('FINDERY_LOCK_SECONDS', 15, 2, 600),
+    logLevel: isLogLevel(logLevel) ? logLevel : 'info',
+    bodyLimit: integer('FINDERY_BODY_LIMIT', 65536, 1024, 2 ** 30),
+    importLimit: integer('FINDERY_IMPORT_LIMIT', 64 * 2 ** 20, 1024, 2 ** 31 - 1),
+  };
+  if (wrong.length > 0) throw new ConfigError(`The environment can't be used:\n  - ${wrong.join('\n  - ')}`);
+  return config;
+}
+
+/** The folder of blobs inside the data folder; the private Redis keeps its files beside it. */
+export function blobFolder(config: Config): string {
+  return join(config.dataFolder, 'blobs');
+}
+
+function isLogLevel(value: string): value is Config['logLevel'] {
+  return (LOG_LEVELS as readonly string[]).includes(value);
+}

@@ -1,0 +1,119 @@
+import type { Catalog, ModelBundle, RewardBundle } from '../bundles/catalog.ts';
+import { SCHEDULERS } from '../numerics/schedulers/registry.ts';
+import { ProblemError } from './problem.ts';
+import type { Sampler, SamplerRequest, Warning } from './schemas/common.ts';
+
+/** The model of that name, or the first one installed. */
+export function chooseModel(catalog: Catalog, name: string | undefined, pointer: string): ModelBundle {
+  return choose('model', catalog.models, catalog, name, pointer);
+}
+
+/** The reward of that name, or the first one installed. */
+export function chooseReward(catalog: Catalog, name: string | undefined, pointer: string): RewardBundle {
+  return choose('reward', catalog.rewards, catalog, name, pointer);
+}
+
+function choose<T extends { readonly name: string }>(
+  noun: 'model' | 'reward',
+  installed: readonly T[],
+  catalog: Catalog,
+  name: string | undefined,
+  pointer: string,
+): T {
+  const found = name === undefined ? installed[0] : installed.find((bundle) => bundle.name === name);
+  if (found) return found;
+  const broken = catalog.problems.find((problem) => problem.name === name);
+  if (broken)
+    throw new ProblemError('broken-bundle', `The ${noun} "${name}" can't be used: ${broken.message}`, [
+      { pointer, message: 'is damaged' },
+    ]);
+  const names = installed.map((bundle) => bundle.name).join(', ') || 'none installed';
+  throw new ProblemError(
+    noun === 'model' ? 'unknown-model' : 'unknown-reward',
+    name === undefined
+      ? `No ${noun} is installed; put one into a folder of FINDERY_MODELS.`
+      : `There is no ${noun} "${name}"; there are: ${names}.`,
+    [{ pointer, message: `one of ${names}` }],
+  );
+}
+
+/**
+ * The sampler with the model's defaults filled in, tried out: its scheduler is set up once as the engine will.
+ * @throws ProblemError for unknown schedulers, sizes that the model can't make, and steps or eta that don't fit.
+ */
+export function resolveSampler(model: ModelBundle, request: SamplerRequest, pointer: string): Sampler {
+  const { defaults } = model;
+  const wanted = request.scheduler ?? defaults.scheduler;
+  const definition = SCHEDULERS.find(({ name, classNames }) => name === wanted || classNames.includes(wanted));
+  if (!definition) {
+    const names = SCHEDULERS.map(({ name }) => name).join(', ');
+    throw new ProblemError('unknown-scheduler', `There is no scheduler "${wanted}"; there are ${names}.`, [
+      { pointer: `${pointer}/scheduler`, message: `one of ${names}` },
+    ]);
+  }
+  const sampler: Sampler = {
+    scheduler: definition.name,
+    steps: request.steps ?? defaults.steps,
+    guidanceScale: request.guidanceScale ?? defaults.guidanceScale,
+    eta: request.eta ?? 0,
+    width: request.width ?? defaults.width,
+    height: request.height ?? defaults.height,
+  };
+  if (sampler.eta > 0 && !definition.usesEta) {
+    throw new ProblemError(
+      'not-possible',
+      `eta is ${sampler.eta}, but ${definition.name} has no eta; take 0, or the scheduler ddim.`,
+      [{ pointer: `${pointer}/eta`, message: `0 with ${definition.name}` }],
+    );
+  }
+  checkSize(model, sampler, pointer);
+  try {
+    definition.create(model.schedulerConfig, { steps: sampler.steps, eta: sampler.eta });
+  } catch (error) {
+    throw new ProblemError(
+      'not-possible',
+      `${definition.name} can't be set up like this: ${error instanceof Error ? error.message : error}`,
+      [{ pointer: `${pointer}/steps`, message: 'does not fit' }],
+    );
+  }
+  return sampler;
+}
+
+function checkSize(model: ModelBundle, { width, height }: Sampler, pointer: string): void {
+  const multiple = model.vaeScaleFactor;
+  const fits = model.sizes
+    ? model.sizes.some((size) => size[0] === width && size[1] === height)
+    : width % multiple === 0 && height % multiple === 0;
+  if (fits) return;
+  const accepted = model.sizes ? model.sizes.map((size) => size.join('x')).join(', ') : `multiples of ${multiple}`;
+  throw new ProblemError(
+    'not-possible',
+    `${model.name} can't make ${width}x${height} pictures; it makes ${accepted}.`,
+    [{ pointer: `${pointer}/width`, message: accepted }],
+  );
+}
+
+/** A prompt that is longer than what a model reads is accepted, but not in silence. */
+export function promptWarnings(
+  bundles: readonly (ModelBundle | RewardBundle)[],
+  prompt: string,
+  negativePrompt: string,
+): Warning[] {
+  const warnings: Warning[] = [];
+  for (const bundle of bundles) {
+    for (const [name, text] of [
+      ['prompt', prompt],
+      ['negativePrompt', negativePrompt],
+    ] as const) {
+      if (name === 'negativePrompt' && !('latentShape' in bundle)) continue; // rewards read the prompt alone
+      const cut = bundle.tokenizer?.encode(text).truncated;
+      if (cut) {
+        warnings.push({
+          code: 'prompt-cut',
+          message: `${bundle.name} reads the first ${bundle.tokenizer?.window} tokens of the ${name}; this is cut off: "${cut}"`,
+        });
+      }
+    }
+  }
+  return warnings;
+}

@@ -1,0 +1,72 @@
+import { Queue } from 'bullmq';
+import type { Keys } from './keys.ts';
+import type { Redis } from './redis.ts';
+import type { PRIORITIES } from './schemas/job.ts';
+
+/** Work that waits for a worker. Job data are ids; what is to be done is in the record. */
+export const QUEUES = { optimize: 'optimize', sample: 'sample' } as const;
+export type QueueName = keyof typeof QUEUES;
+
+/** BullMQ serves the lowest number first; 0 would go before all of them. */
+const PRIORITY: Record<(typeof PRIORITIES)[number], number> = { high: 1, normal: 2, low: 3 };
+
+/** The API's side of the queues. */
+export class Queues {
+  readonly #redis: Redis;
+  readonly #queues: Record<QueueName, Queue>;
+
+  constructor(redis: Redis, keys: Keys) {
+    this.#redis = redis;
+    const open = (name: QueueName) =>
+      new Queue(QUEUES[name], { connection: redis, prefix: keys.queues(), skipWaitingForReady: true });
+    this.#queues = { optimize: open('optimize'), sample: open('sample') };
+    // Without a listener an error of the connection would end the process; the connection itself reports it.
+    for (const queue of Object.values(this.#queues)) queue.on('error', () => {});
+  }
+
+  /** Queues the record `id`; a second call with the same id changes nothing while it waits or runs. */
+  async add(name: QueueName, id: string, priority: (typeof PRIORITIES)[number]): Promise<void> {
+    await this.#queues[name].add(
+      name,
+      { id },
+      {
+        jobId: id,
+        priority: PRIORITY[priority],
+        // Failures that a second try can't mend are thrown as unrecoverable; the rest (storage, Redis) is tried again.
+        attempts: 4,
+        backoff: { type: 'exponential', delay: 1000 },
+        removeOnComplete: true,
+        removeOnFail: true,
+        stackTraceLimit: 1,
+        sizeLimit: 1024,
+      },
+    );
+  }
+
+  /** Takes it out of the queue. False when it doesn't wait there (any more). */
+  async remove(name: QueueName, id: string): Promise<boolean> {
+    const job = await this.#queues[name].getJob(id);
+    if (!job) return false;
+    try {
+      await job.remove();
+      return true;
+    } catch {
+      return false; // a worker has it
+    }
+  }
+
+  /** Whether it waits or runs. */
+  async has(name: QueueName, id: string): Promise<boolean> {
+    return (await this.#queues[name].getJob(id)) !== undefined;
+  }
+
+  /** 1 for the next to be served; null when it doesn't wait. */
+  async position(name: QueueName, id: string): Promise<number | null> {
+    const rank = await this.#redis.zrank(this.#queues[name].toKey('prioritized'), id);
+    return rank === null ? null : rank + 1;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Object.values(this.#queues).map((queue) => queue.close()));
+  }
+}

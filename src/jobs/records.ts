@@ -1,0 +1,201 @@
+import type { IdKind } from './ids.ts';
+import type { Keys } from './keys.ts';
+import { ProblemError } from './problem.ts';
+import type { Redis } from './redis.ts';
+
+/** An event to be appended to a record's stream. */
+export interface StreamEvent {
+  readonly type: string;
+  readonly data: unknown;
+  /** Events of one type and sequence are appended once, however often the work is done over. */
+  readonly sequence?: number;
+}
+
+export interface Change<T> {
+  /** Fields to be set. */
+  readonly set?: Partial<T>;
+  readonly events?: readonly StreamEvent[];
+  /** Rewards of the draws from `offset` on; what stood there is replaced. */
+  readonly rewards?: { readonly offset: number; readonly iteration: number; readonly values: readonly number[] };
+  /** Only when a worker took it with this token and nobody took it since. */
+  readonly owner?: string;
+  /** Only in one of these statuses. */
+  readonly statuses?: readonly string[];
+  /** Gives the record to the worker with this token. */
+  readonly newOwner?: string;
+}
+
+export type Outcome = 'done' | 'missing' | 'not-owner' | 'wrong-status';
+
+/**
+ * One change of a record, all or nothing: fields, events, rewards, and the message that wakes who waits. The owner's
+ * token fences it: a worker that lost its job to another one can't write over it.
+ */
+const COMMIT = `
+local record, stream, rewards = KEYS[1], KEYS[2], KEYS[3]
+local owner, statuses, fields, events = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
+local new_owner, offset, values, channel, id = ARGV[5], tonumber(ARGV[6]), cjson.decode(ARGV[7]), ARGV[8], ARGV[9]
+if redis.call('EXISTS', record) == 0 then return 'missing' end
+if owner ~= '' and redis.call('HGET', record, '_owner') ~= owner then return 'not-owner' end
+if #statuses > 0 then
+  local status, allowed = redis.call('HGET', record, 'status'), false
+  for _, candidate in ipairs(statuses) do if candidate == status then allowed = true end end
+  if not allowed then return 'wrong-status' end
+end
+if new_owner ~= '' then redis.call('HSET', record, '_owner', new_owner) end
+for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
+if offset >= 0 then
+  if offset == 0 then redis.call('DEL', rewards) else redis.call('LTRIM', rewards, 0, offset - 1) end
+  for _, value in ipairs(values) do redis.call('RPUSH', rewards, value) end
+end
+for _, event in ipairs(events) do
+  local fresh = true
+  if event.sequence then
+    local field = '_sequence:' .. event.type
+    if tonumber(redis.call('HGET', record, field) or '-1') >= event.sequence then fresh = false
+    else redis.call('HSET', record, field, event.sequence) end
+  end
+  if fresh then redis.call('XADD', stream, 'MAXLEN', '~', 20000, '*', 'type', event.type, 'data', event.data) end
+end
+redis.call('PUBLISH', channel, id)
+return 'done'
+`;
+
+type WithCommit = Redis & {
+  finderyCommit(...parameters: (string | number)[]): Promise<Outcome>;
+};
+
+/** Records of one kind: durable, listed by time, changed atomically. */
+export class Records<T extends { readonly id: string }> {
+  readonly #redis: WithCommit;
+  readonly #keys: Keys;
+  readonly #kind: IdKind;
+  readonly #noun: string;
+
+  constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
+    if (!('finderyCommit' in redis)) redis.defineCommand('finderyCommit', { numberOfKeys: 3, lua: COMMIT });
+    this.#redis = redis as WithCommit;
+    this.#keys = keys;
+    this.#kind = kind;
+    this.#noun = noun;
+  }
+
+  /** Writes a new record with its first events. A record with this id is left as it is. */
+  async create(
+    record: T,
+    options: { readonly parent?: string; readonly events?: readonly StreamEvent[] } = {},
+  ): Promise<void> {
+    const transaction = this.#redis
+      .multi()
+      .hset(this.#keys.record(record.id), ...fieldsOf(record))
+      .zadd(this.#keys.index(this.#kind), 0, record.id);
+    if (options.parent) transaction.sadd(this.#keys.children(options.parent), record.id);
+    for (const event of options.events ?? []) {
+      transaction.xadd(this.#keys.events(record.id), '*', 'type', event.type, 'data', JSON.stringify(event.data));
+    }
+    await transaction.exec();
+  }
+
+  async find(id: string): Promise<T | null> {
+    return parseRecord<T>(await this.#redis.hgetall(this.#keys.record(id)));
+  }
+
+  /**
+   * The record with this id.
+   * @throws ProblemError `gone` (410) when it was deleted, `not-found` (404) when there never was one.
+   */
+  async get(id: string): Promise<T> {
+    const record = await this.find(id);
+    if (record) return record;
+    const deletedAt = await this.#redis.get(this.#keys.gone(id));
+    if (deletedAt) throw new ProblemError('gone', `The ${this.#noun} ${id} was deleted at ${deletedAt}.`);
+    throw new ProblemError(
+      'not-found',
+      `There is no ${this.#noun} "${id}". Ids are those that creating or listing returned.`,
+    );
+  }
+
+  async change(id: string, change: Change<T>): Promise<Outcome> {
+    const { rewards } = change;
+    return this.#redis.finderyCommit(
+      this.#keys.record(id),
+      this.#keys.events(id),
+      this.#keys.rewards(id),
+      change.owner ?? '',
+      JSON.stringify(change.statuses ?? []),
+      JSON.stringify(fieldsOf(change.set ?? {})),
+      JSON.stringify(
+        (change.events ?? []).map(({ type, data, sequence }) => ({ type, sequence, data: JSON.stringify(data) })),
+      ),
+      change.newOwner ?? '',
+      rewards ? rewards.offset : -1,
+      JSON.stringify((rewards?.values ?? []).map((value) => `${rewards?.iteration},${value}`)),
+      this.#keys.changes(),
+      id,
+    );
+  }
+
+  /** Newest first. `accept` filters; a page may look at many records to fill itself. */
+  async list(options: {
+    readonly limit: number;
+    readonly after?: string;
+    readonly accept?: (record: T) => boolean;
+  }): Promise<{ data: T[]; hasMore: boolean }> {
+    const data: T[] = [];
+    let before = options.after ? `(${options.after}` : '+';
+    for (;;) {
+      const ids = await this.#redis.zrange(this.#keys.index(this.#kind), before, '-', 'BYLEX', 'REV', 'LIMIT', 0, 100);
+      const pipeline = this.#redis.pipeline();
+      for (const id of ids) pipeline.hgetall(this.#keys.record(id));
+      for (const [error, fields] of (await pipeline.exec()) ?? []) {
+        if (error) throw error;
+        const record = parseRecord<T>(fields as Record<string, string>);
+        if (!record || (options.accept && !options.accept(record))) continue;
+        if (data.length === options.limit) return { data, hasMore: true };
+        data.push(record);
+      }
+      if (ids.length < 100) return { data, hasMore: false };
+      before = `(${ids[ids.length - 1]}`;
+    }
+  }
+
+  /** Ids of what belongs to it (samples of a policy, images of a sample). */
+  async children(id: string): Promise<string[]> {
+    return this.#redis.smembers(this.#keys.children(id));
+  }
+
+  async adopt(parent: string, children: readonly string[]): Promise<void> {
+    if (children.length > 0) await this.#redis.sadd(this.#keys.children(parent), ...children);
+  }
+
+  /** Forgets it, but not that it was there. */
+  async remove(id: string, at: string): Promise<void> {
+    await this.#redis
+      .multi()
+      .set(this.#keys.gone(id), at)
+      .zrem(this.#keys.index(this.#kind), id)
+      .del(this.#keys.record(id), this.#keys.children(id), this.#keys.events(id), this.#keys.rewards(id))
+      .exec();
+  }
+
+  /** Rewards of a job's search in the order of its draws. */
+  async rewards(id: string): Promise<{ iteration: number; reward: number }[]> {
+    const entries = await this.#redis.lrange(this.#keys.rewards(id), 0, -1);
+    return entries.map((entry) => {
+      const [iteration, reward] = entry.split(',');
+      return { iteration: Number(iteration), reward: Number(reward) };
+    });
+  }
+}
+
+function fieldsOf(record: object): string[] {
+  return Object.entries(record)
+    .filter(([, value]) => value !== undefined)
+    .flatMap(([name, value]) => [name, name === 'status' ? String(value) : JSON.stringify(value)]);
+}
+
+function parseRecord<T>(fields: Record<string, string>): T | null {
+  const entries = Object.entries(fields).filter(([name]) => !name.startsWith('_'));
+  if (entries.length === 0) return null;
+  return Object.fromEntries(entries.map(([name, value]) => [name, name === 'status' ? value : JSON.parse(value)])) as T;
+}

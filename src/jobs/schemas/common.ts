@@ -1,0 +1,130 @@
+import { type Static, type TSchema, Type } from 'typebox';
+
+/** `value | null`, as OpenAPI 3.1 and JSON Schema write it. */
+export function Nullable<T extends TSchema>(schema: T) {
+  return Type.Union([schema, Type.Null()]);
+}
+
+/** A reference to a schema that has an `$id`: it appears once in the contract, under that name. */
+export function Link<T extends TSchema>(schema: T) {
+  return Type.Unsafe<Static<T>>({ $ref: `${(schema as { $id?: string }).$id}#` });
+}
+
+/** A closed set of words. */
+export function OneOf<const T extends readonly string[]>(
+  values: T,
+  options: { description?: string; default?: T[number] } = {},
+) {
+  return Type.Unsafe<T[number]>({ type: 'string', enum: values, ...options });
+}
+
+/** Strings that people typed: at least one visible character where `required`, no control characters. */
+export function Prose(minimum: 0 | 1, maximum: number, description: string) {
+  return Type.String({
+    minLength: minimum,
+    maxLength: maximum,
+    // \p{Cs} are halves of surrogate pairs: they are no text and can't be stored as UTF-8.
+    pattern: minimum === 0 ? '^[^\\p{Cc}\\p{Cs}]*$' : '^[^\\p{Cc}\\p{Cs}]*[^\\p{Cc}\\p{Cs}\\s][^\\p{Cc}\\p{Cs}]*$',
+    description,
+    'x-accepts': `${minimum === 0 ? '' : 'at least one visible character, '}at most ${maximum} characters, no control characters`,
+  });
+}
+
+export const Timestamp = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' });
+export const Name = Type.String({
+  minLength: 1,
+  maxLength: 128,
+  pattern: '^[A-Za-z0-9][A-Za-z0-9._+-]*$',
+  'x-accepts': 'a name: letters, digits, ".", "_", "+" and "-"',
+});
+
+/** Ids carry what they name and sort by time. */
+export function Id(prefix: 'job' | 'pol' | 'smp' | 'img', noun: string) {
+  return Type.String({
+    pattern: `^${prefix}_[0-9a-z]{26}$`,
+    description: `id of ${noun}`,
+    'x-accepts': `${prefix}_ and 26 characters`,
+  });
+}
+
+export const Seed = Type.Integer({
+  minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
+  description: 'seed of every draw; the same request with the same seed gives the same bytes',
+});
+
+export const Metadata = Type.Record(
+  Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }),
+  Type.String({ maxLength: 512 }),
+  {
+    maxProperties: 16,
+    additionalProperties: false,
+    description:
+      'up to 16 pairs of your own: keys of 1-64 letters, digits, "_", "." or "-", values of at most 512 characters',
+  },
+);
+
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: 'stable URI reference of the kind of problem' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String({ description: 'what was wrong, what is accepted, what to do' }),
+    code: Type.String({ description: 'stable word for programs' }),
+    errors: Type.Optional(
+      Type.Array(
+        Type.Object({ pointer: Type.String({ description: 'JSON pointer into the request' }), message: Type.String() }),
+      ),
+    ),
+    requestId: Type.Optional(Type.String()),
+  },
+  { $id: 'Problem', description: 'RFC 9457 problem details' },
+);
+export type Problem = Static<typeof Problem>;
+
+export const Warning = Type.Object(
+  { code: Type.String(), message: Type.String() },
+  { $id: 'Warning', description: 'accepted, but worth knowing' },
+);
+export type Warning = Static<typeof Warning>;
+
+/** How a picture is made from a noise; diffusers' names. */
+export const Sampler = Type.Object(
+  {
+    scheduler: Name,
+    steps: Type.Integer({ minimum: 1, maximum: 1000, description: 'denoising steps' }),
+    guidanceScale: Type.Number({ minimum: 0, maximum: 100, description: 'classifier-free guidance; 1 and less: none' }),
+    eta: Type.Number({
+      minimum: 0,
+      maximum: 1,
+      description: "DDIM's eta; 0: the picture depends on the initial noise alone",
+    }),
+    width: Type.Integer({ minimum: 8, maximum: 8192, description: 'pixels' }),
+    height: Type.Integer({ minimum: 8, maximum: 8192, description: 'pixels' }),
+  },
+  { $id: 'Sampler', additionalProperties: false },
+);
+export type Sampler = Static<typeof Sampler>;
+export const SamplerRequest = Type.Partial(Sampler, {
+  $id: 'SamplerRequest',
+  additionalProperties: false,
+  description: "what is left out comes from the preset and the model's defaults",
+});
+export type SamplerRequest = Static<typeof SamplerRequest>;
+
+export const PageQuery = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
+  after: Type.Optional(Type.String({ maxLength: 64, description: 'id of the last entry of the page before' })),
+};
+
+/** A page of a list, newest first. */
+export function Page<T extends TSchema>(item: T, $id: string) {
+  return Type.Object(
+    {
+      data: Type.Array(Link(item)),
+      hasMore: Type.Boolean(),
+      nextAfter: Nullable(Type.String({ description: 'give it as `after` for the next page' })),
+    },
+    { $id },
+  );
+}

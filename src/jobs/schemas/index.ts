@@ -1,0 +1,17 @@
+import type { TSchema } from 'typebox';
+import * as catalog from './catalog.ts';
+import * as common from './common.ts';
+import * as event from './event.ts';
+import * as job from './job.ts';
+import * as policy from './policy.ts';
+import * as sample from './sample.ts';
+
+/** Every schema that has a name in the contract, in the order of the alphabet. */
+export const NAMED_SCHEMAS: readonly TSchema[] = [catalog, common, event, job, policy, sample]
+  .flatMap((file) => Object.values(file) as unknown[])
+  .filter((value): value is TSchema => typeof value === 'object' && value !== null && '$id' in value)
+  .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+
+function nameOf(schema: TSchema): string {
+  return String((schema as { $id?: string }).$id);
+}

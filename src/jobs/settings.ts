@@ -1,0 +1,177 @@
+import { randomInt } from 'node:crypto';
+import type { Catalog } from '../bundles/catalog.ts';
+import { OPTIMIZERS } from '../numerics/optimizers/registry.ts';
+import { chooseModel, chooseReward, promptWarnings, resolveSampler } from './choices.ts';
+import { PRESET_VALUES } from './presets.ts';
+import { ProblemError } from './problem.ts';
+import type { Warning } from './schemas/common.ts';
+import type { JobRequest, JobSettings, Optimizer } from './schemas/job.ts';
+import type { PolicySampleRequest, SampleRequest, SampleSettings } from './schemas/sample.ts';
+import type { PolicyRecord } from './store.ts';
+
+/** Seeds that nobody gave: any integer that JSON keeps exactly, small enough to be read out loud. */
+export const randomSeed = () => randomInt(2 ** 32);
+
+/**
+ * Every value that a job will use: what was asked for, then the preset, then the model's own defaults.
+ * @throws ProblemError that names the value that can't be and what can.
+ */
+export function resolveJob(request: JobRequest, catalog: Catalog): { settings: JobSettings; warnings: Warning[] } {
+  const preset = PRESET_VALUES[request.preset ?? 'fast'];
+  const model = chooseModel(catalog, request.model, '/model');
+  const reward = chooseReward(catalog, request.reward ?? model.defaults.reward ?? undefined, '/reward');
+  const negativePrompt = request.negativePrompt ?? '';
+  const settings: JobSettings = {
+    prompt: request.prompt,
+    negativePrompt,
+    preset: request.preset ?? 'fast',
+    model: model.name,
+    reward: reward.name,
+    optimizer: resolveOptimizer(request.optimizer ?? preset.optimizer),
+    budget: {
+      images: request.budget?.images ?? preset.images,
+      seconds: request.budget?.seconds ?? null,
+      targetReward: request.budget?.targetReward ?? null,
+      patience: request.budget?.patience ?? null,
+    },
+    sampler: resolveSampler(model, { ...preset.sampler, ...request.sampler }, '/sampler'),
+    seed: request.seed ?? randomSeed(),
+    samples: request.samples ?? 0,
+    priority: request.priority ?? 'normal',
+    metadata: request.metadata ?? {},
+  };
+  return { settings, warnings: promptWarnings([model, reward], request.prompt, negativePrompt) };
+}
+
+/** Every value that drawing from the base model, N(0, I), will use. */
+export function resolveSample(
+  request: SampleRequest,
+  catalog: Catalog,
+): { settings: SampleSettings; warnings: Warning[] } {
+  const model = chooseModel(catalog, request.model, '/model');
+  const wanted = request.reward === undefined ? (model.defaults.reward ?? null) : request.reward;
+  const reward = wanted === null ? null : chooseReward(catalog, wanted, '/reward');
+  const negativePrompt = request.negativePrompt ?? '';
+  return {
+    settings: {
+      policyId: null,
+      prompt: request.prompt,
+      negativePrompt,
+      model: model.name,
+      reward: reward?.name ?? null,
+      sampler: resolveSampler(model, samplerFields(request), ''),
+      ...resolveDrawing(request, reward !== null),
+    },
+    warnings: promptWarnings(reward ? [model, reward] : [model], request.prompt, negativePrompt),
+  };
+}
+
+/** Every value that drawing from a learned policy will use: its own settings, but for what is asked for. */
+export function resolvePolicySample(
+  policy: PolicyRecord,
+  request: PolicySampleRequest,
+  catalog: Catalog,
+): { settings: SampleSettings; warnings: Warning[] } {
+  const model = chooseModel(catalog, policy.model, '');
+  const reward = policy.reward === null ? null : chooseReward(catalog, policy.reward, '');
+  const sampler = resolveSampler(model, { ...policy.sampler, ...samplerFields(request) }, '');
+  const shape = model.latentShape(sampler.width, sampler.height);
+  if (shape.join() !== policy.law.shape.join()) {
+    throw new ProblemError(
+      'not-possible',
+      `The policy ${policy.id} is a law over latents of shape [${policy.law.shape}]; ${sampler.width}x${sampler.height} pictures of ${model.name} need [${shape}]. Leave width and height out.`,
+      [{ pointer: '/width', message: `only ${policy.sampler.width}x${policy.sampler.height} fits this law` }],
+    );
+  }
+  return {
+    settings: {
+      policyId: policy.id,
+      prompt: policy.prompt,
+      negativePrompt: policy.negativePrompt,
+      model: model.name,
+      reward: reward?.name ?? null,
+      sampler,
+      ...resolveDrawing(request, reward !== null),
+    },
+    warnings: [],
+  };
+}
+
+/**
+ * The optimiser with all its parameters.
+ * @throws ProblemError for unknown names and parameters and for values out of range.
+ */
+export function resolveOptimizer(request: Optimizer): Optimizer {
+  const definition = OPTIMIZERS.find(({ name }) => name === request.name);
+  if (!definition) {
+    const names = OPTIMIZERS.map(({ name }) => name).join(', ');
+    throw new ProblemError('unknown-optimizer', `There is no optimizer "${request.name}"; there are ${names}.`, [
+      { pointer: '/optimizer/name', message: `one of ${names}` },
+    ]);
+  }
+  const errors: { pointer: string; message: string }[] = [];
+  const resolved: Record<string, string | number | boolean> = {};
+  for (const [name, parameter] of Object.entries(definition.parameters)) {
+    const value = request[name] ?? parameter.default;
+    resolved[name] = value;
+    const fits =
+      parameter.type === 'boolean'
+        ? typeof value === 'boolean'
+        : typeof value === 'number' &&
+          value >= parameter.minimum &&
+          value <= parameter.maximum &&
+          (parameter.type === 'number' || Number.isInteger(value));
+    const accepted =
+      parameter.type === 'boolean'
+        ? 'true or false'
+        : `${parameter.type === 'integer' ? 'a whole' : 'a'} number from ${parameter.minimum} to ${parameter.maximum}`;
+    if (!fits)
+      errors.push({ pointer: `/optimizer/${name}`, message: `is ${JSON.stringify(value)}; takes ${accepted}` });
+  }
+  for (const name of Object.keys(request)) {
+    if (name !== 'name' && !Object.hasOwn(definition.parameters, name)) {
+      errors.push({
+        pointer: `/optimizer/${name}`,
+        message: `${definition.name} has no such parameter; it has ${Object.keys(definition.parameters).join(', ') || 'none'}`,
+      });
+    }
+  }
+  if (errors.length > 0) {
+    throw new ProblemError(
+      'not-possible',
+      `The optimizer ${definition.name} can't be set like this: ${errors.map(({ pointer, message }) => `${pointer} ${message}`).join('; ')}.`,
+      errors,
+    );
+  }
+  return { name: definition.name, ...resolved };
+}
+
+function resolveDrawing(request: PolicySampleRequest, hasReward: boolean) {
+  const count = request.count ?? 4;
+  const bestOf = request.bestOf ?? count;
+  if (bestOf < count) {
+    throw new ProblemError(
+      'not-possible',
+      `bestOf is ${bestOf}, but ${count} images are wanted; it takes ${count} or more (draw bestOf, keep count).`,
+      [{ pointer: '/bestOf', message: `at least ${count}` }],
+    );
+  }
+  if (bestOf > count && !hasReward) {
+    throw new ProblemError('not-possible', 'bestOf needs a reward to choose by; name one, or leave bestOf out.', [
+      { pointer: '/bestOf', message: 'needs a reward' },
+    ]);
+  }
+  return {
+    seed: request.seed ?? randomSeed(),
+    count,
+    bestOf,
+    format: request.format ?? ('png' as const),
+    priority: request.priority ?? ('normal' as const),
+    metadata: request.metadata ?? {},
+  };
+}
+
+function samplerFields({ scheduler, steps, guidanceScale, eta, width, height }: PolicySampleRequest) {
+  const given = { scheduler, steps, guidanceScale, eta, width, height };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}

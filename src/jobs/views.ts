@@ -1,0 +1,44 @@
+import type { Job } from './schemas/job.ts';
+import type { Policy } from './schemas/policy.ts';
+import type { Sample } from './schemas/sample.ts';
+import type { JobRecord, PolicyRecord, SampleRecord } from './store.ts';
+
+/** A job as clients see it. */
+export function viewJob(record: JobRecord, queuePosition: number | null): Job {
+  const { cancelRequested: _, keepPartial: __, checkpoint: ___, takenAt: ____, ...visible } = record;
+  const self = `/v1/jobs/${record.id}`;
+  return {
+    object: 'job',
+    ...visible,
+    queuePosition,
+    urls: {
+      self,
+      events: `${self}/events`,
+      rewards: `${self}/rewards`,
+      cancel: `${self}/cancel`,
+      policy: record.policyId && `/v1/policies/${record.policyId}`,
+    },
+  };
+}
+
+export function viewPolicy(record: PolicyRecord): Policy {
+  const self = `/v1/policies/${record.id}`;
+  return {
+    object: 'policy',
+    ...record,
+    urls: {
+      self,
+      parameters: `${self}/parameters`,
+      samples: `${self}/samples`,
+      job: record.jobId && `/v1/jobs/${record.jobId}`,
+    },
+  };
+}
+
+export function viewSample(record: SampleRecord): Sample {
+  return {
+    object: 'sample',
+    ...record,
+    urls: { self: `/v1/samples/${record.id}`, policy: record.policyId && `/v1/policies/${record.policyId}` },
+  };
+}

@@ -1,0 +1,51 @@
+/** numpy's and torch's rounding: halves go to the even neighbour. Math.round would ask the model at other timesteps. */
+export function roundHalfToEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest !== 0.5) return rest < 0.5 ? floor : floor + 1;
+  return floor % 2 === 0 ? floor : floor + 1;
+}
+
+/** The timesteps of "trailing" spacing (Lin et al. 2023, table 2): from `last` down in steps of `ratio`, less one. */
+export function trailingTimesteps(last: number, ratio: number): number[] {
+  // A ratio that is not exact can leave one timestep too many at the end, below 0.
+  return Array.from({ length: Math.ceil(last / ratio) }, (_, i) => roundHalfToEven(last - i * ratio) - 1).filter(
+    (timestep) => timestep >= 0,
+  );
+}
+
+/** Throws unless `steps` is an integer from 1 to `trainTimesteps`. */
+export function checkSteps(steps: number, trainTimesteps: number): void {
+  if (!Number.isInteger(steps) || steps < 1 || steps > trainTimesteps) {
+    throw new RangeError(
+      `steps is ${steps}; it must be an integer from 1 to ${trainTimesteps}, the model's timesteps.`,
+    );
+  }
+}
+
+/** Throws when the first of the descending `timesteps` is later than the model was trained on. */
+export function checkTimesteps(timesteps: readonly number[], trainTimesteps: number): void {
+  if (timesteps[0] >= trainTimesteps) {
+    throw new RangeError(
+      `${timesteps.length} steps with this steps_offset start at timestep ${timesteps[0]}; the model knows 0 to ` +
+        `${trainTimesteps - 1}. Ask for fewer steps, or set another timestep_spacing or a smaller steps_offset.`,
+    );
+  }
+}
+
+/** Throws unless `step` and the lengths of a call of `step` fit together. */
+export function checkStep(
+  step: number,
+  timesteps: readonly number[],
+  modelOutput: Float32Array,
+  latents: Float32Array,
+): void {
+  if (!Number.isInteger(step) || step < 0 || step >= timesteps.length) {
+    throw new RangeError(`step is ${step}; it must be an integer from 0 to ${timesteps.length - 1}.`);
+  }
+  if (modelOutput.length !== latents.length) {
+    throw new RangeError(
+      `The model's output has ${modelOutput.length} numbers, the latents ${latents.length}; both must be equal.`,
+    );
+  }
+}

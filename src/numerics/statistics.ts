@@ -1,0 +1,106 @@
+/** How many standard deviations of the kernel `gaussianSmooth` reaches to either side; scipy's default. */
+const KERNEL_REACH = 4;
+
+/** Arithmetic mean. Throws a RangeError for no values. */
+export function mean(values: ArrayLike<number>): number {
+  checkCount(values, 1, 'a mean');
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i];
+  return sum / values.length;
+}
+
+/** Standard deviation with n - 1 in its denominator. Throws a RangeError for fewer than two values. */
+export function sampleStandardDeviation(values: ArrayLike<number>): number {
+  checkCount(values, 2, 'a sample standard deviation');
+  const centre = mean(values);
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += (values[i] - centre) ** 2;
+  return Math.sqrt(sum / (values.length - 1));
+}
+
+/** Standard error of the mean: `sampleStandardDeviation` / sqrt(n). Throws a RangeError for fewer than two values. */
+export function standardError(values: ArrayLike<number>): number {
+  return sampleStandardDeviation(values) / Math.sqrt(values.length);
+}
+
+/**
+ * The value below which a share of the values lies, linear between neighbours (numpy's default; type 7 of Hyndman and
+ * Fan 1996).
+ *
+ * @param share in [0, 1]: 0.5 is the median
+ */
+export function quantile(values: ArrayLike<number>, share: number): number {
+  checkCount(values, 1, 'a quantile');
+  if (!(share >= 0 && share <= 1)) throw new RangeError(`The share of a quantile is ${share}; it must be from 0 to 1.`);
+  const sorted = Float64Array.from(values).sort();
+  const position = share * (sorted.length - 1);
+  const below = Math.floor(position);
+  const above = Math.min(below + 1, sorted.length - 1);
+  return sorted[below] + (position - below) * (sorted[above] - sorted[below]);
+}
+
+/**
+ * Convolution with a Gaussian of standard deviation `sigma`, cut at 4 sigma, the values mirrored at both ends
+ * (d c b a | a b c d | d c b a): scipy.ndimage.gaussian_filter1d with its defaults. The line in FIND's figures is the
+ * reward of every iteration smoothed so.
+ *
+ * @param sigma >= 0, in positions; 0 leaves the values as they are
+ * @returns as many values as given
+ */
+export function gaussianSmooth(values: ArrayLike<number>, sigma: number): number[] {
+  if (!(sigma >= 0 && Number.isFinite(sigma)))
+    throw new RangeError(`sigma is ${sigma}; it must be a finite number >= 0.`);
+  const count = values.length;
+  const reach = Math.floor(KERNEL_REACH * sigma + 0.5);
+  const kernel = Array.from({ length: reach + 1 }, (_, offset) =>
+    offset === 0 ? 1 : Math.exp(-0.5 * (offset / sigma) ** 2),
+  );
+  const total = kernel.reduce((sum, weight, offset) => sum + (offset === 0 ? weight : 2 * weight), 0);
+  return Array.from({ length: count }, (_, i) => {
+    let sum = 0;
+    for (let offset = -reach; offset <= reach; offset++) {
+      sum += kernel[Math.abs(offset)] * values[mirror(i + offset, count)];
+    }
+    return sum / total;
+  });
+}
+
+/** Mean Euclidean distance over all pairs of vectors of equal length. Throws a RangeError for fewer than two vectors. */
+export function meanPairwiseDistance(vectors: readonly ArrayLike<number>[]): number {
+  checkCount(vectors, 2, 'a mean pairwise distance');
+  const length = vectors[0].length;
+  const other = vectors.find((vector) => vector.length !== length);
+  if (other !== undefined) {
+    throw new RangeError(`The vectors have ${length} and ${other.length} numbers; all must have as many.`);
+  }
+  let sum = 0;
+  for (let a = 1; a < vectors.length; a++) {
+    for (let b = 0; b < a; b++) {
+      let squares = 0;
+      for (let i = 0; i < length; i++) squares += (vectors[a][i] - vectors[b][i]) ** 2;
+      sum += Math.sqrt(squares);
+    }
+  }
+  return sum / ((vectors.length * (vectors.length - 1)) / 2);
+}
+
+/** ||z|| / sqrt(d): 1, give or take 1 / sqrt(2 d), for a noise from N(0, I). Throws a RangeError for no values. */
+export function rootMeanSquare(values: ArrayLike<number>): number {
+  checkCount(values, 1, 'a root mean square');
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) squares += values[i] * values[i];
+  return Math.sqrt(squares / values.length);
+}
+
+/** Where position `i` lies in a row of `count` values that is mirrored at both ends, again and again. */
+function mirror(i: number, count: number): number {
+  const period = 2 * count;
+  const place = ((i % period) + period) % period;
+  return place < count ? place : period - 1 - place;
+}
+
+function checkCount(values: ArrayLike<unknown>, minimum: number, purpose: string): void {
+  if (values.length < minimum) {
+    throw new RangeError(`There are ${values.length} values; ${purpose} needs at least ${minimum}.`);
+  }
+}
