@@ -1,0 +1,94 @@
+import { basename, join } from 'node:path';
+import { BundleError, exists, graphPath, type Json, readJson, readOptionalJson } from './files.ts';
+import { readTokenizer, type Tokenizer } from './tokenizer.ts';
+
+/** How a picture becomes `pixel_values`; the steps of a Hugging Face image processor, in their order. */
+export interface Preprocessing {
+  /** Resize to this; `shortestEdge` keeps the proportions. null: as it is. */
+  readonly resize: { readonly shortestEdge: number } | { readonly width: number; readonly height: number } | null;
+  readonly resample: 'bilinear' | 'bicubic';
+  readonly crop: { readonly width: number; readonly height: number } | null;
+  /** What 8-bit values are multiplied with. */
+  readonly rescaleFactor: number;
+  /** One value per channel. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
+
+/** A reward model as its folder describes it: a picture and perhaps a prompt to a number, higher is better. */
+export interface RewardBundle {
+  readonly name: string;
+  readonly path: string;
+  readonly title: string;
+  readonly licence: string | null;
+  readonly reads: readonly ('image' | 'text')[];
+  /** Where scores usually lie. */
+  readonly range: readonly [number, number] | null;
+  readonly preprocessing: Preprocessing;
+  /** null: it reads no text. */
+  readonly tokenizer: Tokenizer | null;
+  readonly graph: string;
+}
+
+/** Reads a reward's folder. @throws BundleError when it can't be used */
+export async function readRewardBundle(path: string): Promise<RewardBundle> {
+  const card = (await readOptionalJson(path, 'findery.json')) ?? {};
+  const graph = await graphPath(path, 'model.onnx');
+  const preprocessing = readPreprocessing(await readJson(path, 'preprocessor_config.json'));
+  const declared = Array.isArray(card.reads) ? (card.reads as ('image' | 'text')[]) : null;
+  const hasTokenizer = (await exists(join(path, 'vocab.json'))) || (await exists(join(path, 'tokenizer.json')));
+  const readsText = declared ? declared.includes('text') : hasTokenizer;
+  return {
+    name: basename(path),
+    path,
+    title: typeof card.title === 'string' ? card.title : basename(path),
+    licence: typeof card.licence === 'string' ? card.licence : null,
+    reads: readsText ? ['image', 'text'] : ['image'],
+    range: Array.isArray(card.range) && card.range.length === 2 ? (card.range as [number, number]) : null,
+    preprocessing,
+    tokenizer: readsText ? await readTokenizer(path) : null,
+    graph,
+  };
+}
+
+/** PIL's numbers of resampling filters. */
+const RESAMPLE: { readonly [number: number]: Preprocessing['resample'] } = { 2: 'bilinear', 3: 'bicubic' };
+
+function readPreprocessing(config: Json): Preprocessing {
+  const file = 'preprocessor_config.json';
+  const resample = RESAMPLE[Number(config.resample ?? 3)];
+  if (!resample)
+    throw new BundleError(
+      `${file} has resample ${JSON.stringify(config.resample)}; 2 (bilinear) and 3 (bicubic) are known`,
+    );
+  const size = config.size as { shortest_edge?: number; width?: number; height?: number } | number | undefined;
+  const crop = config.crop_size as { width: number; height: number } | number | undefined;
+  return {
+    resize: config.do_resize === false || size === undefined ? null : readSize(size, file),
+    resample,
+    crop:
+      config.do_center_crop && crop !== undefined
+        ? typeof crop === 'number'
+          ? { width: crop, height: crop }
+          : crop
+        : null,
+    rescaleFactor: config.do_rescale === false ? 1 : Number(config.rescale_factor ?? 1 / 255),
+    mean: config.do_normalize === false ? [0, 0, 0] : channels(config.image_mean, 'image_mean', file),
+    std: config.do_normalize === false ? [1, 1, 1] : channels(config.image_std, 'image_std', file),
+  };
+}
+
+function readSize(
+  size: { shortest_edge?: number; width?: number; height?: number } | number,
+  file: string,
+): NonNullable<Preprocessing['resize']> {
+  if (typeof size === 'number') return { shortestEdge: size };
+  if (size.shortest_edge) return { shortestEdge: size.shortest_edge };
+  if (size.width && size.height) return { width: size.width, height: size.height };
+  throw new BundleError(`${file} has size ${JSON.stringify(size)}; it takes shortest_edge, or width and height`);
+}
+
+function channels(value: unknown, key: string, file: string): number[] {
+  if (Array.isArray(value) && value.length === 3 && value.every((number) => Number.isFinite(number))) return value;
+  throw new BundleError(`${file} has ${key} ${JSON.stringify(value)}; it takes three numbers`);
+}

@@ -1,0 +1,16 @@
+import { startApi } from '../api/server.ts';
+import { ConfigError, readConfig } from '../config.ts';
+import { createLogger } from './logger.ts';
+import { aborted, runMain } from './run-main.ts';
+
+/** `npm run api`: the HTTP interface alone. Any number of these share a Redis and a data folder. */
+await runMain(async (stop) => {
+  const config = readConfig(process.env);
+  if (config.redisUrl === null)
+    throw new ConfigError(
+      'REDIS_URL is not set; `npm run api` needs the Redis that its workers use. (`npm start` brings its own.)',
+    );
+  const api = await startApi({ config, redisUrl: config.redisUrl, logger: createLogger(config, 'api') });
+  await aborted(stop);
+  await api.close();
+});

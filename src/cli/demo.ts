@@ -1,0 +1,135 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join, relative, resolve } from 'node:path';
+import { Presets, SingleBar } from 'cli-progress';
+import { readConfig } from '../config.ts';
+import { contactSheet } from '../figures/contact-sheet.ts';
+import { renderSvg } from '../figures/render-svg.ts';
+import type { JobEvents } from '../jobs/schemas/event.ts';
+import type { Job } from '../jobs/schemas/job.ts';
+import type { Report } from '../jobs/schemas/policy.ts';
+import type { Sample } from '../jobs/schemas/sample.ts';
+import { Client } from './client.ts';
+import { createLogger } from './logger.ts';
+import { runMain } from './run-main.ts';
+import { startService } from './service.ts';
+
+const PROMPT = 'a green dog on the grass';
+const SEED = 1;
+/** The noises of the contact sheet: neither those of the search nor those of the report. */
+const SHEET = { seed: 2024, count: 8 };
+
+/** `npm run demo`: one prompt from start to end, over HTTP like any client. */
+await runMain(async (stop) => {
+  const config = { ...readConfig(process.env), port: 0, logLevel: 'warn' as const };
+  const say = (line: string) => console.log(line);
+  const began = performance.now();
+  say('Starting findery (Redis, API, worker) ...');
+  const service = await startService({ config, logger: createLogger(config, 'demo'), say: (line) => say(`  ${line}`) });
+  try {
+    await service.workerReady;
+    const client = new Client(service.url);
+    say(`  ready at ${service.url} after ${seconds(performance.now() - began)}\n`);
+    say(`Learning the initial noise of "${PROMPT}" ...`);
+    const job = await client.createJob({ prompt: PROMPT, seed: SEED });
+    const ended = await followWithBar(client, job, stop);
+    if (ended.status !== 'succeeded' || !ended.report || !ended.policyId) {
+      throw new Error(`The job ended ${ended.status}${ended.error ? `: ${ended.error.detail}` : '.'}`);
+    }
+    say(compare(ended.report));
+    const folder = await writeFigures(client, ended);
+    say(`\nWritten:\n  ${join(folder, 'contact-sheet.png')}   the same 8 noises through base and learned law`);
+    say(`  ${join(folder, 'rewards.png')}         the reward of every iteration, raw and smoothed`);
+    say(goOn(ended.policyId));
+    say(`\nDone in ${seconds(performance.now() - began)}.`);
+  } finally {
+    await service.close();
+  }
+});
+
+async function followWithBar(client: Client, job: Job, stop: AbortSignal): Promise<Job> {
+  const bar = new SingleBar(
+    {
+      format: '  {bar} {percentage}% | {stage} | reward {reward} (best {best}) | {left} left',
+      noTTYOutput: true,
+      notTTYSchedule: 3000,
+      hideCursor: true,
+      stopOnComplete: false,
+    },
+    Presets.shades_classic,
+  );
+  bar.start(100, 0, { stage: 'waiting', reward: '-', best: '-', left: '?' });
+  let searchSeconds = 0;
+  const began = performance.now();
+  try {
+    return await client.follow(
+      job,
+      (type, data) => {
+        if (type === 'iteration') {
+          const { summary, progress } = data as JobEvents['iteration'];
+          searchSeconds = performance.now() - began;
+          bar.update(progress.fraction * 100, {
+            stage: `image ${progress.images} of ${progress.of}`,
+            reward: summary.smoothed.toFixed(2),
+            best: summary.best.toFixed(2),
+            left: progress.secondsLeft === null ? '?' : `${Math.ceil(progress.secondsLeft)} s`,
+          });
+        } else if (type === 'status') {
+          const { stage } = data as JobEvents['status'];
+          if (stage === 'judging') bar.update({ stage: 'judging on fresh draws' });
+          if (stage === 'ended') bar.update(100, { stage: 'done', left: '0 s' });
+        }
+      },
+      stop,
+    );
+  } finally {
+    bar.stop();
+    if (searchSeconds > 0) console.log(`  the search took ${seconds(searchSeconds)}\n`);
+  }
+}
+
+function compare({ base, learned, gain, successRate, diversityRatio, meanNorm, draws }: Report): string {
+  const number = (value: number) => value.toFixed(3).padStart(7);
+  return [
+    `On ${draws} fresh draws that the search never saw, the same noise through both laws:`,
+    `  base    N(0, I)   mean reward ${number(base.mean)}  +- ${base.standardError.toFixed(3)}`,
+    `  learned policy    mean reward ${number(learned.mean)}  +- ${learned.standardError.toFixed(3)}`,
+    `  gain              ${number(gain.mean)}  +- ${gain.standardError.toFixed(3)}   (${(gain.mean / gain.standardError).toFixed(1)} standard errors)`,
+    `  ${(successRate * 100).toFixed(0)} % of the learned draws beat the base's 90th percentile; diversity ratio ${diversityRatio?.toFixed(2) ?? 'unknown'}; mean norm ${meanNorm.toFixed(3)}`,
+  ].join('\n');
+}
+
+async function writeFigures(client: Client, job: Job): Promise<string> {
+  const folder = resolve('demo-output');
+  await mkdir(folder, { recursive: true });
+  const base = await client.sample('/v1/samples', { prompt: job.prompt, ...SHEET });
+  const learned = await client.sample(`/v1/policies/${job.policyId}/samples`, SHEET);
+  const row = async (label: string, { images }: Sample) => ({
+    label,
+    pictures: await Promise.all(
+      images.map(async ({ url, reward }) => ({ png: await client.bytes(url), caption: reward?.toFixed(2) ?? '' })),
+    ),
+  });
+  const svg = contactSheet({
+    title: job.prompt,
+    subtitle: 'the same noises through N(0, I) and through the learned law; rewards below',
+    rows: [await row('base', base), await row('learned', learned)],
+  });
+  await writeFile(join(folder, 'contact-sheet.png'), renderSvg(svg));
+  await writeFile(join(folder, 'rewards.png'), await client.bytes(`${job.urls.rewards}?format=png`));
+  await writeFile(join(folder, 'rewards.svg'), await client.bytes(`${job.urls.rewards}?format=svg`));
+  return relative(process.cwd(), folder) || '.';
+}
+
+function goOn(policyId: string): string {
+  return [
+    '\nThe policy is kept. To draw new pictures from it, start the service and ask:',
+    '  npm start',
+    `  curl -s -X POST -H 'Prefer: wait=30' -H 'Content-Type: application/json' -d '{"count": 4}' http://127.0.0.1:8080/v1/policies/${policyId}/samples`,
+    '  curl -s -o picture.png http://127.0.0.1:8080/v1/images/ID-OF-AN-IMAGE',
+    `  curl -s -o policy.safetensors http://127.0.0.1:8080/v1/policies/${policyId}/parameters`,
+  ].join('\n');
+}
+
+function seconds(milliseconds: number): string {
+  return `${(milliseconds / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,18 @@
+import { readConfig } from '../config.ts';
+import { createLogger } from './logger.ts';
+import { aborted, runMain } from './run-main.ts';
+import { startService } from './service.ts';
+
+/** `npm start`: API and worker together, with a private Redis when none is given. */
+await runMain(async (stop) => {
+  const config = readConfig(process.env);
+  const logger = createLogger(config, 'findery');
+  const service = await startService({ config, logger, say: (line) => logger.info(line) });
+  try {
+    await Promise.race([service.workerReady, aborted(stop)]);
+    if (!stop.aborted) logger.info({ url: service.url, docs: `${service.url}/docs` }, 'findery is ready');
+    await aborted(stop);
+  } finally {
+    await service.close();
+  }
+});

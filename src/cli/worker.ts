@@ -1,0 +1,21 @@
+import { startWorker } from '../../workers/worker.ts';
+import { ConfigError, readConfig } from '../config.ts';
+import { createLogger } from './logger.ts';
+import { aborted, runMain } from './run-main.ts';
+
+/** `npm run worker`: takes jobs from the queues. One process per GPU, or one for the CPU. */
+await runMain(async (stop) => {
+  const config = readConfig(process.env);
+  if (config.redisUrl === null)
+    throw new ConfigError(
+      'REDIS_URL is not set; `npm run worker` needs the Redis that the API uses. (`npm start` brings its own.)',
+    );
+  const worker = await startWorker({ config, redisUrl: config.redisUrl, logger: createLogger(config, 'worker') });
+  // A parent that started it with a channel (serve.ts) wants to know, and its end is the worker's end too.
+  process.send?.({ ready: worker.id });
+  const orphaned = new AbortController();
+  process.on('disconnect', () => orphaned.abort());
+  await aborted(AbortSignal.any([stop, orphaned.signal]));
+  await worker.close();
+  process.exit(0);
+});

@@ -1,0 +1,120 @@
+import ort from 'onnxruntime-node';
+import { EngineError } from './engine-error.ts';
+import type { EngineOptions } from './messages.ts';
+
+/** An input or output of a graph, as the graph itself declares it. */
+export interface Value {
+  readonly name: string;
+  /** float32, float16, int64, int32 ... */
+  readonly type: string;
+  /** Fixed sizes are numbers, free ones names. */
+  readonly shape: readonly (number | string)[];
+}
+
+export interface Tensor {
+  readonly type: 'float32' | 'int64' | 'int32';
+  readonly dims: readonly number[];
+  readonly data: Float32Array | BigInt64Array | Int32Array;
+}
+
+/** A graph that can be run. Runs block the thread that starts them. */
+export interface Graph {
+  readonly path: string;
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  /** The outputs named in `wanted`, float32. */
+  run(
+    feeds: { readonly [input: string]: Tensor },
+    wanted: readonly string[],
+  ): Promise<{ [output: string]: Float32Array }>;
+  release(): Promise<void>;
+}
+
+/**
+ * Opens an ONNX graph; the only place that knows ONNX Runtime.
+ * @throws EngineError when the file is no graph, or a provider is not to be had; nothing falls back to the CPU in silence
+ */
+export async function openGraph(path: string, options: EngineOptions): Promise<Graph> {
+  const isCpu = options.executionProviders[0] === 'cpu';
+  let session: ort.InferenceSession;
+  try {
+    session = await ort.InferenceSession.create(path, {
+      executionProviders: [...options.executionProviders],
+      intraOpNumThreads: options.threads,
+      interOpNumThreads: 1,
+      executionMode: 'sequential',
+      graphOptimizationLevel: 'all',
+      logSeverityLevel: 3,
+      ...(isCpu ? {} : { extra: { session: { disable_cpu_ep_fallback: '1' } } }),
+    });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new EngineError(
+      `The graph ${path} can't be opened on ${options.executionProviders.join(', ')}: ${reason} Copy or export the file again if it is damaged; check FINDERY_PROVIDERS if the provider is the matter.`,
+    );
+  }
+  return {
+    path,
+    inputs: describe(session.inputMetadata),
+    outputs: describe(session.outputMetadata),
+    async run(feeds, wanted) {
+      const tensors = Object.fromEntries(
+        Object.entries(feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type, data as never, dims)]),
+      );
+      const results = await session.run(tensors, [...wanted]);
+      return Object.fromEntries(wanted.map((name) => [name, results[name].data as Float32Array]));
+    },
+    release: () => session.release(),
+  };
+}
+
+function describe(values: readonly ort.InferenceSession.ValueMetadata[]): Value[] {
+  return values.map((value) =>
+    value.isTensor
+      ? { name: value.name, type: value.type, shape: value.shape }
+      : { name: value.name, type: 'none', shape: [] },
+  );
+}
+
+/**
+ * The value of that name, else the only one of that rank: exporters agree on most names, not on all.
+ * @throws EngineError that lists what the graph has
+ */
+export function pick(graph: Graph, side: 'inputs' | 'outputs', name: string, ranks: readonly number[]): Value {
+  const found =
+    graph[side].find((value) => value.name === name) ??
+    onlyOne(graph[side].filter(({ shape }) => ranks.includes(shape.length)));
+  const has = graph[side].map((value) => `${value.name}: ${value.type} [${value.shape}]`).join('; ');
+  if (!found)
+    throw new EngineError(
+      `${graph.path} has no "${name}" among its ${side} (${has}); export the model again with the usual names.`,
+    );
+  if (!ranks.includes(found.shape.length)) {
+    throw new EngineError(
+      `${graph.path}: "${found.name}" has rank ${found.shape.length} ([${found.shape}]), expected ${ranks.join(' or ')}; is this the right graph for its folder?`,
+    );
+  }
+  return found;
+}
+
+/** The same for floating-point values, which have to be float32 so far. */
+export function pickFloat(graph: Graph, side: 'inputs' | 'outputs', name: string, ranks: readonly number[]): Value {
+  const found = pick(graph, side, name, ranks);
+  if (found.type !== 'float32')
+    throw new EngineError(
+      `${graph.path}: "${found.name}" is ${found.type}; graphs that compute in float32 are run so far. Export it with --dtype fp32.`,
+    );
+  return found;
+}
+
+/** Integers in the type that the graph wants. */
+export function integers(value: Value, dims: readonly number[], numbers: readonly number[]): Tensor {
+  if (value.type === 'int64') return { type: 'int64', dims, data: BigInt64Array.from(numbers, BigInt) };
+  if (value.type === 'int32') return { type: 'int32', dims, data: Int32Array.from(numbers) };
+  if (value.type === 'float32') return { type: 'float32', dims, data: Float32Array.from(numbers) };
+  throw new EngineError(`"${value.name}" is ${value.type}; int64, int32 and float32 are known.`);
+}
+
+function onlyOne<T>(values: readonly T[]): T | undefined {
+  return values.length === 1 ? values[0] : undefined;
+}

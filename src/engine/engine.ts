@@ -1,0 +1,187 @@
+import { Worker } from 'node:worker_threads';
+import type { ModelBundle } from '../bundles/model-bundle.ts';
+import type { RewardBundle } from '../bundles/reward-bundle.ts';
+import type { Evaluation, Generator } from '../search/generator.ts';
+import { EngineError } from './engine-error.ts';
+import type { EngineOptions, GenerationSpec, ModelSpec, Request, Response, RewardSpec } from './messages.ts';
+
+/** What a generator is for. */
+export interface GeneratorRequest {
+  readonly model: ModelBundle;
+  /** null: pictures only. */
+  readonly reward: RewardBundle | null;
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly sampler: {
+    readonly scheduler: string;
+    readonly steps: number;
+    readonly guidanceScale: number;
+    readonly eta: number;
+    readonly width: number;
+    readonly height: number;
+  };
+  /** Told once for each `evaluate`: when its first denoising step began, milliseconds since 1970. */
+  readonly onStart?: (at: number) => void;
+}
+
+interface Pending {
+  resolve(response: Response & { type: 'done' }): void;
+  reject(error: Error): void;
+  onStart?: (at: number) => void;
+}
+
+/**
+ * Runs diffusion models and rewards in a thread of its own, which holds all sessions: graph runs block their thread, and
+ * this one has locks to renew and requests to answer. Draws are packed into graph runs of at most `batchSize`.
+ */
+export class Engine {
+  readonly #thread: Worker;
+  readonly #pending = new Map<number, Pending>();
+  readonly #loaded = new Set<string>();
+  #lastId = 0;
+  #death: Error | null = null;
+
+  private constructor(thread: Worker) {
+    this.#thread = thread;
+    thread.on('message', (response: Response) => this.#receive(response));
+    thread.on('error', (error) => this.#die(new Error(`The engine's thread died: ${error.message}`)));
+    thread.on('exit', () => this.#die(new Error('The engine is closed.')));
+  }
+
+  static async start(options: EngineOptions): Promise<Engine> {
+    const thread = new Worker(new URL('./thread.ts', import.meta.url), {
+      workerData: options,
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+    });
+    await new Promise<void>((resolve, reject) => {
+      thread.once('online', resolve);
+      thread.once('error', reject);
+    });
+    return new Engine(thread);
+  }
+
+  /**
+   * Opens a model and a reward; `warmUp` makes one picture, so that the first job does not pay for it.
+   * @throws EngineError when a graph can't be opened or is not what its folder says
+   */
+  async open(model: ModelBundle, reward: RewardBundle | null, { warmUp }: { readonly warmUp: boolean }): Promise<void> {
+    await this.#ask({ type: 'open', model: modelSpec(model), reward: reward && rewardSpec(reward) });
+    this.#loaded.add(model.name);
+    if (reward) this.#loaded.add(reward.name);
+    if (!warmUp) return;
+    const { width, height, scheduler } = model.defaults;
+    const sampler = { scheduler, steps: 2, guidanceScale: model.defaults.guidanceScale, eta: 0, width, height };
+    const generator = await this.generator({ model, reward, prompt: 'warm', negativePrompt: '', sampler });
+    await generator.evaluate([{ draw: { seed: 0, stream: 0, index: 0 } }], {
+      reward: reward !== null,
+      pictures: false,
+    });
+  }
+
+  /** Names of the models and rewards in memory. */
+  loaded(): string[] {
+    return [...this.#loaded];
+  }
+
+  /**
+   * Pictures and rewards for a prompt. Opens what is not open yet.
+   * @throws EngineError as `open` does
+   */
+  async generator(request: GeneratorRequest): Promise<Generator> {
+    const { model, reward, sampler } = request;
+    const spec: GenerationSpec = {
+      model: modelSpec(model),
+      reward: reward && rewardSpec(reward),
+      promptIds: model.tokenizer.encode(request.prompt).inputIds,
+      negativePromptIds: model.tokenizer.encode(request.negativePrompt).inputIds,
+      rewardText: reward?.tokenizer?.encode(request.prompt) ?? null,
+      scheduler: sampler.scheduler,
+      steps: sampler.steps,
+      guidanceScale: sampler.guidanceScale,
+      eta: sampler.eta,
+      latentShape: model.latentShape(sampler.width, sampler.height),
+    };
+    const { embedding } = await this.#ask({ type: 'embed', spec });
+    this.#loaded.add(model.name);
+    return {
+      shape: spec.latentShape,
+      promptEmbedding: embedding ?? new Float32Array(),
+      evaluate: async (draws, { reward: wantsReward, pictures, signal }) => {
+        signal?.throwIfAborted();
+        if (wantsReward && !reward)
+          throw new EngineError('A reward is asked for, but the generator was opened without one.');
+        const cancel = new SharedArrayBuffer(4);
+        const work = this.#ask(
+          { type: 'evaluate', spec, draws, reward: wantsReward, pictures, cancel },
+          request.onStart,
+        );
+        const answer = signal ? await untilAborted(work, signal, cancel) : await work;
+        if (reward && wantsReward) this.#loaded.add(reward.name);
+        return draws.map(
+          (_, i): Evaluation => ({ reward: answer.rewards?.[i] ?? null, picture: answer.pictures?.[i] ?? null }),
+        );
+      },
+    };
+  }
+
+  /** Lets the current graph run end, then frees everything. */
+  async close(): Promise<void> {
+    if (this.#death) return;
+    const ended = new Promise((resolve) => this.#thread.once('exit', resolve));
+    await this.#ask({ type: 'close' });
+    await ended;
+  }
+
+  #ask(request: Unnumbered, onStart?: (at: number) => void): Promise<Response & { type: 'done' }> {
+    if (this.#death) return Promise.reject(this.#death);
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject, onStart });
+      this.#thread.postMessage({ ...request, id });
+    });
+  }
+
+  #receive(response: Response): void {
+    const pending = this.#pending.get(response.id);
+    if (!pending) return;
+    if (response.type === 'started') {
+      pending.onStart?.(response.at);
+      return;
+    }
+    this.#pending.delete(response.id);
+    if (response.type === 'done') pending.resolve(response);
+    else pending.reject(response.known ? new EngineError(response.message) : new Error(response.message));
+  }
+
+  #die(error: Error): void {
+    this.#death ??= error;
+    for (const pending of this.#pending.values()) pending.reject(this.#death);
+    this.#pending.clear();
+  }
+}
+
+type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never;
+
+/** Rejects as soon as the signal is aborted, and tells the thread, which stops before its next graph run. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal, cancel: SharedArrayBuffer): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => {
+    Atomics.store(new Int32Array(cancel), 0, 1);
+    reject(signal.reason);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    work.catch(() => {}); // nobody waits for it any more
+  }
+}
+
+function modelSpec({ name, graphs, schedulerConfig, scalingFactor, shiftFactor }: ModelBundle): ModelSpec {
+  return { name, graphs, schedulerConfig, scalingFactor, shiftFactor };
+}
+
+function rewardSpec({ name, graph, preprocessing }: RewardBundle): RewardSpec {
+  return { name, graph, preprocessing };
+}

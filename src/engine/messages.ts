@@ -1,0 +1,77 @@
+import type { Preprocessing } from '../bundles/reward-bundle.ts';
+import type { Draw } from '../numerics/draw.ts';
+
+/** Settings of the engine, the same for all of its models. */
+export interface EngineOptions {
+  /** ONNX Runtime execution providers, in the order of preference. */
+  readonly executionProviders: readonly string[];
+  /** Threads of one graph run. */
+  readonly threads: number;
+  /** Most draws in one graph run. */
+  readonly batchSize: number;
+}
+
+/** What the engine's thread has to know of a model; plain data. */
+export interface ModelSpec {
+  readonly name: string;
+  readonly graphs: { readonly textEncoder: string; readonly unet: string; readonly vaeDecoder: string };
+  readonly schedulerConfig: { readonly [key: string]: unknown };
+  readonly scalingFactor: number;
+  readonly shiftFactor: number;
+}
+
+export interface RewardSpec {
+  readonly name: string;
+  readonly graph: string;
+  readonly preprocessing: Preprocessing;
+}
+
+/** A prompt for a model, a reward and a sampler: everything but the noise. */
+export interface GenerationSpec {
+  readonly model: ModelSpec;
+  readonly reward: RewardSpec | null;
+  /** Token ids for the text encoder. */
+  readonly promptIds: readonly number[];
+  readonly negativePromptIds: readonly number[];
+  /** The prompt as the reward reads it; null when it reads none. */
+  readonly rewardText: { readonly inputIds: readonly number[]; readonly attentionMask: readonly number[] } | null;
+  readonly scheduler: string;
+  readonly steps: number;
+  readonly guidanceScale: number;
+  readonly eta: number;
+  /** Shape of one latent without the batch axis. */
+  readonly latentShape: readonly number[];
+}
+
+/** Work for the thread. `cancel` is one shared Int32: not 0 once nobody waits for the answer. */
+export type Request =
+  | { readonly type: 'open'; readonly id: number; readonly model: ModelSpec; readonly reward: RewardSpec | null }
+  | { readonly type: 'embed'; readonly id: number; readonly spec: GenerationSpec }
+  | {
+      readonly type: 'evaluate';
+      readonly id: number;
+      readonly spec: GenerationSpec;
+      readonly draws: readonly { readonly draw: Draw; readonly noise?: Float32Array }[];
+      readonly reward: boolean;
+      readonly pictures: boolean;
+      readonly cancel: SharedArrayBuffer;
+    }
+  | { readonly type: 'close'; readonly id: number };
+
+export interface RawPicture {
+  readonly width: number;
+  readonly height: number;
+  readonly pixels: Uint8Array;
+}
+
+/** Answers of the thread; every request gets one `done` or `failed`. */
+export type Response =
+  | { readonly type: 'started'; readonly id: number; readonly at: number }
+  | {
+      readonly type: 'done';
+      readonly id: number;
+      readonly embedding?: Float32Array;
+      readonly rewards?: readonly (number | null)[];
+      readonly pictures?: readonly (RawPicture | null)[];
+    }
+  | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly known: boolean };

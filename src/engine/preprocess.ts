@@ -1,0 +1,43 @@
+import type { Preprocessing } from '../bundles/reward-bundle.ts';
+import type { RawPicture } from './messages.ts';
+import { resample } from './resample.ts';
+
+/** `pixel_values` of one picture: [3, height, width]. */
+export interface PixelValues {
+  readonly width: number;
+  readonly height: number;
+  readonly values: Float32Array;
+}
+
+/** Resize, crop, rescale and normalise, as a Hugging Face image processor does with PIL. */
+export function preprocess(picture: RawPicture, steps: Preprocessing): PixelValues {
+  const resized = steps.resize ? resize(picture, steps) : picture;
+  const { width, height } = steps.crop ?? resized;
+  const left = Math.floor((resized.width - width) / 2);
+  const top = Math.floor((resized.height - height) / 2);
+  const values = new Float32Array(3 * width * height);
+  for (let channel = 0; channel < 3; channel++) {
+    const { [channel]: mean } = steps.mean;
+    const { [channel]: std } = steps.std;
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        const [sourceX, sourceY] = [x + left, y + top];
+        const inside = sourceX >= 0 && sourceY >= 0 && sourceX < resized.width && sourceY < resized.height;
+        // A crop that is larger than the picture is padded with black.
+        const byte = inside ? resized.pixels[(sourceY * resized.width + sourceX) * 3 + channel] : 0;
+        values[(channel * height + y) * width + x] = (byte * steps.rescaleFactor - mean) / std;
+      }
+    }
+  }
+  return { width, height, values };
+}
+
+function resize(picture: RawPicture, { resize: size, resample: filter }: Preprocessing): RawPicture {
+  if (size === null) return picture;
+  if ('width' in size) return resample(picture, size.width, size.height, filter);
+  const { width, height } = picture;
+  const short = size.shortestEdge;
+  return width <= height
+    ? resample(picture, short, Math.floor((short * height) / width), filter)
+    : resample(picture, Math.floor((short * width) / height), short, filter);
+}

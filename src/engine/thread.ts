@@ -1,0 +1,126 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { DiffusionModel } from './diffusion-model.ts';
+import { CanceledError, EngineError } from './engine-error.ts';
+import type { EngineOptions, ModelSpec, RawPicture, Request, Response, RewardSpec } from './messages.ts';
+import { RewardModel } from './reward-model.ts';
+
+/**
+ * The engine's thread: holds the sessions and does the work, a batch at a time. Requests take turns batch by batch, so one
+ * picture does not wait for another request's hundred. A graph run blocks this thread; messages are read between runs.
+ */
+const options = workerData as EngineOptions;
+const port = parentPort as NonNullable<typeof parentPort>;
+const models = new Map<string, Promise<DiffusionModel>>();
+const rewards = new Map<string, Promise<RewardModel>>();
+
+interface Task {
+  readonly id: number;
+  /** Does a part of the work; true when all of it is done and answered. */
+  advance(): Promise<boolean>;
+}
+const tasks: Task[] = [];
+let isWorking = false;
+
+port.on('message', (request: Request) => {
+  tasks.push({ id: request.id, advance: taskOf(request) });
+  if (!isWorking) void work();
+});
+
+async function work(): Promise<void> {
+  isWorking = true;
+  for (let task = tasks.shift(); task; task = tasks.shift()) {
+    try {
+      if (!(await task.advance())) tasks.push(task);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      send({ type: 'failed', id: task.id, message, known: error instanceof EngineError });
+    }
+    await nextTurn();
+  }
+  isWorking = false;
+}
+
+function taskOf(request: Request): () => Promise<boolean> {
+  switch (request.type) {
+    case 'evaluate':
+      return evaluation(request);
+    case 'open':
+      return async () => {
+        await openModel(request.model);
+        if (request.reward) await openReward(request.reward);
+        send({ type: 'done', id: request.id });
+        return true;
+      };
+    case 'embed':
+      return async () => {
+        const model = await openModel(request.spec.model);
+        send({ type: 'done', id: request.id, embedding: await model.embedPrompt(request.spec) });
+        return true;
+      };
+    case 'close':
+      return async () => {
+        for (const opened of [...models.values(), ...rewards.values()])
+          await opened.then((held) => held.release()).catch(() => {});
+        send({ type: 'done', id: request.id });
+        port.close();
+        return true;
+      };
+  }
+}
+
+function evaluation(request: Request & { type: 'evaluate' }): () => Promise<boolean> {
+  const { id, spec, draws } = request;
+  const canceled = new Int32Array(request.cancel);
+  const scores: (number | null)[] = [];
+  const pictures: (RawPicture | null)[] = [];
+  let started = false;
+  const betweenRuns = async () => {
+    await nextTurn();
+    if (Atomics.load(canceled, 0) !== 0) throw new CanceledError();
+    if (!started) send({ type: 'started', id, at: Date.now() });
+    started = true;
+  };
+  return async () => {
+    const model = await openModel(spec.model);
+    const batch = draws.slice(scores.length, scores.length + options.batchSize);
+    if (batch.length > 0) {
+      const made = await model.generate(spec, batch, betweenRuns);
+      if (request.reward && spec.reward) {
+        await betweenRuns();
+        scores.push(...(await (await openReward(spec.reward)).score(made, spec.rewardText)));
+      } else {
+        scores.push(...made.map(() => null));
+      }
+      pictures.push(...made.map((picture) => (request.pictures ? picture : null)));
+    }
+    if (scores.length < draws.length) return false;
+    send(
+      { type: 'done', id, rewards: scores, pictures },
+      pictures.flatMap((picture) => (picture ? [picture.pixels.buffer as ArrayBuffer] : [])),
+    );
+    return true;
+  };
+}
+
+function openModel(spec: ModelSpec): Promise<DiffusionModel> {
+  return openOnce(models, spec.graphs.unet, () => DiffusionModel.open(spec, options));
+}
+
+function openReward(spec: RewardSpec): Promise<RewardModel> {
+  return openOnce(rewards, spec.graph, () => RewardModel.open(spec, options));
+}
+
+/** What could not be opened is tried again next time: its file may have been mended. */
+function openOnce<T>(opened: Map<string, Promise<T>>, key: string, open: () => Promise<T>): Promise<T> {
+  const found = opened.get(key);
+  if (found) return found;
+  const opening = open();
+  opened.set(key, opening);
+  opening.catch(() => opened.delete(key));
+  return opening;
+}
+
+function send(response: Response, transfer: ArrayBuffer[] = []): void {
+  port.postMessage(response, transfer);
+}

@@ -1,0 +1,58 @@
+import type { JobRecord } from '../src/jobs/store.ts';
+import type { Optimizer } from '../src/numerics/optimizers/optimizer.ts';
+import type { SearchProgress } from '../src/search/run.ts';
+import type { BlobStore } from '../src/storage/blobs.ts';
+import { decodeCheckpoint, encodeCheckpoint } from '../src/storage/checkpoint-file.ts';
+import type { Claim } from './claim.ts';
+
+/**
+ * A job's checkpoints: the optimiser's state and the rewards so far, in one blob. The blob is written first and becomes the
+ * checkpoint by a fenced change of the record; a worker that lost the job leaves at most a stray blob.
+ */
+export class Checkpoints {
+  readonly #blobs: BlobStore;
+  readonly #claim: Claim<JobRecord>;
+  #key: string | null;
+  #savedAt = performance.now();
+  #savedIteration = -1;
+
+  constructor(blobs: BlobStore, claim: Claim<JobRecord>, key: string | null) {
+    this.#blobs = blobs;
+    this.#claim = claim;
+    this.#key = key;
+  }
+
+  /** Puts the optimiser where the checkpoint is. Undefined: there is none, or its blob is gone; the run starts over. */
+  async load(optimizer: Optimizer): Promise<SearchProgress | undefined> {
+    const bytes = this.#key === null ? null : await this.#blobs.get(this.#key);
+    if (!bytes) return undefined;
+    const { state, progress } = decodeCheckpoint(bytes);
+    optimizer.restore(state);
+    const search = progress as SearchProgress;
+    this.#savedIteration = search.iteration;
+    return search;
+  }
+
+  /** Saves unless this iteration is saved already or the last save is younger than `atLeastEvery` milliseconds. */
+  async save(
+    optimizer: Optimizer,
+    progress: SearchProgress,
+    { atLeastEvery }: { readonly atLeastEvery: number },
+  ): Promise<void> {
+    const now = performance.now();
+    if (progress.iteration === this.#savedIteration || now - this.#savedAt < atLeastEvery) return;
+    const key = `checkpoints/${this.#claim.id}-${progress.iteration}.safetensors`;
+    await this.#blobs.put(key, encodeCheckpoint(optimizer.state(), progress));
+    await this.#claim.commit({ set: { checkpoint: { key, iteration: progress.iteration } } });
+    const previous = this.#key;
+    this.#key = key;
+    this.#savedAt = now;
+    this.#savedIteration = progress.iteration;
+    if (previous !== null && previous !== key) await this.#blobs.delete(previous);
+  }
+
+  /** To be called once the job has ended. */
+  async discard(): Promise<void> {
+    if (this.#key !== null) await this.#blobs.delete(this.#key);
+  }
+}

@@ -1,0 +1,51 @@
+import type { Logger } from 'pino';
+import type { Catalog, ModelBundle, RewardBundle } from '../src/bundles/catalog.ts';
+import type { Engine } from '../src/engine/engine.ts';
+import type { Changes } from '../src/jobs/changes.ts';
+import { chooseModel, chooseReward } from '../src/jobs/choices.ts';
+import type { Sampler } from '../src/jobs/schemas/common.ts';
+import type { Store } from '../src/jobs/store.ts';
+import type { Generator } from '../src/search/generator.ts';
+import type { BlobStore } from '../src/storage/blobs.ts';
+import type { Throughput } from './throughput.ts';
+
+/** What the processors of one worker share. */
+export interface WorkerContext {
+  readonly store: Store;
+  readonly blobs: BlobStore;
+  readonly catalog: () => Catalog;
+  readonly engine: Engine;
+  readonly cancels: Changes;
+  readonly throughput: Throughput;
+  readonly logger: Logger;
+  /** Aborted when the worker is to give its work back and end. */
+  readonly shutdown: AbortSignal;
+}
+
+/** The local engine as a generator for what a job or a sample asks for. */
+export async function openGenerator(
+  context: WorkerContext,
+  request: {
+    readonly model: string;
+    readonly reward: string | null;
+    readonly prompt: string;
+    readonly negativePrompt: string;
+    readonly sampler: Sampler;
+  },
+): Promise<Generator> {
+  const catalog = context.catalog();
+  const model: ModelBundle = chooseModel(catalog, request.model, '/model');
+  const reward: RewardBundle | null = request.reward === null ? null : chooseReward(catalog, request.reward, '/reward');
+  const { prompt, negativePrompt, sampler } = request;
+  const generator = await context.engine.generator({ model, reward, prompt, negativePrompt, sampler });
+  return {
+    shape: generator.shape,
+    promptEmbedding: generator.promptEmbedding,
+    async evaluate(draws, options) {
+      const began = performance.now();
+      const evaluations = await generator.evaluate(draws, options);
+      context.throughput.add(draws.length, performance.now() - began);
+      return evaluations;
+    },
+  };
+}

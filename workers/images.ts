@@ -1,0 +1,35 @@
+import { encodePicture } from '../src/engine/picture.ts';
+import type { ImageRecord } from '../src/jobs/store.ts';
+import type { Picture } from '../src/search/generator.ts';
+import type { WorkerContext } from './context.ts';
+
+const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
+/** Previews of a job and the samples that it ends with have the same parent time: their numbers are kept apart. */
+export const PREVIEW_OFFSET = 2 ** 19;
+
+/**
+ * The id of a parent's picture. Derived, so that work that is done over after a crash writes over itself.
+ * @param number integer in [0, 2^20)
+ */
+export function imageId(parentId: string, number: number): string {
+  const digits = [15, 10, 5, 0].map((shift) => DIGITS[(number >> shift) & 31]).join('');
+  return `img_${parentId.slice(4, -4)}${digits}`;
+}
+
+/** Encodes a picture and stores it, bytes first, so that a record never points at nothing. */
+export async function storeImage(
+  { blobs, store }: WorkerContext,
+  image: {
+    readonly id: string;
+    readonly parentId: string;
+    readonly picture: Picture;
+    readonly format: 'png' | 'webp' | 'jpeg';
+  },
+): Promise<ImageRecord> {
+  const { id, parentId, picture, format } = image;
+  const key = `images/${id}.${format}`;
+  await blobs.put(key, await encodePicture(picture, format));
+  const record = { id, key, width: picture.width, height: picture.height, format, createdAt: new Date().toISOString() };
+  await store.images.create(record, { parent: parentId });
+  return record;
+}

@@ -1,0 +1,16 @@
+/** Why a job's work was cut short. None of these is a failure of the job. */
+export class Interruption extends Error {
+  override readonly name = 'Interruption';
+  readonly kind: 'canceled' | 'shutdown' | 'lost';
+
+  constructor(kind: 'canceled' | 'shutdown' | 'lost') {
+    super(
+      {
+        canceled: 'A client canceled the job.',
+        shutdown: 'The worker is shutting down.',
+        lost: 'Another worker has taken the job over.',
+      }[kind],
+    );
+    this.kind = kind;
+  }
+}

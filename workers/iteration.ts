@@ -1,0 +1,46 @@
+import type { RewardSummary } from '../src/jobs/schemas/job.ts';
+import { gaussianSmooth, mean } from '../src/numerics/statistics.ts';
+import type { Iteration } from '../src/search/run.ts';
+import { imageId, PREVIEW_OFFSET, storeImage } from './images.ts';
+import type { RunningJob } from './optimize.ts';
+import { progressOf } from './progress.ts';
+
+/** Width of the smoothing of reward curves, in iterations (as in the plots of FIND's appendix). */
+const SIGMA = 3;
+
+/** Tells the world of an iteration: rewards, summary and progress in one change, and a preview of a new best picture. */
+export async function publishIteration(
+  { context, claim, record }: RunningJob,
+  { progress, rewards, newBest }: Iteration,
+): Promise<void> {
+  const { iteration, means } = progress;
+  const summary: RewardSummary = {
+    best: progress.rewards[progress.bestIndex],
+    mean: mean(progress.rewards),
+    latest: means[means.length - 1],
+    smoothed: gaussianSmooth(means, SIGMA)[means.length - 1],
+  };
+  const now = progressOf(record, progress, 'searching', context.throughput);
+  const events: { type: string; data: unknown; sequence: number }[] = [
+    {
+      type: 'iteration',
+      sequence: iteration,
+      data: { iteration, rewards, mean: summary.latest, summary, progress: now },
+    },
+  ];
+  let previewUrl: string | undefined;
+  if (newBest) {
+    const id = imageId(claim.id, PREVIEW_OFFSET + iteration);
+    await storeImage(context, { id, parentId: claim.id, picture: newBest, format: 'png' });
+    previewUrl = `/v1/images/${id}`;
+    events.push({ type: 'preview', sequence: iteration, data: { iteration, reward: summary.best, url: previewUrl } });
+  }
+  await claim.commit(
+    {
+      set: { progress: now, rewards: summary, ...(previewUrl ? { previewUrl } : {}) },
+      rewards: { offset: progress.rewards.length - rewards.length, iteration, values: rewards },
+      events,
+    },
+    ['running'],
+  );
+}

@@ -1,0 +1,35 @@
+import { derivedId } from '../src/jobs/ids.ts';
+import type { SampleRecord } from '../src/jobs/store.ts';
+import type { RunningJob } from './optimize.ts';
+
+/** The record of the images that a job draws at its end (`samples`); a job that is done over finds its own again. */
+export async function openJobSample({ context, record }: RunningJob, policyId: string): Promise<SampleRecord> {
+  const { prompt, negativePrompt, model, reward, sampler, seed, priority, metadata, requestId } = record;
+  const now = new Date().toISOString();
+  const sample: SampleRecord = {
+    id: derivedId('smp', record.id),
+    status: 'running',
+    createdAt: now,
+    startedAt: now,
+    finishedAt: null,
+    policyId,
+    prompt,
+    negativePrompt,
+    model,
+    reward,
+    sampler,
+    seed,
+    count: record.samples,
+    bestOf: record.samples,
+    format: 'png',
+    priority,
+    metadata,
+    images: [],
+    error: null,
+    warnings: [],
+    attempts: 1,
+    requestId,
+  };
+  await context.store.samples.create(sample, { parent: policyId });
+  return sample;
+}

@@ -1,0 +1,248 @@
+import { UnrecoverableError } from 'bullmq';
+import { thumbnailFeatures } from '../src/engine/picture.ts';
+import { ProblemError, problemOf } from '../src/jobs/problem.ts';
+import { ENDED } from '../src/jobs/schemas/job.ts';
+import type { JobRecord } from '../src/jobs/store.ts';
+import { viewJob } from '../src/jobs/views.ts';
+import { findOptimizer } from '../src/numerics/optimizers/registry.ts';
+import { judgeLaw } from '../src/search/judge.ts';
+import { runSearch } from '../src/search/run.ts';
+import { Checkpoints } from './checkpoints.ts';
+import { Claim } from './claim.ts';
+import { openGenerator, type WorkerContext } from './context.ts';
+import { drawSamples } from './draw-samples.ts';
+import { Interruption } from './interruption.ts';
+import { publishIteration } from './iteration.ts';
+import { openJobSample } from './job-sample.ts';
+import { progressOf } from './progress.ts';
+import { storePolicy } from './store-policy.ts';
+
+/** A worker takes a job up so many times without getting further before it is given up as poisonous. */
+const MAX_FRUITLESS_ATTEMPTS = 5;
+
+/**
+ * One optimisation job, from its last checkpoint to its end: search, judge on fresh draws, store the policy, draw samples.
+ * @throws Interruption when it was cut short and the queue has to know; UnrecoverableError when the job failed for good
+ */
+export async function optimize(
+  context: WorkerContext,
+  jobId: string,
+  lastTry: boolean,
+  lock: AbortSignal | undefined,
+): Promise<void> {
+  const { store } = context;
+  const record = await store.jobs.find(jobId);
+  if (!record || ENDED.includes(record.status)) return;
+  const logger = context.logger.child({ jobId, requestId: record.requestId ?? undefined });
+  const claim = new Claim(store.jobs, jobId);
+  const job: RunningJob = { context: { ...context, logger }, claim, record };
+  const stop = new AbortController();
+  const ends = watchForInterruption(job, stop, lock);
+  try {
+    if (await takeUp(job)) await work(job, stop.signal);
+    else await endCanceled(job);
+    logger.info('job ended');
+  } catch (error) {
+    const reason = stop.signal.aborted ? stop.signal.reason : error;
+    if (!(reason instanceof Interruption)) return await fail(job, error, lastTry);
+    logger.info({ reason: reason.kind }, 'job interrupted');
+    if (reason.kind === 'canceled') return await endCanceled(job);
+    if (reason.kind === 'shutdown') {
+      await claim.commit(
+        { set: { status: 'queued' }, events: [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }] },
+        ['running'],
+      );
+    }
+    throw reason;
+  } finally {
+    ends();
+  }
+}
+
+/** A job in the hands of this worker. */
+export interface RunningJob {
+  readonly context: WorkerContext;
+  readonly claim: Claim<JobRecord>;
+  /** As it was when it was taken up. */
+  readonly record: JobRecord;
+}
+
+/** False when the job is to be canceled instead. */
+async function takeUp({ claim, record, context }: RunningJob): Promise<boolean> {
+  const attempts = record.attempts + 1;
+  const fruitless = record.checkpoint?.iteration === record.takenAt?.iteration ? (record.takenAt?.times ?? 0) + 1 : 1;
+  const set = {
+    attempts,
+    takenAt: { iteration: record.checkpoint?.iteration, times: fruitless },
+    startedAt: record.startedAt ?? new Date().toISOString(),
+  };
+  const events = [{ type: 'status', data: { status: 'running', stage: 'searching' } }];
+  if (!(await claim.take(['queued', 'running'], { set: { ...set, status: 'running' }, events }))) {
+    await claim.take(['canceling'], { set });
+    return false;
+  }
+  context.logger.info({ attempt: attempts, checkpoint: record.checkpoint?.iteration ?? 0 }, 'job taken up');
+  if (fruitless > MAX_FRUITLESS_ATTEMPTS) {
+    throw new ProblemError(
+      'worker-lost',
+      `Workers died ${MAX_FRUITLESS_ATTEMPTS} times at the same place of this job; it is not tried again. The workers' logs have the reason.`,
+    );
+  }
+  return true;
+}
+
+async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
+  const { context, claim, record } = job;
+  const checkpoints = new Checkpoints(context.blobs, claim, record.checkpoint?.key ?? null);
+  const generator = await openGenerator(context, record);
+  const optimizer = createOptimizer(record, generator);
+  const start = await checkpoints.load(optimizer);
+  signal.throwIfAborted();
+
+  const search = await runSearch({
+    optimizer,
+    generator,
+    budget: record.budget,
+    now: () => performance.now(),
+    start,
+    signal,
+    onIteration: async (iteration) => {
+      await publishIteration(job, iteration);
+      await checkpoints.save(optimizer, iteration.progress, { atLeastEvery: 1000 });
+    },
+  });
+  await checkpoints.save(optimizer, search, { atLeastEvery: 0 });
+
+  await claim.commit(
+    {
+      set: { progress: progressOf(record, search, 'judging', context.throughput) },
+      events: [{ type: 'status', data: { status: 'running', stage: 'judging' } }],
+    },
+    ['running'],
+  );
+  const began = performance.now();
+  const law = optimizer.policy();
+  const { report } = await judgeLaw({ law, generator, seed: record.seed, features: thumbnailFeatures, signal });
+  const seconds = search.seconds + (performance.now() - began) / 1000;
+  const policy = await storePolicy(job, { law, search, report, summary: optimizer.summary(), seconds });
+
+  let sampleId: string | null = null;
+  if (record.samples > 0) {
+    await claim.commit(
+      {
+        set: { progress: progressOf(record, search, 'sampling', context.throughput) },
+        events: [{ type: 'status', data: { status: 'running', stage: 'sampling' } }],
+      },
+      ['running'],
+    );
+    const sample = await openJobSample(job, policy.id);
+    sampleId = sample.id;
+    const images = await drawSamples(context, { sampleId, settings: sample, law, generator, signal });
+    await context.store.samples.change(sampleId, {
+      set: { status: 'succeeded', images, finishedAt: new Date().toISOString() },
+    });
+  }
+  await end(
+    job,
+    'succeeded',
+    { report, policyId: policy.id, sampleId, progress: progressOf(record, search, 'ended', context.throughput) },
+    ['running'],
+  );
+  await checkpoints.discard();
+}
+
+function createOptimizer(
+  record: JobRecord,
+  generator: { readonly shape: readonly number[]; readonly promptEmbedding: Float32Array },
+) {
+  const { name, ...parameters } = record.optimizer;
+  return findOptimizer(name).create(
+    {
+      shape: generator.shape,
+      seed: record.seed,
+      budget: record.budget.images,
+      promptEmbedding: generator.promptEmbedding,
+    },
+    parameters as Record<string, number | boolean>,
+  );
+}
+
+async function endCanceled(job: RunningJob): Promise<void> {
+  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
+  let policyId: string | null = null;
+  const checkpoints = new Checkpoints(job.context.blobs, job.claim, record.checkpoint?.key ?? null);
+  if (record.keepPartial && record.checkpoint) {
+    const generator = await openGenerator(job.context, record);
+    const optimizer = createOptimizer(record, generator);
+    const search = await checkpoints.load(optimizer);
+    if (search) {
+      const policy = await storePolicy(job, {
+        law: optimizer.policy(),
+        search,
+        report: null,
+        summary: optimizer.summary(),
+        seconds: search.seconds,
+      });
+      policyId = policy.id;
+    }
+  }
+  await end(job, 'canceled', { policyId, progress: { ...record.progress, stage: 'ended', secondsLeft: null } });
+  await checkpoints.discard();
+}
+
+async function fail(job: RunningJob, error: unknown, lastTry: boolean): Promise<never> {
+  const { logger } = job.context;
+  if (!(error instanceof ProblemError) && !lastTry) {
+    logger.warn({ err: error }, 'job will be tried again from its checkpoint');
+    throw error;
+  }
+  logger.error({ err: error }, 'job failed');
+  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
+  await end(job, 'failed', {
+    error: problemOf(error, record.requestId ?? undefined),
+    progress: { ...record.progress, stage: 'ended', secondsLeft: null },
+  });
+  throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
+}
+
+/** The last change of a job: its final record goes out as the last event. */
+async function end(
+  { claim, context }: RunningJob,
+  status: 'succeeded' | 'failed' | 'canceled',
+  set: Partial<JobRecord>,
+  statuses?: readonly string[],
+): Promise<void> {
+  const record = await context.store.jobs.get(claim.id);
+  const ended = { ...set, status, finishedAt: new Date().toISOString() };
+  const events = [
+    { type: 'status', data: { status, stage: 'ended' } },
+    { type: 'done', data: viewJob({ ...record, ...ended }, null) },
+  ];
+  await claim.commit({ set: ended, events }, statuses);
+}
+
+/** Aborts the work when a client cancels, when the worker is to end, or when the lock was lost. */
+function watchForInterruption(
+  { context, claim }: RunningJob,
+  stop: AbortController,
+  lock: AbortSignal | undefined,
+): () => void {
+  const { store, cancels, shutdown } = context;
+  const onCancel = () => {
+    store.jobs.find(claim.id).then(
+      (record) => record?.cancelRequested && stop.abort(new Interruption('canceled')),
+      () => {}, // Redis is away; the next commit will tell
+    );
+  };
+  const onShutdown = () => stop.abort(new Interruption('shutdown'));
+  const onLost = () => stop.abort(new Interruption('lost'));
+  const off = cancels.on(claim.id, onCancel);
+  shutdown.addEventListener('abort', onShutdown);
+  lock?.addEventListener('abort', onLost);
+  if (shutdown.aborted) onShutdown();
+  return () => {
+    off();
+    shutdown.removeEventListener('abort', onShutdown);
+    lock?.removeEventListener('abort', onLost);
+  };
+}

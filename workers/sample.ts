@@ -1,0 +1,56 @@
+import { UnrecoverableError } from 'bullmq';
+import { ProblemError, problemOf } from '../src/jobs/problem.ts';
+import type { SampleRecord } from '../src/jobs/store.ts';
+import type { Law } from '../src/numerics/laws/law.ts';
+import { decodePolicy } from '../src/storage/policy-file.ts';
+import { Claim } from './claim.ts';
+import { openGenerator, type WorkerContext } from './context.ts';
+import { drawSamples } from './draw-samples.ts';
+import { Interruption } from './interruption.ts';
+
+/** Draws one batch of samples from a policy or from N(0, I). */
+export async function sample(context: WorkerContext, sampleId: string, lastTry: boolean): Promise<void> {
+  const { store } = context;
+  const record = await store.samples.find(sampleId);
+  if (!record) return;
+  const logger = context.logger.child({ sampleId, requestId: record.requestId ?? undefined });
+  const claim = new Claim(store.samples, sampleId);
+  const taken = await claim.take(['queued', 'running'], {
+    set: { status: 'running', startedAt: record.startedAt ?? new Date().toISOString(), attempts: record.attempts + 1 },
+  });
+  if (!taken) return;
+  try {
+    const generator = await openGenerator(context, record);
+    const law = await loadLaw(context, record);
+    const images = await drawSamples(context, { sampleId, settings: record, law, generator, signal: context.shutdown });
+    await claim.commit({ set: { status: 'succeeded', images, finishedAt: new Date().toISOString() } });
+    logger.info({ images: images.length }, 'sample ended');
+  } catch (error) {
+    if (error instanceof Interruption || context.shutdown.aborted) throw error;
+    if (!(error instanceof ProblemError) && !lastTry) {
+      logger.warn({ err: error }, 'sample will be tried again');
+      throw error;
+    }
+    logger.error({ err: error }, 'sample failed');
+    await claim.commit({
+      set: {
+        status: 'failed',
+        error: problemOf(error, record.requestId ?? undefined),
+        finishedAt: new Date().toISOString(),
+      },
+    });
+    throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function loadLaw({ store, blobs }: WorkerContext, { policyId }: SampleRecord): Promise<Law | null> {
+  if (policyId === null) return null;
+  const policy = await store.policies.get(policyId);
+  const file = await blobs.get(`policies/${policyId}.safetensors`);
+  if (!file)
+    throw new ProblemError(
+      'not-found',
+      `The file of policy ${policyId} is not in storage; was FINDERY_DATA changed or cleared?`,
+    );
+  return decodePolicy(file, policy.law.shape).law;
+}

@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import { derivedId } from '../src/jobs/ids.ts';
+import type { Report } from '../src/jobs/schemas/policy.ts';
+import type { PolicyRecord } from '../src/jobs/store.ts';
+import type { Law } from '../src/numerics/laws/law.ts';
+import { lawKind } from '../src/numerics/laws/check.ts';
+import { REPORT_DRAWS } from '../src/search/judge.ts';
+import type { SearchProgress } from '../src/search/run.ts';
+import { encodePolicy } from '../src/storage/policy-file.ts';
+import type { RunningJob } from './optimize.ts';
+
+/**
+ * Stores what a job learned. The file describes itself and holds neither times nor ids: the same request with the same
+ * seed gives the same bytes.
+ */
+export async function storePolicy(
+  { context, record }: RunningJob,
+  learned: {
+    readonly law: Law;
+    readonly search: SearchProgress;
+    readonly report: Report | null;
+    readonly summary: { readonly [key: string]: unknown };
+    /** Of work on it. */
+    readonly seconds: number;
+  },
+): Promise<PolicyRecord> {
+  const { law, search, report, summary } = learned;
+  const imagesSpent = search.rewards.length + (report ? 2 * REPORT_DRAWS : 0);
+  const { prompt, negativePrompt, model, reward, sampler, optimizer, budget, seed } = record;
+  const file = encodePolicy(law, {
+    prompt,
+    negativePrompt,
+    model,
+    reward,
+    sampler,
+    optimizer,
+    budget,
+    seed,
+    imagesSpent,
+    summary,
+    report,
+  });
+  const id = derivedId('pol', record.id);
+  await context.blobs.put(`policies/${id}.safetensors`, file);
+  const policy: PolicyRecord = {
+    id,
+    createdAt: new Date().toISOString(),
+    origin: 'job',
+    jobId: record.id,
+    prompt,
+    negativePrompt,
+    model,
+    reward,
+    sampler,
+    optimizer,
+    seed,
+    law: { kind: lawKind(law), components: law.weights.length, shape: [...law.shape] },
+    summary: { ...summary },
+    report,
+    imagesSpent,
+    seconds: Math.round(learned.seconds * 1000) / 1000,
+    bytes: file.byteLength,
+    sha256: createHash('sha256').update(file).digest('hex'),
+    warnings: record.warnings,
+  };
+  await context.store.policies.create(policy);
+  return policy;
+}
