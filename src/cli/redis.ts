@@ -81,7 +81,8 @@ async function checkAnswers(url: string): Promise<void> {
       { cause: error },
     );
   } finally {
-    client.disconnect();
+    // On a connection that has ended, disconnect would only leave a timer that keeps the process for two seconds.
+    if (client.status !== 'end') client.disconnect();
   }
 }
 

@@ -1,0 +1,279 @@
+import { STREAMS } from '../draw.ts';
+import { dimension } from '../laws/check.ts';
+import { standardLaw } from '../laws/gaussian.ts';
+import type { Law } from '../laws/law.ts';
+import { anchoredLaw } from '../laws/mixture.ts';
+import { sampleLaw } from '../laws/sample.ts';
+import { standardNormal } from '../normal.ts';
+import { mean } from '../statistics.ts';
+import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+
+interface Elite {
+  /** The draw at which it was found. */
+  readonly index: number;
+  readonly reward: number;
+  /** Index of the warm-up draw that it descends from. */
+  readonly founder: number;
+  readonly noise: Float32Array;
+}
+
+interface Settings {
+  readonly batchSize: number;
+  /** Components of the law. */
+  readonly elites: number;
+  /** Shares of the budget. */
+  readonly warmUp: number;
+  readonly heldOut: number;
+  /** Most components from one founder. */
+  readonly perFounder: number;
+  readonly smallestC: number;
+  readonly largestC: number;
+}
+
+/**
+ * A variance-preserving mixture around elites (METHOD.md section 5). Three parts of the budget:
+ *
+ * 1. warm-up: draws from N(0, I), each the founder of a lineage;
+ * 2. search: proposals z' = c z + sqrt(1 - c^2) eps around the best noises so far, which keeps |z'| where the model was
+ *    trained. The centres are the global top-k, at most `perFounder` of one lineage: the first buys reward, the second keeps
+ *    the pictures different. c follows success: wider while children beat their parents, closer when they do not;
+ * 3. held-out: fresh draws from laws of several widths around the final elites. They choose c, because an elite's own reward
+ *    is the best of many and says too much of it (winner's curse).
+ *
+ * The law is sum_k w_k N(c z_k, (1 - c^2) I).
+ */
+class Elites implements Optimizer {
+  readonly #problem: SearchProblem;
+  readonly #settings: Settings;
+  readonly #dimension: number;
+  readonly #warmUpEnd: number;
+  readonly #searchEnd: number;
+  /** The best noises so far, best first. */
+  #archive: Elite[] = [];
+  #count = 0;
+  #c: number;
+  #asked: { proposal: Proposal; parent: Elite | null; width: number }[] = [];
+  /** Rewards of held-out draws by the index of their width. */
+  #heldOut: number[][];
+
+  constructor(problem: SearchProblem, settings: Settings) {
+    this.#problem = problem;
+    this.#settings = settings;
+    this.#dimension = dimension(problem.shape);
+    this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
+    const heldOut = Math.floor((settings.heldOut * problem.budget) / widths(settings).length) * widths(settings).length;
+    this.#searchEnd = problem.budget - heldOut;
+    this.#c = (settings.smallestC + settings.largestC) / 2;
+    this.#heldOut = widths(settings).map(() => []);
+  }
+
+  /** Iterations end where a part of the budget ends. */
+  batchSize(): number {
+    const part = [this.#warmUpEnd, this.#searchEnd].find((end) => this.#count < end) ?? this.#problem.budget;
+    return Math.max(1, Math.min(this.#settings.batchSize, part - this.#count));
+  }
+
+  ask(count: number): Proposal[] {
+    const part = this.#count < this.#warmUpEnd ? 'warm-up' : this.#count < this.#searchEnd ? 'search' : 'held-out';
+    const centres = this.#centres();
+    this.#asked = Array.from({ length: count }, (_, i) => {
+      const index = this.#count + i;
+      if (part === 'held-out') return this.#proposeHeldOut(index);
+      const draw = { seed: this.#problem.seed, stream: STREAMS.search, index };
+      const eps = standardNormal(draw, this.#dimension);
+      if (part === 'warm-up') return { proposal: { draw, noise: eps }, parent: null, width: -1 };
+      const parent = centres[index % centres.length];
+      return { proposal: { draw, noise: blend(parent.noise, eps, this.#c) }, parent, width: -1 };
+    });
+    return this.#asked.map(({ proposal }) => proposal);
+  }
+
+  tell(rewards: readonly number[]): void {
+    let successes = 0;
+    let children = 0;
+    for (const [i, reward] of rewards.entries()) {
+      const { proposal, parent, width } = this.#asked[i];
+      if (width >= 0) {
+        this.#heldOut[width].push(reward);
+        continue;
+      }
+      const { index } = proposal.draw;
+      this.#archive.push({ index, reward, founder: parent?.founder ?? index, noise: proposal.noise });
+      if (parent) {
+        children++;
+        if (reward > parent.reward) successes++;
+      }
+    }
+    if (children > 0) this.#adapt(successes / children);
+    this.#prune();
+    this.#count += rewards.length;
+  }
+
+  policy(): Law {
+    if (this.#archive.length === 0) return standardLaw(this.#problem.shape);
+    return this.#law(this.#finalC());
+  }
+
+  summary(): { readonly [key: string]: unknown } {
+    return {
+      c: this.#finalC(),
+      elites: this.#centres().map(({ index, reward, founder }) => ({ index, reward, founder })),
+      heldOut: widths(this.#settings).map((c, i) => ({
+        c,
+        draws: this.#heldOut[i].length,
+        mean: this.#heldOut[i].length > 0 ? mean(this.#heldOut[i]) : null,
+      })),
+    };
+  }
+
+  state(): OptimizerState {
+    const noises = new Float32Array(this.#archive.length * this.#dimension);
+    for (const [i, { noise }] of this.#archive.entries()) noises.set(noise, i * this.#dimension);
+    return {
+      values: {
+        count: this.#count,
+        c: this.#c,
+        heldOut: this.#heldOut.map((rewards) => [...rewards]),
+        archive: this.#archive.map(({ index, reward, founder }) => ({ index, reward, founder })),
+      },
+      tensors: { noises },
+    };
+  }
+
+  restore({ values, tensors }: OptimizerState): void {
+    const noises = tensors.noises as Float32Array;
+    this.#count = values.count as number;
+    this.#c = values.c as number;
+    this.#heldOut = (values.heldOut as number[][]).map((rewards) => [...rewards]);
+    this.#archive = (values.archive as Omit<Elite, 'noise'>[]).map((elite, i) => ({
+      ...elite,
+      noise: noises.slice(i * this.#dimension, (i + 1) * this.#dimension),
+    }));
+  }
+
+  /** The global top-k, at most `perFounder` of one lineage. */
+  #centres(): Elite[] {
+    const { elites, perFounder } = this.#settings;
+    const taken = new Map<number, number>();
+    const centres: Elite[] = [];
+    for (const elite of this.#archive) {
+      const siblings = taken.get(elite.founder) ?? 0;
+      if (siblings >= perFounder) continue;
+      taken.set(elite.founder, siblings + 1);
+      centres.push(elite);
+      if (centres.length === elites) break;
+    }
+    return centres;
+  }
+
+  /** Keeps what can still become a centre: the best of each lineage. */
+  #prune(): void {
+    const { elites, perFounder } = this.#settings;
+    this.#archive.sort((a, b) => b.reward - a.reward || a.index - b.index);
+    const taken = new Map<number, number>();
+    this.#archive = this.#archive
+      .filter(({ founder }) => {
+        const siblings = taken.get(founder) ?? 0;
+        taken.set(founder, siblings + 1);
+        return siblings < perFounder;
+      })
+      .slice(0, elites);
+  }
+
+  /** One-fifth rule: the step sqrt(1 - c^2) grows while more than a fifth of the children beat their parents. */
+  #adapt(successRate: number): void {
+    const { smallestC, largestC } = this.#settings;
+    const step = Math.sqrt(1 - this.#c ** 2) * Math.exp(0.5 * (successRate - 0.2));
+    this.#c = Math.min(largestC, Math.max(smallestC, Math.sqrt(Math.max(0, 1 - step ** 2))));
+  }
+
+  #proposeHeldOut(index: number): { proposal: Proposal; parent: null; width: number } {
+    const choices = widths(this.#settings);
+    const position = index - this.#searchEnd;
+    const width = position % choices.length;
+    // Every width is tried on the same noises, so that luck is shared.
+    const draw = { seed: this.#problem.seed, stream: STREAMS.heldOut, index: Math.floor(position / choices.length) };
+    return { proposal: { draw, noise: sampleLaw(this.#law(choices[width]), draw) }, parent: null, width };
+  }
+
+  #finalC(): number {
+    const choices = widths(this.#settings);
+    const means = this.#heldOut.map((rewards) => (rewards.length > 0 ? mean(rewards) : Number.NEGATIVE_INFINITY));
+    const best = means.indexOf(Math.max(...means));
+    return means[best] === Number.NEGATIVE_INFINITY ? this.#c : choices[best];
+  }
+
+  #law(c: number): Law {
+    const centres = this.#centres();
+    return anchoredLaw(
+      this.#problem.shape,
+      centres.map(({ noise }) => noise),
+      c,
+    );
+  }
+}
+
+/** Candidates for the final c, from wide to narrow. */
+function widths({ smallestC, largestC }: Settings): number[] {
+  return smallestC === largestC ? [smallestC] : [0.9, 0.95, 0.98].filter((c) => c >= smallestC && c <= largestC);
+}
+
+/** c z + sqrt(1 - c^2) eps: as long as z and eps are, when both come from N(0, I). */
+function blend(centre: Float32Array, eps: Float32Array, c: number): Float32Array {
+  const spread = Math.sqrt(1 - c * c);
+  return centre.map((value, i) => c * value + spread * eps[i]);
+}
+
+export const elites: OptimizerDefinition = {
+  name: 'elites',
+  title: 'Mixture of elites',
+  source:
+    'findery; niches and re-centring after CoSyNE and evolution strategies, widths after Jajal et al. 2025 (arXiv 2506.00299)',
+  parameters: {
+    batchSize: { type: 'integer', default: 10, minimum: 1, maximum: 256, description: 'draws an iteration' },
+    elites: { type: 'integer', default: 4, minimum: 1, maximum: 64, description: 'components of the law' },
+    warmUp: {
+      type: 'number',
+      default: 0.2,
+      minimum: 0.01,
+      maximum: 1,
+      description: 'share of the budget drawn from N(0, I)',
+    },
+    heldOut: {
+      type: 'number',
+      default: 0.2,
+      minimum: 0,
+      maximum: 0.5,
+      description: 'share of the budget by which the width of the law is chosen',
+    },
+    perFounder: {
+      type: 'integer',
+      default: 2,
+      minimum: 1,
+      maximum: 64,
+      description: 'most components that descend from one warm-up draw: fewer keep the pictures more different',
+    },
+    smallestC: {
+      type: 'number',
+      default: 0.8,
+      minimum: 0.1,
+      maximum: 0.99,
+      description: 'smallest cosine of a proposal to its centre',
+    },
+    largestC: {
+      type: 'number',
+      default: 0.98,
+      minimum: 0.1,
+      maximum: 0.99,
+      description: 'largest cosine; above 0.98 a search attacks the reward instead of improving the picture',
+    },
+  },
+  create(problem, parameters) {
+    const settings = parameters as unknown as Settings;
+    if (settings.smallestC > settings.largestC)
+      throw new RangeError(
+        `smallestC is ${settings.smallestC} and largestC ${settings.largestC}; smallestC has to be the smaller one.`,
+      );
+    return new Elites(problem, settings);
+  },
+};

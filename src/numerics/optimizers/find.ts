@@ -1,0 +1,225 @@
+import { type Draw, STREAMS } from '../draw.ts';
+import { dimension } from '../laws/check.ts';
+import { gaussianLaw } from '../laws/gaussian.ts';
+import type { Law } from '../laws/law.ts';
+import { standardNormal } from '../normal.ts';
+import { createMoments, FIND_ADAMW, type Moments, stepAdamW } from './adamw.ts';
+import { CalibrationNetwork } from './calibration-network.ts';
+import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+import { type Rollout, surrogateGradient } from './surrogate.ts';
+
+const SMALLEST_STD = 1e-4;
+const CALIBRATION_STEPS = 5;
+
+interface Settings {
+  readonly batchSize: number;
+  readonly learningRate: number;
+  readonly clip: number;
+  /** Iterations whose draws are used again. */
+  readonly history: number;
+  /** Steps on (mu, sigma) an iteration. */
+  readonly epochs: number;
+  readonly rewardWeight: number;
+  readonly regularization: number;
+  /** false: r* = f_r, the paper's ablation. */
+  readonly calibration: boolean;
+}
+
+/**
+ * FIND (Chen et al., ACM MM 2024), as its equations say: a diagonal Gaussian z = mu + sigma eps, learned by policy gradient
+ * on calibrated rewards r* = f_r - Phi(mu, sigma, prompt), with PPO's clipped surrogate over the latest draws.
+ *
+ *   loss = - rewardWeight * L_clip(r*) + regularization * mean(mu^2 + (sigma - 1)^2)
+ *
+ * Four faults of the authors' code are not here: reward i goes with noise i; the ratio can bind (`surrogate.ts` says what is
+ * clipped); the minimum keeps the way back open; and eta, which is the sampler's, is 0 unless asked for.
+ */
+class Find implements Optimizer {
+  readonly #problem: SearchProblem;
+  readonly #settings: Settings;
+  readonly #dimension: number;
+  readonly #mean: Float32Array;
+  readonly #std: Float32Array;
+  readonly #moments: { mean: Moments; std: Moments };
+  readonly #phi: CalibrationNetwork | null;
+  #rollouts: Rollout[] = [];
+  #asked: Proposal[] = [];
+  #count = 0;
+  #step = 0;
+  #clipped = 0;
+
+  constructor(problem: SearchProblem, settings: Settings) {
+    this.#problem = problem;
+    this.#settings = settings;
+    this.#dimension = dimension(problem.shape);
+    this.#mean = new Float32Array(this.#dimension);
+    this.#std = new Float32Array(this.#dimension).fill(1);
+    this.#moments = { mean: createMoments(this.#dimension), std: createMoments(this.#dimension) };
+    this.#phi = settings.calibration
+      ? new CalibrationNetwork(2 * this.#dimension + problem.promptEmbedding.length, problem.seed)
+      : null;
+  }
+
+  batchSize(): number {
+    return this.#settings.batchSize;
+  }
+
+  ask(count: number): Proposal[] {
+    this.#asked = Array.from({ length: count }, (_, i) => {
+      const draw: Draw = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
+      const eps = standardNormal(draw, this.#dimension);
+      return { draw, noise: eps.map((value, j) => this.#mean[j] + this.#std[j] * value) };
+    });
+    return this.#asked;
+  }
+
+  tell(rewards: readonly number[]): void {
+    this.#count += rewards.length;
+    const baseline = this.#calibrate(rewards);
+    const rollout: Rollout = {
+      mean: this.#mean.slice(),
+      std: this.#std.slice(),
+      noises: this.#asked.map(({ noise }) => noise),
+      advantages: rewards.map((reward) => reward - baseline),
+    };
+    this.#rollouts = [...this.#rollouts, rollout].slice(-this.#settings.history);
+    for (let epoch = 0; epoch < this.#settings.epochs; epoch++) this.#improve();
+  }
+
+  policy(): Law {
+    return gaussianLaw(this.#problem.shape, this.#mean.slice(), this.#std.slice());
+  }
+
+  summary(): { readonly [key: string]: unknown } {
+    return { clippedShare: this.#clipped };
+  }
+
+  state(): OptimizerState {
+    const phi = this.#phi?.state();
+    const rollouts = this.#rollouts.flatMap(({ mean, std, noises }, i): [string, Float32Array][] => [
+      [`rollout.${i}.mean`, mean],
+      [`rollout.${i}.std`, std],
+      ...noises.map((noise, j): [string, Float32Array] => [`rollout.${i}.noise.${j}`, noise]),
+    ]);
+    const { mean, std } = this.#moments;
+    return {
+      values: {
+        count: this.#count,
+        step: this.#step,
+        clipped: this.#clipped,
+        phiStep: phi?.step ?? 0,
+        advantages: this.#rollouts.map(({ advantages }) => advantages),
+      },
+      tensors: {
+        mean: this.#mean.slice(),
+        std: this.#std.slice(),
+        'mean.first': mean.first.slice(),
+        'mean.second': mean.second.slice(),
+        'std.first': std.first.slice(),
+        'std.second': std.second.slice(),
+        ...phi?.tensors,
+        ...Object.fromEntries(rollouts),
+      },
+    };
+  }
+
+  restore({ values, tensors }: OptimizerState): void {
+    this.#count = values.count as number;
+    this.#step = values.step as number;
+    this.#clipped = values.clipped as number;
+    this.#mean.set(tensors.mean);
+    this.#std.set(tensors.std);
+    for (const name of ['mean', 'std'] as const) {
+      this.#moments[name].first.set(tensors[`${name}.first`]);
+      this.#moments[name].second.set(tensors[`${name}.second`]);
+    }
+    this.#phi?.restore(values.phiStep as number, tensors);
+    this.#rollouts = (values.advantages as number[][]).map((advantages, i) => ({
+      mean: tensors[`rollout.${i}.mean`] as Float32Array,
+      std: tensors[`rollout.${i}.std`] as Float32Array,
+      noises: advantages.map((_, j) => tensors[`rollout.${i}.noise.${j}`] as Float32Array),
+      advantages,
+    }));
+  }
+
+  /** Phi's prediction for the law that was asked, from before it learned of these rewards; 0 without calibration. */
+  #calibrate(rewards: readonly number[]): number {
+    if (!this.#phi) return 0;
+    const { promptEmbedding } = this.#problem;
+    const input = new Float32Array(2 * this.#dimension + promptEmbedding.length);
+    input.set(this.#mean);
+    input.set(this.#std, this.#dimension);
+    input.set(promptEmbedding, 2 * this.#dimension);
+    const baseline = this.#phi.predict(input);
+    this.#phi.train(input, rewards, CALIBRATION_STEPS);
+    return baseline;
+  }
+
+  #improve(): void {
+    const { learningRate, clip, rewardWeight, regularization } = this.#settings;
+    const uphill = surrogateGradient(this.#rollouts, this.#mean, this.#std, clip);
+    const pull = (2 * regularization) / this.#dimension;
+    const downhill = {
+      mean: uphill.mean.map((value, i) => -rewardWeight * value + pull * this.#mean[i]),
+      std: uphill.std.map((value, i) => -rewardWeight * value + pull * (this.#std[i] - 1)),
+    };
+    this.#clipped = uphill.clipped;
+    this.#step++;
+    const adamW = { ...FIND_ADAMW, learningRate };
+    stepAdamW(this.#mean, downhill.mean, this.#moments.mean, this.#step, adamW);
+    stepAdamW(this.#std, downhill.std, this.#moments.std, this.#step, adamW);
+    for (let i = 0; i < this.#dimension; i++) this.#std[i] = Math.max(SMALLEST_STD, this.#std[i]);
+  }
+}
+
+export const find: OptimizerDefinition = {
+  name: 'find',
+  title: 'FIND: policy gradient on a diagonal Gaussian',
+  source:
+    'Chen et al., "FIND: Fine-tuning Initial Noise Distribution with Policy Optimization for Diffusion Models", ACM MM 2024, arXiv 2407.19453',
+  parameters: {
+    batchSize: { type: 'integer', default: 1, minimum: 1, maximum: 256, description: 'draws an iteration' },
+    learningRate: { type: 'number', default: 1e-3, minimum: 1e-6, maximum: 1, description: "AdamW's, of mu and sigma" },
+    clip: {
+      type: 'number',
+      default: 0.2,
+      minimum: 0.001,
+      maximum: 1e6,
+      description: 'epsilon of the ratio of each dimension; a huge one turns clipping off',
+    },
+    history: {
+      type: 'integer',
+      default: 10,
+      minimum: 1,
+      maximum: 100,
+      description: 'iterations whose draws are used again',
+    },
+    epochs: {
+      type: 'integer',
+      default: 1,
+      minimum: 1,
+      maximum: 100,
+      description: 'steps on mu and sigma an iteration',
+    },
+    rewardWeight: {
+      type: 'number',
+      default: 10,
+      minimum: 0,
+      maximum: 1e6,
+      description: 'weight of the reward against the regulariser',
+    },
+    regularization: {
+      type: 'number',
+      default: 0.01,
+      minimum: 0,
+      maximum: 1e6,
+      description: 'weight of mean(mu^2 + (sigma - 1)^2)',
+    },
+    calibration: {
+      type: 'boolean',
+      default: true,
+      description: 'train on rewards less their prediction by the calibration network',
+    },
+  },
+  create: (problem, parameters) => new Find(problem, parameters as unknown as Settings),
+};
