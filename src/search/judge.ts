@@ -49,5 +49,5 @@ function featuresOf(
   features: (picture: Picture) => Float32Array,
 ): Float32Array[] | null {
   const pictures = evaluations.map(({ picture }) => picture).filter((picture) => picture !== null);
-  return pictures.length === evaluations.length ? pictures.map(features) : null;
+  return pictures.length === evaluations.length ? pictures.map((picture) => features(picture)) : null;
 }

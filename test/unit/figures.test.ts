@@ -74,6 +74,13 @@ describe('the reward curve', () => {
     expect(renderSvg(svg).length).toBeGreaterThan(1000);
   });
 
+  it('gives a reward that never changes room above and below', () => {
+    const svg = rewardCurve({ ...curve, rewards: [3, 3], smoothed: [3, 3] });
+    const labels = [...svg.matchAll(/text-anchor="end">([\d.]+)</g)].map(([, label]) => Number(label));
+    expect(labels.at(0)).toBeLessThan(3);
+    expect(labels.at(-1)).toBeGreaterThan(3);
+  });
+
   it('says so when there is no reward yet, and marks a single one', () => {
     expect(rewardCurve({ ...curve, rewards: [], smoothed: [] })).toContain('no rewards yet');
     expect(rewardCurve({ ...curve, rewards: [1], smoothed: [1] })).toContain('<circle');

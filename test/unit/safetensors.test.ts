@@ -109,6 +109,7 @@ describe('decoding', () => {
     ['an unknown dtype', file({ a: { ...pair(0, 8), dtype: 'F128' } }, data), 'dtype "F128"; known are BOOL'],
     ['a dtype from the prototype', file({ a: { ...pair(0, 8), dtype: 'constructor' } }, data), 'dtype "constructor"'],
     ['no dtype', file({ a: { shape: [2], data_offsets: [0, 8] } }, data), 'dtype missing'],
+    ['two negative sizes', file({ a: { ...pair(0, 8), shape: [-1, -2] } }, data), 'shape [-1,-2]'],
     ['a negative size', file({ a: { ...pair(0, 8), shape: [-2] } }, data), 'shape [-2]'],
     ['a size that is no whole number', file({ a: { ...pair(0, 8), shape: [1.5] } }, data), 'shape [1.5]'],
     ['a shape that needs more bytes', file({ a: { ...pair(0, 8), shape: [3] } }, data), 'needs 12 bytes'],
