@@ -113,7 +113,6 @@ function launch(program: string, folder: string, port: number) {
     });
   }
   child.stdin.on('error', () => {}); // the watcher may be gone already
-  child.on('exit', () => child.stdin.destroy()); // lets the watcher of a server that crashed end too
   const ended = new Promise<void>((resolve) => {
     child.on('error', (error) => {
       tail += error.message;

@@ -33,7 +33,7 @@ export class RedisUnavailableError extends Error {
  * A Redis that answers: the given one, else a private one of this process (`startPrivateRedis`), for which a missing
  * redis-server is installed where that is possible without asking (Debian and its kin, as root or with password-less sudo).
  *
- * @throws RedisUnavailableError when the given one does not answer, or there is no way to a private one
+ * @throws RedisUnavailableError when the given one can't be used, or there is no way to a private one
  */
 export async function ensureRedis(options: EnsureRedisOptions): Promise<RedisService> {
   const { url, dataDir, log, install = true, searchPath = process.env.PATH ?? '' } = options;
@@ -66,6 +66,7 @@ async function checkAnswers(url: string): Promise<void> {
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
   });
+  // The connection's own error says more than the "Connection is closed." that `connect` rejects with.
   client.on('error', (error) => {
     reason = error.message || (error as NodeJS.ErrnoException).code || reason;
   });
@@ -73,10 +74,8 @@ async function checkAnswers(url: string): Promise<void> {
     await client.connect();
     await client.ping();
   } catch (error) {
-    // The connection's own error says more than "Connection is closed."
-    if (error instanceof Error && /NOAUTH|WRONGPASS|LOADING/.test(error.message)) reason = error.message;
     throw new RedisUnavailableError(
-      `The Redis of REDIS_URL (${redactUrl(url)}) does not answer: ${reason}. Start it, correct REDIS_URL, or unset ` +
+      `The Redis of REDIS_URL (${redactUrl(url)}) can't be used: ${reason.replace(/\.$/, '')}. Start it, correct REDIS_URL, or unset ` +
         'REDIS_URL so that npm start and npm run demo use a private one.',
       { cause: error },
     );

@@ -168,6 +168,15 @@ export class Records<T extends { readonly id: string }> {
     if (children.length > 0) await this.#redis.sadd(this.#keys.children(parent), ...children);
   }
 
+  /** Takes back a record that was never handed out: as if it had not been there. */
+  async discard(id: string): Promise<void> {
+    await this.#redis
+      .multi()
+      .zrem(this.#keys.index(this.#kind), id)
+      .del(this.#keys.record(id), this.#keys.events(id))
+      .exec();
+  }
+
   /** Forgets it, but not that it was there. */
   async remove(id: string, at: string): Promise<void> {
     await this.#redis

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -188,6 +188,17 @@ describe('a private Redis', () => {
     });
   });
 
+  it('leaves the server of another folder alone when an old claim names its port', async () => {
+    const other = await mkdtemp(join(tmpdir(), 'findery-redis-'));
+    onTestFinished(() => rm(other, { recursive: true, force: true }));
+    const { url } = await start({ dataDir: other });
+    await mkdir(join(dataDir, 'redis'));
+    const port = Number(url.split(':').at(-1));
+    await writeFile(join(dataDir, 'redis', 'owner.json'), JSON.stringify({ pid: 2 ** 30, port }));
+    expect((await start()).url).not.toBe(url);
+    expect(await answers(url)).toBe(true);
+  });
+
   it('tells when its server ends by itself, and its watcher ends too', async () => {
     const { url } = await start();
     const server = await processOf(url);
@@ -260,10 +271,8 @@ describe('a given Redis', () => {
     const { url } = await start();
     await ask(url, (client) => client.config('SET', 'requirepass', 'right'));
     const wrong = url.replace('//', '//:wrong@');
-    await expect(ensureRedis({ url: wrong, dataDir, log: () => {} })).rejects.toThrow(
-      /does not answer: (WRONGPASS|NOAUTH)/,
-    );
-    await expect(ensureRedis({ url, dataDir, log: () => {} })).rejects.toThrow(/does not answer: NOAUTH/);
+    await expect(ensureRedis({ url: wrong, dataDir, log: () => {} })).rejects.toThrow(/can't be used: WRONGPASS/);
+    await expect(ensureRedis({ url, dataDir, log: () => {} })).rejects.toThrow(/can't be used: NOAUTH/);
     const right = url.replace('//', '//:right@');
     expect((await ensureRedis({ url: right, dataDir, log: () => {} })).url).toBe(right);
   });

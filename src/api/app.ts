@@ -1,0 +1,46 @@
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import { ulid } from 'ulid';
+import { problems, sendProblem } from './plugins/problems.ts';
+import { openapi } from './plugins/swagger.ts';
+import { validation } from './plugins/validation.ts';
+import { catalog } from './routes/catalog.ts';
+import { images } from './routes/images.ts';
+import { jobEvents } from './routes/job-events.ts';
+import { jobRewards } from './routes/job-rewards.ts';
+import { jobs } from './routes/jobs.ts';
+import { policies } from './routes/policies.ts';
+import { samples } from './routes/samples.ts';
+import { service } from './routes/service.ts';
+import type { Services } from './services.ts';
+
+/** The HTTP interface, wired and not yet listening. */
+export async function buildApp(services: Services, logger?: Logger): Promise<FastifyInstance> {
+  const app = Fastify({
+    ...(logger ? { loggerInstance: logger as FastifyBaseLogger } : { logger: false }),
+    bodyLimit: services.config.bodyLimit,
+    genReqId: ({ headers }) => requestId(headers['x-request-id']),
+    requestIdLogLabel: 'requestId',
+    routerOptions: { maxParamLength: 128, ignoreTrailingSlash: true },
+    frameworkErrors: (error, request, reply) =>
+      sendProblem(Object.assign(error, { validation: undefined }), request, reply),
+    return503OnClosing: true,
+    forceCloseConnections: 'idle',
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  app.decorate('services', services);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
+  });
+  await app.register(problems);
+  await app.register(validation);
+  await app.register(openapi);
+  for (const routes of [jobs, jobEvents, jobRewards, policies, samples, images, catalog, service])
+    await app.register(routes);
+  return app as unknown as FastifyInstance;
+}
+
+/** A client's own id when it is one that can stand in a log, else a new one. */
+function requestId(given: string | string[] | undefined): string {
+  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : `req_${ulid().toLowerCase()}`;
+}

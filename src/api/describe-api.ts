@@ -1,0 +1,19 @@
+import { readConfig } from '../config.ts';
+import { buildApp } from './app.ts';
+import type { Services } from './services.ts';
+
+/** The OpenAPI document, without Redis, models or a port: routes touch their services only when they are asked. */
+export async function describeApi(): Promise<object> {
+  const services: Services = {
+    config: readConfig({}),
+    store: {} as Services['store'],
+    blobs: {} as Services['blobs'],
+    catalog: { models: [], rewards: [], problems: [] },
+    closing: new AbortController().signal,
+  };
+  const app = await buildApp(services);
+  await app.ready();
+  const document = app.swagger();
+  await app.close();
+  return document;
+}

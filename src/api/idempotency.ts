@@ -1,0 +1,41 @@
+import { createHash } from 'node:crypto';
+import { type IdKind, newId } from '../jobs/ids.ts';
+import { ProblemError } from '../jobs/problem.ts';
+import type { Store } from '../jobs/store.ts';
+
+const DAY = 86_400;
+
+/**
+ * The id that a request's `Idempotency-Key` stands for: a new one, or the one that the same key and body got before.
+ * @throws ProblemError `idempotency-mismatch` when the key came with another body
+ */
+export async function claimKey(
+  store: Store,
+  kind: IdKind,
+  key: string | undefined,
+  body: unknown,
+): Promise<{ id: string; isNew: boolean }> {
+  const id = newId(kind);
+  if (key === undefined) return { id, isNew: true };
+  const hash = (text: string) => createHash('sha256').update(text).digest('hex');
+  const digest = hash(canonical(body));
+  const redisKey = store.keys.idempotency(hash(key));
+  const previous = await store.redis.set(redisKey, JSON.stringify({ id, digest }), 'EX', DAY, 'NX', 'GET');
+  if (previous === null) return { id, isNew: true };
+  const known = JSON.parse(previous) as { id: string; digest: string };
+  if (known.digest !== digest) {
+    throw new ProblemError(
+      'idempotency-mismatch',
+      `The idempotency key "${key.slice(0, 80)}" was used with another body (${known.id}); take a new key for a new request.`,
+    );
+  }
+  return { id: known.id, isNew: false };
+}
+
+/** JSON with sorted keys: two spellings of one request are the same request. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([name, entry]) => `${JSON.stringify(name)}:${canonical(entry)}`).join()}}`;
+}

@@ -1,0 +1,98 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+import { ProblemError, problemOf } from '../../jobs/problem.ts';
+import { describeValidation } from './validation.ts';
+
+/** Every error leaves as application/problem+json (RFC 9457). */
+export const problems = fp(async (app: FastifyInstance) => {
+  const routes: { methods: string[]; pattern: RegExp }[] = [];
+  app.addHook('onRoute', ({ method, url }) => {
+    const pattern = url
+      .replace(/[.]/g, '\\$&')
+      .replace(/:[^/]+/g, '[^/]+')
+      .replace(/\*/g, '.*');
+    routes.push({ methods: [method].flat(), pattern: new RegExp(`^${pattern}/?$`) });
+  });
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const known = translate(error);
+    if (!known) request.log.error({ err: error }, 'request failed');
+    sendProblem(known ?? error, request, reply);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const [path] = request.url.split('?');
+    const allowed = [...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods))];
+    if (allowed.length > 0) {
+      reply.header('allow', allowed.join(', '));
+      return sendProblem(
+        new ProblemError(
+          'method-not-allowed',
+          `${request.method} ${path} is not possible; this address takes ${allowed.join(', ')}.`,
+        ),
+        request,
+        reply,
+      );
+    }
+    return sendProblem(
+      new ProblemError('not-found', `There is nothing at ${path.slice(0, 200)}. /docs lists what there is.`),
+      request,
+      reply,
+    );
+  });
+});
+
+export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const problem = problemOf(error, request.id);
+  if (problem.status === 503) reply.header('retry-after', '2');
+  return reply.code(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
+}
+
+/** Fastify's and ioredis' errors as problems; null: unexpected. */
+function translate(error: FastifyError): ProblemError | null {
+  if (error instanceof ProblemError) return error;
+  if (error.validation) {
+    const errors = error.validation.map(describeValidation);
+    const where = error.validationContext === 'body' ? '' : ` in the ${error.validationContext}`;
+    return new ProblemError(
+      'bad-request',
+      `${errors.map(({ pointer, message }) => `${pointer || 'The body'} ${message}`).join('; ')}${where}.`,
+      errors,
+    );
+  }
+  switch (error.code) {
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new ProblemError(
+        'unsupported-media-type',
+        `${error.message}. This address takes application/json; policy files go to POST /v1/policies as application/octet-stream.`,
+      );
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new ProblemError(
+        'too-large',
+        'The body is larger than this service takes (FINDERY_BODY_LIMIT for JSON, FINDERY_IMPORT_LIMIT for policy files).',
+      );
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return new ProblemError(
+        'invalid-json',
+        'The body is empty, but its content type is application/json. Send a JSON object.',
+      );
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new ProblemError('bad-request', 'The body is not as long as content-length says.');
+  }
+  if (error instanceof SyntaxError || error.code === 'FST_ERR_CTP_INVALID_JSON_BODY') {
+    return new ProblemError('invalid-json', `The body can't be read as JSON: ${error.message}.`);
+  }
+  if (isRedisAway(error))
+    return new ProblemError(
+      'unavailable',
+      'Redis can’t be reached at the moment; nothing was changed. Try again in a few seconds.',
+    );
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
+    return new ProblemError('bad-request', error.message);
+  return null;
+}
+
+function isRedisAway(error: Error): boolean {
+  return (
+    error.name === 'MaxRetriesPerRequestError' ||
+    /ECONNREFUSED|ECONNRESET|Connection is closed|LOADING|READONLY/.test(error.message)
+  );
+}

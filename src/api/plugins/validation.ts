@@ -1,0 +1,94 @@
+import type { ErrorObject } from 'ajv';
+import { Ajv } from 'ajv';
+import addFormats from 'ajv-formats';
+import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
+import fp from 'fastify-plugin';
+import { NAMED_SCHEMAS } from '../../jobs/schemas/index.ts';
+
+/**
+ * Validation by the schemas of `src/jobs/schemas`. Bodies are taken as they are (no coercion: a number is no prompt, and
+ * nothing is dropped in silence); strings of the query become the numbers that the schema wants.
+ */
+export const validation = fp(async (app: FastifyInstance) => {
+  const strict = createAjv(false);
+  const coercing = createAjv(true);
+  app.setValidatorCompiler(({ schema, httpPart }) => {
+    const validate = (httpPart === 'body' ? strict : coercing).compile(schema as object);
+    return (data: unknown) => {
+      if (validate(data)) return { value: data };
+      return {
+        error: Object.assign(new Error('validation'), {
+          validation: (validate.errors ?? []) as FastifySchemaValidationError[],
+          validationContext: httpPart,
+        }),
+      };
+    };
+  });
+});
+
+function createAjv(coerceTypes: boolean): Ajv {
+  const ajv = new Ajv({
+    allErrors: true,
+    verbose: true,
+    coerceTypes,
+    useDefaults: false,
+    removeAdditional: false,
+    allowUnionTypes: true,
+    strictTypes: false,
+  });
+  ajv.addKeyword('x-accepts');
+  (addFormats as unknown as (ajv: Ajv) => void)(ajv);
+  for (const schema of NAMED_SCHEMAS) ajv.addSchema(schema as object);
+  return ajv;
+}
+
+/** An error of validation in words: where, what was there, what is accepted. */
+export function describeValidation(error: FastifySchemaValidationError): { pointer: string; message: string } {
+  const { instancePath, keyword, params, data, parentSchema, message } = error as unknown as ErrorObject;
+  const schema = (parentSchema ?? {}) as { [key: string]: unknown };
+  const accepts = schema['x-accepts'];
+  const found = shorten(data);
+  switch (keyword) {
+    case 'required':
+      return { pointer: `${instancePath}/${params.missingProperty}`, message: 'is missing' };
+    case 'additionalProperties': {
+      const names = Object.keys((schema.properties as object | undefined) ?? {});
+      return {
+        pointer: `${instancePath}/${params.additionalProperty}`,
+        message: `is not known here; there are ${names.join(', ') || 'no fields'}`,
+      };
+    }
+    case 'enum':
+      return { pointer: instancePath, message: `is ${found}; takes ${(params.allowedValues as unknown[]).join(', ')}` };
+    case 'pattern':
+      return { pointer: instancePath, message: `is ${found}; takes ${accepts ?? `text like ${params.pattern}`}` };
+    case 'type':
+      return {
+        pointer: instancePath,
+        message: `is ${found}; takes ${params.type === 'string' && accepts ? `text: ${accepts}` : `a value of type ${[params.type].flat().join(' or ')}`}`,
+      };
+    case 'minLength':
+    case 'maxLength':
+      return {
+        pointer: instancePath,
+        message: `is ${found} (${String(data).length} characters); takes ${accepts ?? `${schema.minLength ?? 0} to ${schema.maxLength} characters`}`,
+      };
+    case 'minimum':
+    case 'maximum':
+    case 'exclusiveMinimum': {
+      const lowest =
+        schema.minimum ?? (schema.exclusiveMinimum === undefined ? 'any' : `more than ${schema.exclusiveMinimum}`);
+      return {
+        pointer: instancePath,
+        message: `is ${found}; takes ${schema.type === 'integer' ? 'whole numbers' : 'numbers'} from ${lowest} to ${schema.maximum ?? 'any'}`,
+      };
+    }
+    default:
+      return { pointer: instancePath, message: `is ${found}; ${message}` };
+  }
+}
+
+function shorten(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}

@@ -1,0 +1,168 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import type { ModelBundle, RewardBundle } from '../../bundles/catalog.ts';
+import { ProblemError } from '../../jobs/problem.ts';
+import { Model, OptimizerInfo, Reward, WorkerInfo } from '../../jobs/schemas/catalog.ts';
+import { Link } from '../../jobs/schemas/common.ts';
+import { listWorkers } from '../../jobs/worker-registry.ts';
+import { DEFAULT_OPTIMIZER, OPTIMIZERS } from '../../numerics/optimizers/registry.ts';
+import { SCHEDULERS } from '../../numerics/schedulers/registry.ts';
+import { All, answers } from '../answers.ts';
+
+const tags = ['catalog'];
+
+/** What is installed, what it can do, and who runs it. */
+export const catalog: FastifyPluginAsyncTypebox = async (app) => {
+  const { store, catalog: installed } = app.services;
+
+  const loadedBy = async (name: string) =>
+    (await listWorkers(store.redis, store.keys)).filter(({ loaded }) => loaded.includes(name)).map(({ id }) => id);
+
+  const viewModel = async (model: ModelBundle): Promise<Model> => {
+    const { name, title, licence, defaults, sizes } = model;
+    const { reward, ...sampler } = defaults;
+    return {
+      object: 'model',
+      name,
+      title,
+      licence,
+      default: model === installed.models[0],
+      defaults: { ...sampler, eta: 0, reward },
+      sizes: sizes?.map((size) => [...size]) ?? null,
+      sizeMultiple: model.vaeScaleFactor,
+      latentShape: model.latentShape(defaults.width, defaults.height),
+      promptTokens: model.tokenizer.window,
+      schedulers: SCHEDULERS.map((scheduler) => scheduler.name),
+      available: true,
+      problem: null,
+      loadedBy: await loadedBy(name),
+    };
+  };
+
+  const viewReward = async (reward: RewardBundle): Promise<Reward> => ({
+    object: 'reward',
+    name: reward.name,
+    title: reward.title,
+    licence: reward.licence,
+    default: reward === installed.rewards[0],
+    reads: [...reward.reads],
+    range: reward.range && [...reward.range],
+    available: true,
+    problem: null,
+    loadedBy: await loadedBy(reward.name),
+  });
+
+  const broken = (kind: 'model' | 'reward') => installed.problems.filter((problem) => problem.kind === kind);
+  const unavailable = ({ name, message }: { name: string; message: string }) =>
+    ({ name, title: name, licence: null, default: false, available: false, problem: message, loadedBy: [] }) as const;
+
+  const allModels = async (): Promise<Model[]> => [
+    ...(await Promise.all(installed.models.map(viewModel))),
+    ...broken('model').map(
+      (problem): Model => ({
+        object: 'model',
+        ...unavailable(problem),
+        loadedBy: [],
+        defaults: null,
+        sizes: null,
+        sizeMultiple: null,
+        latentShape: null,
+        promptTokens: null,
+        schedulers: [],
+      }),
+    ),
+  ];
+
+  app.get(
+    '/v1/models',
+    {
+      schema: {
+        operationId: 'listModels',
+        summary: 'Models, usable or not',
+        tags,
+        response: answers({ 200: All(Model) }),
+      },
+    },
+    async () => ({ data: await allModels() }),
+  );
+
+  app.get(
+    '/v1/models/:name',
+    {
+      schema: {
+        operationId: 'getModel',
+        summary: 'A model',
+        tags,
+        params: Type.Object({ name: Type.String({ maxLength: 128 }) }),
+        response: answers({ 200: Link(Model) }),
+      },
+    },
+    async (request) => {
+      const models = await allModels();
+      const found = models.find(({ name }) => name === request.params.name);
+      if (!found)
+        throw new ProblemError(
+          'not-found',
+          `There is no model "${request.params.name}"; there are: ${models.map(({ name }) => name).join(', ') || 'none'}.`,
+        );
+      return found;
+    },
+  );
+
+  app.get(
+    '/v1/rewards',
+    {
+      schema: {
+        operationId: 'listRewards',
+        summary: 'Rewards, usable or not',
+        tags,
+        response: answers({ 200: All(Reward) }),
+      },
+    },
+    async () => ({
+      data: [
+        ...(await Promise.all(installed.rewards.map(viewReward))),
+        ...broken('reward').map(
+          (problem): Reward => ({ object: 'reward', ...unavailable(problem), loadedBy: [], reads: [], range: null }),
+        ),
+      ],
+    }),
+  );
+
+  app.get(
+    '/v1/optimizers',
+    {
+      schema: {
+        operationId: 'listOptimizers',
+        summary: 'Optimizers and their parameters',
+        tags,
+        response: answers({ 200: All(OptimizerInfo) }),
+      },
+    },
+    async () => ({
+      data: OPTIMIZERS.map(({ name, title, source, parameters }) => ({
+        object: 'optimizer' as const,
+        name,
+        title,
+        source,
+        default: name === DEFAULT_OPTIMIZER,
+        parameters,
+      })),
+    }),
+  );
+
+  app.get(
+    '/v1/workers',
+    {
+      schema: {
+        operationId: 'listWorkers',
+        summary: 'Live workers',
+        tags,
+        response: answers({ 200: All(WorkerInfo) }),
+      },
+    },
+    async () => ({
+      data: await listWorkers(store.redis, store.keys),
+    }),
+  );
+};

@@ -1,0 +1,105 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { renderSvg } from '../../figures/render-svg.ts';
+import { rewardCurve } from '../../figures/reward-curve.ts';
+import { ProblemError } from '../../jobs/problem.ts';
+import { Link, OneOf } from '../../jobs/schemas/common.ts';
+import { RewardHistory } from '../../jobs/schemas/job.ts';
+import { gaussianSmooth, mean } from '../../numerics/statistics.ts';
+import { answers, IdInPath } from '../answers.ts';
+
+const TYPES = { json: 'application/json', csv: 'text/csv', svg: 'image/svg+xml', png: 'image/png' } as const;
+type Format = keyof typeof TYPES;
+const FORMATS = Object.keys(TYPES) as Format[];
+
+/** Every draw's reward: as data, as a table, and as the paper's plot. */
+export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
+  const { store } = app.services;
+
+  app.get(
+    '/v1/jobs/:id/rewards',
+    {
+      schema: {
+        operationId: 'getJobRewards',
+        summary: 'Rewards of the search: JSON, CSV, or the curve (dashed raw, Gaussian-smoothed) as SVG or PNG',
+        tags: ['jobs'],
+        params: IdInPath,
+        querystring: Type.Object(
+          {
+            format: Type.Optional(OneOf(FORMATS, { description: 'instead of `Accept`' })),
+            sigma: Type.Optional(
+              Type.Number({ minimum: 0, maximum: 100, default: 3, description: 'of the Gaussian, in iterations' }),
+            ),
+          },
+          { additionalProperties: false },
+        ),
+        response: answers({
+          200: {
+            description: 'the rewards',
+            content: {
+              'application/json': { schema: Link(RewardHistory) },
+              ...Object.fromEntries(
+                FORMATS.filter((format) => format !== 'json').map((format) => [
+                  TYPES[format],
+                  { schema: Type.Unsafe<unknown>({ type: 'string' }) },
+                ]),
+              ),
+            },
+          },
+        }),
+      },
+    },
+    async (request, reply) => {
+      const { format = accepted(request), sigma = 3 } = request.query as { format?: Format; sigma?: number };
+      const job = await store.jobs.get(request.params.id);
+      const rewards = await store.jobs.rewards(job.id);
+      const byIteration = Map.groupBy(rewards, ({ iteration }) => iteration);
+      const means = [...byIteration.values()].map((draws) => mean(draws.map(({ reward }) => reward)));
+      const smoothed = means.length > 0 ? [...gaussianSmooth(means, sigma)] : [];
+      reply
+        .header('content-type', format === 'csv' ? 'text/csv; charset=utf-8' : TYPES[format])
+        .header('vary', 'accept');
+      // The declared answer is the JSON one; the others are files.
+      const sendFile = (body: string | Buffer) => reply.send(body as never);
+      switch (format) {
+        case 'json': {
+          const iterations = [...byIteration.keys()].map((iteration, i) => ({
+            iteration,
+            mean: means[i],
+            smoothed: smoothed[i],
+          }));
+          return reply.send({
+            jobId: job.id,
+            sigma,
+            data: rewards.map((point, i) => ({ image: i + 1, ...point })),
+            iterations,
+          });
+        }
+        case 'csv': {
+          const order = new Map([...byIteration.keys()].map((iteration, i) => [iteration, i]));
+          const lines = rewards.map(
+            ({ iteration, reward }, i) => `${i + 1},${iteration},${reward},${smoothed[order.get(iteration) ?? 0]}`,
+          );
+          return sendFile(`${['image,iteration,reward,smoothed', ...lines].join('\n')}\n`);
+        }
+        default: {
+          const svg = rewardCurve({ rewards: means, smoothed, title: job.prompt, sigma });
+          return sendFile(format === 'svg' ? svg : Buffer.from(renderSvg(svg)));
+        }
+      }
+    },
+  );
+};
+
+function accepted(request: FastifyRequest): Format {
+  const accept = request.headers.accept ?? '*/*';
+  if (/\*\/\*|application\/\*/.test(accept) && !/text\/csv|image\//.test(accept)) return 'json';
+  const found =
+    FORMATS.find((format) => accept.includes(TYPES[format])) ?? (accept.includes('image/*') ? 'png' : undefined);
+  if (found) return found;
+  throw new ProblemError(
+    'not-acceptable',
+    `Accept is "${accept.slice(0, 80)}"; the rewards can be had as ${Object.values(TYPES).join(', ')}.`,
+  );
+}

@@ -1,0 +1,204 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply } from 'fastify';
+import { Type } from 'typebox';
+import { ProblemError } from '../../jobs/problem.ts';
+import { Link, Nullable } from '../../jobs/schemas/common.ts';
+import { CancelRequest, ENDED, Job, JobPage, JobQuery, JobRequest } from '../../jobs/schemas/job.ts';
+import { resolveJob } from '../../jobs/settings.ts';
+import type { JobRecord } from '../../jobs/store.ts';
+import { submitJob } from '../../jobs/submit.ts';
+import { viewJob } from '../../jobs/views.ts';
+import { answers, IdInPath } from '../answers.ts';
+import { claimKey } from '../idempotency.ts';
+import { goneSignal, preferredWait } from '../plugins/prefer.ts';
+
+const tags = ['jobs'];
+const IdempotencyHeader = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 255,
+      description: 'makes a retry safe: the same key and body give the same job, for a day',
+    }),
+  ),
+});
+
+/** Queue, look at, list and cancel optimisations. */
+export const jobs: FastifyPluginAsyncTypebox = async (app) => {
+  const { store, catalog, closing } = app.services;
+
+  const view = async (record: JobRecord) =>
+    viewJob(record, record.status === 'queued' ? await store.queues.position('optimize', record.id) : null);
+
+  /** The job as soon as `isReached`, or as it is when the time is over. */
+  const wait = async (
+    id: string,
+    milliseconds: number,
+    isReached: (job: JobRecord) => boolean,
+    signal: AbortSignal,
+  ) => {
+    if (milliseconds > 0) {
+      await store.changes.until(
+        id,
+        milliseconds,
+        async () => {
+          const job = await store.jobs.get(id);
+          return isReached(job) ? job : null;
+        },
+        signal,
+      );
+    }
+    return store.jobs.get(id);
+  };
+
+  app.post(
+    '/v1/jobs',
+    {
+      schema: {
+        operationId: 'createJob',
+        summary: 'Queue an optimisation',
+        tags,
+        headers: IdempotencyHeader,
+        body: Link(JobRequest),
+        response: answers({ 202: Link(Job) }),
+      },
+    },
+    async (request, reply) => {
+      const body = request.body as JobRequest;
+      const { settings, warnings } = resolveJob(body, catalog);
+      const claimed = await claimKey(store, 'job', request.headers['idempotency-key'], body);
+      const known = claimed.isNew ? null : await store.jobs.find(claimed.id);
+      const record =
+        known ??
+        (await submitJob(store, settings, {
+          id: claimed.id,
+          warnings,
+          requestId: request.id,
+          now: new Date().toISOString(),
+        }));
+      if (!known) request.log.info({ jobId: record.id }, 'job queued');
+      const milliseconds = preferredWait(request, reply);
+      const now = await wait(
+        record.id,
+        milliseconds,
+        ({ status }) => ENDED.includes(status),
+        goneSignal(request, closing),
+      );
+      reply.header('location', `/v1/jobs/${record.id}`);
+      return accepted(reply, await view(now));
+    },
+  );
+
+  app.get(
+    '/v1/jobs',
+    {
+      schema: {
+        operationId: 'listJobs',
+        summary: 'Jobs, newest first',
+        tags,
+        querystring: JobQuery,
+        response: answers({ 200: Link(JobPage) }),
+      },
+    },
+    async (request) => {
+      const {
+        limit = 20,
+        after,
+        status,
+        model,
+        ...rest
+      } = request.query as { limit?: number; after?: string; status?: string; model?: string; [name: string]: unknown };
+      const wanted = Object.entries(rest).map(([name, value]) => {
+        if (name.startsWith('metadata.')) return [name.slice('metadata.'.length), String(value)] as const;
+        throw new ProblemError(
+          'bad-request',
+          `The query has "${name}", which is not known here; there are limit, after, status, model and metadata.KEY.`,
+          [{ pointer: `/${name}`, message: 'is not known here' }],
+        );
+      });
+      const accept = (job: JobRecord) =>
+        (status === undefined || job.status === status) &&
+        (model === undefined || job.model === model) &&
+        wanted.every(([key, value]) => job.metadata[key] === value);
+      const { data, hasMore } = await store.jobs.list({ limit, after, accept });
+      return {
+        data: await Promise.all(data.map(view)),
+        hasMore,
+        nextAfter: hasMore ? (data.at(-1)?.id ?? null) : null,
+      };
+    },
+  );
+
+  app.get(
+    '/v1/jobs/:id',
+    {
+      schema: {
+        operationId: 'getJob',
+        summary: 'A job; `Prefer: wait=30` holds the answer until its status changes',
+        tags,
+        params: IdInPath,
+        response: answers({ 200: Link(Job) }),
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const job = await store.jobs.get(id);
+      const milliseconds = ENDED.includes(job.status) ? 0 : preferredWait(request, reply);
+      if (milliseconds === 0) return view(job);
+      return view(await wait(id, milliseconds, ({ status }) => status !== job.status, goneSignal(request, closing)));
+    },
+  );
+
+  app.post(
+    '/v1/jobs/:id/cancel',
+    {
+      schema: {
+        operationId: 'cancelJob',
+        summary: 'Cancel a job: at once while it waits, within one denoising step while it runs',
+        tags,
+        params: IdInPath,
+        body: Nullable(Link(CancelRequest)),
+        response: answers({ 200: Link(Job), 202: Link(Job) }),
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const { keepPartial = false } = (request.body as { keepPartial?: boolean } | null) ?? {};
+      const before = await store.jobs.get(id);
+      if (before.status === 'succeeded' || before.status === 'failed') {
+        throw new ProblemError(
+          'conflict',
+          `The job ${id} has ${before.status} already; only jobs that wait or run can be canceled.`,
+        );
+      }
+      if (before.status === 'queued' && (await store.queues.remove('optimize', id))) {
+        const set = {
+          status: 'canceled' as const,
+          finishedAt: new Date().toISOString(),
+          cancelRequested: true,
+          progress: { ...before.progress, stage: 'ended' as const },
+        };
+        const events = [
+          { type: 'status', data: { status: 'canceled', stage: 'ended' } },
+          { type: 'done', data: viewJob({ ...before, ...set }, null) },
+        ];
+        await store.jobs.change(id, { set, events, statuses: ['queued'] });
+      } else {
+        const set = { status: 'canceling' as const, cancelRequested: true, keepPartial };
+        const events = [{ type: 'status', data: { status: 'canceling', stage: before.progress.stage } }];
+        await store.jobs.change(id, { set, events, statuses: ['queued', 'running'] });
+        await store.redis.publish(store.keys.cancels(), id);
+      }
+      request.log.info({ jobId: id }, 'job cancel requested');
+      const job = await store.jobs.get(id);
+      if (ENDED.includes(job.status)) return view(job);
+      return accepted(reply, await view(job));
+    },
+  );
+};
+
+function accepted(reply: FastifyReply, job: Job): Job {
+  if (!ENDED.includes(job.status)) reply.header('retry-after', '1');
+  reply.code(202);
+  return job;
+}

@@ -1,0 +1,137 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ProblemError } from '../../jobs/problem.ts';
+import { removePolicy } from '../../jobs/remove.ts';
+import { Link } from '../../jobs/schemas/common.ts';
+import { ImportQuery, Policy, PolicyPage, PolicyQuery } from '../../jobs/schemas/policy.ts';
+import type { PolicyRecord } from '../../jobs/store.ts';
+import { viewPolicy } from '../../jobs/views.ts';
+import { answers, file, IdInPath } from '../answers.ts';
+import { importPolicy } from '../import-policy.ts';
+
+const tags = ['policies'];
+
+/** The learned laws: list, look at, download, bring in, delete. */
+export const policies: FastifyPluginAsyncTypebox = async (app) => {
+  const { store, blobs, catalog, config } = app.services;
+  app.addContentTypeParser(
+    'application/octet-stream',
+    { parseAs: 'buffer', bodyLimit: config.importLimit },
+    (_request, body, done) => done(null, body),
+  );
+
+  app.get(
+    '/v1/policies',
+    {
+      schema: {
+        operationId: 'listPolicies',
+        summary: 'Learned laws, newest first',
+        tags,
+        querystring: PolicyQuery,
+        response: answers({ 200: Link(PolicyPage) }),
+      },
+    },
+    async (request) => {
+      const { limit = 20, after, model } = request.query as { limit?: number; after?: string; model?: string };
+      const accept = (policy: PolicyRecord) => model === undefined || policy.model === model;
+      const { data, hasMore } = await store.policies.list({ limit, after, accept });
+      return { data: data.map(viewPolicy), hasMore, nextAfter: hasMore ? (data.at(-1)?.id ?? null) : null };
+    },
+  );
+
+  app.get(
+    '/v1/policies/:id',
+    {
+      schema: {
+        operationId: 'getPolicy',
+        summary: 'A learned law with its report and provenance',
+        tags,
+        params: IdInPath,
+        response: answers({ 200: Link(Policy) }),
+      },
+    },
+    async (request) => viewPolicy(await store.policies.get(request.params.id)),
+  );
+
+  app.get(
+    '/v1/policies/:id/parameters',
+    {
+      schema: {
+        operationId: 'getPolicyParameters',
+        summary: 'The law as safetensors: mean [K, ...shape], std, weights [K]',
+        tags,
+        params: IdInPath,
+        response: answers({
+          200: file('a safetensors file', 'application/octet-stream'),
+          304: { description: 'not modified', type: 'null' },
+        }),
+      },
+    },
+    async (request, reply) => {
+      const policy = await store.policies.get(request.params.id);
+      const etag = `"${policy.sha256}"`;
+      reply.header('etag', etag).header('cache-control', 'private, max-age=31536000, immutable');
+      if (request.headers['if-none-match']?.includes(etag)) return reply.code(304).send(null);
+      const bytes = await blobs.get(`policies/${policy.id}.safetensors`);
+      if (!bytes)
+        throw new ProblemError(
+          'not-found',
+          `The file of policy ${policy.id} is not in storage; was FINDERY_DATA changed or cleared?`,
+        );
+      reply
+        .header('content-type', 'application/octet-stream')
+        .header('content-disposition', `attachment; filename="${policy.id}.safetensors"`);
+      return reply.send(Buffer.from(bytes));
+    },
+  );
+
+  app.post(
+    '/v1/policies',
+    {
+      bodyLimit: config.importLimit,
+      schema: {
+        operationId: 'importPolicy',
+        summary: 'Bring in a law that was learned elsewhere (safetensors)',
+        tags,
+        querystring: ImportQuery,
+        consumes: ['application/octet-stream'],
+        body: { content: { 'application/octet-stream': { schema: Type.Unsafe<Buffer>({ format: 'binary' }) } } },
+        response: answers({ 201: Link(Policy) }),
+      },
+    },
+    async (request, reply) => {
+      if (!Buffer.isBuffer(request.body)) {
+        throw new ProblemError(
+          'unsupported-media-type',
+          'A policy is sent as application/octet-stream: the bytes of a safetensors file.',
+        );
+      }
+      const record = await importPolicy(
+        { store, blobs, catalog },
+        request.body,
+        request.query as Parameters<typeof importPolicy>[2],
+        new Date().toISOString(),
+      );
+      request.log.info({ policyId: record.id }, 'policy imported');
+      return reply.code(201).header('location', `/v1/policies/${record.id}`).send(viewPolicy(record));
+    },
+  );
+
+  app.delete(
+    '/v1/policies/:id',
+    {
+      schema: {
+        operationId: 'deletePolicy',
+        summary: 'Delete a law with its samples; afterwards 410',
+        tags,
+        params: IdInPath,
+        response: answers({ 204: { description: 'deleted', type: 'null' } }),
+      },
+    },
+    async (request, reply) => {
+      await removePolicy(store, blobs, request.params.id, new Date().toISOString());
+      request.log.info({ policyId: request.params.id }, 'policy deleted');
+      return reply.code(204).send(null);
+    },
+  );
+};

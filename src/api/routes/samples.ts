@@ -1,0 +1,95 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Link, Nullable } from '../../jobs/schemas/common.ts';
+import { PolicySampleRequest, Sample, SampleRequest } from '../../jobs/schemas/sample.ts';
+import { resolvePolicySample, resolveSample } from '../../jobs/settings.ts';
+import type { SampleRecord } from '../../jobs/store.ts';
+import { submitSample } from '../../jobs/submit.ts';
+import { viewSample } from '../../jobs/views.ts';
+import { answers, IdInPath } from '../answers.ts';
+import { goneSignal, preferredWait } from '../plugins/prefer.ts';
+
+const tags = ['samples'];
+const hasEnded = ({ status }: SampleRecord) => status === 'succeeded' || status === 'failed';
+
+/** Draw new images, from a learned law or from N(0, I). */
+export const samples: FastifyPluginAsyncTypebox = async (app) => {
+  const { store, catalog, closing } = app.services;
+
+  const wait = async (id: string, request: FastifyRequest, reply: FastifyReply) => {
+    const milliseconds = preferredWait(request, reply);
+    if (milliseconds > 0) {
+      const look = async () => {
+        const sample = await store.samples.get(id);
+        return hasEnded(sample) ? sample : null;
+      };
+      await store.changes.until(id, milliseconds, look, goneSignal(request, closing));
+    }
+    return store.samples.get(id);
+  };
+
+  const submit = async (resolved: ReturnType<typeof resolveSample>, request: FastifyRequest, reply: FastifyReply) => {
+    const { settings, warnings } = resolved;
+    const { id } = await submitSample(store, settings, {
+      warnings,
+      requestId: request.id,
+      now: new Date().toISOString(),
+    });
+    request.log.info({ sampleId: id }, 'sample queued');
+    const sample = await wait(id, request, reply);
+    reply.header('location', `/v1/samples/${id}`);
+    if (!hasEnded(sample)) reply.header('retry-after', '1');
+    reply.code(hasEnded(sample) ? 200 : 202);
+    return viewSample(sample);
+  };
+
+  app.post(
+    '/v1/policies/:id/samples',
+    {
+      schema: {
+        operationId: 'samplePolicy',
+        summary: 'Draw new images from a learned law; `Prefer: wait` holds the answer until they are there',
+        tags,
+        params: IdInPath,
+        body: Nullable(Link(PolicySampleRequest)),
+        response: answers({ 200: Link(Sample), 202: Link(Sample) }),
+      },
+    },
+    async (request, reply) => {
+      const policy = await store.policies.get(request.params.id);
+      return submit(
+        resolvePolicySample(policy, (request.body as PolicySampleRequest | null) ?? {}, catalog),
+        request,
+        reply,
+      );
+    },
+  );
+
+  app.post(
+    '/v1/samples',
+    {
+      schema: {
+        operationId: 'createSample',
+        summary: 'Draw images from the base model, N(0, I): for comparison and for plain use',
+        tags,
+        body: Link(SampleRequest),
+        response: answers({ 200: Link(Sample), 202: Link(Sample) }),
+      },
+    },
+    async (request, reply) => submit(resolveSample(request.body as SampleRequest, catalog), request, reply),
+  );
+
+  app.get(
+    '/v1/samples/:id',
+    {
+      schema: {
+        operationId: 'getSample',
+        summary: 'Status and images with their seeds and rewards',
+        tags,
+        params: IdInPath,
+        response: answers({ 200: Link(Sample) }),
+      },
+    },
+    async (request, reply) => viewSample(await wait(request.params.id, request, reply)),
+  );
+};

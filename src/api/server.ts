@@ -1,0 +1,58 @@
+import type { Logger } from 'pino';
+import { readCatalog } from '../bundles/catalog.ts';
+import { blobFolder, type Config } from '../config.ts';
+import { openStore } from '../jobs/store.ts';
+import { requeueOrphans } from '../jobs/submit.ts';
+import { FileBlobs } from '../storage/file-blobs.ts';
+import { buildApp } from './app.ts';
+
+export interface RunningApi {
+  readonly url: string;
+  /** Ends the event streams, lets requests finish, closes. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the HTTP interface. Resolves when it listens.
+ * @throws Error when the models folder, storage or the port can't be used
+ */
+export async function startApi({
+  config,
+  redisUrl,
+  logger,
+}: {
+  readonly config: Config;
+  readonly redisUrl: string;
+  readonly logger: Logger;
+}): Promise<RunningApi> {
+  const catalog = await readCatalog([...config.modelFolders]);
+  for (const problem of catalog.problems)
+    logger.warn({ bundle: problem.name, path: problem.path }, `a bundle can't be used: ${problem.message}`);
+  const blobs = new FileBlobs(blobFolder(config));
+  await blobs.check();
+  const store = await openStore(redisUrl, config.redisPrefix, {
+    failFast: true,
+    onError: (error) => logger.warn({ err: error }, 'Redis is away'),
+  });
+  const closing = new AbortController();
+  const app = await buildApp({ config, store, blobs, catalog, closing: closing.signal }, logger);
+  try {
+    const orphans = await requeueOrphans(store);
+    if (orphans > 0) logger.info({ orphans }, 'queued again what a crash had left unqueued');
+    const url = await app.listen({ host: config.host, port: config.port });
+    if (!['127.0.0.1', '::1', 'localhost'].includes(config.host))
+      logger.warn({ host: config.host }, 'the API has no keys yet: whoever reaches this address can use it');
+    return {
+      url,
+      async close() {
+        closing.abort();
+        await app.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await app.close();
+    await store.close();
+    throw error;
+  }
+}

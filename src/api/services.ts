@@ -1,0 +1,20 @@
+import type { Catalog } from '../bundles/catalog.ts';
+import type { Config } from '../config.ts';
+import type { Store } from '../jobs/store.ts';
+import type { BlobStore } from '../storage/blobs.ts';
+
+/** What the routes work with. */
+export interface Services {
+  readonly config: Config;
+  readonly store: Store;
+  readonly blobs: BlobStore;
+  readonly catalog: Catalog;
+  /** Aborted when the server closes: ends what holds a connection open. */
+  readonly closing: AbortSignal;
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    services: Services;
+  }
+}

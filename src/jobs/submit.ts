@@ -1,0 +1,121 @@
+import { newId } from './ids.ts';
+import { ProblemError } from './problem.ts';
+import type { QueueName } from './queues.ts';
+import type { Warning } from './schemas/common.ts';
+import type { JobSettings } from './schemas/job.ts';
+import type { SampleSettings } from './schemas/sample.ts';
+import type { JobRecord, SampleRecord, Store } from './store.ts';
+
+interface Submission {
+  /** A new one when left out. */
+  readonly id?: string;
+  readonly warnings: readonly Warning[];
+  readonly requestId: string;
+  /** RFC 3339. */
+  readonly now: string;
+}
+
+/**
+ * Accepts a job: its record is written, then it is queued.
+ * @throws ProblemError `unavailable` when it could not be queued; nothing is left behind
+ */
+export async function submitJob(
+  store: Store,
+  settings: JobSettings,
+  { id = newId('job'), warnings, requestId, now }: Submission,
+): Promise<JobRecord> {
+  const record: JobRecord = {
+    id,
+    status: 'queued',
+    createdAt: now,
+    startedAt: null,
+    finishedAt: null,
+    ...settings,
+    progress: {
+      stage: 'waiting',
+      iteration: 0,
+      images: 0,
+      of: settings.budget.images,
+      fraction: 0,
+      secondsLeft: null,
+      imagesPerSecond: null,
+    },
+    rewards: null,
+    report: null,
+    policyId: null,
+    sampleId: null,
+    previewUrl: null,
+    error: null,
+    warnings: [...warnings],
+    attempts: 0,
+    requestId,
+    cancelRequested: false,
+    keepPartial: false,
+    checkpoint: null,
+    takenAt: null,
+  };
+  await store.jobs.create(record, { events: [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }] });
+  await enqueue(store, 'optimize', record, () => store.jobs.discard(id));
+  return record;
+}
+
+/** Accepts a batch of samples, in the same way. */
+export async function submitSample(
+  store: Store,
+  settings: SampleSettings,
+  { id = newId('smp'), warnings, requestId, now }: Submission,
+): Promise<SampleRecord> {
+  const record: SampleRecord = {
+    id,
+    status: 'queued',
+    createdAt: now,
+    startedAt: null,
+    finishedAt: null,
+    ...settings,
+    images: [],
+    error: null,
+    warnings: [...warnings],
+    attempts: 0,
+    requestId,
+  };
+  await store.samples.create(record, settings.policyId ? { parent: settings.policyId } : {});
+  await enqueue(store, 'sample', record, () => store.samples.discard(id));
+  return record;
+}
+
+/** Queues what was written but, because of a crash in between, never queued. Returns how many there were. */
+export async function requeueOrphans(store: Store): Promise<number> {
+  let count = 0;
+  for (const [name, records] of [
+    ['optimize', store.jobs],
+    ['sample', store.samples],
+  ] as const) {
+    const { data } = await (records as typeof store.jobs).list({
+      limit: Number.POSITIVE_INFINITY,
+      accept: ({ status }) => status === 'queued',
+    });
+    for (const { id, priority } of data) {
+      if (await store.queues.has(name, id)) continue;
+      await store.queues.add(name, id, priority);
+      count++;
+    }
+  }
+  return count;
+}
+
+async function enqueue(
+  store: Store,
+  name: QueueName,
+  record: JobRecord | SampleRecord,
+  undo: () => Promise<void>,
+): Promise<void> {
+  try {
+    await store.queues.add(name, record.id, record.priority);
+  } catch (error) {
+    await undo().catch(() => {}); // Redis is away; the record stays an orphan and is queued at the next start
+    throw new ProblemError(
+      'unavailable',
+      `The queue could not be reached (${error instanceof Error ? error.message : error}); nothing was accepted. Try again.`,
+    );
+  }
+}
