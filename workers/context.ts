@@ -1,8 +1,10 @@
 import type { Logger } from 'pino';
 import type { Catalog, ModelBundle, RewardBundle } from '../src/bundles/catalog.ts';
 import type { Engine } from '../src/engine/engine.ts';
+import { EngineError } from '../src/engine/engine-error.ts';
 import type { Changes } from '../src/jobs/changes.ts';
 import { chooseModel, chooseReward } from '../src/jobs/choices.ts';
+import { ProblemError } from '../src/jobs/problem.ts';
 import type { Sampler } from '../src/jobs/schemas/common.ts';
 import type { Store } from '../src/jobs/store.ts';
 import type { Generator } from '../src/search/generator.ts';
@@ -37,15 +39,25 @@ export async function openGenerator(
   const model: ModelBundle = chooseModel(catalog, request.model, '/model');
   const reward: RewardBundle | null = request.reward === null ? null : chooseReward(catalog, request.reward, '/reward');
   const { prompt, negativePrompt, sampler } = request;
-  const generator = await context.engine.generator({ model, reward, prompt, negativePrompt, sampler });
+  const generator = await toProblem(context.engine.generator({ model, reward, prompt, negativePrompt, sampler }));
   return {
     shape: generator.shape,
     promptEmbedding: generator.promptEmbedding,
     async evaluate(draws, options) {
       const began = performance.now();
-      const evaluations = await generator.evaluate(draws, options);
+      const evaluations = await toProblem(generator.evaluate(draws, options));
       context.throughput.add(draws.length, performance.now() - began);
       return evaluations;
     },
   };
+}
+
+/** What the engine says of a model or a reward is for the client: trying again would not mend it. */
+async function toProblem<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof EngineError) throw new ProblemError('generation-failed', error.message);
+    throw error;
+  }
 }

@@ -1,5 +1,5 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import { ulid } from 'ulid';
 import { problems, sendProblem } from './plugins/problems.ts';
@@ -21,7 +21,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
     ...(logger ? { loggerInstance: logger as FastifyBaseLogger } : { logger: false }),
     bodyLimit: services.config.bodyLimit,
     genReqId: ({ headers }) => requestId(headers['x-request-id']),
-    requestIdLogLabel: 'requestId',
+    logController: new LogController({ requestIdLogLabel: 'requestId' }),
     routerOptions: { maxParamLength: 128, ignoreTrailingSlash: true },
     frameworkErrors: (error, request, reply) =>
       sendProblem(Object.assign(error, { validation: undefined }), request, reply),

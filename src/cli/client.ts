@@ -19,6 +19,10 @@ export class Client {
     return (await this.#send('GET', `/v1/policies/${id}`)).json() as Promise<Policy>;
   }
 
+  async getSample(id: string): Promise<Sample> {
+    return (await this.#send('GET', `/v1/samples/${id}`)).json() as Promise<Sample>;
+  }
+
   /** Draws samples and waits for them. `path` is /v1/samples or /v1/policies/{id}/samples. */
   async sample(path: string, request: object): Promise<Sample> {
     let sample = (await (await this.#send('POST', path, request, { prefer: 'wait=60' })).json()) as Sample;

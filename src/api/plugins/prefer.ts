@@ -17,8 +17,8 @@ export function preferredWait(request: FastifyRequest, reply: FastifyReply): num
 }
 
 /** Aborted when the client goes away or the server closes: nobody waits for the answer any more. */
-export function goneSignal(request: FastifyRequest, closing: AbortSignal): AbortSignal {
+export function goneSignal(reply: FastifyReply, closing: AbortSignal): AbortSignal {
   const gone = new AbortController();
-  request.raw.socket.once('close', () => gone.abort());
+  reply.raw.once('close', () => gone.abort());
   return AbortSignal.any([gone.signal, closing]);
 }

@@ -82,7 +82,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         record.id,
         milliseconds,
         ({ status }) => ENDED.includes(status),
-        goneSignal(request, closing),
+        goneSignal(reply, closing),
       );
       reply.header('location', `/v1/jobs/${record.id}`);
       return accepted(reply, await view(now));
@@ -145,7 +145,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const job = await store.jobs.get(id);
       const milliseconds = ENDED.includes(job.status) ? 0 : preferredWait(request, reply);
       if (milliseconds === 0) return view(job);
-      return view(await wait(id, milliseconds, ({ status }) => status !== job.status, goneSignal(request, closing)));
+      return view(await wait(id, milliseconds, ({ status }) => status !== job.status, goneSignal(reply, closing)));
     },
   );
 

@@ -23,7 +23,7 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
         const sample = await store.samples.get(id);
         return hasEnded(sample) ? sample : null;
       };
-      await store.changes.until(id, milliseconds, look, goneSignal(request, closing));
+      await store.changes.until(id, milliseconds, look, goneSignal(reply, closing));
     }
     return store.samples.get(id);
   };
