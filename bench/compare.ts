@@ -40,7 +40,7 @@ const { values } = parseArgs({
     out: { type: 'string', default: 'compare-output' },
   },
 });
-const optimizers = values.optimizers.split(',');
+const optimizers = values.optimizers.split(','); // name, or name:parameter=value:parameter=value
 const seeds = values.seeds.split(',').map(Number);
 const images = Number(values.images);
 
@@ -68,9 +68,9 @@ for (const prompt of values.prompt) {
   for (const seed of seeds) {
     const laws: { name: string; law: Law }[] = [];
     for (const name of optimizers) {
-      const { name: _, ...parameters } = resolveOptimizer({ name });
+      const { name: definition, ...parameters } = resolveOptimizer(parseOptimizer(name));
       const problem = { shape: generator.shape, seed, budget: images, promptEmbedding: generator.promptEmbedding };
-      const optimizer = findOptimizer(name).create(problem, parameters as Record<string, number | boolean>);
+      const optimizer = findOptimizer(definition).create(problem, parameters as Record<string, number | boolean>);
       const budget = { images, seconds: null, targetReward: null, patience: null };
       const search = await runSearch({ optimizer, generator, budget, now: () => performance.now() });
       const law = optimizer.policy();
@@ -123,4 +123,15 @@ async function writeSheet(
     rows,
   });
   await writeFile(join(values.out, `${prompt.replaceAll(' ', '-')}.png`), renderSvg(svg));
+}
+
+/** `elites:elites=6:perFounder=1` */
+function parseOptimizer(text: string): { name: string; [parameter: string]: string | number | boolean } {
+  const [name, ...parameters] = text.split(':');
+  return {
+    name,
+    ...Object.fromEntries(
+      parameters.map((parameter) => parameter.split('=')).map(([key, value]) => [key, JSON.parse(value)]),
+    ),
+  };
 }

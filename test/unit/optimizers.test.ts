@@ -156,21 +156,26 @@ describe('best-of-n', () => {
 });
 
 describe('elites', () => {
+  it('stays wide where narrowing buys nothing that the held-out draws can tell', () => {
+    const optimizer = create('elites', 150);
+    run(optimizer, 150, (noise) => Math.sin(1e4 * noise[0])); // no two noises that are alike score alike
+    expect(optimizer.summary().c).toBeLessThan(0.98);
+  });
+
   it('learns a law whose fresh draws are better than the base', () => {
     const optimizer = create('elites', 150);
     run(optimizer, 150, linear);
     expect(judge(optimizer.policy(), linear) - judge(create('elites', 1).policy(), linear)).toBeGreaterThan(0.7);
   });
 
-  it('keeps the norm: every component has mean^2 + std^2 of about 1', () => {
+  it('keeps the norm: every component has mean^2 + std^2 = 1', () => {
     const optimizer = create('elites', 150);
     run(optimizer, 150, linear);
     const { mean: means, std, weights } = optimizer.policy();
     for (let k = 0; k < weights.length; k++) {
       const energy =
         means.subarray(k * D, (k + 1) * D).reduce((sum, value) => sum + value * value, 0) / D + std[k] ** 2;
-      expect(energy).toBeGreaterThan(0.6); // 32 dimensions: a norm is far less certain than in thousands
-      expect(energy).toBeLessThan(1.6);
+      expect(energy).toBeCloseTo(1, 5);
     }
   });
 
@@ -198,6 +203,8 @@ describe('elites', () => {
     expect(heldOut).toHaveLength(30);
     expect(new Set(heldOut).size).toBe(10);
     expect(tried.map(({ draws }) => draws)).toEqual([10, 10, 10]);
-    expect(c).toBe(tried.reduce((best, candidate) => (candidate.mean > best.mean ? candidate : best)).c);
+    expect([0.9, 0.95, 0.98]).toContain(c);
+    // On a linear reward each step towards the centre is plainly worth it: the narrowest law wins.
+    expect(c).toBe(0.98);
   });
 });

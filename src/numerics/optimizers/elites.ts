@@ -5,7 +5,7 @@ import type { Law } from '../laws/law.ts';
 import { anchoredLaw } from '../laws/mixture.ts';
 import { sampleLaw } from '../laws/sample.ts';
 import { standardNormal } from '../normal.ts';
-import { mean } from '../statistics.ts';
+import { mean, rootMeanSquare, standardError } from '../statistics.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
 
 interface Elite {
@@ -83,7 +83,7 @@ class Elites implements Optimizer {
       const eps = standardNormal(draw, this.#dimension);
       if (part === 'warm-up') return { proposal: { draw, noise: eps }, parent: null, width: -1 };
       const parent = centres[index % centres.length];
-      return { proposal: { draw, noise: blend(parent.noise, eps, this.#c) }, parent, width: -1 };
+      return { proposal: { draw, noise: blend(onShell(parent.noise), eps, this.#c) }, parent, width: -1 };
     });
     return this.#asked.map(({ proposal }) => proposal);
   }
@@ -196,18 +196,29 @@ class Elites implements Optimizer {
     return { proposal: { draw, noise: sampleLaw(this.#law(choices[width]), draw) }, parent: null, width };
   }
 
+  /**
+   * The widest law that is as good as the best one, as far as its held-out draws can tell: within one standard error of
+   * their paired difference (the one-standard-error rule). Width is what keeps pictures different; it is given up for reward
+   * only where the reward shows.
+   */
   #finalC(): number {
     const choices = widths(this.#settings);
-    const means = this.#heldOut.map((rewards) => (rewards.length > 0 ? mean(rewards) : Number.NEGATIVE_INFINITY));
+    const complete = Math.min(...this.#heldOut.map((rewards) => rewards.length));
+    if (complete === 0) return this.#c;
+    const means = this.#heldOut.map(mean);
     const best = means.indexOf(Math.max(...means));
-    return means[best] === Number.NEGATIVE_INFINITY ? this.#c : choices[best];
+    const isAsGood = (rewards: readonly number[]) => {
+      const losses = Array.from({ length: complete }, (_, i) => this.#heldOut[best][i] - rewards[i]);
+      return complete < 2 ? rewards === this.#heldOut[best] : mean(losses) <= standardError(losses);
+    };
+    return choices[this.#heldOut.findIndex(isAsGood)];
   }
 
   #law(c: number): Law {
     const centres = this.#centres();
     return anchoredLaw(
       this.#problem.shape,
-      centres.map(({ noise }) => noise),
+      centres.map(({ noise }) => onShell(noise)),
       c,
     );
   }
@@ -216,6 +227,15 @@ class Elites implements Optimizer {
 /** Candidates for the final c, from wide to narrow. */
 function widths({ smallestC, largestC }: Settings): number[] {
   return smallestC === largestC ? [smallestC] : [0.9, 0.95, 0.98].filter((c) => c >= smallestC && c <= largestC);
+}
+
+/**
+ * The noise at the norm sqrt(d) that N(0, I) has on average: single noises are a little longer or shorter, and what search
+ * prefers would add up over generations.
+ */
+function onShell(noise: Float32Array): Float32Array {
+  const scale = 1 / rootMeanSquare(noise);
+  return noise.map((value) => value * scale);
 }
 
 /** c z + sqrt(1 - c^2) eps: as long as z and eps are, when both come from N(0, I). */
