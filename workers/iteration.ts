@@ -2,8 +2,8 @@ import type { RewardSummary } from '../src/jobs/schemas/job.ts';
 import { gaussianSmooth, mean } from '../src/numerics/statistics.ts';
 import type { Iteration } from '../src/search/run.ts';
 import { imageId, PREVIEW_OFFSET, storeImage } from './images.ts';
-import type { RunningJob } from './optimize.ts';
 import { progressOf } from './progress.ts';
+import type { RunningJob } from './running-job.ts';
 
 /** Width of the smoothing of reward curves, in iterations (as in the plots of FIND's appendix). */
 const SIGMA = 3;

@@ -1,6 +1,6 @@
 import { derivedId } from '../src/jobs/ids.ts';
 import type { SampleRecord } from '../src/jobs/store.ts';
-import type { RunningJob } from './optimize.ts';
+import type { RunningJob } from './running-job.ts';
 
 /** The record of the images that a job draws at its end (`samples`); a job that is done over finds its own again. */
 export async function openJobSample({ context, record }: RunningJob, policyId: string): Promise<SampleRecord> {

@@ -15,6 +15,7 @@ import { Interruption } from './interruption.ts';
 import { publishIteration } from './iteration.ts';
 import { openJobSample } from './job-sample.ts';
 import { progressOf } from './progress.ts';
+import type { RunningJob } from './running-job.ts';
 import { storePolicy } from './store-policy.ts';
 
 /** A worker takes a job up so many times without getting further before it is given up as poisonous. */
@@ -57,14 +58,6 @@ export async function optimize(
   } finally {
     ends();
   }
-}
-
-/** A job in the hands of this worker. */
-export interface RunningJob {
-  readonly context: WorkerContext;
-  readonly claim: Claim<JobRecord>;
-  /** As it was when it was taken up. */
-  readonly record: JobRecord;
 }
 
 /** False when the job is to be canceled instead. */

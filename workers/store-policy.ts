@@ -7,7 +7,7 @@ import type { Law } from '../src/numerics/laws/law.ts';
 import { REPORT_DRAWS } from '../src/search/judge.ts';
 import type { SearchProgress } from '../src/search/run.ts';
 import { encodePolicy } from '../src/storage/policy-file.ts';
-import type { RunningJob } from './optimize.ts';
+import type { RunningJob } from './running-job.ts';
 
 /**
  * Stores what a job learned. The file describes itself and holds neither times nor ids: the same request with the same

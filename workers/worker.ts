@@ -2,15 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Logger } from 'pino';
-import { readCatalog } from '../src/bundles/catalog.ts';
-import { blobFolder, type Config } from '../src/config.ts';
+import type { Config } from '../src/config.ts';
 import { Engine } from '../src/engine/engine.ts';
 import { Changes } from '../src/jobs/changes.ts';
 import { chooseReward } from '../src/jobs/choices.ts';
 import { QUEUES, type QueueName } from '../src/jobs/queues.ts';
+import { openResources } from '../src/jobs/resources.ts';
 import { openStore } from '../src/jobs/store.ts';
 import { announceWorker, dismissWorker } from '../src/jobs/worker-registry.ts';
-import { FileBlobs } from '../src/storage/file-blobs.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
 import { Interruption } from './interruption.ts';
@@ -39,9 +38,7 @@ export async function startWorker({
 }): Promise<RunningWorker> {
   const startedAt = new Date().toISOString();
   const id = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
-  const catalog = await readCatalog([...config.modelFolders]);
-  for (const problem of catalog.problems)
-    logger.warn({ bundle: problem.name, path: problem.path }, `a bundle can't be used: ${problem.message}`);
+  const { catalog, blobs } = await openResources(config, logger);
   const engine = await Engine.start({
     executionProviders: [...config.executionProviders],
     threads: config.threads,
@@ -56,8 +53,6 @@ export async function startWorker({
     failFast: false,
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
-  const blobs = new FileBlobs(blobFolder(config));
-  await blobs.check();
   const cancels = await Changes.subscribe(store.redis, store.keys.cancels());
   const shutdown = new AbortController();
   const throughput = new Throughput();
@@ -78,6 +73,7 @@ export async function startWorker({
     concurrency: number,
     process: (job: Job<{ id: string }>, lastTry: boolean, lock?: AbortSignal) => Promise<void>,
   ) => {
+    const connection = store.redis.duplicate({ maxRetriesPerRequest: null });
     const worker = new Worker<{ id: string }>(
       QUEUES[name],
       async (job, token, lock) => {
@@ -94,7 +90,7 @@ export async function startWorker({
         }
       },
       {
-        connection: store.redis.duplicate({ maxRetriesPerRequest: null }),
+        connection,
         prefix: store.keys.queues(),
         concurrency,
         lockDuration: config.lockSeconds * 1000,
@@ -103,6 +99,7 @@ export async function startWorker({
         maxStalledCount: 1e9,
       },
     );
+    worker.on('closed', () => connection.disconnect());
     worker.on('error', (error) => logger.warn({ err: error, queue: name }, 'queue'));
     return worker;
   };

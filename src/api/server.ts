@@ -1,9 +1,8 @@
 import type { Logger } from 'pino';
-import { readCatalog } from '../bundles/catalog.ts';
-import { blobFolder, type Config } from '../config.ts';
+import type { Config } from '../config.ts';
+import { openResources } from '../jobs/resources.ts';
 import { openStore } from '../jobs/store.ts';
 import { requeueOrphans } from '../jobs/submit.ts';
-import { FileBlobs } from '../storage/file-blobs.ts';
 import { buildApp } from './app.ts';
 
 export interface RunningApi {
@@ -25,11 +24,7 @@ export async function startApi({
   readonly redisUrl: string;
   readonly logger: Logger;
 }): Promise<RunningApi> {
-  const catalog = await readCatalog([...config.modelFolders]);
-  for (const problem of catalog.problems)
-    logger.warn({ bundle: problem.name, path: problem.path }, `a bundle can't be used: ${problem.message}`);
-  const blobs = new FileBlobs(blobFolder(config));
-  await blobs.check();
+  const { catalog, blobs } = await openResources(config, logger);
   const store = await openStore(redisUrl, config.redisPrefix, {
     failFast: true,
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),

@@ -1,6 +1,7 @@
 import { startWorker } from '../../workers/worker.ts';
 import { ConfigError, readConfig } from '../config.ts';
 import { createLogger } from './logger.ts';
+import { ensureRedis } from './redis.ts';
 import { aborted, runMain } from './run-main.ts';
 
 /** `npm run worker`: takes jobs from the queues. One process per GPU, or one for the CPU. */
@@ -10,6 +11,8 @@ await runMain(async (stop) => {
     throw new ConfigError(
       'REDIS_URL is not set; `npm run worker` needs the Redis that the API uses. (`npm start` brings its own.)',
     );
+  // Says at once what is wrong with it; later the service waits while Redis is away.
+  await ensureRedis({ url: config.redisUrl, dataDir: config.dataFolder, log: () => {} });
   const worker = await startWorker({ config, redisUrl: config.redisUrl, logger: createLogger(config, 'worker') });
   // A parent that started it with a channel (serve.ts) wants to know, and its end is the worker's end too.
   process.send?.({ ready: worker.id });

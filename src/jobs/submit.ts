@@ -25,11 +25,7 @@ export async function submitJob(
   { id = newId('job'), warnings, requestId, now }: Submission,
 ): Promise<JobRecord> {
   const record: JobRecord = {
-    id,
-    status: 'queued',
-    createdAt: now,
-    startedAt: null,
-    finishedAt: null,
+    ...fresh({ id, warnings, requestId, now }),
     ...settings,
     progress: {
       stage: 'waiting',
@@ -45,10 +41,6 @@ export async function submitJob(
     policyId: null,
     sampleId: null,
     previewUrl: null,
-    error: null,
-    warnings: [...warnings],
-    attempts: 0,
-    requestId,
     cancelRequested: false,
     keepPartial: false,
     checkpoint: null,
@@ -66,21 +58,19 @@ export async function submitSample(
   { id = newId('smp'), warnings, requestId, now }: Submission,
 ): Promise<SampleRecord> {
   const record: SampleRecord = {
-    id,
-    status: 'queued',
-    createdAt: now,
-    startedAt: null,
-    finishedAt: null,
+    ...fresh({ id, warnings, requestId, now }),
     ...settings,
     images: [],
-    error: null,
-    warnings: [...warnings],
-    attempts: 0,
-    requestId,
   };
   await store.samples.create(record, settings.policyId ? { parent: settings.policyId } : {});
   await enqueue(store, 'sample', record, () => store.samples.discard(id));
   return record;
+}
+
+/** What every record of accepted work begins with. */
+function fresh({ id, warnings, requestId, now }: Required<Submission>) {
+  const times = { createdAt: now, startedAt: null, finishedAt: null };
+  return { id, status: 'queued' as const, ...times, error: null, warnings: [...warnings], attempts: 0, requestId };
 }
 
 /** Queues what was written but, because of a crash in between, never queued. Returns how many there were. */

@@ -5,17 +5,9 @@ import type { Law } from '../laws/law.ts';
 import { anchoredLaw } from '../laws/mixture.ts';
 import { sampleLaw } from '../laws/sample.ts';
 import { standardNormal } from '../normal.ts';
-import { mean, rootMeanSquare, standardError } from '../statistics.ts';
+import { mean, standardError } from '../statistics.ts';
+import { blend, chooseCentres, type Elite, onShell } from './elite.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
-
-interface Elite {
-  /** The draw at which it was found. */
-  readonly index: number;
-  readonly reward: number;
-  /** Index of the warm-up draw that it descends from. */
-  readonly founder: number;
-  readonly noise: Float32Array;
-}
 
 interface Settings {
   readonly batchSize: number;
@@ -48,7 +40,7 @@ class Elites implements Optimizer {
   readonly #dimension: number;
   readonly #warmUpEnd: number;
   readonly #searchEnd: number;
-  /** The best noises so far, best first. */
+  /** The best noises so far, best first: the centres of the law. */
   #archive: Elite[] = [];
   #count = 0;
   #c: number;
@@ -75,14 +67,13 @@ class Elites implements Optimizer {
 
   ask(count: number): Proposal[] {
     const part = this.#count < this.#warmUpEnd ? 'warm-up' : this.#count < this.#searchEnd ? 'search' : 'held-out';
-    const centres = this.#centres();
     this.#asked = Array.from({ length: count }, (_, i) => {
       const index = this.#count + i;
       if (part === 'held-out') return this.#proposeHeldOut(index);
       const draw = { seed: this.#problem.seed, stream: STREAMS.search, index };
       const eps = standardNormal(draw, this.#dimension);
       if (part === 'warm-up') return { proposal: { draw, noise: eps }, parent: null, width: -1 };
-      const parent = centres[index % centres.length];
+      const parent = this.#archive[index % this.#archive.length];
       return { proposal: { draw, noise: blend(onShell(parent.noise), eps, this.#c) }, parent, width: -1 };
     });
     return this.#asked.map(({ proposal }) => proposal);
@@ -105,7 +96,7 @@ class Elites implements Optimizer {
       }
     }
     if (children > 0) this.#adapt(successes / children);
-    this.#prune();
+    this.#archive = chooseCentres(this.#archive, this.#settings);
     this.#count += rewards.length;
   }
 
@@ -117,7 +108,7 @@ class Elites implements Optimizer {
   summary(): { readonly [key: string]: unknown } {
     return {
       c: this.#finalC(),
-      elites: this.#centres().map(({ index, reward, founder }) => ({ index, reward, founder })),
+      elites: this.#archive.map(({ index, reward, founder }) => ({ index, reward, founder })),
       heldOut: widths(this.#settings).map((c, i) => ({
         c,
         draws: this.#heldOut[i].length,
@@ -149,35 +140,6 @@ class Elites implements Optimizer {
       ...elite,
       noise: noises.slice(i * this.#dimension, (i + 1) * this.#dimension),
     }));
-  }
-
-  /** The global top-k, at most `perFounder` of one lineage. */
-  #centres(): Elite[] {
-    const { elites, perFounder } = this.#settings;
-    const taken = new Map<number, number>();
-    const centres: Elite[] = [];
-    for (const elite of this.#archive) {
-      const siblings = taken.get(elite.founder) ?? 0;
-      if (siblings >= perFounder) continue;
-      taken.set(elite.founder, siblings + 1);
-      centres.push(elite);
-      if (centres.length === elites) break;
-    }
-    return centres;
-  }
-
-  /** Keeps what can still become a centre: the best of each lineage. */
-  #prune(): void {
-    const { elites, perFounder } = this.#settings;
-    this.#archive.sort((a, b) => b.reward - a.reward || a.index - b.index);
-    const taken = new Map<number, number>();
-    this.#archive = this.#archive
-      .filter(({ founder }) => {
-        const siblings = taken.get(founder) ?? 0;
-        taken.set(founder, siblings + 1);
-        return siblings < perFounder;
-      })
-      .slice(0, elites);
   }
 
   /** One-fifth rule: the step sqrt(1 - c^2) grows while more than a fifth of the children beat their parents. */
@@ -215,10 +177,9 @@ class Elites implements Optimizer {
   }
 
   #law(c: number): Law {
-    const centres = this.#centres();
     return anchoredLaw(
       this.#problem.shape,
-      centres.map(({ noise }) => onShell(noise)),
+      this.#archive.map(({ noise }) => onShell(noise)),
       c,
     );
   }
@@ -227,21 +188,6 @@ class Elites implements Optimizer {
 /** Candidates for the final c, from wide to narrow. */
 function widths({ smallestC, largestC }: Settings): number[] {
   return smallestC === largestC ? [smallestC] : [0.9, 0.95, 0.98].filter((c) => c >= smallestC && c <= largestC);
-}
-
-/**
- * The noise at the norm sqrt(d) that N(0, I) has on average: single noises are a little longer or shorter, and what search
- * prefers would add up over generations.
- */
-function onShell(noise: Float32Array): Float32Array {
-  const scale = 1 / rootMeanSquare(noise);
-  return noise.map((value) => value * scale);
-}
-
-/** c z + sqrt(1 - c^2) eps: as long as z and eps are, when both come from N(0, I). */
-function blend(centre: Float32Array, eps: Float32Array, c: number): Float32Array {
-  const spread = Math.sqrt(1 - c * c);
-  return centre.map((value, i) => c * value + spread * eps[i]);
 }
 
 export const elites: OptimizerDefinition = {
