@@ -185,9 +185,10 @@ class Elites implements Optimizer {
   }
 }
 
-/** Candidates for the final c, from wide to narrow. */
+/** Candidates for the final c, from wide to narrow: half as wide again as the narrowest, and the narrowest. */
 function widths({ smallestC, largestC }: Settings): number[] {
-  return smallestC === largestC ? [smallestC] : [0.9, 0.95, 0.98].filter((c) => c >= smallestC && c <= largestC);
+  const wider = Math.sqrt(Math.max(0, 1 - 1.5 ** 2 * (1 - largestC ** 2)));
+  return [...new Set([Math.max(smallestC, wider), largestC])];
 }
 
 export const elites: OptimizerDefinition = {
@@ -197,7 +198,7 @@ export const elites: OptimizerDefinition = {
     'findery; niches and re-centring after CoSyNE and evolution strategies, widths after Jajal et al. 2025 (arXiv 2506.00299)',
   parameters: {
     batchSize: { type: 'integer', default: 10, minimum: 1, maximum: 256, description: 'draws an iteration' },
-    elites: { type: 'integer', default: 4, minimum: 1, maximum: 64, description: 'components of the law' },
+    elites: { type: 'integer', default: 5, minimum: 1, maximum: 64, description: 'components of the law' },
     warmUp: {
       type: 'number',
       default: 0.2,
