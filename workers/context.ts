@@ -39,7 +39,14 @@ export async function openGenerator(
   const model: ModelBundle = chooseModel(catalog, request.model, '/model');
   const reward: RewardBundle | null = request.reward === null ? null : chooseReward(catalog, request.reward, '/reward');
   const { prompt, negativePrompt, sampler } = request;
-  const generator = await toProblem(context.engine.generator({ model, reward, prompt, negativePrompt, sampler }));
+  let started = false;
+  const onStart = (at: number) => {
+    if (!started) context.logger.debug({ at }, 'first denoising step');
+    started = true;
+  };
+  const generator = await toProblem(
+    context.engine.generator({ model, reward, prompt, negativePrompt, sampler, onStart }),
+  );
   return {
     shape: generator.shape,
     promptEmbedding: generator.promptEmbedding,

@@ -2,6 +2,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import { ulid } from 'ulid';
+import { json } from './plugins/json.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
 import { openapi } from './plugins/swagger.ts';
 import { validation } from './plugins/validation.ts';
@@ -23,8 +24,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
     genReqId: ({ headers }) => requestId(headers['x-request-id']),
     logController: new LogController({ requestIdLogLabel: 'requestId' }),
     routerOptions: { maxParamLength: 128, ignoreTrailingSlash: true },
-    frameworkErrors: (error, request, reply) =>
-      sendProblem(Object.assign(error, { validation: undefined }), request, reply),
+    frameworkErrors: sendProblem,
     return503OnClosing: true,
     forceCloseConnections: 'idle',
   }).withTypeProvider<TypeBoxTypeProvider>();
@@ -33,6 +33,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
     reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
   });
   await app.register(problems);
+  await app.register(json);
   await app.register(validation);
   await app.register(openapi);
   for (const routes of [jobs, jobEvents, jobRewards, policies, samples, images, catalog, service])

@@ -1,14 +1,17 @@
 import { createHash } from 'node:crypto';
+import type { FastifySchemaValidationError } from 'fastify';
 import type { Catalog } from '../bundles/catalog.ts';
 import { chooseModel, chooseReward, promptWarnings, resolveSampler } from '../jobs/choices.ts';
 import { newId } from '../jobs/ids.ts';
 import { ProblemError } from '../jobs/problem.ts';
-import type { SamplerRequest } from '../jobs/schemas/common.ts';
+import { Link, SamplerRequest } from '../jobs/schemas/common.ts';
+import { ImportQuery } from '../jobs/schemas/policy.ts';
 import type { PolicyRecord, Store } from '../jobs/store.ts';
 import { lawKind } from '../numerics/laws/check.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 import { decodePolicy, PolicyFileError } from '../storage/policy-file.ts';
 import { SafetensorsError } from '../storage/safetensors.ts';
+import { createAjv, describeValidation } from './plugins/validation.ts';
 
 interface ImportOptions {
   readonly prompt?: string;
@@ -16,6 +19,14 @@ interface ImportOptions {
   readonly model?: string;
   readonly reward?: string;
 }
+
+type Use = ImportOptions & { readonly prompt: string; readonly sampler: SamplerRequest };
+const USES = ['prompt', 'negativePrompt', 'model', 'reward'] as const;
+const isUse = createAjv(false).compile<Use>({
+  type: 'object',
+  required: ['prompt'],
+  properties: { ...ImportQuery.properties, sampler: Link(SamplerRequest) },
+});
 
 /**
  * Stores a policy file as it was sent. What it is for comes from the query, else from the file's own metadata.
@@ -28,20 +39,12 @@ export async function importPolicy(
   now: string,
 ): Promise<PolicyRecord> {
   const { law, metadata } = read(bytes);
-  const text = (name: keyof ImportOptions) =>
-    options[name] ?? (typeof metadata[name] === 'string' ? metadata[name] : undefined);
-  const prompt = text('prompt');
-  if (!prompt?.trim() || prompt.length > 2000) {
-    throw new ProblemError(
-      'not-possible',
-      'The file names no usable prompt (1 to 2000 characters) in its metadata; give it as ?prompt=.',
-      [{ pointer: '/prompt', message: 'is missing' }],
-    );
-  }
-  const model = chooseModel(catalog, text('model'), '/model');
-  const rewardName = text('reward') ?? model.defaults.reward;
+  const asked = readUse(metadata, options);
+  const { prompt, negativePrompt = '' } = asked;
+  const model = chooseModel(catalog, asked.model, '/model');
+  const rewardName = asked.reward ?? model.defaults.reward;
   const reward = rewardName === null ? null : chooseReward(catalog, rewardName, '/reward');
-  const sampler = resolveSampler(model, samplerOf(metadata.sampler), '/sampler');
+  const sampler = resolveSampler(model, asked.sampler, '/sampler');
   const expected = model.latentShape(sampler.width, sampler.height);
   if (law.shape.join() !== expected.join()) {
     throw new ProblemError(
@@ -50,7 +53,6 @@ export async function importPolicy(
     );
   }
   const id = newId('pol');
-  const negativePrompt = text('negativePrompt') ?? '';
   const record: PolicyRecord = {
     id,
     createdAt: now,
@@ -61,10 +63,10 @@ export async function importPolicy(
     model: model.name,
     reward: reward?.name ?? null,
     sampler,
-    optimizer: isObject(metadata.optimizer) ? metadata.optimizer : null,
+    optimizer: isNote(metadata.optimizer) ? metadata.optimizer : null,
     seed: Number.isSafeInteger(metadata.seed) && Number(metadata.seed) >= 0 ? Number(metadata.seed) : null,
     law: { kind: lawKind(law), components: law.weights.length, shape: [...law.shape] },
-    summary: isObject(metadata.summary) ? metadata.summary : {},
+    summary: isNote(metadata.summary) ? metadata.summary : {},
     // Whoever sent it may have written anything there: only what was judged here is a report.
     report: null,
     imagesSpent: null,
@@ -88,6 +90,19 @@ function read(bytes: Uint8Array) {
   }
 }
 
+/** What the law is for, from the query, else from the file; both have to be what a request for a job has to be. */
+function readUse(metadata: { readonly [name: string]: unknown }, options: ImportOptions): Use {
+  const own = USES.filter((name) => typeof metadata[name] === 'string').map((name) => [name, metadata[name]]);
+  const use: unknown = { ...Object.fromEntries(own), ...options, sampler: samplerOf(metadata.sampler) };
+  if (isUse(use)) return use;
+  const errors = (isUse.errors ?? []).map((error) => describeValidation(error as FastifySchemaValidationError));
+  throw new ProblemError(
+    'not-possible',
+    `The file's metadata can't be used: ${errors.map(({ pointer, message }) => `${pointer} ${message}`).join('; ')}. What is not in the file is taken from the query, as ?prompt= (1 to 2000 characters).`,
+    errors,
+  );
+}
+
 /** The sampler in a file's metadata, as far as its values have the right types; the rest is the model's. */
 function samplerOf(value: unknown): SamplerRequest {
   if (!isObject(value)) return {};
@@ -95,6 +110,11 @@ function samplerOf(value: unknown): SamplerRequest {
   return Object.fromEntries(
     [...numbers, ...(typeof value.scheduler === 'string' ? ['scheduler'] : [])].map((name) => [name, value[name]]),
   );
+}
+
+/** Whether a stranger's object is small enough to be kept in the record, which lists hand out. */
+function isNote(value: unknown): value is Record<string, unknown> {
+  return isObject(value) && JSON.stringify(value).length <= 16_384;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -8,11 +8,16 @@ export class BundleError extends Error {
 
 export type Json = { readonly [key: string]: unknown };
 
+/** Strings are matched so that the words in them stay. */
+const STRING_OR_NO_NUMBER = /"(?:[^"\\]|\\.)*"|-?\b(?:Infinity|NaN)\b/g;
+
 /** A JSON object from a bundle's file. Python's bare `Infinity` and `NaN` (as diffusers writes them) are read as null. */
 export async function readJson(folder: string, name: string): Promise<Json> {
   const text = await readText(folder, name);
   try {
-    const value: unknown = JSON.parse(text.replace(/:\s*-?(Infinity|NaN)\b/g, ': null'));
+    const value: unknown = JSON.parse(
+      text.replace(STRING_OR_NO_NUMBER, (found) => (found.startsWith('"') ? found : 'null')),
+    );
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;
   } catch (error) {
     throw new BundleError(

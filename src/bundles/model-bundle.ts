@@ -36,18 +36,6 @@ export interface ModelBundle {
 /** Reads a model's folder. @throws BundleError when it can't be used */
 export async function readModelBundle(path: string): Promise<ModelBundle> {
   const index = await readJson(path, 'model_index.json');
-  const [schedulerConfig, unet, vae, tokenizer, card] = await Promise.all([
-    readJson(path, 'scheduler/scheduler_config.json'),
-    readJson(path, 'unet/config.json'),
-    readJson(path, 'vae_decoder/config.json'),
-    readTokenizer(`${path}/tokenizer`),
-    readOptionalJson(path, 'findery.json'),
-  ]);
-  const graphs = {
-    textEncoder: await graphPath(path, 'text_encoder/model.onnx'),
-    unet: await graphPath(path, 'unet/model.onnx'),
-    vaeDecoder: await graphPath(path, 'vae_decoder/model.onnx'),
-  };
   for (const component of ['tokenizer_2', 'text_encoder_2', 'transformer']) {
     if (Array.isArray(index[component]) && index[component][1] !== null) {
       throw new BundleError(
@@ -55,6 +43,18 @@ export async function readModelBundle(path: string): Promise<ModelBundle> {
       );
     }
   }
+  const [schedulerConfig, unet, vae, tokenizer, card] = await Promise.all([
+    readJson(path, 'scheduler/scheduler_config.json'),
+    readJson(path, 'unet/config.json'),
+    readJson(path, 'vae_decoder/config.json'),
+    readTokenizer(path, 'tokenizer/'),
+    readOptionalJson(path, 'findery.json'),
+  ]);
+  const graphs = {
+    textEncoder: await graphPath(path, 'text_encoder/model.onnx'),
+    unet: await graphPath(path, 'unet/model.onnx'),
+    vaeDecoder: await graphPath(path, 'vae_decoder/model.onnx'),
+  };
   const blocks = vae.block_out_channels;
   if (!Array.isArray(blocks) || blocks.length === 0)
     throw new BundleError(

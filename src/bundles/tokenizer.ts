@@ -23,16 +23,16 @@ const CLIP_PATTERN =
   "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
 
 /**
- * The tokenizer in a folder: `tokenizer.json`, or CLIP's `vocab.json` and `merges.txt`; `tokenizer_config.json` beside it.
+ * The tokenizer in the bundle `folder`, in its root or in `subfolder` (as in `tokenizer/`): `tokenizer.json`, or CLIP's `vocab.json` and `merges.txt`; `tokenizer_config.json` beside it.
  * @throws BundleError when a file is missing or damaged
  */
-export async function readTokenizer(folder: string): Promise<Tokenizer> {
-  const config = (await readOptionalJson(folder, 'tokenizer_config.json')) ?? {};
-  const whole = await exists(join(folder, 'tokenizer.json'));
-  const description = whole ? await readJson(folder, 'tokenizer.json') : await describeClip(folder, config);
+export async function readTokenizer(folder: string, subfolder = ''): Promise<Tokenizer> {
+  const config = (await readOptionalJson(folder, `${subfolder}tokenizer_config.json`)) ?? {};
+  const whole = await exists(join(folder, subfolder, 'tokenizer.json'));
+  const name = `${subfolder}${whole ? 'tokenizer.json' : 'vocab.json'}`;
+  const description = whole ? await readJson(folder, name) : await describeClip(folder, subfolder, config);
   const window =
     typeof config.model_max_length === 'number' && config.model_max_length < 1e6 ? config.model_max_length : 77;
-  const name = whole ? 'tokenizer.json' : 'vocab.json';
   try {
     const tokenizer = new HuggingFaceTokenizer(description, config);
     const end = tokenId(tokenizer, config.eos_token, '<|endoftext|>', name);
@@ -64,15 +64,17 @@ function encode(tokenizer: HuggingFaceTokenizer, text: string, window: number, e
 }
 
 /** What transformers makes of CLIP's two files when it builds the fast tokenizer. */
-async function describeClip(folder: string, config: Json): Promise<Json> {
-  const vocab = (await readJson(folder, 'vocab.json')) as { readonly [token: string]: number };
-  const lines = (await readText(folder, 'merges.txt')).split('\n').slice(1);
+async function describeClip(folder: string, subfolder: string, config: Json): Promise<Json> {
+  const vocab = (await readJson(folder, `${subfolder}vocab.json`)) as { readonly [token: string]: number };
+  const lines = (await readText(folder, `${subfolder}merges.txt`)).split('\n').slice(1);
   const merges = lines.filter((line) => line.trim() !== '').map((line) => line.trim().split(' '));
   const start = spelling(config.bos_token, '<|startoftext|>');
   const end = spelling(config.eos_token, '<|endoftext|>');
   for (const token of [start, end]) {
     if (!Number.isInteger(vocab[token]))
-      throw new BundleError(`vocab.json has no token "${token}", which tokenizer_config.json names`);
+      throw new BundleError(
+        `${subfolder}vocab.json has no token "${token}", which tokenizer_config.json names; copy both files again`,
+      );
   }
   const special = [start, end].map((content) => ({
     id: vocab[content],
@@ -81,7 +83,7 @@ async function describeClip(folder: string, config: Json): Promise<Json> {
     single_word: false,
     lstrip: false,
     rstrip: false,
-    normalized: true,
+    normalized: false,
   }));
   return {
     version: '1.0',
@@ -91,6 +93,8 @@ async function describeClip(folder: string, config: Json): Promise<Json> {
       normalizers: [
         { type: 'NFC' },
         { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' },
+        // JavaScript gives a final sigma a letter of its own, which no model was trained with.
+        { type: 'Replace', pattern: { String: 'Σ' }, content: 'σ' },
         { type: 'Lowercase' },
       ],
     },
@@ -98,7 +102,7 @@ async function describeClip(folder: string, config: Json): Promise<Json> {
       type: 'Sequence',
       pretokenizers: [
         { type: 'Split', pattern: { Regex: CLIP_PATTERN }, behavior: 'Removed', invert: true },
-        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
       ],
     },
     post_processor: {
@@ -125,7 +129,9 @@ async function describeClip(folder: string, config: Json): Promise<Json> {
 function tokenId(tokenizer: HuggingFaceTokenizer, token: unknown, fallback: string, file: string): number {
   const id = tokenizer.token_to_id(spelling(token, fallback));
   if (id === undefined)
-    throw new BundleError(`${file} has no token "${spelling(token, fallback)}", which tokenizer_config.json names`);
+    throw new BundleError(
+      `${file} has no token "${spelling(token, fallback)}", which tokenizer_config.json names; copy both files again`,
+    );
   return id;
 }
 

@@ -45,6 +45,9 @@ export async function openGraph(path: string, options: EngineOptions): Promise<G
       executionMode: 'sequential',
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
+      ...(isCpu && process.env.XSPIN
+        ? { extra: { session: { intra_op: { allow_spinning: process.env.XSPIN } } } }
+        : {}),
       ...(isCpu ? {} : { extra: { session: { disable_cpu_ep_fallback: '1' } } }),
     });
   } catch (error) {
@@ -53,15 +56,23 @@ export async function openGraph(path: string, options: EngineOptions): Promise<G
       `The graph ${path} can't be opened on ${options.executionProviders.join(', ')}: ${reason} Copy or export the file again if it is damaged; check FINDERY_PROVIDERS if the provider is the matter.`,
     );
   }
+  const inputs = describe(session.inputMetadata);
   return {
     path,
-    inputs: describe(session.inputMetadata),
+    inputs,
     outputs: describe(session.outputMetadata),
     async run(feeds, wanted) {
+      const missing = inputs.filter(({ name }) => !(name in feeds)).map(({ name }) => name);
+      if (missing.length > 0)
+        throw new EngineError(
+          `${path} wants ${missing.join(', ')} besides ${Object.keys(feeds).join(', ')}; is this the right graph for its folder?`,
+        );
       const tensors = Object.fromEntries(
         Object.entries(feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type, data as never, dims)]),
       );
-      const results = await session.run(tensors, [...wanted]);
+      const results = await session.run(tensors, [...wanted]).catch((error: Error) => {
+        throw new EngineError(`The graph ${path} failed: ${error.message}`);
+      });
       return Object.fromEntries(wanted.map((name) => [name, results[name].data as Float32Array]));
     },
     release: () => session.release(),

@@ -40,6 +40,7 @@ export class Engine {
   readonly #loaded = new Set<string>();
   #lastId = 0;
   #death: Error | null = null;
+  #closing: Promise<void> | null = null;
 
   private constructor(thread: Worker) {
     this.#thread = thread;
@@ -125,7 +126,12 @@ export class Engine {
   }
 
   /** Lets the current graph run end, then frees everything. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     if (this.#death) return;
     const ended = new Promise((resolve) => this.#thread.once('exit', resolve));
     await this.#ask({ type: 'close' });

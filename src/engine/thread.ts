@@ -63,6 +63,7 @@ function taskOf(request: Request): () => Promise<boolean> {
         for (const opened of [...models.values(), ...rewards.values()])
           await opened.then((held) => held.release()).catch(() => {});
         send({ type: 'done', id: request.id });
+        tasks.length = 0;
         port.close();
         return true;
       };

@@ -79,17 +79,24 @@ export function resolveSampler(model: ModelBundle, request: SamplerRequest, poin
   return sampler;
 }
 
-function checkSize(model: ModelBundle, { width, height }: Sampler, pointer: string): void {
-  const multiple = model.vaeScaleFactor;
-  const fits = model.sizes
-    ? model.sizes.some((size) => size[0] === width && size[1] === height)
-    : width % multiple === 0 && height % multiple === 0;
-  if (fits) return;
-  const accepted = model.sizes ? model.sizes.map((size) => size.join('x')).join(', ') : `multiples of ${multiple}`;
+type Size = Partial<Pick<Sampler, 'width' | 'height'>>;
+
+function checkSize(model: ModelBundle, size: Sampler, pointer: string): void {
+  const { sizes, vaeScaleFactor: multiple } = model;
+  const fits = (size: Size) =>
+    sizes
+      ? sizes.some(([width, height]) => width === (size.width ?? width) && height === (size.height ?? height))
+      : (size.width ?? 0) % multiple === 0 && (size.height ?? 0) % multiple === 0;
+  if (fits(size)) return;
+  const { width, height } = size;
+  const accepted = sizes ? sizes.map((size) => size.join('x')).join(', ') : `multiples of ${multiple}`;
+  // The side that fits no size; both, where it is the pair that does not.
+  const wrong = (['width', 'height'] as const).filter((side) => !fits({ [side]: size[side] }));
+  const sides = wrong.length > 0 ? wrong : (['width', 'height'] as const);
   throw new ProblemError(
     'not-possible',
     `${model.name} can't make ${width}x${height} pictures; it makes ${accepted}.`,
-    [{ pointer: `${pointer}/width`, message: accepted }],
+    sides.map((side) => ({ pointer: `${pointer}/${side}`, message: `is ${size[side]}; takes ${accepted}` })),
   );
 }
 

@@ -21,7 +21,7 @@ export async function readEvents(
   return entries.map(([id, fields]) => ({ id, type: fields[1], data: fields[3] }));
 }
 
-/** Whether a client's `Last-Event-ID` can be a position: anything else is answered from the beginning. */
+/** Whether a client's `Last-Event-ID` can be a position (Redis takes 64 bits a number): anything else is answered from the beginning. */
 export function isEventId(value: string): boolean {
-  return /^\d{1,20}(-\d{1,20})?$/.test(value);
+  return /^\d{1,19}(-\d{1,19})?$/.test(value);
 }

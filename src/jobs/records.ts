@@ -61,42 +61,60 @@ redis.call('PUBLISH', channel, id)
 return 'done'
 `;
 
-type WithCommit = Redis & {
+/** A new record, all or nothing; two requests with one id (idempotency) can't write over each other. */
+const CREATE = `
+local record, index, children, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local id, only_new, has_parent, fields, events = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
+if only_new == '1' and redis.call('EXISTS', record) == 1 then return end
+for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
+redis.call('ZADD', index, 0, id)
+if has_parent == '1' then redis.call('SADD', children, id) end
+for _, event in ipairs(events) do redis.call('XADD', stream, '*', 'type', event.type, 'data', event.data) end
+`;
+
+type WithCommands = Redis & {
   finderyCommit(...parameters: (string | number)[]): Promise<Outcome>;
+  finderyCreate(...parameters: (string | number)[]): Promise<null>;
 };
 
 /** Records of one kind: durable, listed by time, changed atomically. */
 export class Records<T extends { readonly id: string }> {
-  readonly #redis: WithCommit;
+  readonly #redis: WithCommands;
   readonly #keys: Keys;
   readonly #kind: IdKind;
   readonly #noun: string;
 
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
-    if (!('finderyCommit' in redis)) redis.defineCommand('finderyCommit', { numberOfKeys: 3, lua: COMMIT });
-    this.#redis = redis as WithCommit;
+    if (!('finderyCommit' in redis)) {
+      redis.defineCommand('finderyCommit', { numberOfKeys: 3, lua: COMMIT });
+      redis.defineCommand('finderyCreate', { numberOfKeys: 4, lua: CREATE });
+    }
+    this.#redis = redis as WithCommands;
     this.#keys = keys;
     this.#kind = kind;
     this.#noun = noun;
   }
 
-  /** Writes a new record with its first events. A record with this id is left as it is. */
+  /** Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`. */
   async create(
     record: T,
-    options: { readonly parent?: string; readonly events?: readonly StreamEvent[] } = {},
+    options: { readonly parent?: string; readonly events?: readonly StreamEvent[]; readonly onlyNew?: boolean } = {},
   ): Promise<void> {
-    const transaction = this.#redis
-      .multi()
-      .hset(this.#keys.record(record.id), ...fieldsOf(record))
-      .zadd(this.#keys.index(this.#kind), 0, record.id);
-    if (options.parent) transaction.sadd(this.#keys.children(options.parent), record.id);
-    for (const event of options.events ?? []) {
-      transaction.xadd(this.#keys.events(record.id), '*', 'type', event.type, 'data', JSON.stringify(event.data));
-    }
-    await transaction.exec();
+    await this.#redis.finderyCreate(
+      this.#keys.record(record.id),
+      this.#keys.index(this.#kind),
+      this.#keys.children(options.parent ?? ''),
+      this.#keys.events(record.id),
+      record.id,
+      options.onlyNew ? 1 : 0,
+      options.parent ? 1 : 0,
+      JSON.stringify(fieldsOf(record)),
+      JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
+    );
   }
 
   async find(id: string): Promise<T | null> {
+    if (!this.#isOurs(id)) return null;
     return parseRecord<T>(await this.#redis.hgetall(this.#keys.record(id)));
   }
 
@@ -107,12 +125,17 @@ export class Records<T extends { readonly id: string }> {
   async get(id: string): Promise<T> {
     const record = await this.find(id);
     if (record) return record;
-    const deletedAt = await this.#redis.get(this.#keys.gone(id));
+    const deletedAt = this.#isOurs(id) && (await this.#redis.get(this.#keys.gone(id)));
     if (deletedAt) throw new ProblemError('gone', `The ${this.#noun} ${id} was deleted at ${deletedAt}.`);
     throw new ProblemError(
       'not-found',
       `There is no ${this.#noun} "${id}". Ids are those that creating or listing returned.`,
     );
+  }
+
+  /** All kinds lie under one prefix: without this, a job's id would read as a policy's. */
+  #isOurs(id: string): boolean {
+    return id.startsWith(`${this.#kind}_`);
   }
 
   async change(id: string, change: Change<T>): Promise<Outcome> {

@@ -46,7 +46,8 @@ export async function submitJob(
     checkpoint: null,
     takenAt: null,
   };
-  await store.jobs.create(record, { events: [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }] });
+  const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
+  await store.jobs.create(record, { events, onlyNew: true });
   await enqueue(store, 'optimize', record, () => store.jobs.discard(id));
   return record;
 }

@@ -46,7 +46,7 @@ describe('the tokenizer of the embedded model', () => {
 
   it('spells what was cut off in whatever script it is', () => {
     const filler = 'a '.repeat(tokenizer.window - 2);
-    expect(tokenizer.encode(`${filler}café 🐶, it's 12`).truncated).toBe("café 🐶, it's 12");
+    expect(tokenizer.encode(`${filler}café 🐶, it's late`).truncated).toBe("café 🐶, it's late");
     expect(tokenizer.encode(`${filler}草地`).truncated).toBe('草地');
   });
 });

@@ -7,7 +7,9 @@ export const json = fp(async (app: FastifyInstance) => {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeContentTypeParser(['application/json', 'text/plain']);
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
-    parse(request, body, (error, value) => done(error && body !== '' ? new ProblemError('invalid-json', explain(body)) : error, value));
+    parse(request, body, (error, value) =>
+      done(error && body !== '' ? new ProblemError('invalid-json', explain(body)) : error, value),
+    );
   });
 });
 

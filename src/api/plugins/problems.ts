@@ -3,6 +3,9 @@ import fp from 'fastify-plugin';
 import { ProblemError, problemOf } from '../../jobs/problem.ts';
 import { describeValidation } from './validation.ts';
 
+/** Places of one request that are told; a body can be wrong in thousands. */
+const MOST_ERRORS = 20;
+
 /** Every error leaves as application/problem+json (RFC 9457). */
 export const problems = fp(async (app: FastifyInstance) => {
   const routes: { methods: string[]; pattern: RegExp }[] = [];
@@ -13,11 +16,7 @@ export const problems = fp(async (app: FastifyInstance) => {
       .replace(/\*/g, '.*');
     routes.push({ methods: [method].flat(), pattern: new RegExp(`^${pattern}/?$`) });
   });
-  app.setErrorHandler((error: FastifyError, request, reply) => {
-    const known = translate(error);
-    if (!known) request.log.error({ err: error }, 'request failed');
-    sendProblem(known ?? error, request, reply);
-  });
+  app.setErrorHandler(sendProblem);
   app.setNotFoundHandler((request, reply) => {
     const [path] = request.url.split('?');
     const allowed = [...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods))];
@@ -40,17 +39,25 @@ export const problems = fp(async (app: FastifyInstance) => {
   });
 });
 
-export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const problem = problemOf(error, request.id);
+/** Answers with the problem that `error` is; an unexpected one is logged and told as `internal`. */
+export function sendProblem(
+  error: FastifyError | ProblemError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const known = error instanceof ProblemError ? error : translate(error, request);
+  if (!known) request.log.error({ err: error }, 'request failed');
+  const problem = problemOf(known ?? error, request.id);
   if (problem.status === 503) reply.header('retry-after', '2');
+  // Errors before routing come past the hook that sets it.
+  reply.header('x-request-id', request.id);
   return reply.code(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
 }
 
 /** Fastify's and ioredis' errors as problems; null: unexpected. */
-function translate(error: FastifyError): ProblemError | null {
-  if (error instanceof ProblemError) return error;
+function translate(error: FastifyError, request: FastifyRequest): ProblemError | null {
   if (error.validation) {
-    const errors = error.validation.map(describeValidation);
+    const errors = error.validation.slice(0, MOST_ERRORS).map(describeValidation);
     const where = error.validationContext === 'body' ? '' : ` in the ${error.validationContext}`;
     return new ProblemError(
       'bad-request',
@@ -62,12 +69,12 @@ function translate(error: FastifyError): ProblemError | null {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new ProblemError(
         'unsupported-media-type',
-        `${error.message}. This address takes application/json; policy files go to POST /v1/policies as application/octet-stream.`,
+        `The content type is ${given(request.headers['content-type'])}. This address takes application/json; policy files go to POST /v1/policies as application/octet-stream.`,
       );
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new ProblemError(
         'too-large',
-        'The body is larger than this service takes (FINDERY_BODY_LIMIT for JSON, FINDERY_IMPORT_LIMIT for policy files).',
+        `The body is larger than the ${request.routeOptions.bodyLimit} bytes that this address takes (FINDERY_BODY_LIMIT for JSON, FINDERY_IMPORT_LIMIT for policy files).`,
       );
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
       return new ProblemError(
@@ -76,9 +83,13 @@ function translate(error: FastifyError): ProblemError | null {
       );
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new ProblemError('bad-request', 'The body is not as long as content-length says.');
-  }
-  if (error instanceof SyntaxError || error.code === 'FST_ERR_CTP_INVALID_JSON_BODY') {
-    return new ProblemError('invalid-json', `The body can't be read as JSON: ${error.message}.`);
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new ProblemError('not-found', 'There is nothing here: an id has at most 128 characters.');
+    case 'FST_ERR_BAD_URL':
+      return new ProblemError(
+        'bad-request',
+        `The path ${given(request.url)} can't be decoded; "%" is written as %25, and every %XX is a byte of UTF-8.`,
+      );
   }
   if (isRedisAway(error))
     return new ProblemError(
@@ -88,6 +99,11 @@ function translate(error: FastifyError): ProblemError | null {
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
     return new ProblemError('bad-request', error.message);
   return null;
+}
+
+/** What a client sent, for a message. */
+function given(text: string | undefined): string {
+  return text === undefined ? 'missing' : `"${text.slice(0, 80)}"`;
 }
 
 function isRedisAway(error: Error): boolean {

@@ -26,7 +26,8 @@ export const validation = fp(async (app: FastifyInstance) => {
   });
 });
 
-function createAjv(coerceTypes: boolean): Ajv {
+/** Validation by all the schemas that have a name; `coerceTypes` for what comes as text. */
+export function createAjv(coerceTypes: boolean): Ajv {
   const ajv = new Ajv({
     allErrors: true,
     verbose: true,
@@ -53,9 +54,12 @@ export function describeValidation(error: FastifySchemaValidationError): { point
       return { pointer: `${instancePath}/${params.missingProperty}`, message: 'is missing' };
     case 'additionalProperties': {
       const names = Object.keys((schema.properties as object | undefined) ?? {});
+      const name = String(params.additionalProperty).replaceAll('~', '~0').replaceAll('/', '~1');
       return {
-        pointer: `${instancePath}/${params.additionalProperty}`,
-        message: `is not known here; there are ${names.join(', ') || 'no fields'}`,
+        pointer: `${instancePath}/${name}`,
+        message: accepts
+          ? `is not taken; takes ${accepts}`
+          : `is not known here; there are ${names.join(', ') || 'no fields'}`,
       };
     }
     case 'enum':
@@ -67,6 +71,8 @@ export function describeValidation(error: FastifySchemaValidationError): { point
         pointer: instancePath,
         message: `is ${found}; takes ${params.type === 'string' && accepts ? `text: ${accepts}` : `a value of type ${[params.type].flat().join(' or ')}`}`,
       };
+    case 'maxProperties':
+      return { pointer: instancePath, message: `has ${Object.keys(data as object).length} entries; takes ${accepts}` };
     case 'minLength':
     case 'maxLength':
       return {

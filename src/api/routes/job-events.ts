@@ -3,6 +3,7 @@ import { Type } from 'typebox';
 import { isEventId, readEvents } from '../../jobs/events.ts';
 import { Link } from '../../jobs/schemas/common.ts';
 import { JobEvents } from '../../jobs/schemas/event.ts';
+import { ENDED } from '../../jobs/schemas/job.ts';
 import { answers, IdInPath } from '../answers.ts';
 
 const HEARTBEAT = 15_000;
@@ -29,14 +30,19 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
             description: '`event` is status, iteration, preview or done',
             content: { 'text/event-stream': { schema: Link(JobEvents) } },
           },
+          204: { description: 'the job has ended, and all was sent before', type: 'null' },
         }),
       },
     },
     async (request, reply) => {
       const { id } = request.params;
-      await store.jobs.get(id);
+      const job = await store.jobs.get(id);
       const asked = request.headers['last-event-id'] ?? request.query.lastEventId ?? '0';
       let position = isEventId(asked) ? asked : '0';
+
+      // An EventSource comes back after the end, until it is told that there is no more.
+      if (ENDED.includes(job.status) && (await readEvents(store.redis, store.keys, id, position, 1)).length === 0)
+        return reply.code(204).send(null);
 
       // From here on the answer is a stream of its own; fastify's part ends.
       reply.hijack();

@@ -59,8 +59,8 @@ export const Metadata = Type.Record(
   {
     maxProperties: 16,
     additionalProperties: false,
-    description:
-      'up to 16 pairs of your own: keys of 1-64 letters, digits, "_", "." or "-", values of at most 512 characters',
+    description: 'pairs of your own',
+    'x-accepts': 'up to 16 pairs: keys of 1-64 letters, digits, "_", "." or "-", values of at most 512 characters',
   },
 );
 
@@ -112,10 +112,13 @@ export const SamplerRequest = Type.Partial(Sampler, {
 });
 export type SamplerRequest = Static<typeof SamplerRequest>;
 
-export const PageQuery = {
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
-  after: Type.Optional(Type.String({ maxLength: 64, description: 'id of the last entry of the page before' })),
-};
+/** How a list is paged. */
+export function pageQuery(kind: 'job' | 'pol') {
+  return {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
+    after: Type.Optional(Id(kind, 'the last entry of the page before')),
+  };
+}
 
 /** A page of a list, newest first. */
 export function Page<T extends TSchema>(item: T, $id: string) {

@@ -7,9 +7,9 @@ import {
   Nullable,
   OneOf,
   Page,
-  PageQuery,
   Problem,
   Prose,
+  pageQuery,
   Sampler,
   SamplerRequest,
   Seed,
@@ -176,7 +176,7 @@ export type Job = Static<typeof Job>;
 export const JobPage = Page(Job, 'JobPage');
 
 export const JobQuery = Type.Object(
-  { ...PageQuery, status: Type.Optional(OneOf(JOB_STATUSES)), model: Type.Optional(Name) },
+  { ...pageQuery('job'), status: Type.Optional(OneOf(JOB_STATUSES)), model: Type.Optional(Name) },
   { $id: 'JobQuery', additionalProperties: Type.String(), patternProperties: { '^metadata\\.': Type.String() } },
 );
 

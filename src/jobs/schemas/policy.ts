@@ -6,8 +6,8 @@ import {
   Nullable,
   OneOf,
   Page,
-  PageQuery,
   Prose,
+  pageQuery,
   Sampler,
   Seed,
   Timestamp,
@@ -76,7 +76,7 @@ export type Policy = Static<typeof Policy>;
 
 export const PolicyPage = Page(Policy, 'PolicyPage');
 export const PolicyQuery = Type.Object(
-  { ...PageQuery, model: Type.Optional(Name) },
+  { ...pageQuery('pol'), model: Type.Optional(Name) },
   { $id: 'PolicyQuery', additionalProperties: false },
 );
 

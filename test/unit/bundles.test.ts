@@ -1,0 +1,285 @@
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { readCatalog } from '../../src/bundles/catalog.ts';
+import { BundleError, type Json } from '../../src/bundles/files.ts';
+
+const EMBEDDED = join(import.meta.dirname, '..', '..', 'models');
+const root = await mkdtemp(join(tmpdir(), 'findery-bundles-'));
+afterAll(() => rm(root, { recursive: true }));
+
+/** A folder with copies of the embedded bundles (graphs only in name: nobody opens them here), for one test to spoil. */
+let folder = '';
+let copies = 0;
+beforeEach(async () => {
+  folder = join(root, String(++copies));
+  await copyBundles(folder);
+});
+
+async function copyBundles(to: string): Promise<void> {
+  await cp(EMBEDDED, to, {
+    recursive: true,
+    filter: (path) => !path.endsWith('.onnx') && !path.endsWith('vae_encoder'),
+  });
+  for (const graph of ['stickers/text_encoder', 'stickers/unet', 'stickers/vae_decoder', 'stickers-reward'])
+    await writeFile(join(to, graph, 'model.onnx'), new Uint8Array(1000));
+}
+
+async function readJson(path: string): Promise<Json> {
+  return JSON.parse(await readFile(join(folder, path), 'utf8')) as Json;
+}
+
+async function changeJson(path: string, changes: Json): Promise<void> {
+  await writeFile(join(folder, path), JSON.stringify({ ...(await readJson(path)), ...changes }));
+}
+
+/** The one problem of the folder; the other bundle has to be there all the same. */
+async function readProblem(kind: 'model' | 'reward'): Promise<string> {
+  const { models, rewards, problems } = await readCatalog([folder]);
+  const spoilt = kind === 'model' ? 'stickers' : 'stickers-reward';
+  expect(problems).toMatchObject([{ name: spoilt, kind, path: join(folder, spoilt) }]);
+  expect([...models, ...rewards].map(({ name }) => name)).toEqual([kind === 'model' ? 'stickers-reward' : 'stickers']);
+  expect(problems[0].message).toMatch(/\.$/);
+  return problems[0].message;
+}
+
+describe('readCatalog on the embedded bundles', async () => {
+  const { models, rewards, problems } = await readCatalog([EMBEDDED]);
+
+  it('finds no problem', () => {
+    expect(problems).toEqual([]);
+    expect(models.map(({ name }) => name)).toEqual(['stickers']);
+    expect(rewards.map(({ name }) => name)).toEqual(['stickers-reward']);
+  });
+
+  it("gives the model as the model's files describe it", async () => {
+    const [model] = models;
+    const card = await readJson('stickers/findery.json');
+    const unet = await readJson('stickers/unet/config.json');
+    const vae = await readJson('stickers/vae_decoder/config.json');
+    const tokenizer = await readJson('stickers/tokenizer/tokenizer_config.json');
+    const path = join(EMBEDDED, 'stickers');
+    expect(model).toMatchObject({
+      path,
+      title: card.title,
+      licence: card.licence,
+      defaults: card.defaults,
+      sizes: card.sizes,
+      latentChannels: unet.in_channels,
+      vaeScaleFactor: 4,
+      scalingFactor: vae.scaling_factor,
+      shiftFactor: 0,
+      schedulerConfig: await readJson('stickers/scheduler/scheduler_config.json'),
+      graphs: {
+        textEncoder: join(path, 'text_encoder/model.onnx'),
+        unet: join(path, 'unet/model.onnx'),
+        vaeDecoder: join(path, 'vae_decoder/model.onnx'),
+      },
+    });
+    expect(model.tokenizer.window).toBe(tokenizer.model_max_length);
+    expect(model.latentShape(64, 64)).toEqual([unet.in_channels, unet.sample_size, unet.sample_size]);
+    expect(model.latentShape(96, 32)).toEqual([4, 8, 24]);
+  });
+
+  it("gives the reward as the reward's files describe it", async () => {
+    const [reward] = rewards;
+    const card = await readJson('stickers-reward/findery.json');
+    const processor = await readJson('stickers-reward/preprocessor_config.json');
+    expect(reward).toMatchObject({
+      title: card.title,
+      licence: card.licence,
+      reads: card.reads,
+      range: card.range,
+      preprocessing: {
+        resize: { shortestEdge: 64 },
+        resample: 'bicubic',
+        crop: processor.crop_size,
+        rescaleFactor: processor.rescale_factor,
+        mean: processor.image_mean,
+        std: processor.image_std,
+      },
+      graph: join(EMBEDDED, 'stickers-reward/model.onnx'),
+    });
+    expect(reward.tokenizer?.window).toBe(24);
+  });
+});
+
+describe('a bundle without our card', () => {
+  it('is a model by its model_index.json, with the defaults of its configs', async () => {
+    await rm(join(folder, 'stickers/findery.json'));
+    const [model] = (await readCatalog([folder])).models;
+    expect(model).toMatchObject({
+      title: 'stickers',
+      licence: null,
+      sizes: null,
+      defaults: { scheduler: 'ddim', steps: 50, guidanceScale: 7.5, width: 64, height: 64, reward: null },
+    });
+  });
+
+  it('falls back to DPM-Solver++ where the scheduler it ships with is unknown', async () => {
+    await rm(join(folder, 'stickers/findery.json'));
+    await changeJson('stickers/scheduler/scheduler_config.json', { _class_name: 'PNDMScheduler' });
+    expect((await readCatalog([folder])).models[0].defaults.scheduler).toBe('dpmsolver++');
+  });
+
+  it('is a reward by its preprocessor_config.json, and reads text when it has a tokenizer', async () => {
+    await rm(join(folder, 'stickers-reward/findery.json'));
+    expect((await readCatalog([folder])).rewards[0].reads).toEqual(['image', 'text']);
+    await rm(join(folder, 'stickers-reward/vocab.json'));
+    const [reward] = (await readCatalog([folder])).rewards;
+    expect(reward).toMatchObject({ reads: ['image'], tokenizer: null, range: null });
+  });
+
+  it('is nothing at all when it has neither', async () => {
+    await mkdir(join(folder, 'notes'));
+    await writeFile(join(folder, 'notes/model.onnx'), new Uint8Array(1000));
+    const { models, rewards, problems } = await readCatalog([folder]);
+    expect([models.length, rewards.length, problems.length]).toEqual([1, 1, 0]);
+  });
+});
+
+describe('a damaged bundle is a problem that says what to do, and the others load', () => {
+  const files: ['model' | 'reward', string][] = [
+    ['model', 'model_index.json'],
+    ['model', 'scheduler/scheduler_config.json'],
+    ['model', 'unet/config.json'],
+    ['model', 'unet/model.onnx'],
+    ['model', 'vae_decoder/config.json'],
+    ['model', 'vae_decoder/model.onnx'],
+    ['model', 'text_encoder/model.onnx'],
+    ['model', 'tokenizer/vocab.json'],
+    ['model', 'tokenizer/merges.txt'],
+    ['reward', 'preprocessor_config.json'],
+    ['reward', 'model.onnx'],
+    ['reward', 'vocab.json'],
+    ['reward', 'merges.txt'],
+  ];
+  const folderOf = (kind: 'model' | 'reward') => (kind === 'model' ? 'stickers' : 'stickers-reward');
+
+  it.each(files)('%s: %s is missing', async (kind, file) => {
+    await rm(join(folder, folderOf(kind), file));
+    const message = await readProblem(kind);
+    expect(message).toContain(file);
+    expect(message).toMatch(/is missing; export the model again, or copy the whole folder/);
+  });
+
+  it.each(
+    [...files, ['model', 'findery.json'] as const, ['model', 'tokenizer/tokenizer_config.json'] as const].filter(
+      ([, file]) => file.endsWith('.json'),
+    ),
+  )('%s: %s is not JSON', async (kind, file) => {
+    const path = join(folder, folderOf(kind), file);
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.slice(0, text.length / 2));
+    const message = await readProblem(kind);
+    expect(message).toContain(`${file} is not JSON`);
+    expect(message).toContain('copy the file again');
+  });
+
+  it.each(files.filter(([, file]) => file.endsWith('.json')))('%s: %s is JSON of another kind', async (kind, file) => {
+    await writeFile(join(folder, folderOf(kind), file), '[]');
+    expect(await readProblem(kind)).toContain(`${file} holds no JSON object; copy the file again`);
+  });
+
+  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 23977759\n`;
+  it.each(
+    files
+      .filter(([, file]) => file.endsWith('.onnx'))
+      .flatMap(([kind, file]) => [
+        [kind, file, 'empty', ''] as const,
+        [kind, file, 'a pointer of Git LFS', pointer] as const,
+      ]),
+  )('%s: %s is %s', async (kind, file, _, text) => {
+    await writeFile(join(folder, folderOf(kind), file), text);
+    const message = await readProblem(kind);
+    expect(message).toContain(`${file} has only ${text.length} bytes`);
+    expect(message).toMatch(/Git LFS.*copy the file again/);
+  });
+
+  it.each(['bos', 'eos'])('the vocabulary has no %s token', async (which) => {
+    const { [`${which}_token`]: token } = await readJson('stickers/tokenizer/tokenizer_config.json');
+    const { [String(token)]: _, ...vocab } = await readJson('stickers/tokenizer/vocab.json');
+    await writeFile(join(folder, 'stickers/tokenizer/vocab.json'), JSON.stringify(vocab));
+    const message = await readProblem('model');
+    expect(message).toContain(`vocab.json has no token "${token}"`);
+    expect(message).toContain('tokenizer_config.json names; copy both files again');
+  });
+
+  it.each([
+    ['stickers/vae_decoder/config.json', 'scaling_factor', '1'],
+    ['stickers/vae_decoder/config.json', 'latent_channels', null],
+    ['stickers/vae_decoder/config.json', 'block_out_channels', []],
+    ['stickers/findery.json', 'sizes', [[64]]],
+  ])('%s has %s %j', async (path, key, value) => {
+    await changeJson(path, { [key]: value });
+    const message = await readProblem('model');
+    expect(message).toContain(path.slice('stickers/'.length));
+    expect(message).toContain(`"${key}"`);
+  });
+
+  it.each([
+    ['resample', 4, '2 (bilinear) and 3 (bicubic)'],
+    ['size', {}, 'shortest_edge, or width and height'],
+    ['size', { longest_edge: 64 }, 'shortest_edge, or width and height'],
+    ['image_mean', [0.5], 'three numbers'],
+    ['image_std', undefined, 'three numbers'],
+  ])('preprocessor_config.json has %s %j', async (key, value, accepted) => {
+    await changeJson('stickers-reward/preprocessor_config.json', { [key]: value });
+    const message = await readProblem('reward');
+    expect(message).toContain(`preprocessor_config.json has ${key} ${JSON.stringify(value)}`);
+    expect(message).toContain(accepted);
+  });
+
+  it.each(['text_encoder_2', 'tokenizer_2', 'transformer'])(
+    'it is a pipeline of another family (%s)',
+    async (component) => {
+      await changeJson('stickers/model_index.json', { [component]: ['optimum', 'ORTModel'] });
+      const message = await readProblem('model');
+      expect(message).toContain(`model_index.json has the component "${component}"`);
+      expect(message).toContain('Stable Diffusion 1.x');
+    },
+  );
+
+  it('as SDXL: its second tokenizer is what is said, not a file that only SD 1.x has', async () => {
+    await changeJson('stickers/model_index.json', { text_encoder_2: ['optimum', 'ORTModel'] });
+    await rm(join(folder, 'stickers/tokenizer'), { recursive: true });
+    expect(await readProblem('model')).toContain('text_encoder_2');
+  });
+});
+
+describe('files as Python writes them', () => {
+  it.each(['Infinity', '-Infinity', 'NaN'])('may hold a bare %s', async (word) => {
+    const path = join(folder, 'stickers/scheduler/scheduler_config.json');
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.replace('{', `{\n  "lambda_min_clipped": ${word},\n  "note": "a: ${word}",`));
+    const { models, problems } = await readCatalog([folder]);
+    expect(problems).toEqual([]);
+    expect(models[0].schedulerConfig).toMatchObject({ note: `a: ${word}`, beta_start: 0.00085 });
+    expect(models[0].schedulerConfig.lambda_min_clipped ?? null).toBeNull();
+  });
+});
+
+describe('several folders', () => {
+  it('give the first of two bundles with one name', async () => {
+    const second = join(root, `${copies}-second`);
+    await copyBundles(second);
+    await cp(join(second, 'stickers'), join(second, 'another'), { recursive: true });
+    const { models, rewards } = await readCatalog([folder, second]);
+    expect(models.map(({ path }) => path)).toEqual([join(folder, 'stickers'), join(second, 'another')]);
+    expect(rewards.map(({ path }) => path)).toEqual([join(folder, 'stickers-reward')]);
+  });
+
+  it('must all be there', async () => {
+    const missing = join(root, 'nowhere');
+    const reading = readCatalog([folder, missing]);
+    await expect(reading).rejects.toThrow(BundleError);
+    await expect(reading).rejects.toThrow(missing);
+    await expect(reading).rejects.toThrow('FINDERY_MODELS');
+  });
+
+  it('are not confused by files beside the bundles', async () => {
+    await writeFile(join(folder, 'README.md'), 'hello');
+    expect((await readCatalog([folder])).problems).toEqual([]);
+  });
+});

@@ -1,0 +1,171 @@
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { delimiter, isAbsolute, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { blobFolder, ConfigError, readConfig, VARIABLES } from '../../src/config.ts';
+
+const MODELS = resolve(import.meta.dirname, '..', '..', 'models');
+
+describe('readConfig', () => {
+  it('needs nothing: it listens on this machine alone and starts what it needs', () => {
+    expect(readConfig({})).toEqual({
+      host: '127.0.0.1',
+      port: 8080,
+      redisUrl: null,
+      redisPrefix: 'findery',
+      dataFolder: resolve('.findery'),
+      modelFolders: [MODELS],
+      executionProviders: ['cpu'],
+      threads: Math.min(256, availableParallelism()),
+      batchSize: 8,
+      concurrency: 1,
+      lockSeconds: 15,
+      logLevel: 'info',
+      bodyLimit: 65_536,
+      importLimit: 64 * 2 ** 20,
+    });
+  });
+
+  it('takes empty and blank variables as not set', () => {
+    const blank = Object.fromEntries(VARIABLES.map(({ name }) => [name, ' ']));
+    expect(readConfig(blank)).toEqual(readConfig({}));
+  });
+
+  it('reads every variable', () => {
+    const config = readConfig({
+      HOST: '0.0.0.0',
+      PORT: '0',
+      REDIS_URL: 'rediss://user:secret@cache:6380/2',
+      FINDERY_REDIS_PREFIX: 'team-a_1',
+      FINDERY_DATA: 'some/where',
+      FINDERY_MODELS: ['one', '/two'].join(delimiter),
+      FINDERY_PROVIDERS: 'cuda, cpu',
+      FINDERY_THREADS: '3',
+      FINDERY_BATCH: '4',
+      FINDERY_CONCURRENCY: '5',
+      FINDERY_LOCK_SECONDS: '6',
+      FINDERY_BODY_LIMIT: '2048',
+      FINDERY_IMPORT_LIMIT: '4096',
+      LOG_LEVEL: 'debug',
+    });
+    expect(config).toEqual({
+      host: '0.0.0.0',
+      port: 0,
+      redisUrl: 'rediss://user:secret@cache:6380/2',
+      redisPrefix: 'team-a_1',
+      dataFolder: resolve('some/where'),
+      modelFolders: [resolve('one'), resolve('/two'), MODELS],
+      executionProviders: ['cuda', 'cpu'],
+      threads: 3,
+      batchSize: 4,
+      concurrency: 5,
+      lockSeconds: 6,
+      logLevel: 'debug',
+      bodyLimit: 2048,
+      importLimit: 4096,
+    });
+    expect(isAbsolute(config.dataFolder)).toBe(true);
+    expect(blobFolder(config)).toBe(resolve('some/where/blobs'));
+  });
+
+  it.each(['redis://h', 'rediss://h', 'unix:///run/redis.sock', '/run/redis.sock'])('takes the Redis %s', (url) => {
+    expect(readConfig({ REDIS_URL: url }).redisUrl).toBe(url);
+  });
+
+  it.each([
+    ['PORT', '65536', '0 to 65535'],
+    ['PORT', '80.5', '0 to 65535'],
+    ['PORT', '-1', '0 to 65535'],
+    ['PORT', 'http', '0 to 65535'],
+    ['REDIS_URL', 'http://cache', 'redis://, rediss://'],
+    ['FINDERY_REDIS_PREFIX', 'a b', 'letters, digits'],
+    ['FINDERY_REDIS_PREFIX', 'a*', 'letters, digits'],
+    ['FINDERY_PROVIDERS', 'cpu,tpu', '"tpu"; it takes cpu, cuda'],
+    ['FINDERY_THREADS', '0', '1 to 256'],
+    ['FINDERY_BATCH', '257', '1 to 256'],
+    ['FINDERY_CONCURRENCY', '65', '1 to 64'],
+    ['FINDERY_LOCK_SECONDS', '1', '2 to 600'],
+    ['FINDERY_BODY_LIMIT', '10', '1024 to 1073741824'],
+    ['FINDERY_IMPORT_LIMIT', '1e99', '1024 to 2147483647'],
+    ['LOG_LEVEL', 'loud', 'fatal, error, warn'],
+  ])('refuses %s=%s and says what it takes', (name, value, accepted) => {
+    const read = () => readConfig({ [name]: value });
+    expect(read).toThrow(ConfigError);
+    expect(read).toThrow(name);
+    expect(read).toThrow(accepted);
+    if (name !== 'REDIS_URL' && name !== 'FINDERY_PROVIDERS') expect(read).toThrow(`"${value}"`);
+  });
+
+  it('names all that is wrong in one error, and no password', () => {
+    const environment = {
+      PORT: 'x',
+      REDIS_URL: 'amqp://user:secret@cache',
+      FINDERY_REDIS_PREFIX: '?',
+      FINDERY_PROVIDERS: 'tpu',
+      FINDERY_THREADS: 'x',
+      FINDERY_BATCH: 'x',
+      FINDERY_CONCURRENCY: 'x',
+      FINDERY_LOCK_SECONDS: 'x',
+      FINDERY_BODY_LIMIT: 'x',
+      FINDERY_IMPORT_LIMIT: 'x',
+      LOG_LEVEL: 'x',
+    };
+    let message = '';
+    try {
+      readConfig(environment);
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    const lines = message.split('\n').slice(1);
+    for (const name of Object.keys(environment))
+      expect(
+        lines.filter((line) => line.startsWith(`  - ${name} `)),
+        name,
+      ).toHaveLength(1);
+    expect(lines).toHaveLength(Object.keys(environment).length);
+    expect(message).not.toContain('secret');
+  });
+});
+
+describe('the variables', () => {
+  it('are those that the configuration is read from', () => {
+    const read = new Set<string>();
+    readConfig(
+      new Proxy<NodeJS.ProcessEnv>(
+        {},
+        {
+          get(_target, name) {
+            read.add(String(name));
+            return undefined;
+          },
+        },
+      ),
+    );
+    expect([...read].sort()).toEqual(VARIABLES.map(({ name }) => name).sort());
+  });
+
+  it('stand in the table of the README, word for word', async () => {
+    const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+    const table = readme.slice(readme.indexOf('| variable | default |')).split('\n\n')[0];
+    const rows = table
+      .split('\n')
+      .slice(2)
+      .map((row) =>
+        row
+          .split('|')
+          .slice(1, -1)
+          .map((cell) => cell.trim()),
+      );
+    const expected = VARIABLES.map(({ name, default: value, description }) => {
+      const shown = value === 'none' ? '–' : value.includes(' ') ? value : `\`${value}\``;
+      return [`\`${name}\``, shown, description];
+    });
+    expect(rows).toEqual(expected);
+  });
+
+  it('have the defaults that they claim', () => {
+    const claimed = VARIABLES.filter(({ default: value }) => value !== 'none' && !value.includes(' '));
+    const environment = Object.fromEntries(claimed.map(({ name, default: value }) => [name, value]));
+    expect(readConfig(environment)).toEqual(readConfig({}));
+  });
+});

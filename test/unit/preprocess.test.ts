@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { readRewardBundle } from '../../src/bundles/reward-bundle.ts';
+import { preprocess } from '../../src/engine/preprocess.ts';
+import { resample } from '../../src/engine/resample.ts';
+import type { Picture } from '../../src/search/generator.ts';
+
+/** Written by tools/parity/make_resample_fixture.py. */
+interface Fixture {
+  readonly pictures: readonly {
+    readonly name: string;
+    readonly width: number;
+    readonly height: number;
+    readonly pixels: string;
+  }[];
+  readonly resized: readonly {
+    readonly picture: string;
+    readonly filter: 'bilinear' | 'bicubic';
+    readonly width: number;
+    readonly height: number;
+    readonly pixels: string;
+  }[];
+  readonly prepared: readonly {
+    readonly picture: string;
+    readonly config: { readonly [key: string]: unknown };
+    readonly shape: readonly [number, number, number];
+    readonly values: string;
+  }[];
+}
+
+const fixture: Fixture = JSON.parse(readFileSync(new URL('../fixtures/resample.json', import.meta.url), 'utf8'));
+const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
+const floats = (text: string) => new Float32Array(bytes(text).buffer);
+
+function findPicture(name: string): Picture {
+  const found = fixture.pictures.find((picture) => picture.name === name);
+  if (!found) throw new Error(`The fixture has no picture "${name}".`);
+  return { width: found.width, height: found.height, pixels: bytes(found.pixels) };
+}
+
+describe("resample gives Pillow's very bytes", () => {
+  const cases = fixture.resized.map((one) => {
+    const { width, height } = findPicture(one.picture);
+    return [`${one.picture} ${width}x${height} to ${one.width}x${one.height}, ${one.filter}`, one] as const;
+  });
+  it.each(cases)('%s', (_, { picture, filter, width, height, pixels }) => {
+    const result = resample(findPicture(picture), width, height, filter);
+    expect([result.width, result.height]).toEqual([width, height]);
+    expect(Buffer.from(result.pixels).equals(bytes(pixels))).toBe(true);
+  });
+
+  it('and leaves its input alone', () => {
+    const picture = findPicture('noise');
+    const before = picture.pixels.slice();
+    resample(picture, 5, 7, 'bicubic');
+    resample(picture, 24, 7, 'bilinear');
+    expect(picture.pixels).toEqual(before);
+  });
+});
+
+describe("preprocess gives CLIPImageProcessor's pixel values", async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'findery-preprocess-'));
+  afterAll(() => rm(folder, { recursive: true }));
+  await writeFile(join(folder, 'model.onnx'), new Uint8Array(1000));
+
+  it.each(fixture.prepared.map((one) => [one.picture, describeSteps(one.config), one] as const))(
+    '%s: %s',
+    async (_name, _steps, { picture, config, shape, values }) => {
+      await writeFile(join(folder, 'preprocessor_config.json'), JSON.stringify(config));
+      const { preprocessing } = await readRewardBundle(folder);
+      const result = preprocess(findPicture(picture), preprocessing);
+      expect([3, result.height, result.width]).toEqual(shape);
+      const expected = floats(values);
+      // Without rescaling values are some hundreds, where float32 is that much coarser.
+      const scale = config.do_rescale ? 1 : 1000;
+      let worst = 0;
+      for (const [i, value] of expected.entries()) worst = Math.max(worst, Math.abs(result.values[i] - value) / scale);
+      expect(result.values).toHaveLength(expected.length);
+      expect(worst).toBeLessThan(1e-6);
+    },
+  );
+});
+
+function describeSteps(config: { readonly [key: string]: unknown }): string {
+  const steps = [
+    config.do_resize && `resize to ${JSON.stringify(config.size)}, filter ${config.resample}`,
+    config.do_center_crop && `crop to ${JSON.stringify(config.crop_size)}`,
+    config.do_rescale && 'rescale',
+    config.do_normalize && 'normalise',
+  ];
+  return steps.filter(Boolean).join(', ');
+}
