@@ -31,12 +31,7 @@ it('the README’s curl lines work as they stand, up to a PNG from a policy', as
   expect(stdout).toMatch(/^job_[0-9a-z]{26}\n/);
   expect(stdout).toContain('event: done');
   expect(stdout).toMatch(/img_[0-9a-z]{26}\n$/);
-  const job = JSON.parse(
-    stdout
-      .split('\n')
-      .find((line) => line.startsWith('{'))
-      ?.replace(/img_.*$/, '') as string,
-  ) as Job;
+  const job = JSON.parse(stdout.split('\n').find((line) => line.startsWith('{')) as string) as Job;
   expect(job).toMatchObject({ status: 'succeeded', report: { draws: 32 } });
   for (const name of ['rewards.png', 'picture.png']) {
     expect((await readFile(join(folder, name))).subarray(1, 4).toString()).toBe('PNG');
