@@ -1,8 +1,12 @@
+import { getPriority, setPriority } from 'node:os';
 import { startWorker } from '../../workers/worker.ts';
 import { ConfigError, readConfig } from '../config.ts';
 import { createLogger } from './logger.ts';
 import { ensureRedis } from './redis.ts';
 import { aborted, runMain } from './run-main.ts';
+
+/** Graph runs on the CPU take every core they can have; at this niceness an API on the same machine goes first. */
+const NICENESS = 5;
 
 /** `npm run worker`: takes jobs from the queues. One process per GPU, or one for the CPU. */
 await runMain(async (stop) => {
@@ -13,6 +17,7 @@ await runMain(async (stop) => {
     );
   // Says at once what is wrong with it; later the service waits while Redis is away.
   await ensureRedis({ url: config.redisUrl, dataDir: config.dataFolder, log: () => {} });
+  if (config.executionProviders[0] === 'cpu' && getPriority() < NICENESS) setPriority(NICENESS);
   const worker = await startWorker({ config, redisUrl: config.redisUrl, logger: createLogger(config, 'worker') });
   // A parent that started it with a channel (serve.ts) wants to know, and its end is the worker's end too.
   process.send?.({ ready: worker.id });

@@ -1,0 +1,155 @@
+import ort from 'onnxruntime-node';
+import { readCatalog } from '../src/bundles/catalog.ts';
+import { readConfig } from '../src/config.ts';
+import { Engine } from '../src/engine/engine.ts';
+import { chooseModel, chooseReward, resolveSampler } from '../src/jobs/choices.ts';
+import { STREAMS } from '../src/numerics/draw.ts';
+import { quantile } from '../src/numerics/statistics.ts';
+
+/** Timed rounds, after one that is not counted; each runs both. */
+const ROUNDS = 9;
+/** Graph runs' worth of pictures in each. */
+const BATCHES = 1;
+
+export interface EngineBench {
+  readonly threads: number;
+  readonly batchSize: number;
+  readonly images: number;
+  readonly steps: number;
+  readonly guidanceScale: number;
+  /** Medians, images per second. */
+  readonly engine: number;
+  readonly bare: number;
+  /** Of each round, engine / bare. */
+  readonly ratios: readonly number[];
+}
+
+/**
+ * The engine against a bare loop that runs the same graphs on tensors made in advance: two text encodings, the UNet at twice
+ * the batch size for each step, the VAE decoder and the reward. Both in this process, in turns, since a machine has moods.
+ */
+export async function benchEngine(): Promise<EngineBench> {
+  const config = readConfig(process.env);
+  const catalog = await readCatalog([...config.modelFolders]);
+  const model = chooseModel(catalog, undefined, '');
+  const reward = chooseReward(catalog, model.defaults.reward ?? undefined, '');
+  const sampler = resolveSampler(model, {}, '');
+  const { threads, batchSize, executionProviders } = config;
+  const images = BATCHES * batchSize;
+  const engine = await Engine.start({ executionProviders: [...executionProviders], threads, batchSize });
+  const bare = await openBareLoop(
+    [model.graphs.textEncoder, model.graphs.unet, model.graphs.vaeDecoder, reward.graph],
+    model.latentShape(sampler.width, sampler.height),
+    [sampler.width, sampler.height],
+    model.tokenizer.window,
+    { steps: sampler.steps, batchSize, threads, executionProviders },
+  );
+
+  const runEngine = async (round: number) => {
+    // A prompt that is new each time, for the engine remembers embeddings.
+    const prompt = `a green dog number ${round}`;
+    const generator = await engine.generator({ model, reward, prompt, negativePrompt: `no ${round}`, sampler });
+    const draws = Array.from({ length: images }, (_, index) => ({
+      draw: { seed: round, stream: STREAMS.samples, index },
+    }));
+    await generator.evaluate(draws, { reward: true, pictures: true });
+  };
+  const seconds: { engine: number; bare: number }[] = [];
+  await engine.open(model, reward, { warmUp: true });
+  for (let round = 0; round <= ROUNDS; round++) {
+    const times = { engine: 0, bare: 0 };
+    const runs = { engine: () => runEngine(round), bare: () => bare.run(BATCHES) };
+    // Who goes first changes from round to round.
+    for (const name of round % 2 === 0 ? (['engine', 'bare'] as const) : (['bare', 'engine'] as const)) {
+      const began = performance.now();
+      await runs[name]();
+      times[name] = (performance.now() - began) / 1000;
+    }
+    if (round > 0) seconds.push(times);
+  }
+  await engine.close();
+  await bare.close();
+  const speed = (name: 'engine' | 'bare') =>
+    quantile(
+      seconds.map((times) => images / times[name]),
+      0.5,
+    );
+  return {
+    threads,
+    batchSize,
+    images,
+    steps: sampler.steps,
+    guidanceScale: sampler.guidanceScale,
+    engine: speed('engine'),
+    bare: speed('bare'),
+    ratios: seconds.map((times) => times.bare / times.engine),
+  };
+}
+
+/** Sessions as the engine opens them, and a feed for each, filled once. */
+async function openBareLoop(
+  paths: readonly string[],
+  latentShape: readonly number[],
+  [width, height]: readonly [number, number],
+  window: number,
+  options: { steps: number; batchSize: number; threads: number; executionProviders: readonly string[] },
+) {
+  const { steps, batchSize } = options;
+  const sessions = await Promise.all(
+    paths.map((path) =>
+      ort.InferenceSession.create(path, {
+        executionProviders: [...options.executionProviders],
+        intraOpNumThreads: options.threads,
+        interOpNumThreads: 1,
+        executionMode: 'sequential',
+        graphOptimizationLevel: 'all',
+        logSeverityLevel: 3,
+        extra: { session: { intra_op: { allow_spinning: '0' } } },
+      }),
+    ),
+  );
+  const [textEncoder, unet, vaeDecoder, reward] = sessions;
+  const noise = (dims: readonly number[]) => {
+    const length = dims.reduce((product, size) => product * size, 1);
+    return new ort.Tensor(
+      'float32',
+      Float32Array.from({ length }, () => 2 * Math.random() - 1),
+      [...dims],
+    );
+  };
+  /** Integers for the inputs that are; values for those of other rank; sizes that a graph leaves open come from `dims`. */
+  const feeds = (session: ort.InferenceSession, dims: { readonly [rank: number]: readonly number[] }) =>
+    Object.fromEntries(
+      session.inputMetadata.map((input) => {
+        if (!input.isTensor) throw new Error(`${input.name} is no tensor.`);
+        const { [input.shape.length]: shape } = dims;
+        if (input.type === 'float32') return [input.name, noise(shape)];
+        const count = shape.reduce((product, size) => product * size, 1);
+        const data = input.type === 'int64' ? new BigInt64Array(count).fill(1n) : new Int32Array(count).fill(1);
+        return [input.name, new ort.Tensor(input.type as 'int64', data as BigInt64Array, [...shape])];
+      }),
+    );
+  const textFeeds = feeds(textEncoder, { 2: [1, window] });
+  const [hidden] = Object.values(await textEncoder.run(textFeeds)).filter(({ dims }) => dims.length === 3);
+  const unetFeeds = feeds(unet, {
+    0: [],
+    1: [1],
+    4: [2 * batchSize, ...latentShape],
+    3: [2 * batchSize, ...hidden.dims.slice(1)],
+  });
+  const vaeFeeds = feeds(vaeDecoder, { 4: [batchSize, ...latentShape] });
+  const rewardFeeds = feeds(reward, { 4: [batchSize, 3, height, width], 2: [batchSize, window] });
+  return {
+    async run(batches: number): Promise<void> {
+      for (let copy = 0; copy < 2; copy++) await textEncoder.run(textFeeds);
+      for (let batch = 0; batch < batches; batch++) {
+        for (let step = 0; step < steps; step++) await unet.run(unetFeeds);
+        await vaeDecoder.run(vaeFeeds);
+        await reward.run(rewardFeeds);
+      }
+    },
+    async close(): Promise<void> {
+      for (const session of sessions) await session.release();
+    },
+  };
+}
