@@ -19,6 +19,8 @@ import { Throughput } from './throughput.ts';
 
 export interface RunningWorker {
   readonly id: string;
+  /** Resolves with the reason when the engine has died: this process can do no more work, another one has to. */
+  readonly died: Promise<Error>;
   /** Gives the work back from its last checkpoint and ends. */
   close(): Promise<void>;
 }
@@ -135,6 +137,7 @@ export async function startWorker({
 
   return {
     id,
+    died: engine.died,
     async close() {
       clearInterval(heartbeat);
       shutdown.abort(new Interruption('shutdown'));

@@ -1,11 +1,11 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
-import { ulid } from 'ulid';
 import { json } from './plugins/json.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
 import { openapi } from './plugins/swagger.ts';
 import { validation } from './plugins/validation.ts';
+import { requestId, requestLogger } from './request-log.ts';
 import { catalog } from './routes/catalog.ts';
 import { images } from './routes/images.ts';
 import { jobEvents } from './routes/job-events.ts';
@@ -22,6 +22,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
     ...(logger ? { loggerInstance: logger as FastifyBaseLogger } : { logger: false }),
     bodyLimit: services.config.bodyLimit,
     genReqId: ({ headers }) => requestId(headers['x-request-id']),
+    childLoggerFactory: requestLogger,
     logController: new LogController({ requestIdLogLabel: 'requestId' }),
     routerOptions: { maxParamLength: 128, ignoreTrailingSlash: true },
     frameworkErrors: sendProblem,
@@ -32,6 +33,10 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
   });
+  // A connection that is kept after its answer would hold up the end of the server.
+  app.addHook('onSend', async (_request, reply) => {
+    if (services.closing.aborted) reply.header('connection', 'close');
+  });
   await app.register(problems);
   await app.register(json);
   await app.register(validation);
@@ -39,9 +44,4 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   for (const routes of [jobs, jobEvents, jobRewards, policies, samples, images, catalog, service])
     await app.register(routes);
   return app as unknown as FastifyInstance;
-}
-
-/** A client's own id when it is one that can stand in a log, else a new one. */
-function requestId(given: string | string[] | undefined): string {
-  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : `req_${ulid().toLowerCase()}`;
 }

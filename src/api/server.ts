@@ -5,9 +5,12 @@ import { openStore } from '../jobs/store.ts';
 import { requeueOrphans } from '../jobs/submit.ts';
 import { buildApp } from './app.ts';
 
+/** Milliseconds that requests may still take when the server closes; then their connections are cut. */
+const PATIENCE = 10_000;
+
 export interface RunningApi {
   readonly url: string;
-  /** Ends the event streams, lets requests finish, closes. */
+  /** Ends the event streams, lets requests finish (`PATIENCE` at most), closes. */
   close(): Promise<void>;
 }
 
@@ -41,7 +44,9 @@ export async function startApi({
       url,
       async close() {
         closing.abort();
+        const impatience = setTimeout(() => app.server.closeAllConnections(), PATIENCE);
         await app.close();
+        clearTimeout(impatience);
         await store.close();
       },
     };

@@ -18,12 +18,18 @@ await runMain(async (stop) => {
   // Says at once what is wrong with it; later the service waits while Redis is away.
   await ensureRedis({ url: config.redisUrl, dataDir: config.dataFolder, log: () => {} });
   if (config.executionProviders[0] === 'cpu' && getPriority() < NICENESS) setPriority(NICENESS);
-  const worker = await startWorker({ config, redisUrl: config.redisUrl, logger: createLogger(config, 'worker') });
+  const logger = createLogger(config, 'worker');
+  const worker = await startWorker({ config, redisUrl: config.redisUrl, logger });
   // A parent that started it with a channel (serve.ts) wants to know, and its end is the worker's end too.
   process.send?.({ ready: worker.id });
   const orphaned = new AbortController();
   process.on('disconnect', () => orphaned.abort());
-  await aborted(AbortSignal.any([stop, orphaned.signal]));
+  const death = await Promise.race([aborted(AbortSignal.any([stop, orphaned.signal])), worker.died]);
+  if (death) {
+    // Its jobs go on elsewhere from their checkpoints, as after any other end.
+    logger.fatal({ err: death }, 'the engine died');
+    process.exit(1);
+  }
   await worker.close();
   process.exit(0);
 });

@@ -45,10 +45,8 @@ export async function openGraph(path: string, options: EngineOptions): Promise<G
       executionMode: 'sequential',
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
-      ...(isCpu && process.env.XSPIN
-        ? { extra: { session: { intra_op: { allow_spinning: process.env.XSPIN } } } }
-        : {}),
-      ...(isCpu ? {} : { extra: { session: { disable_cpu_ep_fallback: '1' } } }),
+      // Threads that spin while they wait take the cores from whatever else runs here: the API, Redis, another worker.
+      extra: { session: isCpu ? { intra_op: { allow_spinning: '0' } } : { disable_cpu_ep_fallback: '1' } },
     });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -62,11 +60,6 @@ export async function openGraph(path: string, options: EngineOptions): Promise<G
     inputs,
     outputs: describe(session.outputMetadata),
     async run(feeds, wanted) {
-      const missing = inputs.filter(({ name }) => !(name in feeds)).map(({ name }) => name);
-      if (missing.length > 0)
-        throw new EngineError(
-          `${path} wants ${missing.join(', ')} besides ${Object.keys(feeds).join(', ')}; is this the right graph for its folder?`,
-        );
       const tensors = Object.fromEntries(
         Object.entries(feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type, data as never, dims)]),
       );
@@ -116,6 +109,15 @@ export function pickFloat(graph: Graph, side: 'inputs' | 'outputs', name: string
       `${graph.path}: "${found.name}" is ${found.type}; graphs that compute in float32 are run so far. Export it with --dtype fp32.`,
     );
   return found;
+}
+
+/** @throws EngineError when the graph wants inputs besides `known`, which nobody will give it */
+export function refuseOtherInputs(graph: Graph, known: readonly string[]): void {
+  const others = graph.inputs.map(({ name }) => name).filter((name) => !known.includes(name));
+  if (others.length === 0) return;
+  throw new EngineError(
+    `${graph.path} wants ${others.join(', ')} besides ${known.join(', ')}; is this the right graph for its folder? Graphs are run that have the inputs of Stable Diffusion 1.x.`,
+  );
 }
 
 /** Integers in the type that the graph wants. */

@@ -1,8 +1,7 @@
 import { standardNormal, stepNoiseLane } from '../numerics/normal.ts';
 import { findScheduler } from '../numerics/schedulers/registry.ts';
 import type { NoiseDraw } from '../search/generator.ts';
-import { type Graph, integers, pick, pickFloat, type Tensor, type Value } from './backend.ts';
-import { EngineError } from './engine-error.ts';
+import { type Graph, integers, pick, pickFloat, refuseOtherInputs, type Tensor, type Value } from './backend.ts';
 import type { GenerationSpec } from './messages.ts';
 
 /** The embeddings of a prompt and its negative, for one draw each. */
@@ -32,13 +31,10 @@ export function describeUnet(graph: Graph): Unet {
     hiddenStates: pickFloat(graph, 'inputs', 'encoder_hidden_states', [3]),
     output: pickFloat(graph, 'outputs', 'out_sample', [4]),
   };
-  const known = [unet.sample, unet.timestep, unet.hiddenStates].map(({ name }) => name);
-  const unknown = graph.inputs.filter(({ name }) => !known.includes(name));
-  if (unknown.length > 0) {
-    throw new EngineError(
-      `${graph.path} wants ${unknown.map(({ name }) => name).join(', ')} besides ${known.join(', ')}; UNets of Stable Diffusion 1.x are run so far.`,
-    );
-  }
+  refuseOtherInputs(
+    graph,
+    [unet.sample, unet.timestep, unet.hiddenStates].map(({ name }) => name),
+  );
   return unet;
 }
 

@@ -1,5 +1,5 @@
 import type { NoiseDraw } from '../search/generator.ts';
-import { type Graph, integers, openGraph, pick, pickFloat } from './backend.ts';
+import { type Graph, integers, openGraph, pick, pickFloat, refuseOtherInputs, type Value } from './backend.ts';
 import { type Conditioning, denoise, describeUnet, type Unet } from './denoise.ts';
 import { EngineError } from './engine-error.ts';
 import type { EngineOptions, GenerationSpec, ModelSpec, RawPicture } from './messages.ts';
@@ -7,26 +7,52 @@ import type { EngineOptions, GenerationSpec, ModelSpec, RawPicture } from './mes
 /** Prompts whose embeddings are kept. */
 const CACHE = 64;
 
+interface TextEncoder {
+  readonly graph: Graph;
+  readonly inputIds: Value;
+  readonly hiddenStates: Value;
+  /** undefined: the graph has none. */
+  readonly pooled: Value | undefined;
+}
+
+interface VaeDecoder {
+  readonly graph: Graph;
+  readonly latents: Value;
+  readonly sample: Value;
+}
+
 /** The graphs of one model, opened: token ids to embeddings, noise to latents, latents to pictures. */
 export class DiffusionModel {
   readonly #spec: ModelSpec;
-  readonly #textEncoder: Graph;
+  readonly #textEncoder: TextEncoder;
   readonly #unet: Unet;
-  readonly #vaeDecoder: Graph;
+  readonly #vaeDecoder: VaeDecoder;
   readonly #embeddings = new Map<string, { hidden: Float32Array; pooled: Float32Array }>();
 
-  private constructor(spec: ModelSpec, textEncoder: Graph, unet: Unet, vaeDecoder: Graph) {
+  private constructor(spec: ModelSpec, textEncoder: TextEncoder, unet: Unet, vaeDecoder: VaeDecoder) {
     this.#spec = spec;
     this.#textEncoder = textEncoder;
     this.#unet = unet;
     this.#vaeDecoder = vaeDecoder;
   }
 
+  /** @throws EngineError when a graph can't be opened or is not what its folder says; nothing stays open then */
   static async open(spec: ModelSpec, options: EngineOptions): Promise<DiffusionModel> {
-    const textEncoder = await openGraph(spec.graphs.textEncoder, options);
-    const unet = describeUnet(await openGraph(spec.graphs.unet, options));
-    const vaeDecoder = await openGraph(spec.graphs.vaeDecoder, options);
-    return new DiffusionModel(spec, textEncoder, unet, vaeDecoder);
+    const opened: Graph[] = [];
+    const open = async (path: string) => {
+      const graph = await openGraph(path, options);
+      opened.push(graph);
+      return graph;
+    };
+    try {
+      const textEncoder = describeTextEncoder(await open(spec.graphs.textEncoder));
+      const unet = describeUnet(await open(spec.graphs.unet));
+      const vaeDecoder = describeVaeDecoder(await open(spec.graphs.vaeDecoder));
+      return new DiffusionModel(spec, textEncoder, unet, vaeDecoder);
+    } catch (error) {
+      for (const graph of opened) await graph.release();
+      throw error;
+    }
   }
 
   /** The prompt as one vector: the text encoder's pooled output, else the mean over its tokens. */
@@ -55,23 +81,20 @@ export class DiffusionModel {
   }
 
   async release(): Promise<void> {
-    for (const graph of [this.#textEncoder, this.#unet.graph, this.#vaeDecoder]) await graph.release();
+    for (const { graph } of [this.#textEncoder, this.#unet, this.#vaeDecoder]) await graph.release();
   }
 
   async #encode(ids: readonly number[]): Promise<{ hidden: Float32Array; pooled: Float32Array }> {
     const key = ids.join();
     const kept = this.#embeddings.get(key);
     if (kept) return kept;
-    const graph = this.#textEncoder;
-    const input = pick(graph, 'inputs', 'input_ids', [2]);
-    const hiddenName = pickFloat(graph, 'outputs', 'last_hidden_state', [3]).name;
-    const pooledName = graph.outputs.find(({ name }) => name === 'pooler_output' || name === 'text_embeds')?.name;
+    const { graph, inputIds, hiddenStates, pooled } = this.#textEncoder;
     const outputs = await graph.run(
-      { [input.name]: integers(input, [1, ids.length], ids) },
-      pooledName ? [hiddenName, pooledName] : [hiddenName],
+      { [inputIds.name]: integers(inputIds, [1, ids.length], ids) },
+      pooled ? [hiddenStates.name, pooled.name] : [hiddenStates.name],
     );
-    const hidden = outputs[hiddenName];
-    const embedding = { hidden, pooled: pooledName ? outputs[pooledName] : meanOverTokens(hidden, ids.length) };
+    const { [hiddenStates.name]: hidden } = outputs;
+    const embedding = { hidden, pooled: pooled ? outputs[pooled.name] : meanOverTokens(hidden, ids.length) };
     const [oldest] = this.#embeddings.keys();
     if (this.#embeddings.size >= CACHE) this.#embeddings.delete(oldest);
     this.#embeddings.set(key, embedding);
@@ -80,9 +103,7 @@ export class DiffusionModel {
 
   async #decode(latents: Float32Array, spec: GenerationSpec, count: number): Promise<RawPicture[]> {
     const { scalingFactor, shiftFactor, name } = this.#spec;
-    const graph = this.#vaeDecoder;
-    const input = pickFloat(graph, 'inputs', 'latent_sample', [4]);
-    const output = pickFloat(graph, 'outputs', 'sample', [4]);
+    const { graph, latents: input, sample: output } = this.#vaeDecoder;
     const data = latents.map((value) => value / scalingFactor + shiftFactor);
     const { [output.name]: samples } = await graph.run(
       { [input.name]: { type: 'float32', dims: [count, ...spec.latentShape], data } },
@@ -96,6 +117,23 @@ export class DiffusionModel {
       return { width, height, pixels: toPixels(planes, name) };
     });
   }
+}
+
+function describeTextEncoder(graph: Graph): TextEncoder {
+  const inputIds = pick(graph, 'inputs', 'input_ids', [2]);
+  refuseOtherInputs(graph, [inputIds.name]);
+  return {
+    graph,
+    inputIds,
+    hiddenStates: pickFloat(graph, 'outputs', 'last_hidden_state', [3]),
+    pooled: graph.outputs.find(({ name }) => name === 'pooler_output' || name === 'text_embeds'),
+  };
+}
+
+function describeVaeDecoder(graph: Graph): VaeDecoder {
+  const latents = pickFloat(graph, 'inputs', 'latent_sample', [4]);
+  refuseOtherInputs(graph, [latents.name]);
+  return { graph, latents, sample: pickFloat(graph, 'outputs', 'sample', [4]) };
 }
 
 /** [3, H, W] in [-1, 1] to H * W * 3 bytes, as diffusers' image processor does: (x / 2 + 0.5), clipped, times 255, rounded. */

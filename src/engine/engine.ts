@@ -41,12 +41,20 @@ export class Engine {
   #lastId = 0;
   #death: Error | null = null;
   #closing: Promise<void> | null = null;
+  readonly #died = Promise.withResolvers<Error>();
+  /** Resolves with the reason when the thread ends without having been asked to. */
+  readonly died: Promise<Error> = this.#died.promise;
 
   private constructor(thread: Worker) {
     this.#thread = thread;
     thread.on('message', (response: Response) => this.#receive(response));
-    thread.on('error', (error) => this.#die(new Error(`The engine's thread died: ${error.message}`)));
-    thread.on('exit', () => this.#die(new Error('The engine is closed.')));
+    thread.on('error', (error) =>
+      this.#die(new Error(`The engine's thread died (${error.message}); start the worker again.`)),
+    );
+    thread.on('exit', (code) => {
+      const unasked = `The engine's thread ended by itself (exit code ${code}); start the worker again.`;
+      this.#die(new Error(this.#closing ? 'The engine is closed.' : unasked));
+    });
   }
 
   static async start(options: EngineOptions): Promise<Engine> {
@@ -161,6 +169,7 @@ export class Engine {
 
   #die(error: Error): void {
     this.#death ??= error;
+    if (!this.#closing) this.#died.resolve(this.#death);
     for (const pending of this.#pending.values()) pending.reject(this.#death);
     this.#pending.clear();
   }

@@ -9,6 +9,11 @@ export interface EngineOptions {
   readonly threads: number;
   /** Most draws in one graph run. */
   readonly batchSize: number;
+  /**
+   * Fill every graph run up to `batchSize`, for providers that search for the best kernels at each new shape (CUDA). Left out:
+   * whether the first provider is another than the CPU's, which does not care.
+   */
+  readonly padBatches?: boolean;
 }
 
 /** What the engine's thread has to know of a model; plain data. */

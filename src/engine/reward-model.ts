@@ -1,4 +1,13 @@
-import { type Graph, integers, openGraph, pick, pickFloat, type Tensor } from './backend.ts';
+import {
+  type Graph,
+  integers,
+  openGraph,
+  pick,
+  pickFloat,
+  refuseOtherInputs,
+  type Tensor,
+  type Value,
+} from './backend.ts';
 import { EngineError } from './engine-error.ts';
 import type { EngineOptions, GenerationSpec, RawPicture, RewardSpec } from './messages.ts';
 import { preprocess } from './preprocess.ts';
@@ -7,21 +16,31 @@ import { preprocess } from './preprocess.ts';
 export class RewardModel {
   readonly #spec: RewardSpec;
   readonly #graph: Graph;
+  readonly #pixels: Value;
+  readonly #output: Value;
 
   private constructor(spec: RewardSpec, graph: Graph) {
     this.#spec = spec;
     this.#graph = graph;
+    this.#pixels = pickFloat(graph, 'inputs', 'pixel_values', [4]);
+    this.#output = pickFloat(graph, 'outputs', 'reward', [1, 2]);
+    refuseOtherInputs(graph, [this.#pixels.name, 'input_ids', 'attention_mask']);
   }
 
+  /** @throws EngineError when the graph can't be opened or is no reward's; it does not stay open then */
   static async open(spec: RewardSpec, options: EngineOptions): Promise<RewardModel> {
-    return new RewardModel(spec, await openGraph(spec.graph, options));
+    const graph = await openGraph(spec.graph, options);
+    try {
+      return new RewardModel(spec, graph);
+    } catch (error) {
+      await graph.release();
+      throw error;
+    }
   }
 
   /** One finite score per picture. */
   async score(pictures: readonly RawPicture[], text: GenerationSpec['rewardText']): Promise<number[]> {
-    const graph = this.#graph;
-    const pixels = pickFloat(graph, 'inputs', 'pixel_values', [4]);
-    const output = pickFloat(graph, 'outputs', 'reward', [1, 2]);
+    const [graph, pixels, output] = [this.#graph, this.#pixels, this.#output];
     const planes = pictures.map((picture) => preprocess(picture, this.#spec.preprocessing));
     const { width, height } = planes[0];
     const data = new Float32Array(pictures.length * 3 * width * height);

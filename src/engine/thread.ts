@@ -86,14 +86,15 @@ function evaluation(request: Request & { type: 'evaluate' }): () => Promise<bool
     const model = await openModel(spec.model);
     const batch = draws.slice(scores.length, scores.length + options.batchSize);
     if (batch.length > 0) {
-      const made = await model.generate(spec, batch, betweenRuns);
+      const made = await model.generate(spec, pad(batch), betweenRuns);
       if (request.reward && spec.reward) {
         await betweenRuns();
-        scores.push(...(await (await openReward(spec.reward)).score(made, spec.rewardText)));
+        const rated = await (await openReward(spec.reward)).score(made, spec.rewardText);
+        scores.push(...rated.slice(0, batch.length));
       } else {
-        scores.push(...made.map(() => null));
+        scores.push(...batch.map(() => null));
       }
-      pictures.push(...made.map((picture) => (request.pictures ? picture : null)));
+      pictures.push(...made.slice(0, batch.length).map((picture) => (request.pictures ? picture : null)));
     }
     if (scores.length < draws.length) return false;
     send(
@@ -102,6 +103,12 @@ function evaluation(request: Request & { type: 'evaluate' }): () => Promise<bool
     );
     return true;
   };
+}
+
+/** A batch of the one size that a provider has tuned itself for; what comes of the copies is thrown away. */
+function pad<T>(batch: readonly T[]): readonly T[] {
+  const { batchSize, padBatches = options.executionProviders[0] !== 'cpu' } = options;
+  return padBatches ? Array.from({ length: batchSize }, (_, i) => batch[Math.min(i, batch.length - 1)]) : batch;
 }
 
 function openModel(spec: ModelSpec): Promise<DiffusionModel> {

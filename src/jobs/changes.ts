@@ -15,7 +15,7 @@ export class Changes {
   }
 
   static async subscribe(redis: Redis, channel: string): Promise<Changes> {
-    const connection = redis.duplicate({ maxRetriesPerRequest: null });
+    const connection = redis.duplicate({ maxRetriesPerRequest: null, commandTimeout: undefined });
     connection.on('error', () => {}); // the connection it was copied from reports the same
     const changes = new Changes(connection);
     connection.on('message', (_channel: string, id: string) => {

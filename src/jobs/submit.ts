@@ -103,7 +103,8 @@ async function enqueue(
   try {
     await store.queues.add(name, record.id, record.priority);
   } catch (error) {
-    await undo().catch(() => {}); // Redis is away; the record stays an orphan and is queued at the next start
+    // With Redis away the record may stay an orphan: it is queued when the request is sent again with its key, or at the next start.
+    await undo().catch(() => {});
     throw new ProblemError(
       'unavailable',
       `The queue could not be reached (${error instanceof Error ? error.message : error}); nothing was accepted. Try again.`,

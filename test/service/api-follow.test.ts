@@ -88,10 +88,15 @@ describe('GET /v1/jobs/{id}/events', () => {
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
     expect(response.headers.get('cache-control')).toBe('no-store');
+    expect(response.headers.get('x-accel-buffering')).toBe('no');
+    expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+    expect(response.headers.get('x-request-id')).toMatch(/^req_/);
     const events: Event[] = [];
     let text = '';
+    let start = '';
     for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
       text += Buffer.from(chunk).toString('utf8');
+      start ||= text;
       const blocks = text.split('\n\n');
       text = blocks.pop() ?? '';
       for (const block of blocks) {
@@ -101,6 +106,7 @@ describe('GET /v1/jobs/{id}/events', () => {
       if (events.length >= enough) break;
     }
     hangUp.abort();
+    expect(start).toMatch(/^retry: \d+\n\n/);
     return events;
   }
 
@@ -144,6 +150,24 @@ describe('GET /v1/jobs/{id}/events', () => {
     expect(response.status).toBe(204);
   });
 
+  it('405 for HEAD: there is nothing to say before the job has ended', async () => {
+    const { id } = await queueJob(api);
+    const response = await api.send('HEAD', `/v1/jobs/${id}/events`);
+    expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET']);
+  });
+
+  it('ends without done when the server closes', async () => {
+    const own = await startTestApi();
+    const { id } = await queueJob(own);
+    const stream = fetch(`${own.url}/v1/jobs/${id}/events`).then((response) => response.text());
+    const held = own.get(`/v1/jobs/${id}`, { prefer: 'wait=30' });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const [milliseconds] = await timed(() => own.close());
+    expect(milliseconds).toBeLessThan(3000);
+    expect(await stream).toMatch(/^retry: 2000\n\nid: \S+\nevent: status\n.*\n\n$/);
+    expect(await readOk(await held, 200)).toMatchObject({ status: 'queued' });
+  });
+
   it.each(['nonsense', '-1', '1-2-3', '99999999999999999999', '*'])(
     'starts from the beginning for the last event "%s"',
     async (last) => {
@@ -172,7 +196,9 @@ describe('GET /v1/jobs/{id}/rewards', () => {
   });
 
   it('as JSON: every draw, and the mean and smoothed mean of every iteration', async () => {
-    for (const accept of ['application/json', '*/*', 'text/html, application/*;q=0.5'])
+    // The last is what Chrome sends for an address that somebody typed.
+    const browser = 'text/html,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8';
+    for (const accept of ['application/json', '*/*', 'text/html, application/*;q=0.5', browser])
       expect(await readOk(await api.get(`${path}?sigma=0`, { accept }), 200)).toMatchObject({
         sigma: 0,
         data: [
@@ -191,6 +217,7 @@ describe('GET /v1/jobs/{id}/rewards', () => {
   it.each([
     ['?format=csv', {}],
     ['', { accept: 'text/csv' }],
+    ['', { accept: 'application/json;q=0.1, text/csv' }],
   ])('as a table: %s %o', async (query, headers) => {
     const response = await api.get(`${path}${query}`, headers);
     expect(response.headers.get('content-type')).toBe('text/csv; charset=utf-8');

@@ -235,7 +235,6 @@ describe('POST /v1/jobs/{id}/cancel', () => {
 
   it('asks a running job to stop, keeps what is to be kept, and tells the workers', async () => {
     const { id } = await queueJob(api);
-    await api.store.queues.remove('optimize', id);
     await api.store.jobs.change(id, { set: { status: 'running' } });
     const heard = new Promise((resolve) => {
       const subscriber = api.store.redis.duplicate();

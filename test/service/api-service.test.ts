@@ -1,3 +1,4 @@
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Problem } from '../../src/jobs/schemas/common.ts';
 import { requeueOrphans } from '../../src/jobs/submit.ts';
@@ -60,6 +61,7 @@ describe('the service', () => {
       code: 'not-found',
       title: problem.title,
       status: 404,
+      description: expect.stringMatching(/\S.*\./),
     });
   });
 
@@ -75,6 +77,23 @@ describe('the service', () => {
     expect(await api.store.queues.has('sample', String(sample.id))).toBe(true);
     expect(await api.store.queues.has('optimize', ended.id)).toBe(false);
     expect(await requeueOrphans(api.store)).toBe(0);
+  });
+
+  it('logs every request under its id, and under the id of the job that it is about', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    const own = await startTestApi({}, logger);
+    onTestFinished(() => own.close());
+    const { id } = await queueJob(own, {}, { 'x-request-id': 'first' });
+    await own.get(`/v1/jobs/${id}?x=1`, { 'x-request-id': 'second' });
+    await own.post(`/v1/jobs/${id}/cancel`, undefined, { 'x-request-id': 'third' });
+    await own.get('/v1/jobs/not-an-id', { 'x-request-id': 'fourth' });
+    const jobOf = (message: string, requestId: string) =>
+      lines.filter((line) => line.msg === message && line.requestId === requestId).map(({ jobId }) => jobId);
+    expect(jobOf('job queued', 'first')).toEqual([id]);
+    await expect.poll(() => jobOf('request completed', 'second')).toEqual([id]);
+    expect(jobOf('job cancel requested', 'third')).toEqual([id]);
+    await expect.poll(() => jobOf('request completed', 'fourth')).toEqual([undefined]);
   });
 
   it('twenty requests on one connection leave no listeners behind', async () => {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { expect } from 'vitest';
 import { startApi } from '../../src/api/server.ts';
 import { ensureRedis } from '../../src/cli/redis.ts';
@@ -37,19 +37,24 @@ export interface TestApi {
   close(): Promise<void>;
 }
 
-/** Starts one; a private Redis comes with it unless REDIS_URL names one. `overrides` go over the configuration. */
-export async function startTestApi(overrides: Partial<Config> = {}): Promise<TestApi> {
+/**
+ * Starts one; a private Redis comes with it unless REDIS_URL, or `redisUrl`, names one. `overrides` go over the
+ * configuration; what is logged goes to `logger`, else nowhere.
+ */
+export async function startTestApi(
+  overrides: Partial<Config> = {},
+  logger: Logger = pino({ level: 'silent' }),
+): Promise<TestApi> {
   const folder = await mkdtemp(join(tmpdir(), 'findery-api-'));
-  const redis = await ensureRedis({ url: process.env.REDIS_URL, dataDir: folder, log: () => {} });
+  const redis = await ensureRedis({ url: overrides.redisUrl ?? process.env.REDIS_URL, dataDir: folder, log: () => {} });
   const config: Config = {
     ...readConfig({}),
     port: 0,
     dataFolder: folder,
     redisPrefix: `test-${randomBytes(6).toString('hex')}`,
-    logLevel: 'silent',
     ...overrides,
   };
-  const api = await startApi({ config, redisUrl: redis.url, logger: pino({ level: config.logLevel }) });
+  const api = await startApi({ config, redisUrl: redis.url, logger });
   const store = await openStore(redis.url, config.redisPrefix, { failFast: true });
   const call = (method: string, path: string, headers: Record<string, string> = {}, body?: string | Uint8Array) =>
     fetch(`${api.url}${path}`, { method, headers, body });

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { describeApi } from '../../src/api/describe-api.ts';
-import { PROBLEMS } from '../../src/jobs/problem.ts';
+import { PROBLEM_TEXTS } from '../../src/api/problem-texts.ts';
+import { PROBLEMS, type ProblemCode } from '../../src/jobs/problem.ts';
 import { NAMED_SCHEMAS } from '../../src/jobs/schemas/index.ts';
 import { VERSION } from '../../src/version.ts';
 
@@ -9,6 +10,7 @@ interface Operation {
   readonly operationId?: string;
   readonly summary?: string;
   readonly tags?: readonly string[];
+  readonly requestBody?: { readonly required: boolean };
   readonly parameters?: readonly { readonly name: string; readonly in: string; readonly required?: boolean }[];
   readonly responses: Record<string, { readonly content?: Record<string, { readonly schema?: object }> }>;
 }
@@ -111,6 +113,28 @@ describe('the contract', () => {
     }
   });
 
+  it('asks for a body where there has to be one', () => {
+    const bodies = operations.filter(([, { requestBody }]) => requestBody);
+    expect(bodies.map(([call, { requestBody }]) => `${call} ${requestBody?.required}`).sort()).toEqual([
+      'POST /v1/jobs true',
+      'POST /v1/jobs/{id}/cancel false',
+      'POST /v1/policies true',
+      'POST /v1/policies/{id}/samples false',
+      'POST /v1/samples true',
+    ]);
+  });
+
+  it('tells where an answer can be held', () => {
+    const held = operations.filter(([, { parameters = [] }]) => parameters.some(({ name }) => name === 'prefer'));
+    expect(held.map(([call]) => call).sort()).toEqual([
+      'GET /v1/jobs/{id}',
+      'GET /v1/samples/{id}',
+      'POST /v1/jobs',
+      'POST /v1/policies/{id}/samples',
+      'POST /v1/samples',
+    ]);
+  });
+
   it('has the addresses that clients were promised', () => {
     expect(operations.map(([call]) => call)).toEqual(
       expect.arrayContaining([
@@ -147,6 +171,7 @@ describe('the types of problems', () => {
       expect(status, code).toBeGreaterThanOrEqual(400);
       expect(status, code).toBeLessThan(600);
       expect(title, code).toMatch(/\S/);
+      expect(PROBLEM_TEXTS[code as ProblemCode], code).toMatch(/^[A-Z].{20,}\.$/);
     }
   });
 });

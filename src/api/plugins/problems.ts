@@ -94,7 +94,7 @@ function translate(error: FastifyError, request: FastifyRequest): ProblemError |
   if (isRedisAway(error))
     return new ProblemError(
       'unavailable',
-      'Redis can’t be reached at the moment; nothing was changed. Try again in a few seconds.',
+      'Redis does not answer at the moment. Try again in a few seconds; what is sent again with the same Idempotency-Key is done once.',
     );
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
     return new ProblemError('bad-request', error.message);
@@ -109,6 +109,6 @@ function given(text: string | undefined): string {
 function isRedisAway(error: Error): boolean {
   return (
     error.name === 'MaxRetriesPerRequestError' ||
-    /ECONNREFUSED|ECONNRESET|Connection is closed|LOADING|READONLY/.test(error.message)
+    /ECONNREFUSED|ECONNRESET|Connection is closed|Command timed out|LOADING|READONLY/.test(error.message)
   );
 }

@@ -26,7 +26,25 @@ export const openapi = fp(async (app: FastifyInstance) => {
         { name: 'service', description: 'health and contract' },
       ],
     },
+    transformObject: (given) => ('openapiObject' in given ? optionalBodies(given.openapiObject) : given.swaggerObject),
     refResolver: { buildLocalReference: (json) => String(json.$id) },
   });
   await app.register(swaggerUi, { routePrefix: '/docs' });
 });
+
+/** The plugin calls every body required; those that may be null may be left out. */
+function optionalBodies<T extends object>(document: T): T {
+  const { paths = {} } = document as { paths?: Record<string, Record<string, Operation>> };
+  for (const { requestBody } of Object.values(paths).flatMap((methods) => Object.values(methods))) {
+    const choices = requestBody?.content['application/json']?.schema?.anyOf ?? [];
+    if (requestBody && choices.some(({ type }) => type === 'null')) requestBody.required = false;
+  }
+  return document;
+}
+
+interface Operation {
+  readonly requestBody?: {
+    required: boolean;
+    readonly content: Record<string, { readonly schema?: { readonly anyOf?: readonly { readonly type?: string }[] } }>;
+  };
+}

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { isEventId, readEvents } from '../../jobs/events.ts';
@@ -15,6 +17,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/v1/jobs/:id/events',
     {
+      exposeHeadRoute: false, // it would follow the job to its end to say nothing
       schema: {
         operationId: 'followJob',
         summary: 'Follow a job (server-sent events); `Last-Event-ID` replays what was missed',
@@ -48,11 +51,11 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
       reply.hijack();
       const { raw } = reply;
       raw.writeHead(200, {
+        ...(reply.getHeaders() as OutgoingHttpHeaders),
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store',
         'x-accel-buffering': 'no',
-        'x-request-id': request.id,
-        connection: 'keep-alive',
+        connection: 'close',
       });
       raw.write('retry: 2000\n\n');
 
@@ -77,11 +80,11 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
             isDone ||= event.type === 'done';
             const flowing = raw.write(`id: ${event.id}\nevent: ${event.type}\ndata: ${event.data}\n\n`);
             // A client that reads slowly is waited for, not buffered without end.
-            if (!flowing && !signal.aborted) await drained(raw, signal);
+            if (!flowing && !signal.aborted) await once(raw, 'drain', { signal }).catch(() => {});
           }
         }
       } catch (error) {
-        request.log.warn({ err: error, jobId: id }, 'event stream broken off'); // the client comes back with Last-Event-ID
+        request.log.warn({ err: error }, 'event stream broken off'); // the client comes back with Last-Event-ID
       } finally {
         clearInterval(heartbeat);
         raw.end();
@@ -89,10 +92,3 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
     },
   );
 };
-
-function drained(stream: NodeJS.WritableStream, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    stream.once('drain', resolve);
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}

@@ -1,5 +1,4 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { renderSvg } from '../../figures/render-svg.ts';
 import { rewardCurve } from '../../figures/reward-curve.ts';
@@ -7,11 +6,14 @@ import { ProblemError } from '../../jobs/problem.ts';
 import { Link, OneOf } from '../../jobs/schemas/common.ts';
 import { RewardHistory } from '../../jobs/schemas/job.ts';
 import { gaussianSmooth, mean } from '../../numerics/statistics.ts';
+import { preferredType } from '../accept.ts';
 import { answers, IdInPath } from '../answers.ts';
 
 const TYPES = { json: 'application/json', csv: 'text/csv', svg: 'image/svg+xml', png: 'image/png' } as const;
 type Format = keyof typeof TYPES;
 const FORMATS = Object.keys(TYPES) as Format[];
+/** Which form who takes several gets: who takes any picture, the one that every program can show. */
+const PREFERENCE = [TYPES.json, TYPES.csv, TYPES.png, TYPES.svg];
 
 /** Every draw's reward: as data, as a table, and as the paper's plot. */
 export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
@@ -51,7 +53,10 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async (request, reply) => {
-      const { format = accepted(request), sigma = 3 } = request.query as { format?: Format; sigma?: number };
+      const { format = accepted(request.headers.accept), sigma = 3 } = request.query as {
+        format?: Format;
+        sigma?: number;
+      };
       const job = await store.jobs.get(request.params.id);
       const rewards = await store.jobs.rewards(job.id);
       const byIteration = Map.groupBy(rewards, ({ iteration }) => iteration);
@@ -92,14 +97,12 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
   );
 };
 
-function accepted(request: FastifyRequest): Format {
-  const accept = request.headers.accept ?? '*/*';
-  if (/\*\/\*|application\/\*/.test(accept) && !/text\/csv|image\//.test(accept)) return 'json';
-  const found =
-    FORMATS.find((format) => accept.includes(TYPES[format])) ?? (accept.includes('image/*') ? 'png' : undefined);
-  if (found) return found;
+function accepted(header: string | undefined): Format {
+  const type = preferredType(header, PREFERENCE);
+  const format = FORMATS.find((candidate) => TYPES[candidate] === type);
+  if (format) return format;
   throw new ProblemError(
     'not-acceptable',
-    `Accept is "${accept.slice(0, 80)}"; the rewards can be had as ${Object.values(TYPES).join(', ')}.`,
+    `Accept is "${header?.slice(0, 80)}"; the rewards can be had as ${Object.values(TYPES).join(', ')}.`,
   );
 }

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
+import { cancelJob } from '../../jobs/cancel.ts';
 import { ProblemError } from '../../jobs/problem.ts';
 import { Link, Nullable } from '../../jobs/schemas/common.ts';
 import { CancelRequest, ENDED, Job, JobPage, JobQuery, JobRequest } from '../../jobs/schemas/job.ts';
@@ -8,12 +9,13 @@ import { resolveJob } from '../../jobs/settings.ts';
 import type { JobRecord } from '../../jobs/store.ts';
 import { submitJob } from '../../jobs/submit.ts';
 import { viewJob } from '../../jobs/views.ts';
-import { answers, IdInPath } from '../answers.ts';
+import { answers, IdInPath, json, PreferHeader } from '../answers.ts';
 import { claimKey } from '../idempotency.ts';
 import { goneSignal, preferredWait } from '../plugins/prefer.ts';
 
 const tags = ['jobs'];
-const IdempotencyHeader = Type.Object({
+const CreateHeaders = Type.Object({
+  ...PreferHeader.properties,
   'idempotency-key': Type.Optional(
     Type.String({
       minLength: 1,
@@ -25,7 +27,7 @@ const IdempotencyHeader = Type.Object({
 
 /** Queue, look at, list and cancel optimisations. */
 export const jobs: FastifyPluginAsyncTypebox = async (app) => {
-  const { store, catalog, closing } = app.services;
+  const { store, blobs, catalog, closing } = app.services;
 
   const view = async (record: JobRecord) =>
     viewJob(record, record.status === 'queued' ? await store.queues.position('optimize', record.id) : null);
@@ -58,9 +60,9 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         operationId: 'createJob',
         summary: 'Queue an optimisation',
         tags,
-        headers: IdempotencyHeader,
+        headers: CreateHeaders,
         body: Link(JobRequest),
-        response: answers({ 202: Link(Job) }),
+        response: answers({ 202: json(Job, 'accepted', 'location', 'retry-after', 'preference-applied') }),
       },
     },
     async (request, reply) => {
@@ -77,6 +79,8 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
           now: new Date().toISOString(),
         }));
       if (!known) request.log.info({ jobId: record.id }, 'job queued');
+      // A crash may have come between record and queue; one that is in the queue is not queued twice.
+      else if (known.status === 'queued') await store.queues.add('optimize', known.id, known.priority);
       const milliseconds = preferredWait(request, reply);
       const now = await wait(
         record.id,
@@ -95,6 +99,8 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         operationId: 'listJobs',
         summary: 'Jobs, newest first',
+        description:
+          'Beside the parameters below, `metadata.KEY=VALUE` keeps the jobs whose metadata has this pair; several must all fit.',
         tags,
         querystring: JobQuery,
         response: answers({ 200: Link(JobPage) }),
@@ -137,7 +143,8 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         summary: 'A job; `Prefer: wait=30` holds the answer until its status changes',
         tags,
         params: IdInPath,
-        response: answers({ 200: Link(Job) }),
+        headers: PreferHeader,
+        response: answers({ 200: json(Job, 'the job', 'preference-applied') }),
       },
     },
     async (request, reply) => {
@@ -158,39 +165,17 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         tags,
         params: IdInPath,
         body: Nullable(Link(CancelRequest)),
-        response: answers({ 200: Link(Job), 202: Link(Job) }),
+        response: answers({
+          200: json(Job, 'it is canceled'),
+          202: json(Job, 'it will be as soon as its worker stops', 'retry-after'),
+        }),
       },
     },
     async (request, reply) => {
       const { id } = request.params;
       const { keepPartial = false } = (request.body as { keepPartial?: boolean } | null) ?? {};
-      const before = await store.jobs.get(id);
-      if (before.status === 'succeeded' || before.status === 'failed') {
-        throw new ProblemError(
-          'conflict',
-          `The job ${id} has ${before.status} already; only jobs that wait or run can be canceled.`,
-        );
-      }
-      if (before.status === 'queued' && (await store.queues.remove('optimize', id))) {
-        const set = {
-          status: 'canceled' as const,
-          finishedAt: new Date().toISOString(),
-          cancelRequested: true,
-          progress: { ...before.progress, stage: 'ended' as const },
-        };
-        const events = [
-          { type: 'status', data: { status: 'canceled', stage: 'ended' } },
-          { type: 'done', data: viewJob({ ...before, ...set }, null) },
-        ];
-        await store.jobs.change(id, { set, events, statuses: ['queued'] });
-      } else {
-        const set = { status: 'canceling' as const, cancelRequested: true, keepPartial };
-        const events = [{ type: 'status', data: { status: 'canceling', stage: before.progress.stage } }];
-        await store.jobs.change(id, { set, events, statuses: ['queued', 'running'] });
-        await store.redis.publish(store.keys.cancels(), id);
-      }
-      request.log.info({ jobId: id }, 'job cancel requested');
-      const job = await store.jobs.get(id);
+      const job = await cancelJob(store, blobs, id, { keepPartial, now: new Date().toISOString() });
+      request.log.info({ keepPartial }, 'job cancel requested');
       if (ENDED.includes(job.status)) return view(job);
       return accepted(reply, await view(job));
     },

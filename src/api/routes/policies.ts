@@ -6,7 +6,7 @@ import { Link } from '../../jobs/schemas/common.ts';
 import { ImportQuery, Policy, PolicyPage, PolicyQuery } from '../../jobs/schemas/policy.ts';
 import type { PolicyRecord } from '../../jobs/store.ts';
 import { viewPolicy } from '../../jobs/views.ts';
-import { answers, file, IdInPath } from '../answers.ts';
+import { answers, file, IdInPath, json } from '../answers.ts';
 import { importPolicy } from '../import-policy.ts';
 
 const tags = ['policies'];
@@ -96,7 +96,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
         querystring: ImportQuery,
         consumes: ['application/octet-stream'],
         body: { content: { 'application/octet-stream': { schema: Type.Unsafe<Buffer>({ format: 'binary' }) } } },
-        response: answers({ 201: Link(Policy) }),
+        response: answers({ 201: json(Policy, 'it is stored', 'location') }),
       },
     },
     async (request, reply) => {
@@ -130,7 +130,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     },
     async (request, reply) => {
       await removePolicy(store, blobs, request.params.id, new Date().toISOString());
-      request.log.info({ policyId: request.params.id }, 'policy deleted');
+      request.log.info('policy deleted');
       return reply.code(204).send(null);
     },
   );

@@ -6,10 +6,14 @@ import { resolvePolicySample, resolveSample } from '../../jobs/settings.ts';
 import type { SampleRecord } from '../../jobs/store.ts';
 import { submitSample } from '../../jobs/submit.ts';
 import { viewSample } from '../../jobs/views.ts';
-import { answers, IdInPath } from '../answers.ts';
+import { answers, IdInPath, json, PreferHeader } from '../answers.ts';
 import { goneSignal, preferredWait } from '../plugins/prefer.ts';
 
 const tags = ['samples'];
+const SUBMITTED = answers({
+  200: json(Sample, 'it ended within the time of `Prefer: wait`, well or not', 'location', 'preference-applied'),
+  202: json(Sample, 'accepted', 'location', 'retry-after', 'preference-applied'),
+});
 const hasEnded = ({ status }: SampleRecord) => status === 'succeeded' || status === 'failed';
 
 /** Draw new images, from a learned law or from N(0, I). */
@@ -52,7 +56,8 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
         tags,
         params: IdInPath,
         body: Nullable(Link(PolicySampleRequest)),
-        response: answers({ 200: Link(Sample), 202: Link(Sample) }),
+        headers: PreferHeader,
+        response: SUBMITTED,
       },
     },
     async (request, reply) => {
@@ -73,7 +78,8 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
         summary: 'Draw images from the base model, N(0, I): for comparison and for plain use',
         tags,
         body: Link(SampleRequest),
-        response: answers({ 200: Link(Sample), 202: Link(Sample) }),
+        headers: PreferHeader,
+        response: SUBMITTED,
       },
     },
     async (request, reply) => submit(resolveSample(request.body as SampleRequest, catalog), request, reply),
@@ -87,7 +93,8 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
         summary: 'Status and images with their seeds and rewards',
         tags,
         params: IdInPath,
-        response: answers({ 200: Link(Sample) }),
+        headers: PreferHeader,
+        response: answers({ 200: json(Sample, 'the batch', 'preference-applied') }),
       },
     },
     async (request, reply) => viewSample(await wait(request.params.id, request, reply)),

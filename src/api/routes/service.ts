@@ -3,6 +3,7 @@ import { Type } from 'typebox';
 import { PROBLEMS, type ProblemCode, ProblemError } from '../../jobs/problem.ts';
 import { listWorkers } from '../../jobs/worker-registry.ts';
 import { answers } from '../answers.ts';
+import { PROBLEM_TEXTS } from '../problem-texts.ts';
 
 const tags = ['service'];
 
@@ -61,7 +62,14 @@ export const service: FastifyPluginAsyncTypebox = async (app) => {
         summary: 'What a type of problem means',
         tags,
         params: Type.Object({ code: Type.String({ maxLength: 64 }) }),
-        response: answers({ 200: Type.Object({ code: Type.String(), title: Type.String(), status: Type.Integer() }) }),
+        response: answers({
+          200: Type.Object({
+            code: Type.String(),
+            title: Type.String(),
+            status: Type.Integer(),
+            description: Type.String(),
+          }),
+        }),
       },
     },
     async (request) => {
@@ -71,7 +79,7 @@ export const service: FastifyPluginAsyncTypebox = async (app) => {
           'not-found',
           `There is no type of problem "${code}"; there are ${Object.keys(PROBLEMS).join(', ')}.`,
         );
-      return { code, ...PROBLEMS[code as ProblemCode] };
+      return { code, ...PROBLEMS[code as ProblemCode], description: PROBLEM_TEXTS[code as ProblemCode] };
     },
   );
 };

@@ -1,0 +1,36 @@
+import type { ProblemCode } from '../jobs/problem.ts';
+
+/** What a type of problem means and what a client does about it: `GET /problems/{code}`. */
+export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
+  'bad-request':
+    'A field, a header or a part of the query is missing, of the wrong type, out of range, or not known. `errors` points at each one with the value that was there and what is accepted.',
+  'invalid-json': 'The body could not be read as JSON, or it names `__proto__` or `constructor.prototype`.',
+  'not-found': 'No such address, or no thing with this id. Ids are those that creating or listing returned.',
+  'method-not-allowed': 'The address exists, but not for this method; the header `Allow` lists those it takes.',
+  'not-acceptable': 'What is asked for exists, but not in a form that the header `Accept` takes.',
+  conflict: 'The thing is in a state in which this can no longer be done, as canceling a job that has ended.',
+  gone: 'It was there and was deleted, alone or with the policy that it was drawn from. It does not come back.',
+  'too-large':
+    'The body has more bytes than this server takes; FINDERY_BODY_LIMIT and FINDERY_IMPORT_LIMIT set the limits.',
+  'unsupported-media-type':
+    'Bodies are application/json; policy files are application/octet-stream. Set `Content-Type` accordingly.',
+  'range-not-satisfiable': 'The header `Range` asks for bytes after the end; `Content-Range` tells how many there are.',
+  'not-possible':
+    'Every value by itself is fine, but they do not go together, or the model or the optimizer can not do this. `errors` tells what fits.',
+  'unknown-model': 'No model of this name is installed. GET /v1/models lists those that are.',
+  'unknown-reward': 'No reward of this name is installed. GET /v1/rewards lists those that are.',
+  'unknown-optimizer': 'There is no optimizer of this name. GET /v1/optimizers lists them with their parameters.',
+  'unknown-scheduler': 'There is no scheduler of this name. GET /v1/models lists them for each model.',
+  'broken-bundle':
+    'The model or reward is installed, but a file of it is missing or damaged; the detail names it. Mend it and restart.',
+  'bad-policy-file':
+    'The file is no safetensors file, is damaged, holds numbers that make no law, or is a law over latents of another shape.',
+  'idempotency-mismatch':
+    'This Idempotency-Key came with another body within the last 24 hours. Take a new key for a new request.',
+  'generation-failed': 'The model or the reward failed at this request, or gave numbers that are not finite.',
+  'worker-lost':
+    'Workers died again and again at the same place of this work, so it was given up. Their logs have the reason.',
+  internal: 'A fault of the service. Its log has the cause under the `requestId`, or under the id of the job.',
+  unavailable:
+    'Redis, storage or workers are away. Try again after `Retry-After` seconds; with the same Idempotency-Key a job is made once.',
+};
