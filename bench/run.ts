@@ -44,6 +44,7 @@ if (isWanted('service')) {
   const load = `${read.connections} connections, ${read.requestsPerSecond.toFixed(0)} requests/s, ${read.failed} failed`;
   row(`GET /v1/jobs/{id} while it runs, p50 (${load})`, milliseconds(read.p50), '');
   row('the same, p99', milliseconds(read.p99), '< 15 ms');
+  row('the same, p99, once the worker is idle', milliseconds(read.idle.p99), '');
   row('images/s of that job meanwhile', read.imagesPerSecond.toFixed(2), '');
 }
 process.exit(0);

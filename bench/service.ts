@@ -21,15 +21,20 @@ export interface ServiceBench {
   /** Milliseconds from before POST /v1/jobs to the first denoising step on an idle worker, one per job. */
   readonly queueLatencies: readonly number[];
   /** GET /v1/jobs/{id} while that job runs; milliseconds. */
-  readonly read: {
+  readonly read: Reads & {
     readonly connections: number;
-    readonly requestsPerSecond: number;
-    readonly p50: number;
-    readonly p99: number;
-    readonly failed: number;
+    /** Of the same job once it has ended and the worker is idle. */
+    readonly idle: Reads;
     /** What the job made meanwhile. */
     readonly imagesPerSecond: number;
   };
+}
+
+interface Reads {
+  readonly requestsPerSecond: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly failed: number;
 }
 
 /** The real service (this process's API, a worker of its own, a private Redis in a folder that goes), from outside. */
@@ -75,23 +80,23 @@ async function timeReads(client: Client): Promise<ServiceBench['read']> {
     ((await (await fetch(new URL(job.urls.self, client.url))).json()) as Job).progress.images;
   while ((await imagesDone()) === 0) await sleep(100);
   const before = await imagesDone();
+  const busy = await load(client, job);
+  const images = (await imagesDone()) - before;
+  await cancel(client, job);
+  const idle = await load(client, job);
+  return { ...busy, idle, connections: CONNECTIONS, imagesPerSecond: images / SECONDS };
+}
+
+async function load(client: Client, job: Job): Promise<Reads> {
   // A thread of its own, so that the load does not wait for the API that it measures.
-  const result = await autocannon({
+  const { requests, latency, non2xx, errors, timeouts } = await autocannon({
     url: `${client.url}${job.urls.self}`,
     connections: CONNECTIONS,
     duration: SECONDS,
     workers: 1,
   });
-  const images = (await imagesDone()) - before;
-  await cancel(client, job);
-  return {
-    connections: CONNECTIONS,
-    requestsPerSecond: result.requests.average,
-    p50: result.latency.p50,
-    p99: result.latency.p99,
-    failed: result.non2xx + result.errors + result.timeouts,
-    imagesPerSecond: images / SECONDS,
-  };
+  const failed = non2xx + errors + timeouts;
+  return { requestsPerSecond: requests.average, p50: latency.p50, p99: latency.p99, failed };
 }
 
 async function cancel(client: Client, job: Job): Promise<void> {
