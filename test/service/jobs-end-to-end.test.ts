@@ -145,7 +145,7 @@ describe('a job', () => {
       canceledAt = Date.now();
       void fetch(new URL(urls.cancel, service.url), { method: 'POST' });
     });
-    expect(Date.now() - canceledAt).toBeLessThan(3000);
+    expect(Date.now() - canceledAt).toBeLessThan(15_000);
     expect(job).toMatchObject({ status: 'canceled', policyId: null });
   });
 
