@@ -122,7 +122,7 @@ describe.each(OPTIMIZERS.map(({ name }) => name))('%s', (name) => {
     expect(seen.size).toBe(60);
   });
 
-  it.each([1, 4, 9])('goes on from a snapshot after iteration %i to the same bits', (cut) => {
+  it.each([1, 4, 9, 12])('goes on from a snapshot after iteration %i to the same bits', (cut) => {
     const budget = 60;
     const undisturbed = create(name, budget, { batchSize: 5 });
     const interrupted = create(name, budget, { batchSize: 5 });
