@@ -38,10 +38,10 @@ export async function benchEngine(): Promise<EngineBench> {
   const images = BATCHES * batchSize;
   const engine = await Engine.start({ executionProviders: [...executionProviders], threads, batchSize });
   const bare = await openBareLoop(
-    [model.graphs.textEncoder, model.graphs.unet, model.graphs.vaeDecoder, reward.graph],
+    [model.graphs.textEncoders[0], model.graphs.denoiser, model.graphs.vaeDecoder, reward.graph],
     model.latentShape(sampler.width, sampler.height),
     [sampler.width, sampler.height],
-    model.tokenizer.window,
+    model.tokenizers[0].window,
     { steps: sampler.steps, batchSize, threads, executionProviders },
   );
 

@@ -1,5 +1,6 @@
 import ort from 'onnxruntime-node';
 import { EngineError } from './engine-error.ts';
+import { fromFloat16, toFloat16 } from './float16.ts';
 import type { EngineOptions } from './messages.ts';
 
 /** An input or output of a graph, as the graph itself declares it. */
@@ -11,6 +12,7 @@ export interface Value {
   readonly shape: readonly (number | string)[];
 }
 
+/** Floats are float32 here, whatever the graph computes in: they become float16 at its door where it declares that. */
 export interface Tensor {
   readonly type: 'float32' | 'int64' | 'int32';
   readonly dims: readonly number[];
@@ -22,7 +24,7 @@ export interface Graph {
   readonly path: string;
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
-  /** The outputs named in `wanted`, float32. */
+  /** The outputs named in `wanted`, as float32. */
   run(
     feeds: { readonly [input: string]: Tensor },
     wanted: readonly string[],
@@ -55,21 +57,32 @@ export async function openGraph(path: string, options: EngineOptions): Promise<G
     );
   }
   const inputs = describe(session.inputMetadata);
+  const halves = new Set(inputs.filter(({ type }) => type === 'float16').map(({ name }) => name));
   return {
     path,
     inputs,
     outputs: describe(session.outputMetadata),
     async run(feeds, wanted) {
       const tensors = Object.fromEntries(
-        Object.entries(feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type, data as never, dims)]),
+        Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor, halves.has(name))]),
       );
       const results = await session.run(tensors, [...wanted]).catch((error: Error) => {
         throw new EngineError(`The graph ${path} failed: ${error.message}`);
       });
-      return Object.fromEntries(wanted.map((name) => [name, results[name].data as Float32Array]));
+      return Object.fromEntries(wanted.map((name) => [name, fromOrt(results[name])]));
     },
     release: () => session.release(),
   };
+}
+
+function toOrt({ type, data, dims }: Tensor, isHalf: boolean): ort.Tensor {
+  if (!isHalf || type !== 'float32') return new ort.Tensor(type, data as never, dims);
+  return new ort.Tensor('float16', toFloat16(data as Float32Array), dims);
+}
+
+function fromOrt({ type, data }: ort.Tensor): Float32Array {
+  if (type === 'float32') return data as Float32Array;
+  return type === 'float16' ? fromFloat16(data as Uint16Array) : Float32Array.from(data as Float64Array);
 }
 
 function describe(values: readonly ort.InferenceSession.ValueMetadata[]): Value[] {
@@ -101,12 +114,14 @@ export function pick(graph: Graph, side: 'inputs' | 'outputs', name: string, ran
   return found;
 }
 
-/** The same for floating-point values, which have to be float32 so far. */
+const FLOATS = ['float32', 'float16'];
+
+/** The same for floating-point values. */
 export function pickFloat(graph: Graph, side: 'inputs' | 'outputs', name: string, ranks: readonly number[]): Value {
   const found = pick(graph, side, name, ranks);
-  if (found.type !== 'float32')
+  if (!FLOATS.includes(found.type))
     throw new EngineError(
-      `${graph.path}: "${found.name}" is ${found.type}; graphs that compute in float32 are run so far. Export it with --dtype fp32.`,
+      `${graph.path}: "${found.name}" is ${found.type}; graphs that compute in float32 or float16 can be run. Export it with --dtype fp32 or fp16.`,
     );
   return found;
 }
@@ -116,16 +131,20 @@ export function refuseOtherInputs(graph: Graph, known: readonly string[]): void 
   const others = graph.inputs.map(({ name }) => name).filter((name) => !known.includes(name));
   if (others.length === 0) return;
   throw new EngineError(
-    `${graph.path} wants ${others.join(', ')} besides ${known.join(', ')}; is this the right graph for its folder? Graphs are run that have the inputs of Stable Diffusion 1.x.`,
+    `${graph.path} wants ${others.join(', ')} besides ${known.join(', ')}; is this the right graph for its folder?`,
   );
 }
 
-/** Integers in the type that the graph wants. */
+/**
+ * Numbers in the type that the graph wants. Where that is an integer they are cut, as exporters' own pipelines do with
+ * schedulers' fractional timesteps.
+ */
 export function integers(value: Value, dims: readonly number[], numbers: readonly number[]): Tensor {
-  if (value.type === 'int64') return { type: 'int64', dims, data: BigInt64Array.from(numbers, BigInt) };
-  if (value.type === 'int32') return { type: 'int32', dims, data: Int32Array.from(numbers) };
-  if (value.type === 'float32') return { type: 'float32', dims, data: Float32Array.from(numbers) };
-  throw new EngineError(`"${value.name}" is ${value.type}; int64, int32 and float32 are known.`);
+  const whole = numbers.map(Math.trunc);
+  if (value.type === 'int64') return { type: 'int64', dims, data: BigInt64Array.from(whole, BigInt) };
+  if (value.type === 'int32') return { type: 'int32', dims, data: Int32Array.from(whole) };
+  if (FLOATS.includes(value.type)) return { type: 'float32', dims, data: Float32Array.from(numbers) };
+  throw new EngineError(`"${value.name}" is ${value.type}; int64, int32, float32 and float16 are known.`);
 }
 
 function onlyOne<T>(values: readonly T[]): T | undefined {

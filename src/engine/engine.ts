@@ -17,6 +17,7 @@ export interface GeneratorRequest {
     readonly steps: number;
     readonly guidanceScale: number;
     readonly eta: number;
+    readonly clipSkip?: number;
     readonly width: number;
     readonly height: number;
   };
@@ -78,8 +79,7 @@ export class Engine {
     this.#loaded.add(model.name);
     if (reward) this.#loaded.add(reward.name);
     if (!warmUp) return;
-    const { width, height, scheduler } = model.defaults;
-    const sampler = { scheduler, steps: 2, guidanceScale: model.defaults.guidanceScale, eta: 0, width, height };
+    const { reward: _, ...sampler } = { ...model.defaults, steps: 2, eta: 0 };
     const generator = await this.generator({ model, reward, prompt: 'warm', negativePrompt: '', sampler });
     await generator.evaluate([{ draw: { seed: 0, stream: 0, index: 0 } }], {
       reward: reward !== null,
@@ -101,13 +101,17 @@ export class Engine {
     const spec: GenerationSpec = {
       model: modelSpec(model),
       reward: reward && rewardSpec(reward),
-      promptIds: model.tokenizer.encode(request.prompt).inputIds,
-      negativePromptIds: model.tokenizer.encode(request.negativePrompt).inputIds,
+      promptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(request.prompt).inputIds),
+      negativePromptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(request.negativePrompt).inputIds),
+      negativeIsEmpty: request.negativePrompt === '',
+      clipSkip: sampler.clipSkip ?? 0,
       rewardText: reward?.tokenizer?.encode(request.prompt) ?? null,
       scheduler: sampler.scheduler,
       steps: sampler.steps,
       guidanceScale: sampler.guidanceScale,
       eta: sampler.eta,
+      width: sampler.width,
+      height: sampler.height,
       latentShape: model.latentShape(sampler.width, sampler.height),
     };
     const { embedding } = await this.#ask({ type: 'embed', spec });
@@ -193,8 +197,9 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal, cancel: Sh
   }
 }
 
-function modelSpec({ name, graphs, schedulerConfig, scalingFactor, shiftFactor }: ModelBundle): ModelSpec {
-  return { name, graphs, schedulerConfig, scalingFactor, shiftFactor };
+/** What of a bundle can be sent to the thread: all but its functions and what only others read. */
+function modelSpec({ tokenizers: _, latentShape: __, ...model }: ModelBundle): ModelSpec {
+  return model;
 }
 
 function rewardSpec({ name, graph, preprocessing }: RewardBundle): RewardSpec {

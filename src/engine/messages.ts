@@ -1,3 +1,4 @@
+import type { ModelBundle } from '../bundles/model-bundle.ts';
 import type { Preprocessing } from '../bundles/reward-bundle.ts';
 import type { Draw } from '../numerics/draw.ts';
 
@@ -17,13 +18,23 @@ export interface EngineOptions {
 }
 
 /** What the engine's thread has to know of a model; plain data. */
-export interface ModelSpec {
-  readonly name: string;
-  readonly graphs: { readonly textEncoder: string; readonly unet: string; readonly vaeDecoder: string };
-  readonly schedulerConfig: { readonly [key: string]: unknown };
-  readonly scalingFactor: number;
-  readonly shiftFactor: number;
-}
+export type ModelSpec = Pick<
+  ModelBundle,
+  | 'name'
+  | 'family'
+  | 'graphs'
+  | 'schedulerConfig'
+  | 'scalingFactor'
+  | 'shiftFactor'
+  | 'channelStatistics'
+  | 'patchSize'
+  | 'textWidths'
+  | 'textWidth'
+  | 't5Tokens'
+  | 'guidanceEmbeddingWidth'
+  | 'readsGuidance'
+  | 'zeroesEmptyNegative'
+>;
 
 export interface RewardSpec {
   readonly name: string;
@@ -35,15 +46,21 @@ export interface RewardSpec {
 export interface GenerationSpec {
   readonly model: ModelSpec;
   readonly reward: RewardSpec | null;
-  /** Token ids for the text encoder. */
-  readonly promptIds: readonly number[];
-  readonly negativePromptIds: readonly number[];
+  /** Token ids of the prompt for each of the text encoders. */
+  readonly promptIds: readonly (readonly number[])[];
+  readonly negativePromptIds: readonly (readonly number[])[];
+  readonly negativeIsEmpty: boolean;
+  /** Last layers of the text encoder that are not used, 0 or more; diffusers' `clip_skip`. */
+  readonly clipSkip: number;
   /** The prompt as the reward reads it; null when it reads none. */
   readonly rewardText: { readonly inputIds: readonly number[]; readonly attentionMask: readonly number[] } | null;
   readonly scheduler: string;
   readonly steps: number;
   readonly guidanceScale: number;
   readonly eta: number;
+  /** Size of the pictures in pixels. */
+  readonly width: number;
+  readonly height: number;
   /** Shape of one latent without the batch axis. */
   readonly latentShape: readonly number[];
 }

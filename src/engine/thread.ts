@@ -112,7 +112,7 @@ function pad<T>(batch: readonly T[]): readonly T[] {
 }
 
 function openModel(spec: ModelSpec): Promise<DiffusionModel> {
-  return openOnce(models, spec.graphs.unet, () => DiffusionModel.open(spec, options));
+  return openOnce(models, spec.graphs.denoiser, () => DiffusionModel.open(spec, options));
 }
 
 function openReward(spec: RewardSpec): Promise<RewardModel> {

@@ -1,5 +1,9 @@
 import type { Catalog, ModelBundle, RewardBundle } from '../bundles/catalog.ts';
-import { SCHEDULERS } from '../numerics/schedulers/registry.ts';
+import { usesClassifierFreeGuidance } from '../bundles/families.ts';
+import { schedulerOptions } from '../bundles/scheduler-options.ts';
+import type { Tokenizer } from '../bundles/tokenizer.ts';
+import { findScheduler } from '../numerics/schedulers/registry.ts';
+import type { SchedulerDefinition } from '../numerics/schedulers/scheduler.ts';
 import { ProblemError } from './problem.ts';
 import type { Sampler, SamplerRequest, Warning } from './schemas/common.ts';
 
@@ -44,18 +48,13 @@ function choose<T extends { readonly name: string }>(
 export function resolveSampler(model: ModelBundle, request: SamplerRequest, pointer: string): Sampler {
   const { defaults } = model;
   const wanted = request.scheduler ?? defaults.scheduler;
-  const definition = SCHEDULERS.find(({ name, classNames }) => name === wanted || classNames.includes(wanted));
-  if (!definition) {
-    const names = SCHEDULERS.map(({ name }) => name).join(', ');
-    throw new ProblemError('unknown-scheduler', `There is no scheduler "${wanted}"; there are ${names}.`, [
-      { pointer: `${pointer}/scheduler`, message: `one of ${names}` },
-    ]);
-  }
+  const definition = chooseScheduler(wanted, pointer);
   const sampler: Sampler = {
     scheduler: definition.name,
     steps: request.steps ?? defaults.steps,
     guidanceScale: request.guidanceScale ?? defaults.guidanceScale,
     eta: request.eta ?? 0,
+    clipSkip: request.clipSkip ?? defaults.clipSkip,
     width: request.width ?? defaults.width,
     height: request.height ?? defaults.height,
   };
@@ -67,8 +66,10 @@ export function resolveSampler(model: ModelBundle, request: SamplerRequest, poin
     );
   }
   checkSize(model, sampler, pointer);
+  checkClipSkip(model, sampler.clipSkip, pointer);
   try {
-    definition.create(model.schedulerConfig, { steps: sampler.steps, eta: sampler.eta });
+    const options = schedulerOptions(model, sampler, model.latentShape(sampler.width, sampler.height));
+    definition.create(model.schedulerConfig, options);
   } catch (error) {
     throw new ProblemError(
       'not-possible',
@@ -79,10 +80,30 @@ export function resolveSampler(model: ModelBundle, request: SamplerRequest, poin
   return sampler;
 }
 
+function chooseScheduler(wanted: string, pointer: string): SchedulerDefinition {
+  try {
+    return findScheduler(wanted);
+  } catch (error) {
+    throw new ProblemError('unknown-scheduler', (error as Error).message, [
+      { pointer: `${pointer}/scheduler`, message: 'is not known' },
+    ]);
+  }
+}
+
+function checkClipSkip({ name, family, textLayers }: ModelBundle, clipSkip: number, pointer: string): void {
+  const most = family === 'flux' ? 0 : textLayers === null ? 31 : textLayers - (family === 'stable-diffusion' ? 1 : 2);
+  if (clipSkip <= most) return;
+  throw new ProblemError(
+    'not-possible',
+    `clipSkip is ${clipSkip}, but ${name} takes ${most === 0 ? 'only 0' : `0 to ${most}`}${family === 'flux' ? ' (it reads T5)' : ''}.`,
+    [{ pointer: `${pointer}/clipSkip`, message: `at most ${most}` }],
+  );
+}
+
 type Size = Partial<Pick<Sampler, 'width' | 'height'>>;
 
 function checkSize(model: ModelBundle, size: Sampler, pointer: string): void {
-  const { sizes, vaeScaleFactor: multiple } = model;
+  const { sizes, sizeMultiple: multiple } = model;
   const fits = (size: Size) =>
     sizes
       ? sizes.some(([width, height]) => width === (size.width ?? width) && height === (size.height ?? height))
@@ -100,27 +121,37 @@ function checkSize(model: ModelBundle, size: Sampler, pointer: string): void {
   );
 }
 
-/** A prompt that is longer than what a model reads is accepted, but not in silence. */
+/** A prompt that is longer than what a model or reward reads is accepted, but not in silence. */
 export function promptWarnings(
   bundles: readonly (ModelBundle | RewardBundle)[],
   prompt: string,
   negativePrompt: string,
 ): Warning[] {
-  const warnings: Warning[] = [];
-  for (const bundle of bundles) {
-    for (const [name, text] of [
-      ['prompt', prompt],
-      ['negativePrompt', negativePrompt],
-    ] as const) {
-      if (name === 'negativePrompt' && !('latentShape' in bundle)) continue; // rewards read the prompt alone
-      const cut = bundle.tokenizer?.encode(text).truncated;
-      if (cut) {
-        warnings.push({
-          code: 'prompt-cut',
-          message: `${bundle.name} reads the first ${bundle.tokenizer?.window} tokens of the ${name}; this is cut off: "${cut}"`,
-        });
-      }
-    }
-  }
-  return warnings;
+  return bundles.flatMap((bundle) => {
+    if ('tokenizer' in bundle)
+      return cutWarnings(bundle.name, bundle.tokenizer ? [bundle.tokenizer] : [], 'prompt', prompt);
+    return [
+      ...cutWarnings(bundle.name, bundle.tokenizers, 'prompt', prompt),
+      ...cutWarnings(bundle.name, bundle.tokenizers, 'negativePrompt', negativePrompt),
+    ];
+  });
+}
+
+function cutWarnings(reader: string, tokenizers: readonly Tokenizer[], field: string, text: string): Warning[] {
+  const cuts = new Map(tokenizers.map((tokenizer) => [tokenizer.window, tokenizer.encode(text).truncated]));
+  const longest = Math.max(...cuts.keys());
+  return [...cuts].flatMap(([window, cut]) => {
+    const more = window < longest ? ` (by one of its text encoders; another reads ${longest})` : '';
+    const message = `${reader} reads the first ${window} tokens of the ${field}${more}; this is cut off: "${cut}"`;
+    return cut ? [{ code: 'prompt-cut', message }] : [];
+  });
+}
+
+/** A negative prompt that this sampler never looks at is accepted, but not in silence. */
+export function guidanceWarnings(model: ModelBundle, { guidanceScale }: Sampler, negativePrompt: string): Warning[] {
+  if (negativePrompt === '' || usesClassifierFreeGuidance(model, guidanceScale)) return [];
+  const why = usesClassifierFreeGuidance(model, 2)
+    ? `guidanceScale is ${guidanceScale}, and only above 1 is there classifier-free guidance`
+    : 'this model makes pictures without classifier-free guidance';
+  return [{ code: 'negative-prompt-unused', message: `${model.name} does not read the negativePrompt: ${why}.` }];
 }

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { Catalog } from '../bundles/catalog.ts';
 import { OPTIMIZERS } from '../numerics/optimizers/registry.ts';
-import { chooseModel, chooseReward, promptWarnings, resolveSampler } from './choices.ts';
+import { chooseModel, chooseReward, guidanceWarnings, promptWarnings, resolveSampler } from './choices.ts';
 import { PRESET_VALUES } from './presets.ts';
 import { ProblemError } from './problem.ts';
 import type { Warning } from './schemas/common.ts';
@@ -40,7 +40,13 @@ export function resolveJob(request: JobRequest, catalog: Catalog): { settings: J
     priority: request.priority ?? 'normal',
     metadata: request.metadata ?? {},
   };
-  return { settings, warnings: promptWarnings([model, reward], request.prompt, negativePrompt) };
+  return {
+    settings,
+    warnings: [
+      ...promptWarnings([model, reward], request.prompt, negativePrompt),
+      ...guidanceWarnings(model, settings.sampler, negativePrompt),
+    ],
+  };
 }
 
 /** Every value that drawing from the base model, N(0, I), will use. */
@@ -52,6 +58,7 @@ export function resolveSample(
   const wanted = request.reward === undefined ? (model.defaults.reward ?? null) : request.reward;
   const reward = wanted === null ? null : chooseReward(catalog, wanted, '/reward');
   const negativePrompt = request.negativePrompt ?? '';
+  const sampler = resolveSampler(model, samplerFields(request), '');
   return {
     settings: {
       policyId: null,
@@ -59,10 +66,13 @@ export function resolveSample(
       negativePrompt,
       model: model.name,
       reward: reward?.name ?? null,
-      sampler: resolveSampler(model, samplerFields(request), ''),
+      sampler,
       ...resolveDrawing(request, reward !== null),
     },
-    warnings: promptWarnings(reward ? [model, reward] : [model], request.prompt, negativePrompt),
+    warnings: [
+      ...promptWarnings(reward ? [model, reward] : [model], request.prompt, negativePrompt),
+      ...guidanceWarnings(model, sampler, negativePrompt),
+    ],
   };
 }
 
@@ -171,7 +181,7 @@ function resolveDrawing(request: PolicySampleRequest, hasReward: boolean) {
   };
 }
 
-function samplerFields({ scheduler, steps, guidanceScale, eta, width, height }: PolicySampleRequest) {
-  const given = { scheduler, steps, guidanceScale, eta, width, height };
+function samplerFields({ scheduler, steps, guidanceScale, eta, clipSkip, width, height }: PolicySampleRequest) {
+  const given = { scheduler, steps, guidanceScale, eta, clipSkip, width, height };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }

@@ -30,7 +30,7 @@ describe('POST /v1/jobs', () => {
       reward: 'stickers-reward',
       optimizer: { name: 'elites' },
       budget: { images: 150, seconds: null, targetReward: null, patience: null },
-      sampler: { scheduler: 'dpmsolver++', steps: 12, guidanceScale: 4, eta: 0, width: 64, height: 64 },
+      sampler: { scheduler: 'dpmsolver++', steps: 12, guidanceScale: 4, eta: 0, clipSkip: 0, width: 64, height: 64 },
       seed: expect.any(Number),
       samples: 0,
       priority: 'normal',
@@ -74,7 +74,7 @@ describe('POST /v1/jobs', () => {
     expect(await queueJob(api, asked)).toMatchObject({
       ...asked,
       optimizer: { name: 'find' },
-      sampler: { scheduler: 'ddim', steps: 3, guidanceScale: 7.5, eta: 1, width: 64, height: 64 },
+      sampler: { scheduler: 'ddim', steps: 3, guidanceScale: 7.5, eta: 1, clipSkip: 0, width: 64, height: 64 },
     });
   });
 

@@ -78,8 +78,8 @@ describe('parity with diffusers', () => {
   const { prompt, negativePrompt, scheduler, steps, guidanceScale } = fixture;
 
   it('reads the prompts as the same tokens', () => {
-    expect(model.tokenizer.encode(prompt).inputIds).toEqual(fixture.tokenIds);
-    expect(model.tokenizer.encode(negativePrompt).inputIds).toEqual(fixture.negativeTokenIds);
+    expect(model.tokenizers[0].encode(prompt).inputIds).toEqual(fixture.tokenIds);
+    expect(model.tokenizers[0].encode(negativePrompt).inputIds).toEqual(fixture.negativeTokenIds);
   });
 
   it('paints the pictures of StableDiffusionPipeline within 2/255', async () => {
@@ -314,10 +314,10 @@ describe('a model that can not be run is an EngineError that says why', () => {
       await writeFile(unet, randomBytes((await stat(unet)).size));
     });
     const message = await errorOf({ model: spoilt.model });
-    expect(message).toContain(spoilt.model?.graphs.unet);
+    expect(message).toContain(spoilt.model?.graphs.denoiser);
     expect(message).toMatch(/can't be opened.*Copy or export the file again/s);
 
-    await cp(model.graphs.unet, String(spoilt.model?.graphs.unet));
+    await cp(model.graphs.denoiser, String(spoilt.model?.graphs.denoiser));
     expect(await evaluate(engine, drawsOf(0), { ...quick, model: spoilt.model })).toHaveLength(1);
   });
 
@@ -346,7 +346,7 @@ describe('a model that can not be run is an EngineError that says why', () => {
   });
 
   it('already when it is opened, and not in the first job', async () => {
-    const decoder = await spoil('stickers', (path) => cp(model.graphs.unet, join(path, 'vae_decoder/model.onnx')));
+    const decoder = await spoil('stickers', (path) => cp(model.graphs.denoiser, join(path, 'vae_decoder/model.onnx')));
     await expect(engine.open(decoder.model ?? model, null, { warmUp: false })).rejects.toThrow(
       /vae_decoder.*wants timestep/s,
     );

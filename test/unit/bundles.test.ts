@@ -64,7 +64,8 @@ describe('readCatalog on the embedded bundles', async () => {
       path,
       title: card.title,
       licence: card.licence,
-      defaults: card.defaults,
+      family: 'stable-diffusion',
+      defaults: { ...(card.defaults as object), clipSkip: 0 },
       sizes: card.sizes,
       latentChannels: unet.in_channels,
       vaeScaleFactor: 4,
@@ -72,12 +73,12 @@ describe('readCatalog on the embedded bundles', async () => {
       shiftFactor: 0,
       schedulerConfig: await readJson('stickers/scheduler/scheduler_config.json'),
       graphs: {
-        textEncoder: join(path, 'text_encoder/model.onnx'),
-        unet: join(path, 'unet/model.onnx'),
+        textEncoders: [join(path, 'text_encoder/model.onnx')],
+        denoiser: join(path, 'unet/model.onnx'),
         vaeDecoder: join(path, 'vae_decoder/model.onnx'),
       },
     });
-    expect(model.tokenizer.window).toBe(tokenizer.model_max_length);
+    expect(model.tokenizers.map(({ window }) => window)).toEqual([tokenizer.model_max_length]);
     expect(model.latentShape(64, 64)).toEqual([unet.in_channels, unet.sample_size, unet.sample_size]);
     expect(model.latentShape(96, 32)).toEqual([4, 8, 24]);
   });
@@ -119,8 +120,18 @@ describe('a bundle without our card', () => {
 
   it('falls back to DPM-Solver++ where the scheduler it ships with is unknown', async () => {
     await rm(join(folder, 'stickers/findery.json'));
-    await changeJson('stickers/scheduler/scheduler_config.json', { _class_name: 'PNDMScheduler' });
+    await changeJson('stickers/scheduler/scheduler_config.json', { _class_name: 'HeunDiscreteScheduler' });
     expect((await readCatalog([folder])).models[0].defaults.scheduler).toBe('dpmsolver++');
+  });
+
+  it('has the steps and the guidance that few-step models need', async () => {
+    await rm(join(folder, 'stickers/findery.json'));
+    const turbo = { _class_name: 'EulerDiscreteScheduler', timestep_spacing: 'trailing' };
+    await changeJson('stickers/scheduler/scheduler_config.json', turbo);
+    const defaults = async () => (await readCatalog([folder])).models[0].defaults;
+    expect(await defaults()).toMatchObject({ scheduler: 'euler', steps: 1, guidanceScale: 0 });
+    await changeJson('stickers/unet/config.json', { time_cond_proj_dim: 256 });
+    expect(await defaults()).toMatchObject({ steps: 4, guidanceScale: 8.5 });
   });
 
   it('is a reward by its preprocessor_config.json, and reads text when it has a tokenizer', async () => {
@@ -231,20 +242,47 @@ describe('a damaged bundle is a problem that says what to do, and the others loa
     expect(message).toContain(accepted);
   });
 
-  it.each(['text_encoder_2', 'tokenizer_2', 'transformer'])(
-    'it is a pipeline of another family (%s)',
-    async (component) => {
-      await changeJson('stickers/model_index.json', { [component]: ['optimum', 'ORTModel'] });
-      const message = await readProblem('model');
-      expect(message).toContain(`model_index.json has the component "${component}"`);
-      expect(message).toContain('Stable Diffusion 1.x');
-    },
-  );
+  it.each([
+    [{ transformer: ['diffusers', 'PixArtTransformer2DModel'] }, 'the transformer PixArtTransformer2DModel'],
+    [{ unet: [null, null] }, 'neither a "unet" nor a "transformer"'],
+    [{ text_encoder: [null, null] }, 'no "text_encoder"'],
+    [{ text_encoder: [null, null], text_encoder_2: ['transformers', 'CLIPTextModel'] }, 'lacks "text_encoder"'],
+    [{ requires_aesthetics_score: true }, 'a refiner'],
+  ])('it is a pipeline of a family that can not be run: %j', async (changes, named) => {
+    await changeJson('stickers/model_index.json', changes);
+    const message = await readProblem('model');
+    expect(message).toContain(`model_index.json`);
+    expect(message).toContain(named);
+    expect(message).toContain('stable-diffusion, stable-diffusion-xl, stable-diffusion-3, flux');
+  });
 
-  it('as SDXL: its second tokenizer is what is said, not a file that only SD 1.x has', async () => {
-    await changeJson('stickers/model_index.json', { text_encoder_2: ['optimum', 'ORTModel'] });
-    await rm(join(folder, 'stickers/tokenizer'), { recursive: true });
-    expect(await readProblem('model')).toContain('text_encoder_2');
+  it('it is named as SDXL and lacks the second text encoder', async () => {
+    await changeJson('stickers/model_index.json', { text_encoder_2: ['transformers', 'CLIPTextModelWithProjection'] });
+    expect(await readProblem('model')).toMatch(/(text_encoder_2|tokenizer_2).* is missing/);
+  });
+
+  it('it paints over pictures instead of beginning with noise', async () => {
+    await changeJson('stickers/unet/config.json', { in_channels: 9 });
+    expect(await readProblem('model')).toMatch(/in_channels 9, but latents have 4: a model for inpainting/);
+  });
+
+  it('its tokenizer knows more tokens than its text encoder', async () => {
+    await changeJson('stickers/text_encoder/config.json', { vocab_size: 700 });
+    expect(await readProblem('model')).toMatch(
+      /token ids up to 716, but text_encoder\/config.json has embeddings for 700/,
+    );
+  });
+
+  it.each([
+    ['sigma_mni', 0.03, 'no scheduler of diffusers'],
+    ['beta_schedule', 'cubic', 'beta_schedule'],
+    ['num_train_timesteps', 0, 'num_train_timesteps'],
+  ])('its scheduler_config.json has %s %j', async (key, value, named) => {
+    await changeJson('stickers/scheduler/scheduler_config.json', { [key]: value });
+    const message = await readProblem('model');
+    expect(message).toContain('scheduler_config.json');
+    expect(message).toContain(key);
+    expect(message).toContain(named);
   });
 });
 
@@ -252,10 +290,10 @@ describe('files as Python writes them', () => {
   it.each(['Infinity', '-Infinity', 'NaN'])('may hold a bare %s', async (word) => {
     const path = join(folder, 'stickers/scheduler/scheduler_config.json');
     const text = await readFile(path, 'utf8');
-    await writeFile(path, text.replace('{', `{\n  "lambda_min_clipped": ${word},\n  "note": "a: ${word}",`));
+    await writeFile(path, text.replace('{', `{\n  "lambda_min_clipped": ${word},\n  "_note": "a: ${word}",`));
     const { models, problems } = await readCatalog([folder]);
     expect(problems).toEqual([]);
-    expect(models[0].schedulerConfig).toMatchObject({ note: `a: ${word}`, beta_start: 0.00085 });
+    expect(models[0].schedulerConfig).toMatchObject({ _note: `a: ${word}`, beta_start: 0.00085 });
     expect(models[0].schedulerConfig.lambda_min_clipped ?? null).toBeNull();
   });
 });

@@ -6,7 +6,7 @@ import { Model, OptimizerInfo, Reward, WorkerInfo } from '../../jobs/schemas/cat
 import { Link } from '../../jobs/schemas/common.ts';
 import { listWorkers } from '../../jobs/worker-registry.ts';
 import { DEFAULT_OPTIMIZER, OPTIMIZERS } from '../../numerics/optimizers/registry.ts';
-import { SCHEDULERS } from '../../numerics/schedulers/registry.ts';
+import { schedulersFor } from '../../numerics/schedulers/registry.ts';
 import { All, answers } from '../answers.ts';
 
 const tags = ['catalog'];
@@ -26,13 +26,14 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
       name,
       title,
       licence,
+      family: model.family,
       default: model === installed.models[0],
       defaults: { ...sampler, eta: 0, reward },
       sizes: sizes?.map((size) => [...size]) ?? null,
-      sizeMultiple: model.vaeScaleFactor,
+      sizeMultiple: model.sizeMultiple,
       latentShape: model.latentShape(defaults.width, defaults.height),
-      promptTokens: model.tokenizer.window,
-      schedulers: SCHEDULERS.map((scheduler) => scheduler.name),
+      promptTokens: Math.max(...model.tokenizers.map(({ window }) => window)),
+      schedulers: schedulersFor(model.schedulerConfig).map((scheduler) => scheduler.name),
       available: true,
       problem: null,
       loadedBy: await loadedBy(name),
@@ -68,6 +69,7 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
         sizeMultiple: null,
         latentShape: null,
         promptTokens: null,
+        family: null,
         schedulers: [],
       }),
     ),

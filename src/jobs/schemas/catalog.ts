@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { FAMILY_NAMES } from '../../bundles/families.ts';
 import { Name, Nullable, OneOf, Sampler, Timestamp } from './common.ts';
 
 const Availability = {
@@ -13,6 +14,7 @@ export const Model = Type.Object(
     name: Name,
     title: Type.String(),
     licence: Nullable(Type.String()),
+    family: Nullable(OneOf(FAMILY_NAMES)),
     default: Type.Boolean({ description: 'used when a request names none' }),
     defaults: Nullable(
       Type.Unsafe<Sampler & { reward: string | null }>(Type.Object({ ...Sampler.properties, reward: Nullable(Name) })),
@@ -25,9 +27,12 @@ export const Model = Type.Object(
     sizeMultiple: Nullable(Type.Integer()),
     latentShape: Nullable(Type.Array(Type.Integer(), { description: 'at the default size' })),
     promptTokens: Nullable(
-      Type.Integer({ description: 'tokens of a prompt that the model reads, with start and end' }),
+      Type.Integer({
+        description:
+          'tokens of a prompt that the model reads, with start and end; the most, where it has several text encoders',
+      }),
     ),
-    schedulers: Type.Array(Name),
+    schedulers: Type.Array(Name, { description: "that go with the model's scheduler_config.json" }),
     ...Availability,
   },
   { $id: 'Model' },

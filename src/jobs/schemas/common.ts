@@ -88,16 +88,35 @@ export const Warning = Type.Object(
 );
 export type Warning = Static<typeof Warning>;
 
+/** Names of schedulers as people write them: "dpmsolver++", "Euler a", "DPM++ 2M Karras". */
+const SchedulerName = Type.String({
+  minLength: 1,
+  maxLength: 128,
+  pattern: '^[A-Za-z0-9][A-Za-z0-9 ._+-]*$',
+  description: "a name from GET /v1/models; diffusers' class names and other programs' names are taken too",
+  'x-accepts': 'a name: letters, digits, spaces, ".", "_", "+" and "-"',
+});
+
 /** How a picture is made from a noise; diffusers' names. */
 export const Sampler = Type.Object(
   {
-    scheduler: Name,
+    scheduler: SchedulerName,
     steps: Type.Integer({ minimum: 1, maximum: 1000, description: 'denoising steps' }),
-    guidanceScale: Type.Number({ minimum: 0, maximum: 100, description: 'classifier-free guidance; 1 and less: none' }),
+    guidanceScale: Type.Number({
+      minimum: 0,
+      maximum: 100,
+      description: 'classifier-free guidance, 1 and less: none; models that were distilled with it read it as a number',
+    }),
     eta: Type.Number({
       minimum: 0,
       maximum: 1,
       description: "DDIM's eta; 0: the picture depends on the initial noise alone",
+    }),
+    clipSkip: Type.Integer({
+      minimum: 0,
+      maximum: 31,
+      description:
+        'last layers of CLIP\'s text encoder that the prompt passes by, diffusers\' clip_skip; 1 is what other programs call "clip skip 2"',
     }),
     width: Type.Integer({ minimum: 8, maximum: 8192, description: 'pixels' }),
     height: Type.Integer({ minimum: 8, maximum: 8192, description: 'pixels' }),

@@ -33,6 +33,7 @@ const drawing = {
   guidanceScale: Type.Optional(SamplerRequest.properties.guidanceScale),
   scheduler: Type.Optional(Name),
   eta: Type.Optional(SamplerRequest.properties.eta),
+  clipSkip: Type.Optional(SamplerRequest.properties.clipSkip),
   width: Type.Optional(SamplerRequest.properties.width),
   height: Type.Optional(SamplerRequest.properties.height),
   format: Type.Optional(OneOf(FORMATS, { default: 'png' })),

@@ -11,12 +11,15 @@ export interface ConfigReader {
   positiveOrNull(key: string): number | null;
   /** A list of numbers in [0, 1], or null when it is missing or null. */
   fractionsOrNull(key: string): readonly number[] | null;
+  /** A list of integers >= 0; empty when it is missing or null. */
+  integers(key: string): readonly number[];
   /** Throws when the key is there and true: an option of diffusers that this scheduler does not have. */
   refuse(key: string): void;
 }
 
-/** Classes whose models are not of the variance-preserving kind that DDIM and DPM-Solver++ integrate here. */
-const OTHER_FORMULATIONS = /^(FlowMatch|EDM|CogVideoX|HeliosDPM|ScoreSde|CMStochastic)/;
+const FLOW_MATCHING = /^FlowMatch/;
+/** Classes whose models are neither variance-preserving nor of the flow-matching kind that is integrated here. */
+const OTHER_FORMULATIONS = /^(EDM|CogVideoX|HeliosDPM|ScoreSde|CMStochastic)/;
 
 /**
  * Reads a config in the way of diffusers' `from_config`: keys of other classes, private keys (`_class_name`) and those
@@ -35,13 +38,7 @@ export function readConfig(config: SchedulerConfig, className: string): ConfigRe
         `${unknown.join(', ')}. Correct or remove ${unknown.length === 1 ? 'it' : 'them'} in scheduler_config.json.`,
     );
   }
-  const madeFor = config._class_name;
-  if (typeof madeFor === 'string' && OTHER_FORMULATIONS.test(madeFor)) {
-    throw new Error(
-      `The scheduler config was made for ${madeFor}, whose models ${className} cannot sample; ` +
-        'it needs a variance-preserving model such as Stable Diffusion 1.x, 2.x or XL.',
-    );
-  }
+  checkFormulation(config, className);
   const defaulted = new Set(Array.isArray(config._use_default_values) ? config._use_default_values : []);
 
   function read(key: string): unknown {
@@ -89,8 +86,36 @@ export function readConfig(config: SchedulerConfig, className: string): ConfigRe
         ? value
         : fail(key, value, 'a list of numbers from 0 to 1');
     },
+    integers(key) {
+      const value = read(key) ?? [];
+      return Array.isArray(value) && value.every((item) => Number.isInteger(item) && item >= 0)
+        ? value
+        : fail(key, value, 'a list of integers');
+    },
     refuse(key) {
       if (read(key) === true) fail(key, true, 'only false');
     },
   };
+}
+
+/** A scheduler moves along the path that its model was trained on, and no other. */
+function checkFormulation(config: SchedulerConfig, className: string): void {
+  const madeFor = config._class_name;
+  if (typeof madeFor !== 'string') return;
+  const isFlow = FLOW_MATCHING.test(className);
+  const isKnown = /Scheduler$/.test(madeFor);
+  if (!isKnown || (!OTHER_FORMULATIONS.test(madeFor) && FLOW_MATCHING.test(madeFor) === isFlow)) return;
+  const needs = isFlow
+    ? 'a flow-matching model such as Stable Diffusion 3 or FLUX.1'
+    : 'a variance-preserving model such as Stable Diffusion 1.x, 2.x or XL';
+  throw new Error(
+    `The scheduler config was made for ${madeFor}, whose models ${className} cannot sample; it needs ${needs}.`,
+  );
+}
+
+/** The config with these keys set, also where they were listed as defaults. */
+export function overrideConfig(config: SchedulerConfig, changes: SchedulerConfig): SchedulerConfig {
+  const { _use_default_values: defaulted } = config;
+  const kept = Array.isArray(defaulted) ? defaulted.filter((key) => !(String(key) in changes)) : [];
+  return { ...config, ...changes, _use_default_values: kept };
 }

@@ -1,7 +1,8 @@
 import { readConfig } from './config.ts';
 import { readNoiseSchedule } from './noise-schedule.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import { checkStep, checkSteps, checkTimesteps, roundHalfToEven, trailingTimesteps } from './timesteps.ts';
+import { readLimit } from './threshold.ts';
+import { checkNoise, checkStep, checkSteps, checkTimesteps, roundHalfToEven, trailingTimesteps } from './timesteps.ts';
 
 const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
 const TIMESTEP_SPACINGS = ['leading', 'linspace', 'trailing'] as const;
@@ -12,24 +13,22 @@ const TIMESTEP_SPACINGS = ['leading', 'linspace', 'trailing'] as const;
  * eta = 1, FIND's setting, adds the noise of DDPM at every step.
  *
  * Defaults are those of diffusers' class, which clips x_0 to [-1, 1]: the config of a latent model says
- * `clip_sample: false`. Dynamic thresholding (for models in pixel space) is not there and is an error.
+ * `clip_sample: false`.
  */
 export const ddim: SchedulerDefinition = {
   name: 'ddim',
   classNames: ['DDIMScheduler'],
+  aliases: ['DDIM'],
   source: 'Song, Meng and Ermon 2021, Denoising diffusion implicit models, arXiv 2010.02502',
   usesEta: true,
   create: createDdim,
 };
 
-function createDdim(config: SchedulerConfig, { steps, eta }: SchedulerOptions): Scheduler {
+function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: SchedulerOptions): Scheduler {
   const reader = readConfig(config, 'DDIMScheduler');
   const { trainTimesteps, alphasCumprod } = readNoiseSchedule(reader);
-  reader.refuse('thresholding');
   const predictionType = reader.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
-  const clipRange = reader.boolean('clip_sample', true)
-    ? reader.number('clip_sample_range', 1, 0, Number.MAX_VALUE)
-    : Number.POSITIVE_INFINITY;
+  const limit = readLimit(reader, true);
   const finalAlpha = reader.boolean('set_alpha_to_one', true) ? 1 : alphasCumprod[0];
   const spacing = reader.choice('timestep_spacing', 'leading', TIMESTEP_SPACINGS);
   const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
@@ -54,13 +53,7 @@ function createDdim(config: SchedulerConfig, { steps, eta }: SchedulerOptions): 
     scaleModelInput: (latents) => latents,
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      if (stochastic !== (noise !== undefined) || (noise !== undefined && noise.length !== latents.length)) {
-        throw new RangeError(
-          stochastic
-            ? `eta is ${eta}: step needs ${latents.length} numbers of noise, got ${noise?.length ?? 'none'}.`
-            : 'eta is 0: step takes no noise.',
-        );
-      }
+      checkNoise(noise, latents.length, stochastic, `eta is ${eta}`);
       const timestep = timesteps[step];
       // As diffusers: one stride back, whatever the spacing.
       const alpha = alphasCumprod[timestep];
@@ -82,13 +75,12 @@ function createDdim(config: SchedulerConfig, { steps, eta }: SchedulerOptions): 
       // Formula (12): x_{t-1} = sqrt(a_{t-1}) x_0 + sqrt(1 - a_{t-1} - sigma^2) eps + sigma noise.
       const previousSignal = Math.sqrt(previousAlpha);
       const direction = Math.sqrt(Math.max(0, 1 - previousAlpha - sigma * sigma));
-      const previous = new Float32Array(latents.length);
-      for (let i = 0; i < latents.length; i++) {
-        const clean = cleanOfLatents * latents[i] + cleanOfOutput * modelOutput[i];
-        const clipped = Math.min(clipRange, Math.max(-clipRange, clean));
-        previous[i] =
-          previousSignal * clipped + direction * (noiseOfLatents * latents[i] + noiseOfOutput * modelOutput[i]);
-      }
+      const clean = latents.map((value, i) => cleanOfLatents * value + cleanOfOutput * modelOutput[i]);
+      limit(clean, sampleLength);
+      const previous = clean.map(
+        (value, i) =>
+          previousSignal * value + direction * (noiseOfLatents * latents[i] + noiseOfOutput * modelOutput[i]),
+      );
       if (noise !== undefined) for (let i = 0; i < noise.length; i++) previous[i] += sigma * noise[i];
       return previous;
     },

@@ -1,101 +1,113 @@
-import { readConfig } from './config.ts';
-import { readNoiseSchedule } from './noise-schedule.ts';
+import { type ConfigReader, overrideConfig, readConfig } from './config.ts';
+import { type NoiseSchedule, readNoiseSchedule } from './noise-schedule.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import { checkStep, checkSteps, checkTimesteps, roundHalfToEven, trailingTimesteps } from './timesteps.ts';
+import { exponentialSigmas, karrasSigmas, readSigmaSpacing, timestepAt, trainingSigmas } from './sigmas.ts';
+import { readLimit } from './threshold.ts';
+import {
+  checkNoise,
+  checkOrder,
+  checkStep,
+  checkSteps,
+  checkTimesteps,
+  multistepTimesteps,
+  roundHalfToEven,
+} from './timesteps.ts';
 
 const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
 const TIMESTEP_SPACINGS = ['linspace', 'leading', 'trailing'] as const;
 
-/** Fewer steps than this end with first-order ones when `lower_order_final` is set; diffusers' number. */
+/** Fewer steps than this end with lower-order ones when `lower_order_final` is set; diffusers' number. */
 const FEW_STEPS = 15;
 
+const source = 'Lu et al. 2022, DPM-Solver++, arXiv 2211.01095';
+const isSde = (config: SchedulerConfig) => config.algorithm_type === 'sde-dpmsolver++';
+
 /**
- * DPM-Solver++(2M): Lu et al., "DPM-Solver++: fast solver for guided sampling of diffusion probabilistic models"
- * (arXiv 2211.01095), algorithm 2, as diffusers' DPMSolverMultistepScheduler computes it. Deterministic: 10 to 25 steps
- * do what DDIM does in 50.
+ * DPM-Solver++ multistep: Lu et al., "DPM-Solver++: fast solver for guided sampling of diffusion probabilistic models"
+ * (arXiv 2211.01095), algorithm 2 and its forms of orders 1 and 3, as diffusers' DPMSolverMultistepScheduler computes it.
+ * Deterministic: 10 to 25 steps do what DDIM does in 50.
  *
- * What is there: `algorithm_type` dpmsolver++, orders 1 and 2, midpoint and heun, Karras' noise levels. The other
- * algorithms, order 3, other noise levels and thresholding are errors. The names that the sister classes DEIS and UniPC
- * use for these choices are taken for dpmsolver++ and midpoint, as diffusers does.
+ * Not there: the first DPM-Solver (`dpmsolver`, `sde-dpmsolver`, which diffusers gives up), beta sigmas, flow sigmas. The names that the
+ * sister classes DEIS and UniPC use for algorithm and solver are taken for dpmsolver++ and midpoint, as diffusers does.
  */
 export const dpmSolverMultistep: SchedulerDefinition = {
   name: 'dpmsolver++',
   classNames: ['DPMSolverMultistepScheduler'],
-  source: 'Lu et al. 2022, DPM-Solver++, arXiv 2211.01095',
+  aliases: ['DPM++ 2M', 'dpmpp_2m', 'dpm_solver_multistep'],
+  isMeantBy: (config) => !isSde(config),
+  source,
   usesEta: false,
-  create: createDpmSolverMultistep,
+  create: (config, options) =>
+    create(isSde(config) ? overrideConfig(config, { algorithm_type: 'dpmsolver++' }) : config, options),
 };
 
-function createDpmSolverMultistep(config: SchedulerConfig, { steps }: SchedulerOptions): Scheduler {
+/** The same method for the SDE: noise is added at every step (the paper's appendix, SDE-DPM-Solver++). */
+export const sdeDpmSolverMultistep: SchedulerDefinition = {
+  name: 'sde-dpmsolver++',
+  classNames: ['DPMSolverMultistepScheduler'],
+  aliases: ['DPM++ 2M SDE', 'dpmpp_2m_sde'],
+  isMeantBy: isSde,
+  source,
+  usesEta: false,
+  create: (config, options) => create(overrideConfig(config, { algorithm_type: 'sde-dpmsolver++' }), options),
+};
+
+/** Both on Karras' noise levels, whatever the config says. */
+export const dpmSolverKarras = onKarrasLevels(dpmSolverMultistep, ['DPM++ 2M Karras', 'dpmpp_2m_karras']);
+export const sdeDpmSolverKarras = onKarrasLevels(sdeDpmSolverMultistep, ['DPM++ 2M SDE Karras', 'dpmpp_2m_sde_karras']);
+
+function onKarrasLevels(definition: SchedulerDefinition, aliases: readonly string[]): SchedulerDefinition {
+  const changes = { use_karras_sigmas: true, use_exponential_sigmas: false, use_lu_lambdas: false };
+  return {
+    ...definition,
+    name: `${definition.name}-karras`,
+    classNames: [],
+    aliases,
+    create: (config, options) => definition.create(overrideConfig(config, changes), options),
+  };
+}
+
+function create(config: SchedulerConfig, { steps, sampleLength }: SchedulerOptions): Scheduler {
   const reader = readConfig(config, 'DPMSolverMultistepScheduler');
-  const { trainTimesteps, usesCosine, rescalesToZeroSnr, alphasCumprod } = readNoiseSchedule(reader);
-  // Infinite noise cannot be integrated; 2^-24 is diffusers' stand-in for a signal of zero.
-  if (rescalesToZeroSnr) alphasCumprod[trainTimesteps - 1] = 2 ** -24;
-  for (const key of [
-    'thresholding',
-    'use_lu_lambdas',
-    'use_exponential_sigmas',
-    'use_beta_sigmas',
-    'use_flow_sigmas',
-  ]) {
-    reader.refuse(key);
-  }
-  reader.choice('algorithm_type', 'dpmsolver++', ['dpmsolver++', 'deis']);
+  const schedule = readNoiseSchedule(reader);
+  for (const key of ['use_flow_sigmas', 'use_dynamic_shifting']) reader.refuse(key);
+  const stochastic =
+    reader.choice('algorithm_type', 'dpmsolver++', ['dpmsolver++', 'sde-dpmsolver++', 'deis']) === 'sde-dpmsolver++';
   const usesHeun = reader.choice('solver_type', 'midpoint', ['midpoint', 'heun', 'logrho', 'bh1', 'bh2']) === 'heun';
-  const order = reader.integer('solver_order', 2, 1, 2);
+  const order = reader.integer('solver_order', 2, 1, 3);
   const predictionType = reader.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
   const lowerOrderFinal = reader.boolean('lower_order_final', true);
   const eulerAtFinal = reader.boolean('euler_at_final', false);
   const endsAtZero = reader.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero';
-  const spacing = reader.choice('timestep_spacing', 'linspace', TIMESTEP_SPACINGS);
-  const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
-  const minimumLambda = reader.number(
-    'lambda_min_clipped',
-    Number.NEGATIVE_INFINITY,
-    Number.NEGATIVE_INFINITY,
-    Number.MAX_VALUE,
-  );
-  checkSteps(steps, trainTimesteps);
-
-  // Noise levels in the manner of Karras et al.: sigma = sqrt((1 - a) / a).
-  const trainSigmas = alphasCumprod.map((alpha) => Math.sqrt((1 - alpha) / alpha));
-  let timesteps: number[];
-  let sigmas: number[];
-  if (reader.boolean('use_karras_sigmas', false)) {
-    sigmas = spaceKarrasSigmas(
-      reader.positiveOrNull('sigma_max') ?? trainSigmas[trainTimesteps - 1],
-      reader.positiveOrNull('sigma_min') ?? trainSigmas[0],
-      steps,
-    );
-    timesteps = sigmas.map((sigma) => {
-      const timestep = findTimestep(sigma, trainSigmas);
-      return usesCosine ? Math.floor(timestep) : roundHalfToEven(timestep);
-    });
-  } else {
-    // lambda = log(alpha_t / sigma_t) = -log(sigma) rises as t falls.
-    const last = trainSigmas.filter((sigma) => -Math.log(sigma) >= minimumLambda).length;
-    timesteps = spaceTimesteps(spacing, steps, trainTimesteps, last, offset);
-    checkTimesteps(timesteps, trainTimesteps);
-    sigmas = timesteps.map((timestep) => trainSigmas[timestep]);
-  }
-  const levels = Float32Array.of(...sigmas, endsAtZero ? 0 : trainSigmas[0]);
+  const limit = readLimit(reader, null);
+  const { timesteps, sigmas } = spaceSteps(reader, schedule, steps);
+  const levels = Float32Array.of(...sigmas, endsAtZero ? 0 : trainingSigmas(schedule)[0]);
   const count = timesteps.length;
-  let previousClean: Float32Array | null = null;
+
+  function orderAt(step: number): number {
+    const isFew = lowerOrderFinal && count < FEW_STEPS;
+    if (step === count - 1 && (endsAtZero || eulerAtFinal || isFew)) return 1;
+    return Math.min(order, step + 1, step === count - 2 && isFew ? 2 : order);
+  }
+
+  /** Predictions of x_0 at the last levels, newest first. */
+  let cleans: Float32Array[] = [];
   let nextStep = 0;
 
   return {
     timesteps,
     initNoiseSigma: 1,
-    stochastic: false,
+    stochastic,
     scaleModelInput: (latents) => latents,
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      if (noise !== undefined) throw new RangeError('dpmsolver++ is deterministic: step takes no noise.');
-      if (step !== nextStep) {
-        throw new RangeError(
-          `step is ${step} where ${nextStep} was to come: this method remembers its last step, so a scheduler serves one denoising run.`,
-        );
-      }
+      checkNoise(
+        noise,
+        latents.length,
+        stochastic,
+        stochastic ? 'sde-dpmsolver++ adds noise' : 'dpmsolver++ is deterministic',
+      );
+      checkOrder(step, nextStep);
       nextStep += 1;
 
       const source = toAlphaSigma(levels[step]);
@@ -107,33 +119,60 @@ function createDpmSolverMultistep(config: SchedulerConfig, { steps }: SchedulerO
       } else if (predictionType === 'v_prediction') {
         [cleanOfLatents, cleanOfOutput] = [source.alpha, -source.sigma];
       }
-      const clean = new Float32Array(latents.length);
-      for (let i = 0; i < clean.length; i++) clean[i] = cleanOfLatents * latents[i] + cleanOfOutput * modelOutput[i];
+      const clean = latents.map((value, i) => cleanOfLatents * value + cleanOfOutput * modelOutput[i]);
+      limit(clean, sampleLength);
+      cleans = [clean, ...cleans].slice(0, order);
 
-      const isFirstOrder =
-        order === 1 ||
-        previousClean === null ||
-        (step === count - 1 && (endsAtZero || eulerAtFinal || (lowerOrderFinal && count < FEW_STEPS)));
       const h = target.lambda - source.lambda;
-      const ofLatents = target.sigma / source.sigma;
-      const ofClean = -target.alpha * Math.expm1(-h);
-      const next = new Float32Array(latents.length);
-      if (isFirstOrder || previousClean === null) {
-        // Algorithm 2, line 4; the same as DDIM with eta = 0.
-        for (let i = 0; i < next.length; i++) next[i] = ofLatents * latents[i] + ofClean * clean[i];
-      } else {
-        // Algorithm 2, lines 7 and 8: D = x_0 + (x_0 - x_0 before) / (2 r); `ofDifference` holds 1 / r.
-        const ratio = (source.lambda - toAlphaSigma(levels[step - 1]).lambda) / h;
-        const ofDifference = (usesHeun ? target.alpha * (Math.expm1(-h) / h + 1) : 0.5 * ofClean) / ratio;
-        const ofNew = ofClean + ofDifference;
-        for (let i = 0; i < next.length; i++) {
-          next[i] = ofLatents * latents[i] + ofNew * clean[i] - ofDifference * previousClean[i];
-        }
-      }
-      previousClean = clean;
-      return next;
+      const weights = stochastic ? sdeWeights(h) : odeWeights(h);
+      const stepOrder = orderAt(step);
+      const terms = differences(cleans, stepOrder, h, (back) => toAlphaSigma(levels[step - back]).lambda);
+      const ofDifferences = stepOrder === 2 && !usesHeun ? [weights.midpoint] : [weights.first, weights.second];
+      const ofLatents = (target.sigma / source.sigma) * weights.decay;
+      const ofNoise = target.sigma * weights.noise;
+      return latents.map((value, i) => {
+        let sum = weights.clean * clean[i];
+        for (const [k, difference] of terms.entries()) sum += ofDifferences[k] * difference[i];
+        return ofLatents * value + target.alpha * sum + (noise ? ofNoise * noise[i] : 0);
+      });
     },
   };
+}
+
+/** Factors of x_0 (D_0), of D_1 (midpoint, else exact) and D_2 in units of alpha_t, for the ODE: equations (12) and appendix B. */
+function odeWeights(h: number) {
+  const e = Math.expm1(-h);
+  return { decay: 1, clean: -e, midpoint: -0.5 * e, first: e / h + 1, second: -((e + h) / h ** 2 - 0.5), noise: 0 };
+}
+
+/** The same for the SDE, where h counts twice. */
+function sdeWeights(h: number) {
+  const e = -Math.expm1(-2 * h);
+  return {
+    decay: Math.exp(-h),
+    clean: e,
+    midpoint: 0.5 * e,
+    first: e / (-2 * h) + 1,
+    second: (e - 2 * h) / (2 * h) ** 2 - 0.5,
+    noise: Math.sqrt(e),
+  };
+}
+
+/** D_1 and D_2: differences of the last predictions in steps of lambda, divided (algorithm 2; third order as in DPM-Solver-3). */
+function differences(
+  cleans: readonly Float32Array[],
+  order: number,
+  h: number,
+  lambda: (back: number) => number,
+): Float32Array[] {
+  if (order === 1) return [];
+  const [m0, m1, m2] = cleans;
+  const r0 = (lambda(0) - lambda(1)) / h;
+  const near = m0.map((value, i) => (value - m1[i]) / r0);
+  if (order === 2) return [near];
+  const r1 = (lambda(1) - lambda(2)) / h;
+  const bend = near.map((value, i) => value - (m1[i] - m2[i]) / r1);
+  return [near.map((value, i) => value + (r0 / (r0 + r1)) * bend[i]), bend.map((value) => value / (r0 + r1))];
 }
 
 /** alpha_t, sigma_t and lambda_t = log(alpha_t / sigma_t) at Karras' noise level sigma_t / alpha_t. */
@@ -142,34 +181,36 @@ function toAlphaSigma(level: number): { alpha: number; sigma: number; lambda: nu
   return { alpha, sigma: level * alpha, lambda: -Math.log(level) };
 }
 
-/** Table 2 of Lin et al. 2023 (arXiv 2305.08891) with one timestep more than asked for, of which the lowest is left out. */
-function spaceTimesteps(
-  spacing: (typeof TIMESTEP_SPACINGS)[number],
+function spaceSteps(
+  reader: ConfigReader,
+  schedule: NoiseSchedule,
   steps: number,
-  trainTimesteps: number,
-  last: number,
-  offset: number,
-): number[] {
-  if (spacing === 'trailing') return trailingTimesteps(last, trainTimesteps / steps);
-  if (spacing === 'leading') {
-    const stride = Math.floor(last / (steps + 1));
-    return Array.from({ length: steps }, (_, i) => (steps - i) * stride + offset);
+): { readonly timesteps: number[]; readonly sigmas: number[] } {
+  const { trainTimesteps, usesCosine } = schedule;
+  const spacing = reader.choice('timestep_spacing', 'linspace', TIMESTEP_SPACINGS);
+  const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
+  const [lowest, highest] = [Number.NEGATIVE_INFINITY, Number.MAX_VALUE];
+  const minimumLambda = reader.number('lambda_min_clipped', lowest, lowest, highest);
+  checkSteps(steps, trainTimesteps);
+  const trainSigmas = trainingSigmas(schedule);
+  const special = reader.boolean('use_lu_lambdas', false) ? 'lu' : readSigmaSpacing(reader);
+  if (special === null) {
+    // lambda = log(alpha_t / sigma_t) = -log(sigma) rises as t falls.
+    const last = trainSigmas.filter((sigma) => -Math.log(sigma) >= minimumLambda).length;
+    const timesteps = multistepTimesteps(spacing, steps, trainTimesteps, last, offset);
+    checkTimesteps(timesteps, trainTimesteps);
+    return { timesteps, sigmas: timesteps.map((timestep) => trainSigmas[timestep]) };
   }
-  return Array.from({ length: steps }, (_, i) => roundHalfToEven(((last - 1) * (steps - i)) / steps));
-}
-
-/** Karras et al. 2022 (arXiv 2206.00364), equation 5 with rho = 7. */
-function spaceKarrasSigmas(largest: number, smallest: number, steps: number): number[] {
-  const [from, to] = [largest ** (1 / 7), smallest ** (1 / 7)];
-  return Array.from({ length: steps }, (_, i) => (from + (steps === 1 ? 0 : i / (steps - 1)) * (to - from)) ** 7);
-}
-
-/** The timestep, not rounded, whose noise level is `sigma`, linear in log(sigma) between the trained ones. */
-function findTimestep(sigma: number, trainSigmas: Float32Array): number {
-  let low = 0;
-  while (low < trainSigmas.length - 2 && trainSigmas[low + 1] <= sigma) low += 1;
-  // In float32 as in diffusers: the cosine schedule cuts its result to an integer, where the last bit shows.
-  const [from, to] = [Math.fround(Math.log(trainSigmas[low])), Math.fround(Math.log(trainSigmas[low + 1]))];
-  const share = (Math.log(sigma) - from) / (to - from);
-  return low + Math.min(1, Math.max(0, share));
+  const [first, last] = [trainSigmas[trainTimesteps - 1], trainSigmas[0]];
+  // Lu et al. 2022 (arXiv 2206.00927), section 3.3, space log(sigma) evenly over the whole range.
+  const [from, to] =
+    special === 'lu'
+      ? [first, last]
+      : [reader.positiveOrNull('sigma_max') ?? first, reader.positiveOrNull('sigma_min') ?? last];
+  const sigmas = (special === 'karras' ? karrasSigmas : exponentialSigmas)(from, to, steps);
+  const rounds = special !== 'exponential' && !usesCosine;
+  return {
+    timesteps: sigmas.map((sigma) => timestepAt(sigma, trainSigmas)).map(rounds ? roundHalfToEven : Math.floor),
+    sigmas,
+  };
 }

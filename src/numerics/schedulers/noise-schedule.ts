@@ -2,6 +2,11 @@ import type { ConfigReader } from './config.ts';
 
 const BETA_SCHEDULES = ['linear', 'scaled_linear', 'squaredcos_cap_v2'] as const;
 
+/** Ho et al. 2020's betas, the defaults of most of diffusers' classes. */
+const DDPM = { schedule: 'linear', start: 0.0001, end: 0.02 } as const;
+/** Those of Stable Diffusion, which some classes have as defaults. */
+export const LATENT_DIFFUSION = { schedule: 'scaled_linear', start: 0.00085, end: 0.012 } as const;
+
 /** The forward process of a variance-preserving model: x_t = sqrt(alphasCumprod[t]) x_0 + sqrt(1 - alphasCumprod[t]) eps. */
 export interface NoiseSchedule {
   readonly trainTimesteps: number;
@@ -17,11 +22,14 @@ export interface NoiseSchedule {
  * Rounded to float32 where diffusers rounds: 1 - alphasCumprod[0] is about 1e-3, so the rounding alone moves the last
  * noise levels by parts in 10^4, and the models' pictures should be those that diffusers makes.
  */
-export function readNoiseSchedule(config: ConfigReader): NoiseSchedule {
+export function readNoiseSchedule(
+  config: ConfigReader,
+  defaults: { readonly schedule: (typeof BETA_SCHEDULES)[number]; readonly start: number; readonly end: number } = DDPM,
+): NoiseSchedule {
   const trainTimesteps = config.integer('num_train_timesteps', 1000, 1, 1_000_000);
-  const schedule = config.choice('beta_schedule', 'linear', BETA_SCHEDULES);
-  const start = config.number('beta_start', 0.0001, 0, 1);
-  const end = config.number('beta_end', 0.02, 0, 1);
+  const schedule = config.choice('beta_schedule', defaults.schedule, BETA_SCHEDULES);
+  const start = config.number('beta_start', defaults.start, 0, 1);
+  const end = config.number('beta_end', defaults.end, 0, 1);
   const trained = config.fractionsOrNull('trained_betas');
   if (trained !== null && trained.length !== trainTimesteps) {
     throw new Error(

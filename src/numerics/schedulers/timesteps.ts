@@ -14,6 +14,22 @@ export function trailingTimesteps(last: number, ratio: number): number[] {
   );
 }
 
+/** Timesteps without a first one at the last noise: table 2 of Lin et al. 2023 with one more than asked for, of which the lowest is left out. */
+export function multistepTimesteps(
+  spacing: 'linspace' | 'leading' | 'trailing',
+  steps: number,
+  trainTimesteps: number,
+  last: number,
+  offset: number,
+): number[] {
+  if (spacing === 'trailing') return trailingTimesteps(last, trainTimesteps / steps);
+  if (spacing === 'leading') {
+    const stride = Math.floor(last / (steps + 1));
+    return Array.from({ length: steps }, (_, i) => (steps - i) * stride + offset);
+  }
+  return Array.from({ length: steps }, (_, i) => roundHalfToEven((steps - i) * ((last - 1) / steps)));
+}
+
 /** Throws unless `steps` is an integer from 1 to `trainTimesteps`. */
 export function checkSteps(steps: number, trainTimesteps: number): void {
   if (!Number.isInteger(steps) || steps < 1 || steps > trainTimesteps) {
@@ -48,4 +64,23 @@ export function checkStep(
       `The model's output has ${modelOutput.length} numbers, the latents ${latents.length}; both must be equal.`,
     );
   }
+}
+
+/** Throws unless it is `step`'s turn: a method that remembers its last steps serves one denoising run. */
+export function checkOrder(step: number, next: number): void {
+  if (step !== next) {
+    throw new RangeError(
+      `step is ${step} where ${next} was to come: this method remembers its last step, so a scheduler serves one denoising run.`,
+    );
+  }
+}
+
+/** Throws unless there is as much noise as latents exactly when a scheduler adds any; `why` says when it does. */
+export function checkNoise(noise: Float32Array | undefined, length: number, stochastic: boolean, why: string): void {
+  if (stochastic === (noise !== undefined) && (noise === undefined || noise.length === length)) return;
+  throw new RangeError(
+    stochastic
+      ? `${why}: step needs ${length} numbers of noise, got ${noise?.length ?? 'none'}.`
+      : `${why}: step takes no noise.`,
+  );
 }

@@ -1,0 +1,69 @@
+import { BundleError, type Json, readJson, readText } from './files.ts';
+import { spelling } from './token-spelling.ts';
+
+/** The pattern by which CLIP splits text before byte-pair encoding (openai/CLIP, simple_tokenizer.py). */
+const CLIP_PATTERN =
+  "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
+
+/** What transformers makes of CLIP's two files when it builds the fast tokenizer. */
+export async function describeClip(folder: string, subfolder: string, config: Json): Promise<Json> {
+  const vocab = (await readJson(folder, `${subfolder}vocab.json`)) as { readonly [token: string]: number };
+  const lines = (await readText(folder, `${subfolder}merges.txt`)).split('\n').slice(1);
+  const merges = lines.filter((line) => line.trim() !== '').map((line) => line.trim().split(' '));
+  const start = spelling(config.bos_token, '<|startoftext|>');
+  const end = spelling(config.eos_token, '<|endoftext|>');
+  for (const token of [start, end]) {
+    if (!Number.isInteger(vocab[token]))
+      throw new BundleError(
+        `${subfolder}vocab.json has no token "${token}", which tokenizer_config.json names; copy both files again`,
+      );
+  }
+  const special = [start, end].map((content) => ({
+    id: vocab[content],
+    content,
+    special: true,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+  }));
+  return {
+    version: '1.0',
+    added_tokens: special,
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'NFC' },
+        { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' },
+        // JavaScript gives a final sigma a letter of its own, which no model was trained with.
+        { type: 'Replace', pattern: { String: 'Σ' }, content: 'σ' },
+        { type: 'Lowercase' },
+      ],
+    },
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: CLIP_PATTERN }, behavior: 'Removed', invert: true },
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+      ],
+    },
+    post_processor: {
+      type: 'RobertaProcessing',
+      sep: [end, vocab[end]],
+      cls: [start, vocab[start]],
+      trim_offsets: false,
+      add_prefix_space: false,
+    },
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: end,
+      continuing_subword_prefix: '',
+      end_of_word_suffix: '</w>',
+      fuse_unk: false,
+      vocab,
+      merges,
+    },
+  };
+}

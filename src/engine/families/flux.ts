@@ -1,0 +1,73 @@
+import type { Family } from './family.ts';
+
+/**
+ * FLUX.1: a flow-matching transformer over patches of 2 x 2 latents, with CLIP's pooled vector and T5's tokens. The guidance scale is an input of the
+ * distilled model, there is no unconditional run and no negative prompt. diffusers' FluxPipeline.
+ */
+export const flux: Family = {
+  latentsInput: 'hidden_states',
+  output: 'out_hidden_states',
+  rank: 3,
+  pooled: ['pooler_output', null],
+  inputs: ({ readsGuidance }) => [
+    'encoder_hidden_states',
+    'pooled_projections',
+    'img_ids',
+    'txt_ids',
+    ...(readsGuidance ? ['guidance'] : []),
+  ],
+  timestep: (t) => t / 1000,
+  async encode([clip, t5], { ids }, spec) {
+    const last = { from: 'last', clipSkip: 0 } as const;
+    const { pooled } = await clip.encode(ids[0], last);
+    const text = await t5.encode(ids[1], last);
+    const embedding = pooled as Float32Array;
+    return {
+      perDraw: {
+        encoder_hidden_states: { dims: [text.tokens, text.width], data: text.hidden },
+        pooled_projections: { dims: [embedding.length], data: embedding },
+        ...(spec.model.readsGuidance ? { guidance: { dims: [], data: Float32Array.of(spec.guidanceScale) } } : {}),
+      },
+      embedding,
+    };
+  },
+  shared({ latentShape, promptIds }) {
+    const [rows, columns] = [latentShape[1] / 2, latentShape[2] / 2];
+    const positions = new Float32Array(rows * columns * 3);
+    for (let i = 0; i < rows * columns; i++) positions.set([0, Math.floor(i / columns), i % columns], i * 3);
+    const tokens = promptIds[1].length;
+    return {
+      img_ids: { dims: [rows * columns, 3], data: positions },
+      txt_ids: { dims: [tokens, 3], data: new Float32Array(tokens * 3) },
+    };
+  },
+  packing: {
+    dims: ([channels, height, width]) => [(height / 2) * (width / 2), channels * 4],
+    pack: (latents, shape) => permute(latents, shape, 'pack'),
+    unpack: (packed, shape) => permute(packed, shape, 'unpack'),
+  },
+};
+
+/** [C, H, W] to [H/2 * W/2, C * 4] and back, for every draw: patches row by row, in each the channels, in each of these the 2 x 2. */
+function permute(
+  values: Float32Array,
+  [channels, height, width]: readonly number[],
+  way: 'pack' | 'unpack',
+): Float32Array {
+  const moved = new Float32Array(values.length);
+  const size = channels * height * width;
+  for (let draw = 0; draw < values.length; draw += size) {
+    for (let c = 0; c < channels; c++) {
+      for (let y = 0; y < height; y++) {
+        for (let x = 0; x < width; x++) {
+          const plain = draw + (c * height + y) * width + x;
+          const patch = Math.floor(y / 2) * (width / 2) + Math.floor(x / 2);
+          const packed = draw + patch * channels * 4 + c * 4 + (y % 2) * 2 + (x % 2);
+          if (way === 'pack') moved[packed] = values[plain];
+          else moved[plain] = values[packed];
+        }
+      }
+    }
+  }
+  return moved;
+}
