@@ -4,16 +4,18 @@ import { parseArgs } from 'node:util';
 import { readCatalog } from '../src/bundles/catalog.ts';
 import { readConfig } from '../src/config.ts';
 import { Engine } from '../src/engine/engine.ts';
-import { encodePicture, thumbnailFeatures } from '../src/engine/picture.ts';
 import { contactSheet } from '../src/figures/contact-sheet.ts';
 import { renderSvg } from '../src/figures/render-svg.ts';
-import { chooseModel, chooseReward, resolveSampler } from '../src/jobs/choices.ts';
+import { chooseModel, chooseTerms, resolveSampler } from '../src/jobs/choices.ts';
 import { resolveOptimizer } from '../src/jobs/settings.ts';
 import { STREAMS } from '../src/numerics/draw.ts';
 import type { Law } from '../src/numerics/laws/law.ts';
 import { sampleLaw } from '../src/numerics/laws/sample.ts';
 import { findOptimizer } from '../src/numerics/optimizers/registry.ts';
 import { mean, standardError } from '../src/numerics/statistics.ts';
+import { encodePicture } from '../src/pictures/encode.ts';
+import { thumbnailFeatures } from '../src/pictures/features.ts';
+import { graphRewards, weighRewards } from '../src/rewards/weigh.ts';
 import type { Generator } from '../src/search/generator.ts';
 import { judgeLaw } from '../src/search/judge.ts';
 import { runSearch } from '../src/search/run.ts';
@@ -47,24 +49,26 @@ const images = Number(values.images);
 const config = readConfig(process.env);
 const catalog = await readCatalog([...config.modelFolders]);
 const model = chooseModel(catalog, undefined, '');
-const reward = chooseReward(catalog, model.defaults.reward ?? undefined, '');
+const terms = chooseTerms(catalog, model.defaults.reward ?? undefined, '');
 const sampler = resolveSampler(model, {}, '');
 const engine = await Engine.start({
   executionProviders: [...config.executionProviders],
   threads: config.threads,
   batchSize: config.batchSize,
 });
-await engine.open(model, reward, { warmUp: true });
+const rewards = graphRewards(terms);
+await engine.open(model, rewards, { warmUp: true });
 await mkdir(values.out, { recursive: true });
 
 console.log(
-  `${model.name}, ${reward.name}, ${images} images, ${sampler.scheduler} ${sampler.steps} steps, guidance ${sampler.guidanceScale}, seeds ${seeds.join(', ')}; 32 fresh draws\n`,
+  `${model.name}, ${terms[0].reward.name}, ${images} images, ${sampler.scheduler} ${sampler.steps} steps, guidance ${sampler.guidanceScale}, seeds ${seeds.join(', ')}; 32 fresh draws\n`,
 );
 console.log('| prompt | seed | optimizer | base | learned | gain | success | diversity | norm | seconds |');
 console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |');
 const gains = new Map<string, number[]>(optimizers.map((name) => [name, []]));
 for (const prompt of values.prompt) {
-  const generator = await engine.generator({ model, reward, prompt, negativePrompt: '', sampler });
+  const painter = await engine.painter({ model, rewards, prompt, negativePrompt: '', sampler });
+  const generator = weighRewards(painter, terms, prompt);
   for (const seed of seeds) {
     const laws: { name: string; law: Law }[] = [];
     for (const name of optimizers) {

@@ -33,6 +33,7 @@ export async function benchEngine(): Promise<EngineBench> {
   const catalog = await readCatalog([...config.modelFolders]);
   const model = chooseModel(catalog, undefined, '');
   const reward = chooseReward(catalog, model.defaults.reward ?? undefined, '');
+  if (reward.type !== 'graph') throw new Error(`${reward.name} is no graph; the bare loop runs graphs.`);
   const sampler = resolveSampler(model, {}, '');
   const { threads, batchSize, executionProviders } = config;
   const images = BATCHES * batchSize;
@@ -48,14 +49,14 @@ export async function benchEngine(): Promise<EngineBench> {
   const runEngine = async (round: number) => {
     // A prompt that is new each time, for the engine remembers embeddings.
     const prompt = `a green dog number ${round}`;
-    const generator = await engine.generator({ model, reward, prompt, negativePrompt: `no ${round}`, sampler });
+    const painter = await engine.painter({ model, rewards: [reward], prompt, negativePrompt: `no ${round}`, sampler });
     const draws = Array.from({ length: images }, (_, index) => ({
       draw: { seed: round, stream: STREAMS.samples, index },
     }));
-    await generator.evaluate(draws, { reward: true, pictures: true });
+    await painter.evaluate(draws, { scores: true, pictures: true });
   };
   const seconds: { engine: number; bare: number }[] = [];
-  await engine.open(model, reward, { warmUp: true });
+  await engine.open(model, [reward], { warmUp: true });
   for (let round = 0; round <= ROUNDS; round++) {
     const times = { engine: 0, bare: 0 };
     const runs = { engine: () => runEngine(round), bare: () => bare.run(BATCHES) };

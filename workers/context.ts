@@ -1,12 +1,14 @@
 import type { Logger } from 'pino';
-import type { Catalog, ModelBundle, RewardBundle } from '../src/bundles/catalog.ts';
+import type { Catalog } from '../src/bundles/catalog.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import { EngineError } from '../src/engine/engine-error.ts';
 import type { Changes } from '../src/jobs/changes.ts';
-import { chooseModel, chooseReward } from '../src/jobs/choices.ts';
+import { chooseModel, chooseTerms } from '../src/jobs/choices.ts';
 import { ProblemError } from '../src/jobs/problem.ts';
-import type { Sampler } from '../src/jobs/schemas/common.ts';
+import type { RewardChoice, Sampler } from '../src/jobs/schemas/common.ts';
 import type { Store } from '../src/jobs/store.ts';
+import { RewardError } from '../src/rewards/scorer.ts';
+import { graphRewards, weighRewards } from '../src/rewards/weigh.ts';
 import type { Generator } from '../src/search/generator.ts';
 import type { BlobStore } from '../src/storage/blobs.ts';
 import type { Throughput } from './throughput.ts';
@@ -29,24 +31,24 @@ export async function openGenerator(
   context: WorkerContext,
   request: {
     readonly model: string;
-    readonly reward: string | null;
+    readonly reward: RewardChoice | null;
     readonly prompt: string;
     readonly negativePrompt: string;
     readonly sampler: Sampler;
   },
 ): Promise<Generator> {
   const catalog = context.catalog();
-  const model: ModelBundle = chooseModel(catalog, request.model, '/model');
-  const reward: RewardBundle | null = request.reward === null ? null : chooseReward(catalog, request.reward, '/reward');
+  const model = chooseModel(catalog, request.model, '/model');
+  const terms = request.reward === null ? [] : chooseTerms(catalog, request.reward, '/reward');
   const { prompt, negativePrompt, sampler } = request;
   let started = false;
   const onStart = (at: number) => {
     if (!started) context.logger.debug({ at }, 'first denoising step');
     started = true;
   };
-  const generator = await toProblem(
-    context.engine.generator({ model, reward, prompt, negativePrompt, sampler, onStart }),
-  );
+  const rewards = graphRewards(terms);
+  const painter = await toProblem(context.engine.painter({ model, rewards, prompt, negativePrompt, sampler, onStart }));
+  const generator = weighRewards(painter, terms, prompt);
   return {
     shape: generator.shape,
     promptEmbedding: generator.promptEmbedding,
@@ -59,12 +61,13 @@ export async function openGenerator(
   };
 }
 
-/** What the engine says of a model or a reward is for the client: trying again would not mend it. */
+/** What engine and rewards say of a model or a reward is for the client, unless trying again may mend it. */
 async function toProblem<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
     if (error instanceof EngineError) throw new ProblemError('generation-failed', error.message);
+    if (error instanceof RewardError && !error.isTransient) throw new ProblemError('reward-failed', error.message);
     throw error;
   }
 }

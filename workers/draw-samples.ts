@@ -1,3 +1,4 @@
+import { byName, termNames } from '../src/jobs/choices.ts';
 import { ProblemError } from '../src/jobs/problem.ts';
 import type { Image, SampleSettings } from '../src/jobs/schemas/sample.ts';
 import { STREAMS } from '../src/numerics/draw.ts';
@@ -38,7 +39,8 @@ export async function drawSamples(
     .slice(0, settings.count);
 
   const images: Image[] = [];
-  for (const { picture, reward, index } of kept) {
+  const names = termNames(settings.reward);
+  for (const { picture, reward, terms, index } of kept) {
     if (!picture) throw new ProblemError('generation-failed', 'The generator gave no picture.');
     const { id, width, height } = await storeImage(context, {
       id: imageId(sampleId, index),
@@ -52,6 +54,7 @@ export async function drawSamples(
       seed: settings.seed,
       index,
       reward,
+      ...(names && terms ? { terms: byName(names, terms) } : {}),
       width,
       height,
       format: settings.format,

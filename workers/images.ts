@@ -1,5 +1,5 @@
-import { encodePicture } from '../src/engine/picture.ts';
 import type { ImageRecord } from '../src/jobs/store.ts';
+import { encodePicture } from '../src/pictures/encode.ts';
 import type { Picture } from '../src/search/generator.ts';
 import type { WorkerContext } from './context.ts';
 

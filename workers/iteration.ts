@@ -1,3 +1,4 @@
+import { byName, termNames } from '../src/jobs/choices.ts';
 import type { RewardSummary } from '../src/jobs/schemas/job.ts';
 import { gaussianSmooth, mean } from '../src/numerics/statistics.ts';
 import type { Iteration } from '../src/search/run.ts';
@@ -11,7 +12,7 @@ const SIGMA = 3;
 /** Tells the world of an iteration: rewards, summary and progress in one change, and a preview of a new best picture. */
 export async function publishIteration(
   { context, claim, record }: RunningJob,
-  { progress, rewards, newBest }: Iteration,
+  { progress, rewards, terms, newBest }: Iteration,
 ): Promise<void> {
   const { iteration, means } = progress;
   const summary: RewardSummary = {
@@ -20,12 +21,20 @@ export async function publishIteration(
     latest: means[means.length - 1],
     smoothed: gaussianSmooth(means, SIGMA)[means.length - 1],
   };
+  const names = termNames(record.reward);
   const now = progressOf(record, progress, 'searching', context.throughput);
   const events: { type: string; data: unknown; sequence: number }[] = [
     {
       type: 'iteration',
       sequence: iteration,
-      data: { iteration, rewards, mean: summary.latest, summary, progress: now },
+      data: {
+        iteration,
+        rewards,
+        ...(names ? { terms: terms.map((scores) => byName(names, scores)) } : {}),
+        mean: summary.latest,
+        summary,
+        progress: now,
+      },
     },
   ];
   let previewUrl: string | undefined;
@@ -38,7 +47,12 @@ export async function publishIteration(
   await claim.commit(
     {
       set: { progress: now, rewards: summary, ...(previewUrl ? { previewUrl } : {}) },
-      rewards: { offset: progress.rewards.length - rewards.length, iteration, values: rewards },
+      rewards: {
+        offset: progress.rewards.length - rewards.length,
+        iteration,
+        values: rewards,
+        ...(names ? { terms } : {}),
+      },
       events,
     },
     ['running'],

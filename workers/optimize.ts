@@ -1,10 +1,15 @@
 import { UnrecoverableError } from 'bullmq';
-import { thumbnailFeatures } from '../src/engine/picture.ts';
+import { termNames } from '../src/jobs/choices.ts';
 import { ProblemError, problemOf } from '../src/jobs/problem.ts';
 import { ENDED } from '../src/jobs/schemas/job.ts';
+import type { Report } from '../src/jobs/schemas/policy.ts';
 import type { JobRecord } from '../src/jobs/store.ts';
 import { viewJob } from '../src/jobs/views.ts';
 import { findOptimizer } from '../src/numerics/optimizers/registry.ts';
+import { mean, standardError } from '../src/numerics/statistics.ts';
+import { thumbnailFeatures } from '../src/pictures/features.ts';
+import { RewardError } from '../src/rewards/scorer.ts';
+import type { Evaluation } from '../src/search/generator.ts';
 import { judgeLaw } from '../src/search/judge.ts';
 import { runSearch } from '../src/search/run.ts';
 import { Checkpoints } from './checkpoints.ts';
@@ -92,6 +97,7 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
   const start = await checkpoints.load(optimizer);
   signal.throwIfAborted();
 
+  let latest = start;
   const search = await runSearch({
     optimizer,
     generator,
@@ -100,9 +106,14 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
     start,
     signal,
     onIteration: async (iteration) => {
+      latest = iteration.progress;
       await publishIteration(job, iteration);
       await checkpoints.save(optimizer, iteration.progress, { atLeastEvery: 1000 });
     },
+  }).catch(async (error: unknown) => {
+    // Whatever cut it short, what was paid for since the last checkpoint is kept, if only it can be.
+    if (latest) await checkpoints.save(optimizer, latest, { atLeastEvery: 0 }).catch(() => {});
+    throw error;
   });
   await checkpoints.save(optimizer, search, { atLeastEvery: 0 });
 
@@ -115,7 +126,8 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
   );
   const began = performance.now();
   const law = optimizer.policy();
-  const { report } = await judgeLaw({ law, generator, seed: record.seed, features: thumbnailFeatures, signal });
+  const judged = await judgeLaw({ law, generator, seed: record.seed, features: thumbnailFeatures, signal });
+  const report = { ...judged.report, ...reportTerms(record, judged) };
   const seconds = search.seconds + (performance.now() - began) / 1000;
   const policy = await storePolicy(job, { law, search, report, summary: optimizer.summary(), seconds });
 
@@ -162,25 +174,45 @@ function createOptimizer(
 
 async function endCanceled(job: RunningJob): Promise<void> {
   const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
-  let policyId: string | null = null;
-  const checkpoints = new Checkpoints(job.context.blobs, job.claim, record.checkpoint?.key ?? null);
-  if (record.keepPartial && record.checkpoint) {
-    const generator = await openGenerator(job.context, record);
-    const optimizer = createOptimizer(record, generator);
-    const search = await checkpoints.load(optimizer);
-    if (search) {
-      const policy = await storePolicy(job, {
-        law: optimizer.policy(),
-        search,
-        report: null,
-        summary: optimizer.summary(),
-        seconds: search.seconds,
-      });
-      policyId = policy.id;
-    }
-  }
+  const policyId = record.keepPartial ? await keepPartial(job, record) : null;
   await end(job, 'canceled', { policyId, progress: { ...record.progress, stage: 'ended', secondsLeft: null } });
-  await checkpoints.discard();
+  await new Checkpoints(job.context.blobs, job.claim, record.checkpoint?.key ?? null).discard();
+}
+
+/** Stores what was learnt up to the last checkpoint, without a report; null: nothing was. */
+async function keepPartial(job: RunningJob, record: JobRecord): Promise<string | null> {
+  if (!record.checkpoint) return null;
+  const checkpoints = new Checkpoints(job.context.blobs, job.claim, record.checkpoint.key);
+  const generator = await openGenerator(job.context, record);
+  const optimizer = createOptimizer(record, generator);
+  const search = await checkpoints.load(optimizer);
+  if (!search) return null;
+  const policy = await storePolicy(job, {
+    law: optimizer.policy(),
+    search,
+    report: null,
+    summary: optimizer.summary(),
+    seconds: search.seconds,
+  });
+  return policy.id;
+}
+
+/** Means of each term's scores, where the reward has several. */
+function reportTerms(
+  { reward }: JobRecord,
+  { base, learned }: { readonly base: readonly Evaluation[]; readonly learned: readonly Evaluation[] },
+): Pick<Report, 'terms'> {
+  const names = termNames(reward);
+  if (!names) return {};
+  const estimate = (evaluations: readonly Evaluation[], k: number) => {
+    const scores = evaluations.map(({ terms }) => terms?.[k] ?? 0);
+    return { mean: mean(scores), standardError: standardError(scores) };
+  };
+  return {
+    terms: Object.fromEntries(
+      names.map((name, k) => [name, { base: estimate(base, k), learned: estimate(learned, k) }]),
+    ),
+  };
 }
 
 async function fail(job: RunningJob, error: unknown, lastTry: boolean): Promise<never> {
@@ -191,11 +223,22 @@ async function fail(job: RunningJob, error: unknown, lastTry: boolean): Promise<
   }
   logger.error({ err: error }, 'job failed');
   const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
+  // What the search has paid for is kept, if only it can be: its failure is told in any case.
+  const policyId = await keepPartial(job, record).catch((reason: unknown) => {
+    logger.warn({ err: reason }, 'what was learnt could not be kept');
+    return null;
+  });
   await end(job, 'failed', {
-    error: problemOf(error, record.requestId ?? undefined),
+    policyId,
+    error: problemOf(known(error), record.requestId ?? undefined),
     progress: { ...record.progress, stage: 'ended', secondsLeft: null },
   });
   throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
+}
+
+/** A service that stayed away is nobody's secret. */
+function known(error: unknown): unknown {
+  return error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error;
 }
 
 /** The last change of a job: its final record goes out as the last event. */

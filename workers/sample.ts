@@ -2,6 +2,7 @@ import { UnrecoverableError } from 'bullmq';
 import { ProblemError, problemOf } from '../src/jobs/problem.ts';
 import type { SampleRecord } from '../src/jobs/store.ts';
 import type { Law } from '../src/numerics/laws/law.ts';
+import { RewardError } from '../src/rewards/scorer.ts';
 import { decodePolicy } from '../src/storage/policy-file.ts';
 import { Claim } from './claim.ts';
 import { openGenerator, type WorkerContext } from './context.ts';
@@ -35,7 +36,10 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
     await claim.commit({
       set: {
         status: 'failed',
-        error: problemOf(error, record.requestId ?? undefined),
+        error: problemOf(
+          error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error,
+          record.requestId ?? undefined,
+        ),
         finishedAt: new Date().toISOString(),
       },
     });

@@ -5,11 +5,12 @@ import type { Logger } from 'pino';
 import type { Config } from '../src/config.ts';
 import { Engine } from '../src/engine/engine.ts';
 import { Changes } from '../src/jobs/changes.ts';
-import { chooseReward } from '../src/jobs/choices.ts';
+import { chooseTerms } from '../src/jobs/choices.ts';
 import { QUEUES, type QueueName } from '../src/jobs/queues.ts';
 import { openResources } from '../src/jobs/resources.ts';
 import { openStore } from '../src/jobs/store.ts';
 import { announceWorker, dismissWorker } from '../src/jobs/worker-registry.ts';
+import { graphRewards } from '../src/rewards/weigh.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
 import { Interruption } from './interruption.ts';
@@ -48,7 +49,8 @@ export async function startWorker({
   });
   if (catalog.models.length > 0) {
     const [model] = catalog.models;
-    await engine.open(model, chooseReward(catalog, model.defaults.reward ?? undefined, '/reward'), { warmUp: true });
+    const terms = chooseTerms(catalog, model.defaults.reward ?? undefined, '/reward');
+    await engine.open(model, graphRewards(terms), { warmUp: true });
   }
 
   const store = await openStore(redisUrl, config.redisPrefix, {

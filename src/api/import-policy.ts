@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { FastifySchemaValidationError } from 'fastify';
 import type { Catalog } from '../bundles/catalog.ts';
-import { chooseModel, chooseReward, promptWarnings, resolveSampler } from '../jobs/choices.ts';
+import { chooseModel, chooseTerms, nameTerms, promptWarnings, resolveSampler } from '../jobs/choices.ts';
 import { newId } from '../jobs/ids.ts';
 import { ProblemError } from '../jobs/problem.ts';
-import { Link, SamplerRequest } from '../jobs/schemas/common.ts';
+import { Link, RewardChoice, type RewardChoiceRequest, SamplerRequest } from '../jobs/schemas/common.ts';
 import { ImportQuery } from '../jobs/schemas/policy.ts';
 import type { PolicyRecord, Store } from '../jobs/store.ts';
 import { lawKind } from '../numerics/laws/check.ts';
@@ -20,12 +20,16 @@ interface ImportOptions {
   readonly reward?: string;
 }
 
-type Use = ImportOptions & { readonly prompt: string; readonly sampler: SamplerRequest };
+type Use = Omit<ImportOptions, 'reward'> & {
+  readonly prompt: string;
+  readonly reward?: RewardChoiceRequest;
+  readonly sampler: SamplerRequest;
+};
 const USES = ['prompt', 'negativePrompt', 'model', 'reward'] as const;
 const isUse = createAjv(false).compile<Use>({
   type: 'object',
   required: ['prompt'],
-  properties: { ...ImportQuery.properties, sampler: Link(SamplerRequest) },
+  properties: { ...ImportQuery.properties, reward: Link(RewardChoice), sampler: Link(SamplerRequest) },
 });
 
 /**
@@ -42,8 +46,8 @@ export async function importPolicy(
   const asked = readUse(metadata, options);
   const { prompt, negativePrompt = '' } = asked;
   const model = chooseModel(catalog, asked.model, '/model');
-  const rewardName = asked.reward ?? model.defaults.reward;
-  const reward = rewardName === null ? null : chooseReward(catalog, rewardName, '/reward');
+  const wanted = asked.reward ?? model.defaults.reward;
+  const terms = wanted === null ? null : chooseTerms(catalog, wanted, '/reward');
   const sampler = resolveSampler(model, asked.sampler, '/sampler');
   const expected = model.latentShape(sampler.width, sampler.height);
   if (law.shape.join() !== expected.join()) {
@@ -61,7 +65,7 @@ export async function importPolicy(
     prompt,
     negativePrompt,
     model: model.name,
-    reward: reward?.name ?? null,
+    reward: terms && nameTerms(terms),
     sampler,
     optimizer: isNote(metadata.optimizer) ? metadata.optimizer : null,
     seed: Number.isSafeInteger(metadata.seed) && Number(metadata.seed) >= 0 ? Number(metadata.seed) : null,
@@ -73,7 +77,7 @@ export async function importPolicy(
     seconds: null,
     bytes: bytes.byteLength,
     sha256: createHash('sha256').update(bytes).digest('hex'),
-    warnings: promptWarnings(reward ? [model, reward] : [model], prompt, negativePrompt),
+    warnings: promptWarnings([model, ...(terms ?? []).map(({ reward }) => reward)], prompt, negativePrompt),
   };
   await blobs.put(`policies/${id}.safetensors`, bytes);
   await store.policies.create(record);
@@ -92,7 +96,9 @@ function read(bytes: Uint8Array) {
 
 /** What the law is for, from the query, else from the file; both have to be what a request for a job has to be. */
 function readUse(metadata: { readonly [name: string]: unknown }, options: ImportOptions): Use {
-  const own = USES.filter((name) => typeof metadata[name] === 'string').map((name) => [name, metadata[name]]);
+  const isSaid = (name: (typeof USES)[number]) =>
+    typeof metadata[name] === 'string' || (name === 'reward' && Array.isArray(metadata[name]));
+  const own = USES.filter(isSaid).map((name) => [name, metadata[name]]);
   const use: unknown = { ...Object.fromEntries(own), ...options, sampler: samplerOf(metadata.sampler) };
   if (isUse(use)) return use;
   const errors = (isUse.errors ?? []).map((error) => describeValidation(error as FastifySchemaValidationError));
@@ -106,7 +112,9 @@ function readUse(metadata: { readonly [name: string]: unknown }, options: Import
 /** The sampler in a file's metadata, as far as its values have the right types; the rest is the model's. */
 function samplerOf(value: unknown): SamplerRequest {
   if (!isObject(value)) return {};
-  const numbers = ['steps', 'guidanceScale', 'eta', 'width', 'height'].filter((name) => Number.isFinite(value[name]));
+  const numbers = ['steps', 'guidanceScale', 'eta', 'clipSkip', 'width', 'height'].filter((name) =>
+    Number.isFinite(value[name]),
+  );
   return Object.fromEntries(
     [...numbers, ...(typeof value.scheduler === 'string' ? ['scheduler'] : [])].map((name) => [name, value[name]]),
   );

@@ -28,6 +28,8 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
   'idempotency-mismatch':
     'This Idempotency-Key came with another body within the last 24 hours. Take a new key for a new request.',
   'generation-failed': 'The model or the reward failed at this request, or gave numbers that are not finite.',
+  'reward-failed':
+    'A service that scores pictures was away, too slow, or answered with something that is no score for each of them; the detail has what it said. What was learnt until then is kept in a policy without a report.',
   'worker-lost':
     'Workers died again and again at the same place of this work, so it was given up. Their logs have the reason.',
   internal: 'A fault of the service. Its log has the cause under the `requestId`, or under the id of the job.',

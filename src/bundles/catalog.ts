@@ -2,11 +2,11 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BundleError, exists, readOptionalJson } from './files.ts';
 import { type ModelBundle, readModelBundle } from './model-bundle.ts';
-import { type RewardBundle, readRewardBundle } from './reward-bundle.ts';
+import { BUILT_IN_REWARDS, type RewardBundle, readRewardBundle } from './reward-bundle.ts';
 
 export type { ModelBundle, RewardBundle };
 
-/** What is installed. The first model and reward are the defaults of requests that name none. */
+/** What is installed. The first model and the first reward that is not built in are the defaults of requests that name none. */
 export interface Catalog {
   readonly models: readonly ModelBundle[];
   readonly rewards: readonly RewardBundle[];
@@ -44,7 +44,8 @@ export async function readCatalog(folders: readonly string[]): Promise<Catalog> 
       }
     }
   }
-  return { models, rewards, problems };
+  const builtIn = BUILT_IN_REWARDS.filter(({ name }) => !seen.has(name));
+  return { models, rewards: [...rewards, ...builtIn], problems };
 }
 
 async function subfolders(folder: string): Promise<string[]> {

@@ -1,94 +1,62 @@
-import { basename, join } from 'node:path';
-import { BundleError, exists, graphPath, type Json, readJson, readOptionalJson } from './files.ts';
-import { readTokenizer, type Tokenizer } from './tokenizer.ts';
+import { basename } from 'node:path';
+import { BundleError, type Json, readOptionalJson } from './files.ts';
+import { type GraphReward, readGraphReward } from './graph-reward.ts';
+import type { RewardDescription } from './reward-description.ts';
+import { type ChatReward, type HttpReward, readChatReward, readHttpReward } from './service-reward.ts';
 
-/** How a picture becomes `pixel_values`; the steps of a Hugging Face image processor, in their order. */
-export interface Preprocessing {
-  /** Resize to this; `shortestEdge` keeps the proportions. null: as it is. */
-  readonly resize: { readonly shortestEdge: number } | { readonly width: number; readonly height: number } | null;
-  readonly resample: 'bilinear' | 'bicubic';
-  readonly crop: { readonly width: number; readonly height: number } | null;
-  /** What 8-bit values are multiplied with. */
-  readonly rescaleFactor: number;
-  /** One value per channel. */
-  readonly mean: readonly number[];
-  readonly std: readonly number[];
+export type { ChatReward, GraphReward, HttpReward, RewardDescription };
+
+export const REWARD_TYPES = ['graph', 'jpeg-size', 'http', 'chat'] as const;
+export type RewardType = (typeof REWARD_TYPES)[number];
+
+/** The size of the picture as a JPEG of this quality, in kilobytes: more detail, more bytes. */
+export interface JpegSizeReward extends RewardDescription {
+  readonly type: 'jpeg-size';
+  readonly quality: number;
 }
 
-/** A reward model as its folder describes it: a picture and perhaps a prompt to a number, higher is better. */
-export interface RewardBundle {
-  readonly name: string;
-  readonly path: string;
-  readonly title: string;
-  readonly licence: string | null;
-  readonly reads: readonly ('image' | 'text')[];
-  /** Where scores usually lie. */
-  readonly range: readonly [number, number] | null;
-  readonly preprocessing: Preprocessing;
-  /** null: it reads no text. */
-  readonly tokenizer: Tokenizer | null;
-  readonly graph: string;
-}
+/** A picture and perhaps a prompt to a number. */
+export type RewardBundle = GraphReward | JpegSizeReward | HttpReward | ChatReward;
+
+/** Rewards that are there without a folder. They are never the default. */
+export const BUILT_IN_REWARDS: readonly RewardBundle[] = [
+  {
+    type: 'jpeg-size',
+    name: 'jpeg-size',
+    path: null,
+    title:
+      'Size as JPEG of quality 95 in kilobytes: how much there is to see, whatever it is (for tests of black boxes)',
+    licence: 'MIT',
+    reads: ['image'],
+    range: null,
+    quality: 95,
+  },
+];
 
 /** Reads a reward's folder. @throws BundleError when it can't be used */
 export async function readRewardBundle(path: string): Promise<RewardBundle> {
   const card = (await readOptionalJson(path, 'findery.json')) ?? {};
-  const graph = await graphPath(path, 'model.onnx');
-  const preprocessing = readPreprocessing(await readJson(path, 'preprocessor_config.json'));
-  const declared = Array.isArray(card.reads) ? (card.reads as ('image' | 'text')[]) : null;
-  const hasTokenizer = (await exists(join(path, 'vocab.json'))) || (await exists(join(path, 'tokenizer.json')));
-  const readsText = declared ? declared.includes('text') : hasTokenizer;
+  const description = describe(path, card);
+  switch (card.type ?? 'graph') {
+    case 'graph':
+      return readGraphReward(path, card, description);
+    case 'http':
+      return readHttpReward(card, description);
+    case 'chat':
+      return readChatReward(card, description);
+    default:
+      throw new BundleError(
+        `findery.json has type ${JSON.stringify(card.type)}; rewards in folders are graph, http or chat`,
+      );
+  }
+}
+
+function describe(path: string, card: Json): Omit<RewardDescription, 'reads'> {
   return {
     name: basename(path),
     path,
     title: typeof card.title === 'string' ? card.title : basename(path),
     licence: typeof card.licence === 'string' ? card.licence : null,
-    reads: readsText ? ['image', 'text'] : ['image'],
     range: Array.isArray(card.range) && card.range.length === 2 ? (card.range as [number, number]) : null,
-    preprocessing,
-    tokenizer: readsText ? await readTokenizer(path) : null,
-    graph,
   };
-}
-
-/** PIL's numbers of resampling filters. */
-const RESAMPLE: { readonly [number: number]: Preprocessing['resample'] } = { 2: 'bilinear', 3: 'bicubic' };
-
-function readPreprocessing(config: Json): Preprocessing {
-  const file = 'preprocessor_config.json';
-  const resample = RESAMPLE[Number(config.resample ?? 3)];
-  if (!resample)
-    throw new BundleError(
-      `${file} has resample ${JSON.stringify(config.resample)}; 2 (bilinear) and 3 (bicubic) are known`,
-    );
-  const size = config.size as { shortest_edge?: number; width?: number; height?: number } | number | undefined;
-  const crop = config.crop_size as { width: number; height: number } | number | undefined;
-  return {
-    resize: config.do_resize === false || size === undefined ? null : readSize(size, file),
-    resample,
-    crop:
-      config.do_center_crop && crop !== undefined
-        ? typeof crop === 'number'
-          ? { width: crop, height: crop }
-          : crop
-        : null,
-    rescaleFactor: config.do_rescale === false ? 1 : Number(config.rescale_factor ?? 1 / 255),
-    mean: config.do_normalize === false ? [0, 0, 0] : channels(config.image_mean, 'image_mean', file),
-    std: config.do_normalize === false ? [1, 1, 1] : channels(config.image_std, 'image_std', file),
-  };
-}
-
-function readSize(
-  size: { shortest_edge?: number; width?: number; height?: number } | number,
-  file: string,
-): NonNullable<Preprocessing['resize']> {
-  if (typeof size === 'number') return { shortestEdge: size };
-  if (size.shortest_edge) return { shortestEdge: size.shortest_edge };
-  if (size.width && size.height) return { width: size.width, height: size.height };
-  throw new BundleError(`${file} has size ${JSON.stringify(size)}; it takes shortest_edge, or width and height`);
-}
-
-function channels(value: unknown, key: string, file: string): number[] {
-  if (Array.isArray(value) && value.length === 3 && value.every((number) => Number.isFinite(number))) return value;
-  throw new BundleError(`${file} has ${key} ${JSON.stringify(value)}; it takes three numbers`);
 }

@@ -1,15 +1,15 @@
 import { Worker } from 'node:worker_threads';
 import type { ModelBundle } from '../bundles/model-bundle.ts';
-import type { RewardBundle } from '../bundles/reward-bundle.ts';
-import type { Evaluation, Generator } from '../search/generator.ts';
+import type { GraphReward } from '../bundles/reward-bundle.ts';
+import type { Painter } from '../search/generator.ts';
 import { EngineError } from './engine-error.ts';
 import type { EngineOptions, GenerationSpec, ModelSpec, Request, Response, RewardSpec } from './messages.ts';
 
-/** What a generator is for. */
-export interface GeneratorRequest {
+/** What a painter is for. */
+export interface PainterRequest {
   readonly model: ModelBundle;
-  /** null: pictures only. */
-  readonly reward: RewardBundle | null;
+  /** None: pictures only. */
+  readonly rewards: readonly GraphReward[];
   readonly prompt: string;
   readonly negativePrompt: string;
   readonly sampler: {
@@ -71,20 +71,20 @@ export class Engine {
   }
 
   /**
-   * Opens a model and a reward; `warmUp` makes one picture, so that the first job does not pay for it.
+   * Opens a model and rewards; `warmUp` makes one picture, so that the first job does not pay for it.
    * @throws EngineError when a graph can't be opened or is not what its folder says
    */
-  async open(model: ModelBundle, reward: RewardBundle | null, { warmUp }: { readonly warmUp: boolean }): Promise<void> {
-    await this.#ask({ type: 'open', model: modelSpec(model), reward: reward && rewardSpec(reward) });
-    this.#loaded.add(model.name);
-    if (reward) this.#loaded.add(reward.name);
+  async open(
+    model: ModelBundle,
+    rewards: readonly GraphReward[],
+    { warmUp }: { readonly warmUp: boolean },
+  ): Promise<void> {
+    await this.#ask({ type: 'open', model: modelSpec(model), rewards: rewards.map(rewardSpec) });
+    for (const { name } of [model, ...rewards]) this.#loaded.add(name);
     if (!warmUp) return;
     const { reward: _, ...sampler } = { ...model.defaults, steps: 2, eta: 0 };
-    const generator = await this.generator({ model, reward, prompt: 'warm', negativePrompt: '', sampler });
-    await generator.evaluate([{ draw: { seed: 0, stream: 0, index: 0 } }], {
-      reward: reward !== null,
-      pictures: false,
-    });
+    const painter = await this.painter({ model, rewards, prompt: 'warm', negativePrompt: '', sampler });
+    await painter.evaluate([{ draw: { seed: 0, stream: 0, index: 0 } }], { scores: true, pictures: false });
   }
 
   /** Names of the models and rewards in memory. */
@@ -93,19 +93,19 @@ export class Engine {
   }
 
   /**
-   * Pictures and rewards for a prompt. Opens what is not open yet.
+   * Pictures and scores for a prompt. Opens what is not open yet.
    * @throws EngineError as `open` does
    */
-  async generator(request: GeneratorRequest): Promise<Generator> {
-    const { model, reward, sampler } = request;
+  async painter(request: PainterRequest): Promise<Painter> {
+    const { model, rewards, sampler } = request;
     const spec: GenerationSpec = {
       model: modelSpec(model),
-      reward: reward && rewardSpec(reward),
+      rewards: rewards.map(rewardSpec),
       promptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(request.prompt).inputIds),
       negativePromptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(request.negativePrompt).inputIds),
       negativeIsEmpty: request.negativePrompt === '',
       clipSkip: sampler.clipSkip ?? 0,
-      rewardText: reward?.tokenizer?.encode(request.prompt) ?? null,
+      rewardTexts: rewards.map(({ tokenizer }) => tokenizer?.encode(request.prompt) ?? null),
       scheduler: sampler.scheduler,
       steps: sampler.steps,
       guidanceScale: sampler.guidanceScale,
@@ -119,20 +119,16 @@ export class Engine {
     return {
       shape: spec.latentShape,
       promptEmbedding: embedding ?? new Float32Array(),
-      evaluate: async (draws, { reward: wantsReward, pictures, signal }) => {
+      evaluate: async (draws, { scores, pictures, signal }) => {
         signal?.throwIfAborted();
-        if (wantsReward && !reward)
-          throw new EngineError('A reward is asked for, but the generator was opened without one.');
         const cancel = new SharedArrayBuffer(4);
-        const work = this.#ask(
-          { type: 'evaluate', spec, draws, reward: wantsReward, pictures, cancel },
-          request.onStart,
-        );
+        const work = this.#ask({ type: 'evaluate', spec, draws, scores, pictures, cancel }, request.onStart);
         const answer = signal ? await untilAborted(work, signal, cancel) : await work;
-        if (reward && wantsReward) this.#loaded.add(reward.name);
-        return draws.map(
-          (_, i): Evaluation => ({ reward: answer.rewards?.[i] ?? null, picture: answer.pictures?.[i] ?? null }),
-        );
+        if (scores) for (const { name } of rewards) this.#loaded.add(name);
+        return draws.map((_, i) => ({
+          scores: scores ? (answer.scores ?? []).map((column) => column[i]) : null,
+          picture: answer.pictures?.[i] ?? null,
+        }));
       },
     };
   }
@@ -202,6 +198,6 @@ function modelSpec({ tokenizers: _, latentShape: __, ...model }: ModelBundle): M
   return model;
 }
 
-function rewardSpec({ name, graph, preprocessing }: RewardBundle): RewardSpec {
-  return { name, graph, preprocessing };
+function rewardSpec({ name, graph, preprocessing, scoring }: GraphReward): RewardSpec {
+  return { name, graph, preprocessing, scoring };
 }

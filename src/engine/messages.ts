@@ -1,5 +1,5 @@
 import type { ModelBundle } from '../bundles/model-bundle.ts';
-import type { Preprocessing } from '../bundles/reward-bundle.ts';
+import type { GraphReward } from '../bundles/reward-bundle.ts';
 import type { Draw } from '../numerics/draw.ts';
 
 /** Settings of the engine, the same for all of its models. */
@@ -36,24 +36,25 @@ export type ModelSpec = Pick<
   | 'zeroesEmptyNegative'
 >;
 
-export interface RewardSpec {
-  readonly name: string;
-  readonly graph: string;
-  readonly preprocessing: Preprocessing;
+export type RewardSpec = Pick<GraphReward, 'name' | 'graph' | 'preprocessing' | 'scoring'>;
+
+export interface RewardText {
+  readonly inputIds: readonly number[];
+  readonly attentionMask: readonly number[];
 }
 
 /** A prompt for a model, a reward and a sampler: everything but the noise. */
 export interface GenerationSpec {
   readonly model: ModelSpec;
-  readonly reward: RewardSpec | null;
+  readonly rewards: readonly RewardSpec[];
   /** Token ids of the prompt for each of the text encoders. */
   readonly promptIds: readonly (readonly number[])[];
   readonly negativePromptIds: readonly (readonly number[])[];
   readonly negativeIsEmpty: boolean;
   /** Last layers of the text encoder that are not used, 0 or more; diffusers' `clip_skip`. */
   readonly clipSkip: number;
-  /** The prompt as the reward reads it; null when it reads none. */
-  readonly rewardText: { readonly inputIds: readonly number[]; readonly attentionMask: readonly number[] } | null;
+  /** The prompt as each of the rewards reads it; null for one that reads none. */
+  readonly rewardTexts: readonly (RewardText | null)[];
   readonly scheduler: string;
   readonly steps: number;
   readonly guidanceScale: number;
@@ -67,14 +68,14 @@ export interface GenerationSpec {
 
 /** Work for the thread. `cancel` is one shared Int32: not 0 once nobody waits for the answer. */
 export type Request =
-  | { readonly type: 'open'; readonly id: number; readonly model: ModelSpec; readonly reward: RewardSpec | null }
+  | { readonly type: 'open'; readonly id: number; readonly model: ModelSpec; readonly rewards: readonly RewardSpec[] }
   | { readonly type: 'embed'; readonly id: number; readonly spec: GenerationSpec }
   | {
       readonly type: 'evaluate';
       readonly id: number;
       readonly spec: GenerationSpec;
       readonly draws: readonly { readonly draw: Draw; readonly noise?: Float32Array }[];
-      readonly reward: boolean;
+      readonly scores: boolean;
       readonly pictures: boolean;
       readonly cancel: SharedArrayBuffer;
     }
@@ -93,7 +94,8 @@ export type Response =
       readonly type: 'done';
       readonly id: number;
       readonly embedding?: Float32Array;
-      readonly rewards?: readonly (number | null)[];
+      /** By reward, then by draw. */
+      readonly scores?: readonly (readonly number[])[];
       readonly pictures?: readonly (RawPicture | null)[];
     }
   | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly known: boolean };

@@ -1,4 +1,4 @@
-import type { Preprocessing } from '../bundles/reward-bundle.ts';
+import type { Preprocessing } from '../bundles/preprocessing.ts';
 import type { RawPicture } from './messages.ts';
 import { resample } from './resample.ts';
 

@@ -48,7 +48,7 @@ function taskOf(request: Request): () => Promise<boolean> {
     case 'open':
       return async () => {
         await openModel(request.model);
-        if (request.reward) await openReward(request.reward);
+        for (const reward of request.rewards) await openReward(reward);
         send({ type: 'done', id: request.id });
         return true;
       };
@@ -73,7 +73,7 @@ function taskOf(request: Request): () => Promise<boolean> {
 function evaluation(request: Request & { type: 'evaluate' }): () => Promise<boolean> {
   const { id, spec, draws } = request;
   const canceled = new Int32Array(request.cancel);
-  const scores: (number | null)[] = [];
+  const scores: number[][] = spec.rewards.map(() => []);
   const pictures: (RawPicture | null)[] = [];
   let started = false;
   const betweenRuns = async () => {
@@ -84,21 +84,19 @@ function evaluation(request: Request & { type: 'evaluate' }): () => Promise<bool
   };
   return async () => {
     const model = await openModel(spec.model);
-    const batch = draws.slice(scores.length, scores.length + options.batchSize);
+    const batch = draws.slice(pictures.length, pictures.length + options.batchSize);
     if (batch.length > 0) {
       const made = await model.generate(spec, pad(batch), betweenRuns);
-      if (request.reward && spec.reward) {
+      for (const [i, reward] of (request.scores ? spec.rewards : []).entries()) {
         await betweenRuns();
-        const rated = await (await openReward(spec.reward)).score(made, spec.rewardText);
-        scores.push(...rated.slice(0, batch.length));
-      } else {
-        scores.push(...batch.map(() => null));
+        const rated = await (await openReward(reward)).score(made, spec.rewardTexts[i]);
+        scores[i].push(...rated.slice(0, batch.length));
       }
       pictures.push(...made.slice(0, batch.length).map((picture) => (request.pictures ? picture : null)));
     }
-    if (scores.length < draws.length) return false;
+    if (pictures.length < draws.length) return false;
     send(
-      { type: 'done', id, rewards: scores, pictures },
+      { type: 'done', id, scores, pictures },
       pictures.flatMap((picture) => (picture ? [picture.pixels.buffer as ArrayBuffer] : [])),
     );
     return true;

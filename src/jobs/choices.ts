@@ -5,16 +5,65 @@ import type { Tokenizer } from '../bundles/tokenizer.ts';
 import { findScheduler } from '../numerics/schedulers/registry.ts';
 import type { SchedulerDefinition } from '../numerics/schedulers/scheduler.ts';
 import { ProblemError } from './problem.ts';
-import type { Sampler, SamplerRequest, Warning } from './schemas/common.ts';
+import type { RewardChoice, RewardChoiceRequest, Sampler, SamplerRequest, Warning } from './schemas/common.ts';
 
 /** The model of that name, or the first one installed. */
 export function chooseModel(catalog: Catalog, name: string | undefined, pointer: string): ModelBundle {
   return choose('model', catalog.models, catalog, name, pointer);
 }
 
-/** The reward of that name, or the first one installed. */
+/** The reward of that name, or the first one in a folder. */
 export function chooseReward(catalog: Catalog, name: string | undefined, pointer: string): RewardBundle {
-  return choose('reward', catalog.rewards, catalog, name, pointer);
+  const installed = name === undefined ? catalog.rewards.filter(({ path }) => path !== null) : catalog.rewards;
+  return choose('reward', installed, catalog, name, pointer);
+}
+
+/**
+ * The rewards that are asked for with what they count for; the first one in a folder when none is.
+ * @throws ProblemError for unknown names, one named twice, and weights that are all 0
+ */
+export function chooseTerms(
+  catalog: Catalog,
+  wanted: RewardChoiceRequest | undefined,
+  pointer: string,
+): { readonly reward: RewardBundle; readonly weight: number }[] {
+  if (typeof wanted !== 'object') return [{ reward: chooseReward(catalog, wanted, pointer), weight: 1 }];
+  const terms = wanted.map(({ name, weight = 1 }, i) => ({
+    reward: chooseReward(catalog, name, `${pointer}/${i}/name`),
+    weight,
+  }));
+  const names = wanted.map(({ name }) => name);
+  const twice = names.findIndex((name, i) => names.indexOf(name) < i);
+  if (twice >= 0) {
+    throw new ProblemError('not-possible', `The reward "${names[twice]}" is in the list twice; name it once.`, [
+      { pointer: `${pointer}/${twice}/name`, message: 'is there already' },
+    ]);
+  }
+  if (terms.every(({ weight }) => weight === 0)) {
+    throw new ProblemError('not-possible', 'Every weight of the reward is 0: there is nothing to get more of.', [
+      { pointer, message: 'takes a weight other than 0' },
+    ]);
+  }
+  return terms;
+}
+
+/** The shorter form of a list of terms: the name alone where it is one that counts once. */
+export function nameTerms(
+  terms: readonly { readonly reward: { readonly name: string }; readonly weight: number }[],
+): RewardChoice {
+  const [{ reward, weight }] = terms;
+  if (terms.length === 1 && weight === 1) return reward.name;
+  return terms.map(({ reward, weight }) => ({ name: reward.name, weight }));
+}
+
+/** Scores of terms by the terms' names. */
+export function byName(names: readonly string[], scores: readonly number[]): { [name: string]: number } {
+  return Object.fromEntries(names.map((name, i) => [name, scores[i]]));
+}
+
+/** The names of a reward's terms; null: it is one reward by its name, whose score is the reward. */
+export function termNames(reward: RewardChoice | null): string[] | null {
+  return typeof reward === 'object' && reward !== null ? reward.map(({ name }) => name) : null;
 }
 
 function choose<T extends { readonly name: string }>(
@@ -128,8 +177,10 @@ export function promptWarnings(
   negativePrompt: string,
 ): Warning[] {
   return bundles.flatMap((bundle) => {
-    if ('tokenizer' in bundle)
-      return cutWarnings(bundle.name, bundle.tokenizer ? [bundle.tokenizer] : [], 'prompt', prompt);
+    if ('type' in bundle) {
+      const tokenizer = bundle.type === 'graph' ? bundle.tokenizer : null;
+      return tokenizer ? cutWarnings(bundle.name, [tokenizer], 'prompt', prompt) : [];
+    }
     return [
       ...cutWarnings(bundle.name, bundle.tokenizers, 'prompt', prompt),
       ...cutWarnings(bundle.name, bundle.tokenizers, 'negativePrompt', negativePrompt),

@@ -16,7 +16,13 @@ export interface Change<T> {
   readonly set?: Partial<T>;
   readonly events?: readonly StreamEvent[];
   /** Rewards of the draws from `offset` on; what stood there is replaced. */
-  readonly rewards?: { readonly offset: number; readonly iteration: number; readonly values: readonly number[] };
+  readonly rewards?: {
+    readonly offset: number;
+    readonly iteration: number;
+    readonly values: readonly number[];
+    /** Scores of each draw's terms; none: the reward is one score. */
+    readonly terms?: readonly (readonly number[])[];
+  };
   /** Only when a worker took it with this token and nobody took it since. */
   readonly owner?: string;
   /** Only in one of these statuses. */
@@ -152,7 +158,9 @@ export class Records<T extends { readonly id: string }> {
       ),
       change.newOwner ?? '',
       rewards ? rewards.offset : -1,
-      JSON.stringify((rewards?.values ?? []).map((value) => `${rewards?.iteration},${value}`)),
+      JSON.stringify(
+        (rewards?.values ?? []).map((value, i) => [rewards?.iteration, value, ...(rewards?.terms?.[i] ?? [])].join()),
+      ),
       this.#keys.changes(),
       id,
     );
@@ -211,11 +219,11 @@ export class Records<T extends { readonly id: string }> {
   }
 
   /** Rewards of a job's search in the order of its draws. */
-  async rewards(id: string): Promise<{ iteration: number; reward: number }[]> {
+  async rewards(id: string): Promise<{ iteration: number; reward: number; terms: number[] }[]> {
     const entries = await this.#redis.lrange(this.#keys.rewards(id), 0, -1);
     return entries.map((entry) => {
-      const [iteration, reward] = entry.split(',');
-      return { iteration: Number(iteration), reward: Number(reward) };
+      const [iteration, reward, ...terms] = entry.split(',').map(Number);
+      return { iteration, reward, terms };
     });
   }
 }

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { Catalog } from '../bundles/catalog.ts';
 import { OPTIMIZERS } from '../numerics/optimizers/registry.ts';
-import { chooseModel, chooseReward, guidanceWarnings, promptWarnings, resolveSampler } from './choices.ts';
+import { chooseModel, chooseTerms, guidanceWarnings, nameTerms, promptWarnings, resolveSampler } from './choices.ts';
 import { PRESET_VALUES } from './presets.ts';
 import { ProblemError } from './problem.ts';
 import type { Warning } from './schemas/common.ts';
@@ -19,14 +19,14 @@ export const randomSeed = () => randomInt(2 ** 32);
 export function resolveJob(request: JobRequest, catalog: Catalog): { settings: JobSettings; warnings: Warning[] } {
   const preset = PRESET_VALUES[request.preset ?? 'fast'];
   const model = chooseModel(catalog, request.model, '/model');
-  const reward = chooseReward(catalog, request.reward ?? model.defaults.reward ?? undefined, '/reward');
+  const terms = chooseTerms(catalog, request.reward ?? model.defaults.reward ?? undefined, '/reward');
   const negativePrompt = request.negativePrompt ?? '';
   const settings: JobSettings = {
     prompt: request.prompt,
     negativePrompt,
     preset: request.preset ?? 'fast',
     model: model.name,
-    reward: reward.name,
+    reward: nameTerms(terms),
     optimizer: resolveOptimizer(request.optimizer ?? preset.optimizer),
     budget: {
       images: request.budget?.images ?? preset.images,
@@ -43,7 +43,7 @@ export function resolveJob(request: JobRequest, catalog: Catalog): { settings: J
   return {
     settings,
     warnings: [
-      ...promptWarnings([model, reward], request.prompt, negativePrompt),
+      ...promptWarnings([model, ...terms.map(({ reward }) => reward)], request.prompt, negativePrompt),
       ...guidanceWarnings(model, settings.sampler, negativePrompt),
     ],
   };
@@ -56,7 +56,7 @@ export function resolveSample(
 ): { settings: SampleSettings; warnings: Warning[] } {
   const model = chooseModel(catalog, request.model, '/model');
   const wanted = request.reward === undefined ? (model.defaults.reward ?? null) : request.reward;
-  const reward = wanted === null ? null : chooseReward(catalog, wanted, '/reward');
+  const terms = wanted === null ? null : chooseTerms(catalog, wanted, '/reward');
   const negativePrompt = request.negativePrompt ?? '';
   const sampler = resolveSampler(model, samplerFields(request), '');
   return {
@@ -65,12 +65,12 @@ export function resolveSample(
       prompt: request.prompt,
       negativePrompt,
       model: model.name,
-      reward: reward?.name ?? null,
+      reward: terms && nameTerms(terms),
       sampler,
-      ...resolveDrawing(request, reward !== null),
+      ...resolveDrawing(request, terms !== null),
     },
     warnings: [
-      ...promptWarnings(reward ? [model, reward] : [model], request.prompt, negativePrompt),
+      ...promptWarnings([model, ...(terms ?? []).map(({ reward }) => reward)], request.prompt, negativePrompt),
       ...guidanceWarnings(model, sampler, negativePrompt),
     ],
   };
@@ -83,7 +83,7 @@ export function resolvePolicySample(
   catalog: Catalog,
 ): { settings: SampleSettings; warnings: Warning[] } {
   const model = chooseModel(catalog, policy.model, '');
-  const reward = policy.reward === null ? null : chooseReward(catalog, policy.reward, '');
+  const terms = policy.reward === null ? null : chooseTerms(catalog, policy.reward, '');
   const sampler = resolveSampler(model, { ...policy.sampler, ...samplerFields(request) }, '');
   const shape = model.latentShape(sampler.width, sampler.height);
   if (shape.join() !== policy.law.shape.join()) {
@@ -99,9 +99,9 @@ export function resolvePolicySample(
       prompt: policy.prompt,
       negativePrompt: policy.negativePrompt,
       model: model.name,
-      reward: reward?.name ?? null,
+      reward: terms && nameTerms(terms),
       sampler,
-      ...resolveDrawing(request, reward !== null),
+      ...resolveDrawing(request, terms !== null),
     },
     warnings: [],
   };

@@ -17,8 +17,10 @@ export interface Picture {
 
 /** What became of one draw. */
 export interface Evaluation {
-  /** Score of the reward model, finite; null when none was asked for. */
+  /** The reward, finite: the weighted sum of its terms; null when none was asked for. */
   readonly reward: number | null;
+  /** Score of each of its terms, before weighting, in their order; null when none was asked for. */
+  readonly terms: readonly number[] | null;
   /** The picture, when asked for and when there is one. */
   readonly picture: Picture | null;
 }
@@ -37,4 +39,17 @@ export interface Generator {
     draws: readonly NoiseDraw[],
     options: { readonly reward: boolean; readonly pictures: boolean; readonly signal?: AbortSignal },
   ): Promise<Evaluation[]>;
+}
+
+/** What makes the pictures of a generator, and gives the scores of those terms of its reward that run beside the model. */
+export interface Painter {
+  /** Shape of one latent without the batch axis. */
+  readonly shape: readonly number[];
+  /** Embedding of the prompt, any length. */
+  readonly promptEmbedding: Float32Array;
+  /** One entry per draw, in order; `scores` has one number per reward that the painter was made with. */
+  evaluate(
+    draws: readonly NoiseDraw[],
+    options: { readonly scores: boolean; readonly pictures: boolean; readonly signal?: AbortSignal },
+  ): Promise<{ readonly scores: readonly number[] | null; readonly picture: Picture | null }[]>;
 }

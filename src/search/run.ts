@@ -31,6 +31,8 @@ export interface Iteration {
   readonly progress: SearchProgress;
   /** Rewards of this iteration's draws. */
   readonly rewards: readonly number[];
+  /** Scores of each draw's terms, where the reward has several. */
+  readonly terms: readonly (readonly number[])[];
   /** The picture of this iteration's best draw, when it is the best so far and there are pictures. */
   readonly newBest: Picture | null;
 }
@@ -76,7 +78,12 @@ export async function runSearch(parameters: {
       bestIndex: isNewBest ? progress.rewards.length + best : progress.bestIndex,
       seconds: (now() - began) / 1000,
     };
-    await parameters.onIteration?.({ progress, rewards, newBest: isNewBest ? evaluations[best].picture : null });
+    await parameters.onIteration?.({
+      progress,
+      rewards,
+      terms: evaluations.map(({ terms }) => terms ?? []),
+      newBest: isNewBest ? evaluations[best].picture : null,
+    });
   }
   return progress;
 }

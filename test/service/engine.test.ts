@@ -9,15 +9,16 @@ import type { Worker as Thread } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readCatalog } from '../../src/bundles/catalog.ts';
 import type { ModelBundle } from '../../src/bundles/model-bundle.ts';
-import type { RewardBundle } from '../../src/bundles/reward-bundle.ts';
-import { Engine, type GeneratorRequest } from '../../src/engine/engine.ts';
+import type { GraphReward } from '../../src/bundles/reward-bundle.ts';
+import { Engine, type PainterRequest } from '../../src/engine/engine.ts';
 import { EngineError } from '../../src/engine/engine-error.ts';
 import type { NoiseDraw, Picture } from '../../src/search/generator.ts';
 
 /** The engine with the embedded models, no part replaced. */
 const EMBEDDED = join(import.meta.dirname, '..', '..', 'models');
 const catalog = await readCatalog([EMBEDDED]);
-const [[model], [reward]] = [catalog.models, catalog.rewards];
+const [[model], [found]] = [catalog.models, catalog.rewards];
+const reward = found as GraphReward;
 const options = { executionProviders: ['cpu'], threads: availableParallelism(), batchSize: 8 };
 
 const root = await mkdtemp(join(tmpdir(), 'findery-engine-'));
@@ -26,14 +27,14 @@ afterAll(() => rm(root, { recursive: true }));
 let engine: Engine;
 beforeAll(async () => {
   engine = await Engine.start(options);
-  await engine.open(model, reward, { warmUp: true });
+  await engine.open(model, [reward], { warmUp: true });
 });
 afterAll(() => engine.close());
 
 const sampler = { scheduler: 'dpmsolver++', steps: 3, guidanceScale: 4, eta: 0, width: 64, height: 64 };
-const request = (changes: Partial<GeneratorRequest> = {}): GeneratorRequest => ({
+const request = (changes: Partial<PainterRequest> = {}): PainterRequest => ({
   model,
-  reward,
+  rewards: [reward],
   prompt: 'a green dog on the grass',
   negativePrompt: '',
   sampler,
@@ -44,10 +45,10 @@ const drawsOf = (...indices: number[]): NoiseDraw[] =>
 const range = (count: number) => Array.from({ length: count }, (_, i) => i);
 /** What costs least, where the pictures don't matter. */
 const quick = { sampler: { ...sampler, steps: 2, guidanceScale: 1 } };
-const both = { reward: true, pictures: true };
+const both = { scores: true, pictures: true };
 
-async function evaluate(on: Engine, draws: readonly NoiseDraw[], changes?: Partial<GeneratorRequest>) {
-  const generator = await on.generator(request(changes));
+async function evaluate(on: Engine, draws: readonly NoiseDraw[], changes?: Partial<PainterRequest>) {
+  const generator = await on.painter(request(changes));
   return generator.evaluate(draws, both);
 }
 
@@ -103,7 +104,7 @@ describe('a draw has one picture', () => {
   it('twice', async () => {
     const [first, second] = [await evaluate(engine, drawsOf(3)), await evaluate(engine, drawsOf(3))];
     expect(pixelsOf(first[0]).equals(pixelsOf(second[0]))).toBe(true);
-    expect(first[0].reward).toBe(second[0].reward);
+    expect(first[0].scores).toEqual(second[0].scores);
   });
 
   it('in any batch: alone, among others, in batches of one', async () => {
@@ -115,7 +116,7 @@ describe('a draw has one picture', () => {
       const { 1: one } = await evaluate(single, drawsOf(4, 3));
       for (const other of [among, late, one]) {
         expect(largestDifference(pixelsOf(other), pixelsOf(alone))).toBe(0);
-        expect(other.reward).toBeCloseTo(alone.reward ?? Number.NaN, 4);
+        expect(other.scores?.[0]).toBeCloseTo(alone.scores?.[0] ?? Number.NaN, 4);
       }
     } finally {
       await single.close();
@@ -131,16 +132,16 @@ describe('a draw has one picture', () => {
         await evaluate(on, drawsOf(3));
         return performance.now() - began;
       };
-      await padding.open(model, reward, { warmUp: true });
+      await padding.open(model, [reward], { warmUp: true });
       // It does the work of four.
       expect(await timeOf(padding)).toBeGreaterThan(1.5 * (await timeOf(engine)));
 
-      const generator = await padding.generator(request());
+      const generator = await padding.painter(request());
       const padded = await generator.evaluate(drawsOf(1, 2, 3, 4, 5), both);
       expect(padded).toHaveLength(5);
       for (const [i, plain] of (await evaluate(engine, drawsOf(1, 2, 3, 4, 5))).entries()) {
         expect(pixelsOf(padded[i]).equals(pixelsOf(plain))).toBe(true);
-        expect(padded[i].reward).toBeCloseTo(plain.reward ?? Number.NaN, 4);
+        expect(padded[i].scores?.[0]).toBeCloseTo(plain.scores?.[0] ?? Number.NaN, 4);
       }
     } finally {
       await padding.close();
@@ -187,9 +188,9 @@ describe('guidance', () => {
   // Tried again, for it goes by the clock.
   it('of 1 costs half as much, since the UNet sees each latent once', { retry: 2 }, async () => {
     const timeOf = async (guidanceScale: number) => {
-      const generator = await engine.generator(request({ sampler: { ...sampler, steps: 6, guidanceScale } }));
+      const generator = await engine.painter(request({ sampler: { ...sampler, steps: 6, guidanceScale } }));
       const began = performance.now();
-      await generator.evaluate(drawsOf(...range(8)), { reward: false, pictures: true });
+      await generator.evaluate(drawsOf(...range(8)), { scores: false, pictures: true });
       return performance.now() - began;
     };
     const [four, one] = [await timeOf(4), await timeOf(1)];
@@ -204,26 +205,30 @@ describe('guidance', () => {
 
 describe('what is asked for', () => {
   it('comes: rewards, pictures, both', async () => {
-    const generator = await engine.generator(request());
-    const [first] = await generator.evaluate(drawsOf(3), { reward: true, pictures: false });
-    const [second] = await generator.evaluate(drawsOf(3), { reward: false, pictures: true });
-    expect(first).toMatchObject({ picture: null, reward: expect.any(Number) });
-    expect(second).toMatchObject({ picture: { width: 64, height: 64 }, reward: null });
+    const generator = await engine.painter(request());
+    const [first] = await generator.evaluate(drawsOf(3), { scores: true, pictures: false });
+    const [second] = await generator.evaluate(drawsOf(3), { scores: false, pictures: true });
+    expect(first).toMatchObject({ picture: null, scores: [expect.any(Number)] });
+    expect(second).toMatchObject({ picture: { width: 64, height: 64 }, scores: null });
     expect(await generator.evaluate([], both)).toEqual([]);
     expect(generator.shape).toEqual([4, 16, 16]);
     expect(generator.promptEmbedding.length).toBeGreaterThan(0);
   });
 
-  it('is refused where it makes no sense', async () => {
-    const generator = await engine.generator(request({ reward: null }));
-    await expect(generator.evaluate(drawsOf(0), both)).rejects.toThrow(EngineError);
-    const [{ picture }] = await generator.evaluate(drawsOf(0), { reward: false, pictures: true });
+  it('has one score for each reward, none without any', async () => {
+    const none = await engine.painter(request({ rewards: [] }));
+    const [{ scores, picture }] = await none.evaluate(drawsOf(0), both);
+    expect(scores).toEqual([]);
     expect(picture).not.toBeNull();
+    const twice = await engine.painter(request({ rewards: [reward, reward] }));
+    const [first] = await twice.evaluate(drawsOf(0), both);
+    expect(first.scores).toHaveLength(2);
+    expect(first.scores?.[0]).toBe(first.scores?.[1]);
   });
 
   it('begins when onStart says, once', async () => {
     const starts: number[] = [];
-    const generator = await engine.generator(request({ ...quick, onStart: (at) => starts.push(at) }));
+    const generator = await engine.painter(request({ ...quick, onStart: (at) => starts.push(at) }));
     const before = Date.now();
     await generator.evaluate(drawsOf(...range(10)), both);
     expect(starts).toHaveLength(1);
@@ -234,7 +239,7 @@ describe('what is asked for', () => {
 
 describe('a run that nobody waits for any more', () => {
   it('is rejected at once with the reason, and the engine goes on', async () => {
-    const generator = await engine.generator(request({ sampler: { ...sampler, steps: 50 } }));
+    const generator = await engine.painter(request({ sampler: { ...sampler, steps: 50 } }));
     const abort = new AbortController();
     const reason = new Error('enough');
     const running = generator.evaluate(drawsOf(...range(40)), { ...both, signal: abort.signal });
@@ -244,14 +249,14 @@ describe('a run that nobody waits for any more', () => {
     await expect(running).rejects.toBe(reason);
     expect(performance.now() - aborted).toBeLessThan(1000);
 
-    const [{ reward: score }] = await evaluate(engine, drawsOf(0));
-    expect(score).toEqual(expect.any(Number));
+    const [{ scores }] = await evaluate(engine, drawsOf(0));
+    expect(scores).toEqual([expect.any(Number)]);
     // The forty pictures of fifty steps would have taken many seconds.
     expect(performance.now() - aborted).toBeLessThan(10_000);
   });
 
   it('does not even begin when the signal was aborted before', async () => {
-    const generator = await engine.generator(request());
+    const generator = await engine.painter(request());
     const reason = new Error('never mind');
     await expect(generator.evaluate(drawsOf(0), { ...both, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
@@ -281,7 +286,7 @@ describe('requests at the same time', () => {
 
   // Tried again, for a busy machine may hold it too.
   it('leave this thread free: its event loop is never held for 100 ms', { retry: 2 }, async () => {
-    const generator = await engine.generator(request());
+    const generator = await engine.painter(request());
     const delay = monitorEventLoopDelay({ resolution: 5 });
     delay.enable();
     await generator.evaluate(drawsOf(...range(16)), both);
@@ -299,10 +304,13 @@ describe('a model that can not be run is an EngineError that says why', () => {
     await change(join(folder, name));
     const { models, rewards, problems } = await readCatalog([folder]);
     expect(problems).toEqual([]);
-    return { model: models[0] as ModelBundle | undefined, reward: rewards[0] as RewardBundle | undefined };
+    return {
+      model: models[0] as ModelBundle | undefined,
+      reward: rewards.find(({ path }) => path !== null) as GraphReward | undefined,
+    };
   }
 
-  async function errorOf(changes: Partial<GeneratorRequest>): Promise<string> {
+  async function errorOf(changes: Partial<PainterRequest>): Promise<string> {
     const error = await evaluate(engine, drawsOf(0), { ...quick, ...changes }).catch((error: unknown) => error);
     expect(error).toBeInstanceOf(EngineError);
     return (error as EngineError).message;
@@ -323,7 +331,7 @@ describe('a model that can not be run is an EngineError that says why', () => {
 
   it('when the reward is random bytes', async () => {
     const spoilt = await spoil('stickers-reward', (path) => writeFile(join(path, 'model.onnx'), randomBytes(5000)));
-    expect(await errorOf({ reward: spoilt.reward })).toContain(spoilt.reward?.graph);
+    expect(await errorOf({ rewards: [spoilt.reward as GraphReward] })).toContain(spoilt.reward?.graph);
   });
 
   it.each([
@@ -342,16 +350,16 @@ describe('a model that can not be run is an EngineError that says why', () => {
 
   it('when the reward is a graph of something else', async () => {
     const spoilt = await spoil('stickers-reward', (path) => cp(model.graphs.vaeDecoder, join(path, 'model.onnx')));
-    expect(await errorOf({ reward: spoilt.reward })).toContain(spoilt.reward?.graph);
+    expect(await errorOf({ rewards: [spoilt.reward as GraphReward] })).toContain(spoilt.reward?.graph);
   });
 
   it('already when it is opened, and not in the first job', async () => {
     const decoder = await spoil('stickers', (path) => cp(model.graphs.denoiser, join(path, 'vae_decoder/model.onnx')));
-    await expect(engine.open(decoder.model ?? model, null, { warmUp: false })).rejects.toThrow(
+    await expect(engine.open(decoder.model ?? model, [], { warmUp: false })).rejects.toThrow(
       /vae_decoder.*wants timestep/s,
     );
     const spoilt = await spoil('stickers-reward', (path) => cp(model.graphs.vaeDecoder, join(path, 'model.onnx')));
-    await expect(engine.open(model, spoilt.reward ?? reward, { warmUp: false })).rejects.toThrow(
+    await expect(engine.open(model, [spoilt.reward ?? reward], { warmUp: false })).rejects.toThrow(
       /no "reward" among its outputs/,
     );
   });
@@ -362,7 +370,7 @@ describe('a model that can not be run is an EngineError that says why', () => {
       const config = join(path, 'preprocessor_config.json');
       await writeFile(config, JSON.stringify({ ...JSON.parse(readFileSync(config, 'utf8')), image_std: [0, 0, 0] }));
     });
-    const message = await errorOf({ reward: spoilt.reward });
+    const message = await errorOf({ rewards: [spoilt.reward as GraphReward] });
     expect(message).toContain('"stickers-reward" gave NaN');
     expect(message).toContain('finite');
   });
@@ -372,7 +380,7 @@ describe('a model that can not be run is an EngineError that says why', () => {
       await rm(join(path, 'vocab.json'));
       await rm(join(path, 'findery.json'));
     });
-    expect(await errorOf({ reward: spoilt.reward })).toMatch(/reads "input_ids".*has no tokenizer/s);
+    expect(await errorOf({ rewards: [spoilt.reward as GraphReward] })).toMatch(/reads "input_ids".*has no tokenizer/s);
   });
 
   it('and the others go on', async () => {
@@ -384,7 +392,7 @@ describe('a model that can not be run is an EngineError that says why', () => {
 describe('an engine that is closed', () => {
   it('ends during a run without leaving anybody waiting, and refuses what comes later', async () => {
     const closing = await Engine.start(options);
-    const generator = await closing.generator(request());
+    const generator = await closing.painter(request());
     const running = generator.evaluate(drawsOf(...range(16)), both).then(
       (all) => all.length,
       (error: Error) => error.message,
@@ -395,7 +403,7 @@ describe('an engine that is closed', () => {
     expect(performance.now() - began).toBeLessThan(3000);
     expect(await running).toBe('The engine is closed.');
     await expect(generator.evaluate(drawsOf(0), both)).rejects.toThrow('The engine is closed.');
-    await expect(closing.generator(request())).rejects.toThrow('The engine is closed.');
+    await expect(closing.painter(request())).rejects.toThrow('The engine is closed.');
     await closing.close();
   });
 
@@ -403,12 +411,12 @@ describe('an engine that is closed', () => {
     const threads: Thread[] = [];
     process.once('worker', (thread) => threads.push(thread));
     const dying = await Engine.start(options);
-    const generator = await dying.generator(request());
+    const generator = await dying.painter(request());
     await threads[0].terminate();
     await expect(generator.evaluate(drawsOf(0), both)).rejects.toThrow(
       /thread ended by itself.*start the worker again/,
     );
-    await expect(dying.generator(request())).rejects.toThrow(/thread ended by itself/);
+    await expect(dying.painter(request())).rejects.toThrow(/thread ended by itself/);
     await dying.close();
   });
 

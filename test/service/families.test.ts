@@ -18,8 +18,8 @@ function specOf(model: ModelBundle, { call, scheduler, size: [width, height] }: 
   const ids = (text: string) => model.tokenizers.map((tokenizer) => tokenizer.encode(text).inputIds);
   return {
     model,
-    reward: null,
-    rewardText: null,
+    rewards: [],
+    rewardTexts: [],
     promptIds: ids(call.prompt),
     negativePromptIds: ids(negativePrompt),
     negativeIsEmpty: negativePrompt === '',

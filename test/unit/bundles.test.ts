@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { readCatalog } from '../../src/bundles/catalog.ts';
 import { BundleError, type Json } from '../../src/bundles/files.ts';
+import type { GraphReward } from '../../src/bundles/reward-bundle.ts';
 
 const EMBEDDED = join(import.meta.dirname, '..', '..', 'models');
 const root = await mkdtemp(join(tmpdir(), 'findery-bundles-'));
@@ -39,7 +40,8 @@ async function readProblem(kind: 'model' | 'reward'): Promise<string> {
   const { models, rewards, problems } = await readCatalog([folder]);
   const spoilt = kind === 'model' ? 'stickers' : 'stickers-reward';
   expect(problems).toMatchObject([{ name: spoilt, kind, path: join(folder, spoilt) }]);
-  expect([...models, ...rewards].map(({ name }) => name)).toEqual([kind === 'model' ? 'stickers-reward' : 'stickers']);
+  const inFolders = [...models, ...rewards].filter(({ path }) => path !== null);
+  expect(inFolders.map(({ name }) => name)).toEqual([kind === 'model' ? 'stickers-reward' : 'stickers']);
   expect(problems[0].message).toMatch(/\.$/);
   return problems[0].message;
 }
@@ -50,7 +52,7 @@ describe('readCatalog on the embedded bundles', async () => {
   it('finds no problem', () => {
     expect(problems).toEqual([]);
     expect(models.map(({ name }) => name)).toEqual(['stickers']);
-    expect(rewards.map(({ name }) => name)).toEqual(['stickers-reward']);
+    expect(rewards.map(({ name }) => name)).toEqual(['stickers-reward', 'jpeg-size']);
   });
 
   it("gives the model as the model's files describe it", async () => {
@@ -102,7 +104,7 @@ describe('readCatalog on the embedded bundles', async () => {
       },
       graph: join(EMBEDDED, 'stickers-reward/model.onnx'),
     });
-    expect(reward.tokenizer?.window).toBe(24);
+    expect((reward as GraphReward).tokenizer?.window).toBe(24);
   });
 });
 
@@ -146,7 +148,7 @@ describe('a bundle without our card', () => {
     await mkdir(join(folder, 'notes'));
     await writeFile(join(folder, 'notes/model.onnx'), new Uint8Array(1000));
     const { models, rewards, problems } = await readCatalog([folder]);
-    expect([models.length, rewards.length, problems.length]).toEqual([1, 1, 0]);
+    expect([models.length, rewards.filter(({ path }) => path).length, problems.length]).toEqual([1, 1, 0]);
   });
 });
 
@@ -305,7 +307,7 @@ describe('several folders', () => {
     await cp(join(second, 'stickers'), join(second, 'another'), { recursive: true });
     const { models, rewards } = await readCatalog([folder, second]);
     expect(models.map(({ path }) => path)).toEqual([join(folder, 'stickers'), join(second, 'another')]);
-    expect(rewards.map(({ path }) => path)).toEqual([join(folder, 'stickers-reward')]);
+    expect(rewards.map(({ path }) => path)).toEqual([join(folder, 'stickers-reward'), null]);
   });
 
   it('must all be there', async () => {

@@ -1,7 +1,8 @@
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { encodePicture, type PictureFormat, thumbnailFeatures } from '../../src/engine/picture.ts';
 import { standardNormal } from '../../src/numerics/normal.ts';
+import { encodePicture, type PictureFormat } from '../../src/pictures/encode.ts';
+import { thumbnailFeatures } from '../../src/pictures/features.ts';
 import type { Picture } from '../../src/search/generator.ts';
 
 /** Colours of N(0, 1), so that nothing repeats. */

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readRewardBundle } from '../../src/bundles/reward-bundle.ts';
+import { type GraphReward, readRewardBundle } from '../../src/bundles/reward-bundle.ts';
 import { preprocess } from '../../src/engine/preprocess.ts';
 import { resample } from '../../src/engine/resample.ts';
 import type { Picture } from '../../src/search/generator.ts';
@@ -70,7 +70,7 @@ describe("preprocess gives CLIPImageProcessor's pixel values", async () => {
     '%s: %s',
     async (_name, _steps, { picture, config, shape, values }) => {
       await writeFile(join(folder, 'preprocessor_config.json'), JSON.stringify(config));
-      const { preprocessing } = await readRewardBundle(folder);
+      const { preprocessing } = (await readRewardBundle(folder)) as GraphReward;
       const result = preprocess(findPicture(picture), preprocessing);
       expect([3, result.height, result.width]).toEqual(shape);
       const expected = floats(values);

@@ -22,7 +22,7 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
 SHAPE = (2, 2, 2)
 MOST_EVALUATIONS = 64
-STEPS = (1, 2, 3, 4, 5, 8, 10, 20, 25, 30, 50)
+STEPS = (1, 2, 3, 4, 5, 8, 10, 20, 25, 30, 48, 50)
 
 LATENT_DIFFUSION = {
     "beta_start": 0.00085,

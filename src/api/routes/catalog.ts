@@ -43,9 +43,10 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
   const viewReward = async (reward: RewardBundle): Promise<Reward> => ({
     object: 'reward',
     name: reward.name,
+    type: reward.type,
     title: reward.title,
     licence: reward.licence,
-    default: reward === installed.rewards[0],
+    default: reward === installed.rewards.find(({ path }) => path !== null),
     reads: [...reward.reads],
     range: reward.range && [...reward.range],
     available: true,
@@ -125,7 +126,14 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
       data: [
         ...(await Promise.all(installed.rewards.map(viewReward))),
         ...broken('reward').map(
-          (problem): Reward => ({ object: 'reward', ...unavailable(problem), loadedBy: [], reads: [], range: null }),
+          (problem): Reward => ({
+            object: 'reward',
+            ...unavailable(problem),
+            type: null,
+            loadedBy: [],
+            reads: [],
+            range: null,
+          }),
         ),
       ],
     }),

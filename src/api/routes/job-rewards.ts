@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { renderSvg } from '../../figures/render-svg.ts';
 import { rewardCurve } from '../../figures/reward-curve.ts';
+import { byName, termNames } from '../../jobs/choices.ts';
 import { ProblemError } from '../../jobs/problem.ts';
 import { Link, OneOf } from '../../jobs/schemas/common.ts';
 import { RewardHistory } from '../../jobs/schemas/job.ts';
@@ -59,6 +60,7 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
       };
       const job = await store.jobs.get(request.params.id);
       const rewards = await store.jobs.rewards(job.id);
+      const names = termNames(job.reward);
       const byIteration = Map.groupBy(rewards, ({ iteration }) => iteration);
       const means = [...byIteration.values()].map((draws) => mean(draws.map(({ reward }) => reward)));
       const smoothed = means.length > 0 ? [...gaussianSmooth(means, sigma)] : [];
@@ -77,16 +79,24 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
           return reply.send({
             jobId: job.id,
             sigma,
-            data: rewards.map((point, i) => ({ image: i + 1, ...point })),
+            data: rewards.map(({ iteration, reward, terms }, i) => ({
+              image: i + 1,
+              iteration,
+              reward,
+              ...(names ? { terms: byName(names, terms) } : {}),
+            })),
             iterations,
           });
         }
         case 'csv': {
           const order = new Map([...byIteration.keys()].map((iteration, i) => [iteration, i]));
           const lines = rewards.map(
-            ({ iteration, reward }, i) => `${i + 1},${iteration},${reward},${smoothed[order.get(iteration) ?? 0]}`,
+            ({ iteration, reward, terms }, i) =>
+              `${[i + 1, iteration, reward, smoothed[order.get(iteration) ?? 0], ...(names ? terms : [])]}`,
           );
-          return sendFile(`${['image,iteration,reward,smoothed', ...lines].join('\n')}\n`);
+          return sendFile(
+            `${[['image', 'iteration', 'reward', 'smoothed', ...(names ?? [])].join(), ...lines].join('\n')}\n`,
+          );
         }
         default: {
           const svg = rewardCurve({ rewards: means, smoothed, title: job.prompt, sigma });

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { FAMILY_NAMES } from '../../bundles/families.ts';
+import { REWARD_TYPES } from '../../bundles/reward-bundle.ts';
 import { Name, Nullable, OneOf, Sampler, Timestamp } from './common.ts';
 
 const Availability = {
@@ -43,6 +44,7 @@ export const Reward = Type.Object(
   {
     object: Type.Literal('reward'),
     name: Name,
+    type: Nullable(OneOf(REWARD_TYPES, { description: 'what gives the scores' })),
     title: Type.String(),
     licence: Nullable(Type.String()),
     default: Type.Boolean(),

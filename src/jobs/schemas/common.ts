@@ -88,6 +88,50 @@ export const Warning = Type.Object(
 );
 export type Warning = Static<typeof Warning>;
 
+export type RewardTerm = { name: string; weight: number };
+/** A reward by its name, or a weighted sum of several. Answers say it in the shorter of both forms. */
+export type RewardChoice = string | RewardTerm[];
+export type RewardChoiceRequest = string | { name: string; weight?: number }[];
+
+const MOST_TERMS = 8;
+const rewardTerms = {
+  minItems: 1,
+  maxItems: MOST_TERMS,
+  items: {
+    type: 'object',
+    required: ['name'],
+    additionalProperties: false,
+    properties: {
+      name: Name,
+      weight: { type: 'number', minimum: -1e6, maximum: 1e6, default: 1, description: 'negative: less is better' },
+    },
+  },
+  'x-accepts': `a name from GET /v1/rewards, or a list of 1 to ${MOST_TERMS} {"name", "weight"}`,
+};
+const { minLength, maxLength, pattern } = Name as unknown as { minLength: number; maxLength: number; pattern: string };
+const rewardName = { minLength, maxLength, pattern };
+
+/** What a job is to get more of. Keywords of JSON Schema hold for the types that they are about. */
+export const RewardChoice = Type.Unsafe<RewardChoice>({
+  $id: 'RewardChoice',
+  type: ['string', 'array'],
+  ...rewardName,
+  ...rewardTerms,
+  description: 'a name, or several with weights: reward = sum of weight * score',
+});
+/** The same, or null: do not score. */
+export const OptionalReward = Type.Unsafe<RewardChoice | null>({
+  $id: 'OptionalReward',
+  type: ['string', 'array', 'null'],
+  ...rewardName,
+  ...rewardTerms,
+  description: 'as RewardChoice; null: no reward',
+});
+/** Scores of each term, before weighting, by its name. */
+export const TermScores = Type.Record(Type.String(), Type.Number(), {
+  description: 'score of each term of the reward, before weighting; there when the reward is a list',
+});
+
 /** Names of schedulers as people write them: "dpmsolver++", "Euler a", "DPM++ 2M Karras". */
 const SchedulerName = Type.String({
   minLength: 1,

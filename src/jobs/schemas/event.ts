@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { Link, OneOf } from './common.ts';
+import { Link, OneOf, TermScores } from './common.ts';
 import { JOB_STATUSES, Job, Progress, RewardSummary } from './job.ts';
 
 /** What GET /v1/jobs/{id}/events sends: `event:` is the key, `data:` the object. */
@@ -9,6 +9,7 @@ export const JobEvents = Type.Object(
     iteration: Type.Object({
       iteration: Type.Integer(),
       rewards: Type.Array(Type.Number({ description: 'of its draws, in order' })),
+      terms: Type.Optional(Type.Array(TermScores)),
       mean: Type.Number(),
       summary: Link(RewardSummary),
       progress: Link(Progress),

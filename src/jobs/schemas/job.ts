@@ -10,9 +10,11 @@ import {
   Problem,
   Prose,
   pageQuery,
+  RewardChoice,
   Sampler,
   SamplerRequest,
   Seed,
+  TermScores,
   Timestamp,
   Warning,
 } from './common.ts';
@@ -84,7 +86,7 @@ export const JobRequest = Type.Object(
       }),
     ),
     model: Type.Optional(Name),
-    reward: Type.Optional(Name),
+    reward: Type.Optional(Link(RewardChoice)),
     optimizer: Type.Optional(Link(Optimizer)),
     budget: Type.Optional(Link(BudgetRequest)),
     sampler: Type.Optional(Link(SamplerRequest)),
@@ -105,7 +107,7 @@ export const JobSettings = Type.Object({
   negativePrompt,
   preset: OneOf(PRESETS),
   model: Name,
-  reward: Name,
+  reward: Link(RewardChoice),
   optimizer: Link(Optimizer),
   budget: Link(Budget),
   sampler: Link(Sampler),
@@ -193,6 +195,7 @@ export const RewardPoint = Type.Object({
   image: Type.Integer({ minimum: 1 }),
   iteration: Type.Integer({ minimum: 1 }),
   reward: Type.Number(),
+  terms: Type.Optional(TermScores),
 });
 export type RewardPoint = Static<typeof RewardPoint>;
 export const RewardHistory = Type.Object(

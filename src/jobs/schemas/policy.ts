@@ -5,6 +5,7 @@ import {
   Name,
   Nullable,
   OneOf,
+  OptionalReward,
   Page,
   Prose,
   pageQuery,
@@ -30,6 +31,11 @@ export const Report = Type.Object(
       Type.Number({ description: 'mean pairwise distance of picture features, learned over base' }),
     ),
     meanNorm: Type.Number({ description: 'mean of |z| / sqrt(d) of learned noises; N(0, I) has 1' }),
+    terms: Type.Optional(
+      Type.Record(Type.String(), Type.Object({ base: Estimate, learned: Estimate }), {
+        description: 'the same for each term of the reward, before weighting; there when the reward is a list',
+      }),
+    ),
   },
   { $id: 'Report', description: 'how the learned law does on fresh draws, against N(0, I)' },
 );
@@ -45,7 +51,7 @@ export const Policy = Type.Object(
     prompt: Type.String(),
     negativePrompt: Type.String(),
     model: Name,
-    reward: Nullable(Name),
+    reward: Link(OptionalReward),
     sampler: Link(Sampler),
     optimizer: Nullable(Type.Unsafe<Record<string, unknown>>(Type.Object({}, { additionalProperties: true }))),
     seed: Nullable(Seed),

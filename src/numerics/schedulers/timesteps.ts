@@ -8,8 +8,10 @@ export function roundHalfToEven(value: number): number {
 
 /** The timesteps of "trailing" spacing (Lin et al. 2023, table 2): from `last` down in steps of `ratio`, less one. */
 export function trailingTimesteps(last: number, ratio: number): number[] {
+  // numpy.arange adds up the step that is left of the ratio after one subtraction; its rounding decides about halves.
+  const stride = last - ratio - last;
   // A ratio that is not exact can leave one timestep too many at the end, below 0.
-  return Array.from({ length: Math.ceil(last / ratio) }, (_, i) => roundHalfToEven(last - i * ratio) - 1).filter(
+  return Array.from({ length: Math.ceil(last / ratio) }, (_, i) => roundHalfToEven(last + i * stride) - 1).filter(
     (timestep) => timestep >= 0,
   );
 }

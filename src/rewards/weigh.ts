@@ -1,0 +1,78 @@
+import type { RewardBundle } from '../bundles/reward-bundle.ts';
+import type { Evaluation, Generator, Painter } from '../search/generator.ts';
+import { chatScorer } from './chat.ts';
+import { httpScorer } from './http.ts';
+import { jpegSizeScorer } from './jpeg-size.ts';
+import type { Scorer } from './scorer.ts';
+
+/** A reward and what its score counts for. */
+export interface Term {
+  readonly reward: RewardBundle;
+  /** Finite; negative: less is better. */
+  readonly weight: number;
+}
+
+/**
+ * A generator whose reward is the weighted sum of the terms: reward = sum of weight * score. The painter gives the scores of the terms that are graphs, in
+ * their order; the others are asked for theirs with the pictures, all at once.
+ * @param terms none: pictures only
+ */
+export function weighRewards(
+  painter: Painter,
+  terms: readonly Term[],
+  prompt: string,
+  environment: NodeJS.ProcessEnv = process.env,
+): Generator {
+  const scorers = terms.map(({ reward }) => scorerOf(reward, environment));
+  const needsPictures = scorers.some((scorer) => scorer !== null);
+  return {
+    shape: painter.shape,
+    promptEmbedding: painter.promptEmbedding,
+    async evaluate(draws, { reward: wantsReward, pictures, signal }) {
+      if (wantsReward && terms.length === 0) throw new RangeError('A reward is asked for, but there is none.');
+      const painted = await painter.evaluate(draws, {
+        scores: wantsReward && scorers.includes(null),
+        pictures: pictures || (wantsReward && needsPictures),
+        signal,
+      });
+      if (!wantsReward) return painted.map(({ picture }) => ({ reward: null, terms: null, picture }));
+      let graphs = 0;
+      const columns = await Promise.all(
+        scorers.map((scorer) => {
+          if (scorer)
+            return scorer.score(
+              painted.map(({ picture }) => picture as NonNullable<typeof picture>),
+              prompt,
+              signal,
+            );
+          const column = graphs++;
+          return painted.map(({ scores }) => (scores as readonly number[])[column]);
+        }),
+      );
+      return painted.map(({ picture }, i): Evaluation => {
+        const scores = columns.map((column) => column[i]);
+        const reward = terms.reduce((sum, { weight }, k) => sum + weight * scores[k], 0);
+        return { reward, terms: scores, picture: pictures ? picture : null };
+      });
+    },
+  };
+}
+
+/** The terms whose scores a painter gives. */
+export function graphRewards(terms: readonly Term[]) {
+  return terms.map(({ reward }) => reward).filter((reward) => reward.type === 'graph');
+}
+
+/** null: the engine scores it. */
+function scorerOf(reward: RewardBundle, environment: NodeJS.ProcessEnv): Scorer | null {
+  switch (reward.type) {
+    case 'graph':
+      return null;
+    case 'jpeg-size':
+      return jpegSizeScorer(reward);
+    case 'http':
+      return httpScorer(reward, environment);
+    case 'chat':
+      return chatScorer(reward, environment);
+  }
+}
