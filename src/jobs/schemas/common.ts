@@ -127,6 +127,9 @@ export const OptionalReward = Type.Unsafe<RewardChoice | null>({
   ...rewardTerms,
   description: 'as RewardChoice; null: no reward',
 });
+/** In requests a weight may be left out: 1. */
+export const AskedReward = Type.Unsafe<RewardChoiceRequest>({ $ref: 'RewardChoice#' });
+export const AskedOptionalReward = Type.Unsafe<RewardChoiceRequest | null>({ $ref: 'OptionalReward#' });
 /** Scores of each term, before weighting, by its name. */
 export const TermScores = Type.Record(Type.String(), Type.Number(), {
   description: 'score of each term of the reward, before weighting; there when the reward is a list',

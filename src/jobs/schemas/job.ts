@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import {
+  AskedReward,
   Id,
   Link,
   Metadata,
@@ -86,7 +87,7 @@ export const JobRequest = Type.Object(
       }),
     ),
     model: Type.Optional(Name),
-    reward: Type.Optional(Link(RewardChoice)),
+    reward: Type.Optional(AskedReward),
     optimizer: Type.Optional(Link(Optimizer)),
     budget: Type.Optional(Link(BudgetRequest)),
     sampler: Type.Optional(Link(SamplerRequest)),

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import {
+  AskedOptionalReward,
   Id,
   Link,
   Metadata,
@@ -51,7 +52,7 @@ export const SampleRequest = Type.Object(
     prompt: Prose(1, 2000, 'what the pictures should show'),
     negativePrompt: Type.Optional(Prose(0, 2000, 'what they should not show')),
     model: Type.Optional(Name),
-    reward: Type.Optional(Link(OptionalReward)),
+    reward: Type.Optional(AskedOptionalReward),
     ...drawing,
   },
   { $id: 'SampleRequest', additionalProperties: false },
