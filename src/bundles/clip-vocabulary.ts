@@ -35,8 +35,6 @@ export async function describeClip(folder: string, subfolder: string, config: Js
       normalizers: [
         { type: 'NFC' },
         { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' },
-        // JavaScript gives a final sigma a letter of its own, which no model was trained with.
-        { type: 'Replace', pattern: { String: 'Σ' }, content: 'σ' },
         { type: 'Lowercase' },
       ],
     },

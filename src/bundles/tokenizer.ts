@@ -3,6 +3,7 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { describeBert } from './bert-vocabulary.ts';
 import { describeClip } from './clip-vocabulary.ts';
 import { BundleError, exists, type Json, readJson, readOptionalJson } from './files.ts';
+import { takePrecompiled } from './precompiled-normalizer.ts';
 import { spelling } from './token-spelling.ts';
 
 /** A text as a model reads it. */
@@ -40,18 +41,20 @@ export async function readTokenizer(folder: string, subfolder = '', window?: num
   const { name, description } = await readDescription(folder, subfolder, config);
   const given = Number((config as Json).model_max_length);
   try {
-    const tokenizer = new HuggingFaceTokenizer(description, config);
+    const { description: plain, normalize } = takePrecompiled(description);
+    const tokenizer = new HuggingFaceTokenizer(plain, config);
     // What stands around every text; the last of it ends a text that is cut.
     const around = tokenizer.encode('').ids;
     const end = around.at(-1) ?? tokenId(tokenizer, (config as Json).eos_token, '<|endoftext|>', name);
-    const pad = (config as Json).pad_token;
     return {
       window: window ?? (given < LONGEST ? given : CLIP_WINDOW),
       vocabularySize: vocabularySize(description),
       encode: encoder(tokenizer, {
         window: window ?? (given < LONGEST ? given : CLIP_WINDOW),
         end,
-        pad: pad ? tokenId(tokenizer, pad, '', name) : end,
+        pad: padId(tokenizer, config, description, name) ?? end,
+        normalize,
+        lowers: /"Lowercase"|"lowercase":true/.test(JSON.stringify(plain.normalizer ?? null)),
       }),
     };
   } catch (error) {
@@ -84,10 +87,24 @@ async function readDescription(
 
 function encoder(
   tokenizer: HuggingFaceTokenizer,
-  { window, end, pad }: { readonly window: number; readonly end: number; readonly pad: number },
+  {
+    window,
+    end,
+    pad,
+    normalize,
+    lowers,
+  }: {
+    readonly window: number;
+    readonly end: number;
+    readonly pad: number;
+    readonly normalize: (text: string) => string;
+    /** Whether letters become small. */
+    readonly lowers: boolean;
+  },
 ): Tokenizer['encode'] {
   return (text) => {
-    const { ids } = tokenizer.encode(text);
+    // JavaScript gives a final sigma a letter of its own when it lowers a text, which no model was trained with.
+    const { ids } = tokenizer.encode(normalize(lowers ? text.replaceAll('Σ', 'σ') : text));
     const fits = ids.length <= window;
     const kept = fits ? ids : [...ids.slice(0, window - 1), end];
     const padding = new Array<number>(window - kept.length).fill(pad);
@@ -102,6 +119,14 @@ function encoder(
             .trim(),
     };
   };
+}
+
+/** The id that fills a text up: as configs say, else by the names that BERT's and T5's classes give it. undefined: it has none of its own. */
+function padId(tokenizer: HuggingFaceTokenizer, config: Json, description: Json, file: string): number | undefined {
+  const padding = description.padding as { readonly pad_token?: unknown } | null | undefined;
+  const named = config.pad_token ?? padding?.pad_token;
+  if (named) return tokenId(tokenizer, named, '', file);
+  return tokenizer.token_to_id('[PAD]') ?? tokenizer.token_to_id('<pad>');
 }
 
 /** One more than the largest id. */

@@ -1,23 +1,46 @@
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { BundleError } from '../../src/bundles/files.ts';
 import { readTokenizer } from '../../src/bundles/tokenizer.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const fixture: {
-  window: number;
-  cases: { text: string; ids: number[]; mask: number[]; whole: number[] }[];
-} = JSON.parse(await readFile(join(ROOT, 'test/fixtures/tokenizer.json'), 'utf8'));
-const tokenizer = await readTokenizer(join(ROOT, 'models/stickers/tokenizer'));
+interface Fixture {
+  readonly window: number;
+  readonly cases: { text: string; ids: number[]; mask: number[]; whole: number[] }[];
+}
 
+/** Written by tools/parity/make_tokenizer_fixture.py. */
+const FIXTURES = join(ROOT, 'test/fixtures/tokenizers');
+const readFixture = async (kind: string): Promise<Fixture> =>
+  JSON.parse(await readFile(join(FIXTURES, `${kind}.json`), 'utf8'));
 const nameOf = (text: string) => JSON.stringify(text.length > 50 ? `${text.slice(0, 50)}...` : text);
 
-describe('the tokenizer of the embedded model', () => {
-  it('reads as many tokens as its config says', () => {
+describe.each([
+  ['CLIP', 'clip', join(ROOT, 'models/stickers/tokenizer')],
+  ['BERT', 'bert', join(FIXTURES, 'bert')],
+  ['T5', 't5', join(FIXTURES, 't5')],
+])("%s's tokenizer", async (_, kind, folder) => {
+  const fixture = await readFixture(kind);
+  const tokenizer = await readTokenizer(folder);
+
+  it('reads as many tokens as its config says, or as many as it is told', async () => {
     expect(tokenizer.window).toBe(fixture.window);
+    const short = await readTokenizer(folder, '', 9);
+    expect(short.window).toBe(9);
+    const [{ text, whole }] = fixture.cases;
+    expect(short.encode(text).inputIds).toHaveLength(9);
+    expect(short.encode('a '.repeat(20)).inputIds.at(-1)).toBe(whole.at(-1));
   });
 
-  describe('gives the ids and the mask of CLIPTokenizer in transformers for', () => {
+  it('knows how many embeddings its ids need', () => {
+    const largest = Math.max(...fixture.cases.flatMap(({ whole }) => whole));
+    expect(tokenizer.vocabularySize).toBeGreaterThan(largest);
+    expect(tokenizer.vocabularySize).toBeLessThan(1000);
+  });
+
+  describe('gives the ids and the mask of transformers for', () => {
     it.each(fixture.cases.map((one) => [nameOf(one.text), one] as const))('%s', (_, { text, ids, mask }) => {
       const encoding = tokenizer.encode(text);
       expect(encoding.inputIds).toEqual(ids);
@@ -31,6 +54,10 @@ describe('the tokenizer of the embedded model', () => {
       expect(truncated !== null, nameOf(text)).toBe(whole.length > fixture.window);
     }
   });
+});
+
+describe('the tokenizer of the embedded model', async () => {
+  const tokenizer = await readTokenizer(join(ROOT, 'models/stickers/tokenizer'));
 
   it('keeps start and end of a text that is cut, and spells what was cut off', () => {
     const kept = 'one two three four five six';
@@ -48,5 +75,39 @@ describe('the tokenizer of the embedded model', () => {
     const filler = 'a '.repeat(tokenizer.window - 2);
     expect(tokenizer.encode(`${filler}café 🐶, it's late`).truncated).toBe("café 🐶, it's late");
     expect(tokenizer.encode(`${filler}草地`).truncated).toBe('草地');
+  });
+});
+
+describe('a tokenizer that can not be read', () => {
+  const inFolder = async (files: { readonly [name: string]: string }) => {
+    const folder = await mkdtemp(join(tmpdir(), 'findery-tokenizer-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    return readTokenizer(folder);
+  };
+
+  it.each([
+    ['only spiece.model', { 'spiece.model': 'x' }, /has only spiece\.model; write tokenizer\.json beside it/],
+    ['no file', {}, /vocab\.json is missing/],
+    [
+      'a vocab.txt without [CLS]',
+      { 'vocab.txt': '[PAD]\n[UNK]\n[SEP]\n[MASK]\ndog\n' },
+      /vocab\.txt has no token "\[CLS\]"/,
+    ],
+    ['a tokenizer.json of nothing', { 'tokenizer.json': '{}' }, /tokenizer\.json holds no tokenizer/],
+    [
+      'a damaged table',
+      {
+        'tokenizer.json': JSON.stringify({
+          normalizer: { type: 'Precompiled', precompiled_charsmap: 'AAAA' },
+          model: {},
+        }),
+      },
+      /precompiled_charsmap that is damaged/,
+    ],
+  ])('%s', async (_, files, message) => {
+    const reading = inFolder(files);
+    await expect(reading).rejects.toThrow(BundleError);
+    await expect(reading).rejects.toThrow(message);
   });
 });

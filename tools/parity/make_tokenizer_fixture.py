@@ -1,18 +1,21 @@
-"""Records the token ids of transformers' CLIPTokenizer, which our tokenizer must give too.
+"""Records the token ids of transformers' tokenizers, which ours must give too.
 
-    python tools/parity/make_tokenizer_fixture.py [FILE]
+    python tools/parity/make_tokenizer_fixture.py
 
-The tokenizer is models/stickers/tokenizer; FILE is test/fixtures/tokenizer.json unless given.
+CLIP's is models/stickers/tokenizer. BERT's (WordPiece) and T5's (SentencePiece with its normalisation, nmt_nfkc) are trained on the texts of this
+file and written to test/fixtures/tokenizers/{bert,t5}. The ids are in test/fixtures/tokenizers/{clip,bert,t5}.json:
     window  tokens that the model reads, with start and end
     cases   text; ids and mask: padded to the window; whole: the ids of all of the text, without padding
 """
 
 import json
-import sys
+import tempfile
 from pathlib import Path
 
+import sentencepiece
 import transformers
-from transformers import CLIPTokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import AutoTokenizer, BertTokenizerFast, CLIPTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,23 +99,66 @@ TEXTS = [
 ]
 
 
+FOLDER = ROOT / "test" / "fixtures" / "tokenizers"
+
+
+def bert(folder: Path):
+    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    trained.normalizer = normalizers.BertNormalizer()
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trained.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=900, special_tokens=special, show_progress=False))
+    by_id = sorted(trained.get_vocab().items(), key=lambda item: item[1])
+    (folder / "vocab.txt").write_text("".join(token + "\n" for token, _ in by_id), encoding="utf8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 24, "do_lower_case": True}) + "\n")
+    return BertTokenizerFast.from_pretrained(folder)
+
+
+def t5(folder: Path):
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name)
+        (source / "texts").write_text("\n".join(text.replace("\0", " ") for text in TEXTS), encoding="utf8")
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(source / "texts"),
+            model_prefix=str(source / "spiece"),
+            vocab_size=600,
+            hard_vocab_limit=False,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            minloglevel=2,
+        )
+        config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": 32}
+        (source / "tokenizer_config.json").write_text(json.dumps(config))
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
 def main():
-    default = ROOT / "test" / "fixtures" / "tokenizer.json"
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else default
-    tokenizer = CLIPTokenizer.from_pretrained(ROOT / "models" / "stickers" / "tokenizer")
-    cases = []
-    for text in TEXTS:
-        padded = tokenizer(text, padding="max_length", truncation=True)
-        whole = tokenizer(text, truncation=False, verbose=False).input_ids
-        cases.append({"text": text, "ids": padded.input_ids, "mask": padded.attention_mask, "whole": whole})
-    fixture = {
-        "madeWith": f"transformers {transformers.__version__}",
-        "window": tokenizer.model_max_length,
-        "cases": cases,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(fixture, separators=(",", ":")) + "\n")
-    print(f"{path}: {path.stat().st_size} bytes, {len(cases)} texts")
+    for kind, make in (
+        ("clip", lambda _: CLIPTokenizer.from_pretrained(ROOT / "models" / "stickers" / "tokenizer")),
+        ("bert", bert),
+        ("t5", t5),
+    ):
+        if kind != "clip":
+            (FOLDER / kind).mkdir(parents=True, exist_ok=True)
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        tokenizer = make(FOLDER / kind)
+        cases = []
+        for text in TEXTS:
+            padded = tokenizer(text, padding="max_length", truncation=True)
+            whole = tokenizer(text, truncation=False, verbose=False).input_ids
+            cases.append({"text": text, "ids": padded.input_ids, "mask": padded.attention_mask, "whole": whole})
+        fixture = {
+            "madeWith": f"transformers {transformers.__version__}",
+            "window": tokenizer.model_max_length,
+            "cases": cases,
+        }
+        path = FOLDER / f"{kind}.json"
+        path.write_text(json.dumps(fixture, separators=(",", ":")) + "\n")
+        print(f"{path.name}: {path.stat().st_size} bytes, {len(cases)} texts")
 
 
 if __name__ == "__main__":
