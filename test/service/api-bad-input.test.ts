@@ -108,6 +108,47 @@ const names: Row[] = [
   ],
   ['an unknown reward', { reward: 'taste' }, 422, 'unknown-reward', ['/reward', '"taste"', 'one of stickers-reward']],
   [
+    'a number as the reward',
+    { reward: 5 },
+    400,
+    'bad-request',
+    ['/reward', 'is 5', 'GET /v1/rewards, or a list of 1 to 8'],
+  ],
+  ['no rewards', { reward: [] }, 400, 'bad-request', ['/reward', 'has 0 entries', 'a list of 1 to 8']],
+  [
+    'nine rewards',
+    { reward: Array.from({ length: 9 }, (_, i) => ({ name: `reward-${i}` })) },
+    400,
+    'bad-request',
+    ['/reward', 'has 9 entries', 'a list of 1 to 8'],
+  ],
+  [
+    'a weight that is too large',
+    { reward: [{ name: 'jpeg-size', weight: 1e7 }] },
+    400,
+    'bad-request',
+    ['/reward/0/weight', 'is 10000000', '-1000000 to 1000000'],
+  ],
+  [
+    'weights that are all 0',
+    {
+      reward: [
+        { name: 'jpeg-size', weight: 0 },
+        { name: 'stickers-reward', weight: 0 },
+      ],
+    },
+    422,
+    'not-possible',
+    ['/reward', 'Every weight of the reward is 0', 'other than 0'],
+  ],
+  [
+    'a reward twice',
+    { reward: [{ name: 'jpeg-size' }, { name: 'stickers-reward' }, { name: 'jpeg-size', weight: 2 }] },
+    422,
+    'not-possible',
+    ['/reward/2/name', '"jpeg-size" is in the list twice', 'is there already'],
+  ],
+  [
     'an unknown optimizer',
     { optimizer: { name: 'adam' } },
     422,

@@ -78,6 +78,27 @@ describe('POST /v1/jobs', () => {
     });
   });
 
+  it.each([
+    ['a name', 'jpeg-size', 'jpeg-size'],
+    ['one that counts once', [{ name: 'jpeg-size' }], 'jpeg-size'],
+    ['one that counts less', [{ name: 'jpeg-size', weight: -2 }], [{ name: 'jpeg-size', weight: -2 }]],
+    [
+      'two',
+      [{ name: 'jpeg-size', weight: 0.1 }, { name: 'stickers-reward' }],
+      [
+        { name: 'jpeg-size', weight: 0.1 },
+        { name: 'stickers-reward', weight: 1 },
+      ],
+    ],
+  ])('tells the reward in the shorter of its forms, wherever the job is told of: %s', async (_, reward, told) => {
+    const job = await queueJob(api, { reward });
+    expect(job.reward).toEqual(told);
+    expect((await readOk(await api.get(`/v1/jobs/${job.id}`), 200)).reward).toEqual(told);
+    const { data } = (await readOk(await api.get('/v1/jobs?limit=1'), 200)) as unknown as { data: unknown[] };
+    expect(data).toMatchObject([{ id: job.id, reward: told }]);
+    expect((await readOk(await api.post('/v1/samples', { prompt: PROMPT, reward }), 202)).reward).toEqual(told);
+  });
+
   it('takes prompts of any script, 2,000 characters of them, and warns of what the model does not read', async () => {
     const emoji = '🐕‍🦺 на траве, 草の上の緑の犬';
     expect((await queueJob(api, { prompt: emoji })).prompt).toBe(emoji);

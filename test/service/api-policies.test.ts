@@ -56,6 +56,30 @@ describe('policies', () => {
     });
   });
 
+  it.each([
+    ['a name', 'jpeg-size', 'jpeg-size'],
+    ['a list of one that counts once', [{ name: 'jpeg-size', weight: 1 }], 'jpeg-size'],
+    [
+      'a list',
+      [{ name: 'jpeg-size', weight: -0.5 }, { name: 'stickers-reward' }],
+      [
+        { name: 'jpeg-size', weight: -0.5 },
+        { name: 'stickers-reward', weight: 1 },
+      ],
+    ],
+  ])('tell the reward of the file, and draw with it: %s', async (_, reward, told) => {
+    const law = { shape, mean: new Float32Array(1024), std: Float32Array.of(1), weights: Float32Array.of(1) };
+    const bytes = encodePolicy(law, { prompt: 'a red cat', reward });
+    const headers = { 'content-type': 'application/octet-stream' };
+    const { id, reward: kept } = await readOk(await api.post('/v1/policies', bytes, headers), 201);
+    expect(kept).toEqual(told);
+    expect((await readOk(await api.post(`/v1/policies/${id}/samples`), 202)).reward).toEqual(told);
+    for (const other of [null, 'stickers-reward'])
+      expect((await readOk(await api.post(`/v1/policies/${id}/samples`, { reward: other }), 202)).reward).toBe(other);
+    const refused = await api.post(`/v1/policies/${id}/samples`, { reward: 'taste' });
+    expect((await expectProblem(refused, 422, 'unknown-reward')).errors?.[0].pointer).toBe('/reward');
+  });
+
   it('go out as the bytes that came in, for good', async () => {
     const response = await api.get(`${path}/parameters`);
     expect(Buffer.from(await response.arrayBuffer()).equals(file)).toBe(true);

@@ -70,6 +70,10 @@ it('a worker that is killed: the job goes on elsewhere to the same bytes, and th
   expect(await rewards(job)).toBe(await rewards(undisturbed));
   expect(await policy(job)).toBe(await policy(undisturbed));
   expect(job.report).toEqual(undisturbed.report);
+  // The event that ends a job is written by a worker; the answers of the API say the same.
+  expect(JSON.parse(await text(job.urls.self))).toEqual(job);
+  const { report, reward: told } = await client.getPolicy(job.policyId as string);
+  expect([report, told]).toEqual([job.report, job.reward]);
 });
 
 it('a service that is away for a moment: the job is tried again from where it was, to the same bytes', async () => {
@@ -94,7 +98,7 @@ it('a service that is killed: the job fails, and what it learnt can be drawn fro
     error: { code: 'reward-failed', detail: expect.stringMatching(/"doomed".*ECONN/) },
   });
   const lines = (await rewards(job)).trimEnd().split('\n');
-  expect(lines[0]).toBe('image,iteration,reward,smoothed,doomed,jpeg-size');
+  expect(lines[0]).toBe('image,iteration,reward,smoothed,terms.doomed,terms.jpeg-size');
   expect(await client.getPolicy(job.policyId as string)).toMatchObject({
     jobId: job.id,
     report: null,

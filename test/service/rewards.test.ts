@@ -97,7 +97,7 @@ describe('a list of rewards', () => {
     }
     expect(iterations.flatMap(({ terms }) => terms ?? [])).toEqual(data.map(({ terms }) => terms));
     const csv = Buffer.from(await client.bytes(`${job.urls.rewards}?format=csv`)).toString();
-    expect(csv.split('\n')[0]).toBe('image,iteration,reward,smoothed,stickers-reward,jpeg-size');
+    expect(csv.split('\n')[0]).toBe('image,iteration,reward,smoothed,terms.stickers-reward,terms.jpeg-size');
     expect(csv.split('\n')[1].split(',').slice(4).map(Number)).toEqual(Object.values(data[0].terms ?? {}));
     const { terms, learned } = job.report ?? {};
     const means = terms as Record<string, { learned: { mean: number } }>;

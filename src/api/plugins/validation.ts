@@ -66,13 +66,22 @@ export function describeValidation(error: FastifySchemaValidationError): { point
       return { pointer: instancePath, message: `is ${found}; takes ${(params.allowedValues as unknown[]).join(', ')}` };
     case 'pattern':
       return { pointer: instancePath, message: `is ${found}; takes ${accepts ?? `text like ${params.pattern}`}` };
-    case 'type':
+    case 'type': {
+      const plain = `a value of type ${[params.type].flat().join(' or ')}`;
+      const wanted = accepts && params.type === 'string' ? `text: ${accepts}` : plain;
       return {
         pointer: instancePath,
-        message: `is ${found}; takes ${params.type === 'string' && accepts ? `text: ${accepts}` : `a value of type ${[params.type].flat().join(' or ')}`}`,
+        message: `is ${found}; takes ${Array.isArray(params.type) ? (accepts ?? plain) : wanted}`,
       };
+    }
     case 'maxProperties':
       return { pointer: instancePath, message: `has ${Object.keys(data as object).length} entries; takes ${accepts}` };
+    case 'minItems':
+    case 'maxItems':
+      return {
+        pointer: instancePath,
+        message: `has ${(data as unknown[]).length} entries; takes ${accepts ?? `${schema.minItems ?? 0} to ${schema.maxItems ?? 'any number'}`}`,
+      };
     case 'minLength':
     case 'maxLength':
       return {

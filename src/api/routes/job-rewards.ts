@@ -95,7 +95,7 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
               `${[i + 1, iteration, reward, smoothed[order.get(iteration) ?? 0], ...(names ? terms : [])]}`,
           );
           return sendFile(
-            `${[['image', 'iteration', 'reward', 'smoothed', ...(names ?? [])].join(), ...lines].join('\n')}\n`,
+            `${[['image', 'iteration', 'reward', 'smoothed', ...(names ?? []).map((name) => `terms.${name}`)].join(), ...lines].join('\n')}\n`,
           );
         }
         default: {

@@ -111,10 +111,13 @@ const rewardTerms = {
 const { minLength, maxLength, pattern } = Name as unknown as { minLength: number; maxLength: number; pattern: string };
 const rewardName = { minLength, maxLength, pattern };
 
-/** What a job is to get more of. Keywords of JSON Schema hold for the types that they are about. */
+/**
+ * What a job is to get more of. Keywords of JSON Schema hold for the types that they are about. Lists come first: the serializer
+ * of answers (fast-json-stringify) tries the types in this order, and takes a list for a string.
+ */
 export const RewardChoice = Type.Unsafe<RewardChoice>({
   $id: 'RewardChoice',
-  type: ['string', 'array'],
+  type: ['array', 'string'],
   ...rewardName,
   ...rewardTerms,
   description: 'a name, or several with weights: reward = sum of weight * score',
@@ -122,7 +125,7 @@ export const RewardChoice = Type.Unsafe<RewardChoice>({
 /** The same, or null: do not score. */
 export const OptionalReward = Type.Unsafe<RewardChoice | null>({
   $id: 'OptionalReward',
-  type: ['string', 'array', 'null'],
+  type: ['array', 'string', 'null'],
   ...rewardName,
   ...rewardTerms,
   description: 'as RewardChoice; null: no reward',
