@@ -6,6 +6,8 @@ export interface Preprocessing {
   readonly resize: { readonly shortestEdge: number } | { readonly width: number; readonly height: number } | null;
   readonly resample: 'bilinear' | 'bicubic';
   readonly crop: { readonly width: number; readonly height: number } | null;
+  /** Where a crop begins when what is left over is odd: transformers rounds down, torchvision to the nearest (halves to the even number). */
+  readonly cropRounding: 'floor' | 'nearest';
   /** What 8-bit values are multiplied with. */
   readonly rescaleFactor: number;
   /** One value per channel. */
@@ -35,6 +37,7 @@ export function readPreprocessing(config: Json): Preprocessing {
           ? { width: crop, height: crop }
           : crop
         : null,
+    cropRounding: config.crop_rounding === 'nearest' ? 'nearest' : 'floor',
     rescaleFactor: config.do_rescale === false ? 1 : Number(config.rescale_factor ?? 1 / 255),
     mean: config.do_normalize === false ? [0, 0, 0] : channels(config.image_mean, 'image_mean', file),
     std: config.do_normalize === false ? [1, 1, 1] : channels(config.image_std, 'image_std', file),

@@ -70,7 +70,7 @@ export async function readTokenizer(folder: string, subfolder = '', window?: num
     });
     const tokenizer = openTokenizer({ ...description, added_tokens: tokens }, config);
     const length = window ?? windowOf(kind, config);
-    const pad = spelling(config.pad_token, '');
+    const pad = spelling(config.pad_token ?? (description.padding as Json | null | undefined)?.pad_token, '');
     // What stands around every text; the last of it ends a text that is cut.
     const end = tokenizer.encode('').ids.at(-1) ?? tokenizer.token_to_id(spelling(config.eos_token, ''));
     const padding = pad === '' ? end : tokenizer.token_to_id(pad);

@@ -1,4 +1,5 @@
 import type { Preprocessing } from '../bundles/preprocessing.ts';
+import { roundHalfToEven } from '../numerics/rounding.ts';
 import type { RawPicture } from './messages.ts';
 import { resample } from './resample.ts';
 
@@ -13,8 +14,9 @@ export interface PixelValues {
 export function preprocess(picture: RawPicture, steps: Preprocessing): PixelValues {
   const resized = steps.resize ? resize(picture, steps) : picture;
   const { width, height } = steps.crop ?? resized;
-  const left = Math.floor((resized.width - width) / 2);
-  const top = Math.floor((resized.height - height) / 2);
+  const begin = steps.cropRounding === 'nearest' ? roundHalfToEven : Math.floor;
+  const left = begin((resized.width - width) / 2);
+  const top = begin((resized.height - height) / 2);
   const values = new Float32Array(3 * width * height);
   for (let channel = 0; channel < 3; channel++) {
     const { [channel]: mean } = steps.mean;

@@ -2,6 +2,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { BundleError } from '../../src/bundles/files.ts';
 import { readTokenizer } from '../../src/bundles/tokenizer.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -24,6 +25,18 @@ const fixture: {
 
 const temporary = await mkdtemp(join(tmpdir(), 'findery-tokenizer-'));
 afterAll(() => rm(temporary, { recursive: true }));
+
+let copies = 0;
+
+/** A tokenizer of one word. */
+const UNIGRAM = {
+  added_tokens: [],
+  normalizer: null,
+  pre_tokenizer: null,
+  post_processor: null,
+  decoder: null,
+  model: { type: 'Unigram', unk_id: 0, vocab: [['dog', 0]] },
+};
 
 /** Stable Diffusion 2's files: the padding is in special_tokens_map.json alone. */
 async function padWithExclamation(): Promise<string> {
@@ -143,14 +156,35 @@ describe('added tokens', () => {
   });
 });
 
-it('a folder with spiece.model alone is told how to go on', async () => {
-  const folder = join(temporary, 'spiece');
-  await mkdir(folder);
-  await writeFile(join(folder, 'spiece.model'), 'x');
-  await expect(readTokenizer(folder)).rejects.toThrow(/only spiece\.model.*save_pretrained/);
+describe('a tokenizer that can not be read', () => {
+  it.each([
+    ['only spiece.model', { 'spiece.model': 'x' }, /has only spiece\.model; write tokenizer\.json beside it/],
+    ['no file', {}, /vocab\.json is missing/],
+    [
+      'a vocab.txt without [CLS]',
+      { 'vocab.txt': '[PAD]\n[UNK]\n[SEP]\n[MASK]\ndog\n' },
+      /vocab\.txt has no token "\[CLS\]"/,
+    ],
+    ['a tokenizer.json of nothing', { 'tokenizer.json': '{}' }, /tokenizer\.json holds no tokenizer/],
+    [
+      'a damaged table',
+      {
+        'tokenizer.json': JSON.stringify({
+          ...UNIGRAM,
+          normalizer: { type: 'Precompiled', precompiled_charsmap: 'AAAA' },
+        }),
+      },
+      /precompiled_charsmap that is damaged/,
+    ],
+  ])('%s', async (_, files, message) => {
+    const folder = join(temporary, `damaged-${copies++}`);
+    await mkdir(folder);
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    const reading = readTokenizer(folder);
+    await expect(reading).rejects.toThrow(BundleError);
+    await expect(reading).rejects.toThrow(message);
+  });
 });
-
-let copies = 0;
 
 /** A tokenizer of the fixtures with another config. */
 async function copyOf(name: string, config: object): Promise<string> {

@@ -1,3 +1,5 @@
+import { BundleError } from '../files.ts';
+
 /**
  * SentencePiece's normaliser (`Precompiled` in tokenizer.json) as Rust's tokenizers applies it (the crate spm_precompiled). The one of
  * @huggingface/tokenizers takes NFKC instead of the map in the file, which is another thing for a few hundred characters.
@@ -13,6 +15,8 @@ export class Charsmap {
   constructor(base64: string) {
     const bytes = Buffer.from(base64, 'base64');
     const size = bytes.length < 4 ? 0 : bytes.readUInt32LE(0);
+    if (size === 0 || size % 4 !== 0 || 4 + size > bytes.length)
+      throw new BundleError('tokenizer.json has a precompiled_charsmap that is damaged; copy the file again');
     this.#units = Uint32Array.from({ length: size / 4 }, (_, i) => bytes.readUInt32LE(4 + 4 * i));
     this.#replacements = bytes.subarray(4 + size);
   }
@@ -30,7 +34,6 @@ export class Charsmap {
   /** What the shortest key at the start of `text` becomes; null when no key is there. */
   #find(text: string): string | null {
     const units = this.#units;
-    if (units.length === 0) return null;
     let at = offset(units[0]);
     for (const byte of Buffer.from(text)) {
       if (byte === 0) return null;

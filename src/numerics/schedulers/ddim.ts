@@ -1,8 +1,9 @@
+import { roundHalfToEven } from '../rounding.ts';
 import { readConfig } from './config.ts';
 import { readNoiseSchedule } from './noise-schedule.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
 import { readLimit } from './threshold.ts';
-import { checkNoise, checkStep, checkSteps, checkTimesteps, roundHalfToEven, trailingTimesteps } from './timesteps.ts';
+import { checkNoise, checkStep, checkSteps, checkTimesteps, trailingTimesteps } from './timesteps.ts';
 
 const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
 const TIMESTEP_SPACINGS = ['leading', 'linspace', 'trailing'] as const;

@@ -1,15 +1,8 @@
+import { roundHalfToEven } from '../rounding.ts';
 import { readConfig } from './config.ts';
 import { readNoiseSchedule } from './noise-schedule.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import {
-  checkNoise,
-  checkOrder,
-  checkStep,
-  checkSteps,
-  checkTimesteps,
-  roundHalfToEven,
-  trailingTimesteps,
-} from './timesteps.ts';
+import { checkNoise, checkOrder, checkStep, checkSteps, checkTimesteps, trailingTimesteps } from './timesteps.ts';
 
 const TIMESTEP_SPACINGS = ['leading', 'linspace', 'trailing'] as const;
 

@@ -1,17 +1,10 @@
+import { roundHalfToEven } from '../rounding.ts';
 import { readConfig } from './config.ts';
 import { readNoiseSchedule } from './noise-schedule.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
 import { exponentialSigmas, karrasSigmas, readSigmaSpacing, timestepAt, trainingSigmas } from './sigmas.ts';
 import { readLimit } from './threshold.ts';
-import {
-  checkNoise,
-  checkOrder,
-  checkStep,
-  checkSteps,
-  checkTimesteps,
-  multistepTimesteps,
-  roundHalfToEven,
-} from './timesteps.ts';
+import { checkNoise, checkOrder, checkStep, checkSteps, checkTimesteps, multistepTimesteps } from './timesteps.ts';
 
 const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
 const TIMESTEP_SPACINGS = ['linspace', 'leading', 'trailing'] as const;
