@@ -1,4 +1,5 @@
 import { derivedId } from '../src/jobs/ids.ts';
+import type { Problem } from '../src/jobs/schemas/common.ts';
 import type { SampleRecord } from '../src/jobs/store.ts';
 import type { RunningJob } from './running-job.ts';
 
@@ -32,4 +33,12 @@ export async function openJobSample({ context, record }: RunningJob, policyId: s
   };
   await context.store.samples.create(sample, { parent: policyId });
   return sample;
+}
+
+/** Tells of those images that they will not come. Returns their id; null: none were begun. */
+export async function failJobSample({ context, record }: RunningJob, error: Problem): Promise<string | null> {
+  const id = derivedId('smp', record.id);
+  const set = { status: 'failed' as const, error, finishedAt: new Date().toISOString() };
+  const outcome = await context.store.samples.change(id, { set, statuses: ['running'] });
+  return outcome === 'done' ? id : null;
 }

@@ -1,21 +1,19 @@
-import { UnrecoverableError } from 'bullmq';
 import { termNames } from '../src/jobs/choices.ts';
-import { ProblemError, problemOf } from '../src/jobs/problem.ts';
+import { ProblemError } from '../src/jobs/problem.ts';
 import { ENDED } from '../src/jobs/schemas/job.ts';
 import type { Report } from '../src/jobs/schemas/policy.ts';
 import type { JobRecord } from '../src/jobs/store.ts';
-import { viewJob } from '../src/jobs/views.ts';
-import { findOptimizer } from '../src/numerics/optimizers/registry.ts';
 import { mean, standardError } from '../src/numerics/statistics.ts';
 import { thumbnailFeatures } from '../src/pictures/features.ts';
-import { RewardError } from '../src/rewards/scorer.ts';
 import type { Evaluation } from '../src/search/generator.ts';
 import { judgeLaw } from '../src/search/judge.ts';
 import { runSearch } from '../src/search/run.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { Claim } from './claim.ts';
 import { openGenerator, type WorkerContext } from './context.ts';
+import { createOptimizer } from './create-optimizer.ts';
 import { drawSamples } from './draw-samples.ts';
+import { end, endCanceled, fail } from './end-job.ts';
 import { Interruption } from './interruption.ts';
 import { publishIteration } from './iteration.ts';
 import { openJobSample } from './job-sample.ts';
@@ -156,47 +154,6 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
   await checkpoints.discard();
 }
 
-function createOptimizer(
-  record: JobRecord,
-  generator: { readonly shape: readonly number[]; readonly promptEmbedding: Float32Array },
-) {
-  const { name, ...parameters } = record.optimizer;
-  return findOptimizer(name).create(
-    {
-      shape: generator.shape,
-      seed: record.seed,
-      budget: record.budget.images,
-      promptEmbedding: generator.promptEmbedding,
-    },
-    parameters as Record<string, number | boolean>,
-  );
-}
-
-async function endCanceled(job: RunningJob): Promise<void> {
-  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
-  const policyId = record.keepPartial ? await keepPartial(job, record) : null;
-  await end(job, 'canceled', { policyId, progress: { ...record.progress, stage: 'ended', secondsLeft: null } });
-  await new Checkpoints(job.context.blobs, job.claim, record.checkpoint?.key ?? null).discard();
-}
-
-/** Stores what was learnt up to the last checkpoint, without a report; null: nothing was. */
-async function keepPartial(job: RunningJob, record: JobRecord): Promise<string | null> {
-  if (!record.checkpoint) return null;
-  const checkpoints = new Checkpoints(job.context.blobs, job.claim, record.checkpoint.key);
-  const generator = await openGenerator(job.context, record);
-  const optimizer = createOptimizer(record, generator);
-  const search = await checkpoints.load(optimizer);
-  if (!search) return null;
-  const policy = await storePolicy(job, {
-    law: optimizer.policy(),
-    search,
-    report: null,
-    summary: optimizer.summary(),
-    seconds: search.seconds,
-  });
-  return policy.id;
-}
-
 /** Means of each term's scores, where the reward has several. */
 function reportTerms(
   { reward }: JobRecord,
@@ -213,48 +170,6 @@ function reportTerms(
       names.map((name, k) => [name, { base: estimate(base, k), learned: estimate(learned, k) }]),
     ),
   };
-}
-
-async function fail(job: RunningJob, error: unknown, lastTry: boolean): Promise<never> {
-  const { logger } = job.context;
-  if (!(error instanceof ProblemError) && !lastTry) {
-    logger.warn({ err: error }, 'job will be tried again from its checkpoint');
-    throw error;
-  }
-  logger.error({ err: error }, 'job failed');
-  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
-  // What the search has paid for is kept, if only it can be: its failure is told in any case.
-  const policyId = await keepPartial(job, record).catch((reason: unknown) => {
-    logger.warn({ err: reason }, 'what was learnt could not be kept');
-    return null;
-  });
-  await end(job, 'failed', {
-    policyId,
-    error: problemOf(known(error), record.requestId ?? undefined),
-    progress: { ...record.progress, stage: 'ended', secondsLeft: null },
-  });
-  throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
-}
-
-/** A service that stayed away is nobody's secret. */
-function known(error: unknown): unknown {
-  return error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error;
-}
-
-/** The last change of a job: its final record goes out as the last event. */
-async function end(
-  { claim, context }: RunningJob,
-  status: 'succeeded' | 'failed' | 'canceled',
-  set: Partial<JobRecord>,
-  statuses?: readonly string[],
-): Promise<void> {
-  const record = await context.store.jobs.get(claim.id);
-  const ended = { ...set, status, finishedAt: new Date().toISOString() };
-  const events = [
-    { type: 'status', data: { status, stage: 'ended' } },
-    { type: 'done', data: viewJob({ ...record, ...ended }, null) },
-  ];
-  await claim.commit({ set: ended, events }, statuses);
 }
 
 /** Aborts the work when a client cancels, when the worker is to end, or when the lock was lost. */

@@ -57,6 +57,13 @@ function describe(path: string, card: Json): Omit<RewardDescription, 'reads'> {
     path,
     title: typeof card.title === 'string' ? card.title : basename(path),
     licence: typeof card.licence === 'string' ? card.licence : null,
-    range: Array.isArray(card.range) && card.range.length === 2 ? (card.range as [number, number]) : null,
+    range: readRange(card.range),
   };
+}
+
+function readRange(range: unknown): readonly [number, number] | null {
+  if (range === undefined || range === null) return null;
+  if (Array.isArray(range) && range.length === 2 && range.every(Number.isFinite) && range[0] < range[1])
+    return [range[0], range[1]];
+  throw new BundleError(`findery.json has range ${JSON.stringify(range)}; it takes two numbers, [lowest, highest]`);
 }

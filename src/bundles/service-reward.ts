@@ -31,6 +31,8 @@ export interface ChatReward extends Service {
   readonly rubric: string;
   /** Lowest and highest score that it may give; mapped to `range`, or to [0, 1] without one. */
   readonly scale: readonly [number, number];
+  /** null: not sent, for models that take none. */
+  readonly temperature: number | null;
 }
 
 const DEFAULT_RUBRIC =
@@ -42,7 +44,7 @@ export function readHttpReward(card: Json, description: Omit<RewardDescription, 
     ...readService(card, description, 4),
     type: 'http',
     url: readUrl(card.url, 'url'),
-    batchSize: readNumber(card, 'batchSize', 8, 1, 256),
+    batchSize: readCount(card, 'batchSize', 8, 1, 256),
   };
 }
 
@@ -61,31 +63,44 @@ export function readChatReward(card: Json, description: Omit<RewardDescription, 
   return {
     ...readService(card, description, 8),
     type: 'chat',
-    baseUrl: readUrl(card.baseUrl, 'baseUrl').replace(/\/+$/, ''),
+    baseUrl: readUrl(card.baseUrl, 'baseUrl'),
     model: text('model'),
     rubric: text('rubric', DEFAULT_RUBRIC),
     scale: scale as [number, number],
+    temperature: card.temperature === null ? null : readNumber(card, 'temperature', 0, 0, 2),
   };
 }
 
 function readService(card: Json, description: Omit<RewardDescription, 'reads'>, concurrency: number): Service {
-  const headers = card.headers ?? {};
-  const isText = (value: unknown) => typeof value === 'string';
-  if (
-    typeof headers !== 'object' ||
-    headers === null ||
-    Array.isArray(headers) ||
-    !Object.values(headers).every(isText)
-  )
-    throw new BundleError(`findery.json has headers ${JSON.stringify(headers)}; it takes an object of texts`);
   return {
     ...description,
     reads: ['image', 'text'],
-    headers: headers as { [name: string]: string },
+    headers: readHeaders(card.headers ?? {}),
     timeoutSeconds: readNumber(card, 'timeoutSeconds', 30, 0.1, 3600),
-    retries: readNumber(card, 'retries', 3, 0, 10),
-    concurrency: readNumber(card, 'concurrency', concurrency, 1, 64),
+    retries: readCount(card, 'retries', 3, 0, 10),
+    concurrency: readCount(card, 'concurrency', concurrency, 1, 64),
   };
+}
+
+function readHeaders(headers: unknown): { readonly [name: string]: string } {
+  const isObject = typeof headers === 'object' && headers !== null && !Array.isArray(headers);
+  if (!isObject || !Object.values(headers).every((value) => typeof value === 'string'))
+    throw new BundleError(`findery.json has headers ${JSON.stringify(headers)}; it takes an object of texts`);
+  // RFC 9110, section 5.6.2: what a field name may be made of.
+  const wrong = Object.keys(headers).find((name) => !/^[\w!#$%&'*+.^`|~-]+$/.test(name));
+  if (wrong !== undefined)
+    throw new BundleError(
+      `findery.json has headers with the name ${JSON.stringify(wrong)}; names are letters, digits and hyphens`,
+    );
+  return headers as { [name: string]: string };
+}
+
+function readCount(card: Json, key: string, fallback: number, minimum: number, maximum: number): number {
+  const value = card[key] ?? fallback;
+  if (Number.isInteger(value)) return readNumber(card, key, fallback, minimum, maximum);
+  throw new BundleError(
+    `findery.json has ${key} ${JSON.stringify(value)}; it takes a whole number from ${minimum} to ${maximum}`,
+  );
 }
 
 function readNumber(card: Json, key: string, fallback: number, minimum: number, maximum: number): number {
@@ -97,8 +112,15 @@ function readNumber(card: Json, key: string, fallback: number, minimum: number, 
 }
 
 function readUrl(value: unknown, key: string): string {
-  if (typeof value === 'string' && URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)) return value;
-  throw new BundleError(
-    `findery.json has ${key} ${JSON.stringify(value)}; it takes an address with http:// or https://`,
-  );
+  const url = typeof value === 'string' ? URL.parse(value) : null;
+  if (!url || !/^https?:$/.test(url.protocol))
+    throw new BundleError(
+      `findery.json has ${key} ${JSON.stringify(value)}; it takes an address with http:// or https://`,
+    );
+  // Not a word of what it is: problems of bundles are told to clients.
+  if (url.username || url.password)
+    throw new BundleError(
+      `findery.json has ${key} with a user name or password in it; put them into headers, as {"Authorization": "Basic \${NAME_OF_ENV_VARIABLE}"}`,
+    );
+  return url.href;
 }

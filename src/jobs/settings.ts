@@ -83,7 +83,8 @@ export function resolvePolicySample(
   catalog: Catalog,
 ): { settings: SampleSettings; warnings: Warning[] } {
   const model = chooseModel(catalog, policy.model, '');
-  const terms = policy.reward === null ? null : chooseTerms(catalog, policy.reward, '');
+  const wanted = request.reward === undefined ? policy.reward : request.reward;
+  const terms = wanted === null ? null : chooseTerms(catalog, wanted, request.reward ? '/reward' : '');
   const sampler = resolveSampler(model, { ...policy.sampler, ...samplerFields(request) }, '');
   const shape = model.latentShape(sampler.width, sampler.height);
   if (shape.join() !== policy.law.shape.join()) {

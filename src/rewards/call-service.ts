@@ -6,11 +6,14 @@ const MOST_BYTES = 1_000_000;
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 30_000;
 
+/** Longest pause that a service may ask for with `Retry-After`. */
+const LONGEST_ASKED_PAUSE = 300_000;
+
 export interface ServiceCall {
   /** Of the reward, for messages. */
   readonly name: string;
   readonly url: string;
-  readonly headers: { readonly [name: string]: string };
+  readonly headers: Headers;
   readonly timeoutSeconds: number;
   readonly retries: number;
   readonly body: unknown;
@@ -33,14 +36,20 @@ export async function callService(call: ServiceCall): Promise<unknown> {
       if (attempt >= call.retries) {
         const tries = attempt === 0 ? 'once' : `${attempt + 1} times`;
         throw new RewardError(
-          `The reward "${call.name}" at ${call.url} was asked ${tries} and gave no scores: ${error.message}. Start it or make it faster, or raise timeoutSeconds or retries in its findery.json.`,
+          `The reward "${call.name}" at ${addressOf(call.url)} was asked ${tries} and gave no scores: ${error.message}. Start it or make it faster, or raise timeoutSeconds or retries in its findery.json.`,
           { isTransient: true },
         );
       }
-      const pause = error.pause ?? FIRST_PAUSE * 2 ** attempt * (0.5 + Math.random());
-      await sleep(Math.min(pause, LONGEST_PAUSE), undefined, { signal: call.signal });
+      const pause = Math.min(FIRST_PAUSE * 2 ** attempt * (0.5 + Math.random()), LONGEST_PAUSE);
+      await sleep(error.pause ?? pause, undefined, { signal: call.signal }).catch(() => call.signal?.throwIfAborted());
     }
   }
+}
+
+/** An address as clients may read it: without its query, where some services want their keys. */
+export function addressOf(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return `${origin}${pathname}`;
 }
 
 /** Something that may pass by itself. */
@@ -55,16 +64,16 @@ class Passing extends Error {
 
 async function callOnce({ name, url, headers, timeoutSeconds, body, signal }: ServiceCall): Promise<unknown> {
   const timeout = AbortSignal.timeout(timeoutSeconds * 1000);
-  const refuse = (what: string): never => {
-    throw new RewardError(`The reward "${name}" at ${url} ${what}`, { isTransient: false });
+  const refuse = (what: string, status?: number): never => {
+    throw new RewardError(`The reward "${name}" at ${addressOf(url)} ${what}`, { isTransient: false, status });
   };
   let status: number;
   let retryAfter: string | null;
-  let text: string;
+  let text: string | null;
   try {
     const response = await fetch(url, {
       method: 'POST',
-      headers: { accept: 'application/json', 'content-type': 'application/json', ...headers },
+      headers,
       body: JSON.stringify(body),
       redirect: 'manual',
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
@@ -80,24 +89,24 @@ async function callOnce({ name, url, headers, timeoutSeconds, body, signal }: Se
     }
     throw error;
   }
-  if (status === 429 || status >= 500) throw new Passing(`it answered ${status} ${shorten(text)}`, pauseOf(retryAfter));
-  if (status < 200 || status >= 300) refuse(`answered ${status} ${shorten(text)}; it has to answer 200 with JSON.`);
+  const found = text === null ? `more than ${MOST_BYTES} bytes` : shorten(text);
+  if (status === 429 || status >= 500) throw new Passing(`it answered ${status} ${found}`, pauseOf(retryAfter));
+  if (status < 200 || status >= 300) refuse(`answered ${status} ${found}; it has to answer 200 with JSON.`, status);
+  if (text === null) return refuse(`answered with ${found}; scores are short.`);
   try {
     return JSON.parse(text);
   } catch {
-    return refuse(`answered with ${shorten(text)}, which is not JSON.`);
+    return refuse(`answered with ${found}, which is not JSON.`);
   }
 }
 
-async function readText(response: Response): Promise<string> {
+/** null: it is longer than is read. */
+async function readText(response: Response): Promise<string | null> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of response.body ?? []) {
     bytes += chunk.byteLength;
-    if (bytes > MOST_BYTES)
-      throw new RewardError(`${response.url} answered with more than ${MOST_BYTES} bytes; scores are short.`, {
-        isTransient: false,
-      });
+    if (bytes > MOST_BYTES) return null;
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
@@ -107,37 +116,5 @@ async function readText(response: Response): Promise<string> {
 function pauseOf(header: string | null): number | undefined {
   if (header === null) return undefined;
   const milliseconds = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(milliseconds) ? Math.max(0, milliseconds) : undefined;
-}
-
-/**
- * Headers with the variables that they name.
- * @throws RewardError when the worker has no such variable
- */
-export function expandHeaders(
-  name: string,
-  headers: { readonly [header: string]: string },
-  environment: { readonly [variable: string]: string | undefined },
-): { [header: string]: string } {
-  const expand = (text: string) =>
-    text.replace(/\$\{(\w+)\}/g, (_, variable: string) => {
-      const value = environment[variable];
-      if (value !== undefined) return value;
-      throw new RewardError(
-        `The reward "${name}" sends a header with the environment variable ${variable}, which the worker has not; set it where the worker is started.`,
-        { isTransient: false },
-      );
-    });
-  return Object.fromEntries(Object.entries(headers).map(([header, text]) => [header, expand(text)]));
-}
-
-/** Runs the calls, at most `limit` at a time; their results in order. The first failure ends it. */
-export async function inParallel<T>(calls: readonly (() => Promise<T>)[], limit: number): Promise<T[]> {
-  const results: T[] = [];
-  const waiting = calls.entries();
-  const work = async () => {
-    for (const [i, call] of waiting) results[i] = await call();
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, calls.length) }, work));
-  return results;
+  return Number.isFinite(milliseconds) ? Math.min(Math.max(0, milliseconds), LONGEST_ASKED_PAUSE) : undefined;
 }

@@ -1,7 +1,9 @@
 import type { HttpReward } from '../bundles/reward-bundle.ts';
 import { encodePicture } from '../pictures/encode.ts';
 import type { Picture } from '../search/generator.ts';
-import { callService, expandHeaders, inParallel } from './call-service.ts';
+import { addressOf, callService } from './call-service.ts';
+import { requestHeaders } from './headers.ts';
+import { inParallel } from './in-parallel.ts';
 import { checkScores, RewardError, type Scorer, shorten } from './scorer.ts';
 
 /**
@@ -16,8 +18,8 @@ export function httpScorer(reward: HttpReward, environment: NodeJS.ProcessEnv): 
   const { name, url, timeoutSeconds, retries, batchSize, concurrency } = reward;
   return {
     async score(pictures, prompt, signal) {
-      const headers = expandHeaders(name, reward.headers, environment);
-      const ask = async (batch: readonly Picture[]): Promise<number[]> => {
+      const headers = requestHeaders(name, reward.headers, environment);
+      const ask = async (batch: readonly Picture[], signal: AbortSignal): Promise<number[]> => {
         const images = await Promise.all(batch.map(toImage));
         const answer = await callService({
           name,
@@ -30,7 +32,7 @@ export function httpScorer(reward: HttpReward, environment: NodeJS.ProcessEnv): 
         });
         if (typeof answer !== 'object' || answer === null || !('scores' in answer)) {
           throw new RewardError(
-            `The reward "${name}" at ${url} answered ${shorten(answer)}; it has to answer {"scores": [...]}, one number for each picture.`,
+            `The reward "${name}" at ${addressOf(url)} answered ${shorten(answer)}; it has to answer {"scores": [...]}, one number for each picture.`,
             { isTransient: false },
           );
         }
@@ -40,8 +42,9 @@ export function httpScorer(reward: HttpReward, environment: NodeJS.ProcessEnv): 
         pictures.slice(i * batchSize, (i + 1) * batchSize),
       );
       const scores = await inParallel(
-        batches.map((batch) => () => ask(batch)),
+        batches.map((batch) => (signal) => ask(batch, signal)),
         concurrency,
+        signal,
       );
       return scores.flat();
     },

@@ -14,10 +14,13 @@ export class RewardError extends Error {
   override readonly name = 'RewardError';
   /** Whether it may pass by itself: a service that is away, or slow. */
   readonly isTransient: boolean;
+  /** Of the answer that it is about, where it is about the status. */
+  readonly status: number | undefined;
 
-  constructor(message: string, { isTransient }: { readonly isTransient: boolean }) {
+  constructor(message: string, { isTransient, status }: { readonly isTransient: boolean; readonly status?: number }) {
     super(message);
     this.isTransient = isTransient;
+    this.status = status;
   }
 }
 

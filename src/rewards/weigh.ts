@@ -2,8 +2,12 @@ import type { RewardBundle } from '../bundles/reward-bundle.ts';
 import type { Evaluation, Generator, Painter } from '../search/generator.ts';
 import { chatScorer } from './chat.ts';
 import { httpScorer } from './http.ts';
+import { inParallel } from './in-parallel.ts';
 import { jpegSizeScorer } from './jpeg-size.ts';
-import type { Scorer } from './scorer.ts';
+import { RewardError, type Scorer } from './scorer.ts';
+
+/** Optimizers square rewards, in 32 bits some of them. */
+const LARGEST_REWARD = 1e12;
 
 /** A reward and what its score counts for. */
 export interface Term {
@@ -37,25 +41,34 @@ export function weighRewards(
       });
       if (!wantsReward) return painted.map(({ picture }) => ({ reward: null, terms: null, picture }));
       let graphs = 0;
-      const columns = await Promise.all(
+      const columns = await inParallel(
         scorers.map((scorer) => {
-          if (scorer)
-            return scorer.score(
-              painted.map(({ picture }) => picture as NonNullable<typeof picture>),
-              prompt,
-              signal,
-            );
+          if (scorer) {
+            const all = painted.map(({ picture }) => picture as NonNullable<typeof picture>);
+            return (signal) => scorer.score(all, prompt, signal);
+          }
           const column = graphs++;
-          return painted.map(({ scores }) => (scores as readonly number[])[column]);
+          return async () => painted.map(({ scores }) => (scores as readonly number[])[column]);
         }),
+        scorers.length,
+        signal,
       );
       return painted.map(({ picture }, i): Evaluation => {
         const scores = columns.map((column) => column[i]);
-        const reward = terms.reduce((sum, { weight }, k) => sum + weight * scores[k], 0);
-        return { reward, terms: scores, picture: pictures ? picture : null };
+        return { reward: weigh(terms, scores), terms: scores, picture: pictures ? picture : null };
       });
     },
   };
+}
+
+function weigh(terms: readonly Term[], scores: readonly number[]): number {
+  const reward = terms.reduce((sum, { weight }, k) => sum + weight * scores[k], 0);
+  if (Math.abs(reward) <= LARGEST_REWARD) return reward;
+  const sum = terms.map((term, k) => `${term.weight} x ${scores[k]} ("${term.reward.name}")`).join(' + ');
+  throw new RewardError(
+    `The reward of a picture is ${sum}; it has to lie within -${LARGEST_REWARD} and ${LARGEST_REWARD}. Give smaller scores or weights.`,
+    { isTransient: false },
+  );
 }
 
 /** The terms whose scores a painter gives. */

@@ -19,6 +19,9 @@ async function greenness(base64: string): Promise<number> {
   return green - (red + blue) / 2;
 }
 
+/** Pictures that came to a path so far. */
+const scoredAt = (path: string) => calls.reduce((sum, call) => sum + (call.path === path ? call.images : 0), 0);
+
 const behaviours: {
   [path: string]: (
     question: Question,
@@ -44,6 +47,13 @@ const behaviours: {
     if (nth < 2) return { status: nth === 0 ? 500 : 429, headers: { 'retry-after': '0' }, body: 'busy' };
     return behaviours['/good'](question, nth);
   },
+  // Is away once, in the middle of a job.
+  '/faints': async (question, nth) => (nth === 2 ? { status: 503, body: '' } : behaviours['/good'](question, nth)),
+  // Scores a search of 20 pictures and a report on 2 x 32, and refuses what comes then.
+  '/tired': async (question, nth) =>
+    scoredAt('/tired') > 84 ? { status: 404, body: 'closed' } : behaviours['/good'](question, nth),
+  // The same, but does not answer then.
+  '/last': async (question, nth) => behaviours[scoredAt('/last') > 84 ? '/slow' : '/good'](question, nth),
   // Works for a while and then no more, as a service whose machine dies.
   '/dies': async (question, nth) => (nth < 3 ? behaviours['/good'](question, nth) : { status: 500, body: 'dead' }),
 };

@@ -75,6 +75,14 @@ describe('the registry', () => {
 });
 
 describe.each(OPTIMIZERS.map(({ name }) => name))('%s', (name) => {
+  it('has in its state nothing of what was asked and not told: a search that fails there goes on as if it had not asked', () => {
+    const optimizer = create(name, 40);
+    run(optimizer, 20, linear);
+    const told = structuredClone(optimizer.state());
+    optimizer.ask(optimizer.batchSize());
+    expect(optimizer.state()).toEqual(told);
+  });
+
   it('has a law at any time: N(0, I) before it was told anything', () => {
     const optimizer = create(name, 20);
     const law = optimizer.policy();

@@ -44,7 +44,13 @@ const drawing = {
   metadata: Type.Optional(Metadata),
 };
 
-export const PolicySampleRequest = Type.Object(drawing, { $id: 'PolicySampleRequest', additionalProperties: false });
+export const PolicySampleRequest = Type.Object(
+  {
+    reward: Type.Optional(AskedOptionalReward),
+    ...drawing,
+  },
+  { $id: 'PolicySampleRequest', additionalProperties: false, description: "what is left out is the policy's own" },
+);
 export type PolicySampleRequest = Static<typeof PolicySampleRequest>;
 
 export const SampleRequest = Type.Object(

@@ -43,7 +43,7 @@ export interface Optimizer {
   policy(): Law;
   /** Figures worth keeping with the policy, such as the chosen width; must survive JSON. */
   summary(): { readonly [key: string]: unknown };
-  /** A snapshot between a tell and the next ask. */
+  /** A snapshot: where the latest tell left it. What was asked since and not told is not in it. */
   state(): OptimizerState;
   /** Puts a snapshot of an optimiser with the same problem and parameters back. */
   restore(state: OptimizerState): void;

@@ -1,0 +1,79 @@
+"""Tiny random CLIP models as rewards, exported by tools/export, with the scores that transformers gives.
+
+    python tools/parity/make_reward_fixtures.py
+
+Writes test/fixtures/rewards/{clip,aesthetic} (bundles), eight small PNGs of odd sizes, and scores.json: per bundle the scores of every picture and prompt.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+import torch
+from PIL import Image
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "export"))
+import export_clip_reward  # noqa: E402
+from make_family_fixtures import compact  # noqa: E402
+
+OUT = ROOT / "test" / "fixtures" / "rewards"
+PROMPTS = ["a green dog on the grass", "a red book and a yellow vase, " * 6]
+SIZES = [(64, 64), (31, 47), (48, 33), (90, 41), (37, 95), (224, 20), (33, 33), (100, 100)]
+
+
+def build(folder: Path) -> None:
+    torch.manual_seed(0)
+    shape = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    text = dict(shape, vocab_size=717, max_position_embeddings=24, bos_token_id=715, eos_token_id=716, pad_token_id=716)
+    vision = dict(shape, image_size=32, patch_size=8)
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)).eval()
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            weight.data.mul_(8)
+    model.save_pretrained(folder)
+    size = {"shortest_edge": 32}
+    CLIPImageProcessor(size=size, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+    CLIPTokenizer.from_pretrained(ROOT / "models" / "stickers" / "tokenizer").save_pretrained(folder)
+
+
+def main() -> None:
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True)
+    generator = numpy.random.default_rng(0)
+    pictures = []
+    for i, (width, height) in enumerate(SIZES):
+        coarse = Image.fromarray(generator.integers(0, 256, (4, 4, 3), dtype=numpy.uint8))
+        picture = coarse.resize((width, height), Image.Resampling.BICUBIC)
+        picture.save(OUT / f"{i}.png")
+        pictures.append(picture)
+    layers = [torch.nn.Linear(8, 6), torch.nn.Linear(6, 1)]
+    head = {f"layers.{2 * i}.{name}": value.data for i, layer in enumerate(layers) for name, value in layer.named_parameters()}
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name)
+        build(source)
+        for bundle, given in (("clip", None), ("aesthetic", head)):
+            print(bundle, export_clip_reward.export(source, OUT / bundle, 100.0, given, title=f"A random {bundle} reward"))
+            compact(OUT / bundle / "model.onnx")
+        model = CLIPModel.from_pretrained(source).eval()
+        processor = CLIPImageProcessor.from_pretrained(source)
+        tokenizer = CLIPTokenizer.from_pretrained(source)
+    pixels = processor(pictures, return_tensors="pt")
+    words = tokenizer(PROMPTS, padding="max_length", truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        answer = model(pixel_values=pixels.pixel_values, **words)
+        image = answer.image_embeds / answer.image_embeds.norm(dim=-1, keepdim=True)
+        text = answer.text_embeds / answer.text_embeds.norm(dim=-1, keepdim=True)
+        cosine = 100 * image @ text.T
+        quality = layers[1](layers[0](image))
+    scores = {"prompts": PROMPTS, "clip": cosine.T.tolist(), "aesthetic": quality[:, 0].tolist()}
+    (OUT / "scores.json").write_text(json.dumps(scores) + "\n")
+    print("deviations", cosine.std().item(), quality.std().item())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+import { UnrecoverableError } from 'bullmq';
+import { derivedId } from '../src/jobs/ids.ts';
+import { ProblemError, problemOf } from '../src/jobs/problem.ts';
+import type { JobRecord, PolicyRecord } from '../src/jobs/store.ts';
+import { viewJob } from '../src/jobs/views.ts';
+import { RewardError } from '../src/rewards/scorer.ts';
+import { Checkpoints } from './checkpoints.ts';
+import { openGenerator } from './context.ts';
+import { createOptimizer } from './create-optimizer.ts';
+import { failJobSample } from './job-sample.ts';
+import type { RunningJob } from './running-job.ts';
+import { storePolicy } from './store-policy.ts';
+
+/** The end of a job that a client canceled; what it learnt is kept when that was asked for. */
+export async function endCanceled(job: RunningJob): Promise<void> {
+  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
+  const kept = record.keepPartial ? await keepLearnt(job, record) : null;
+  const problem = new ProblemError('conflict', `The job ${record.id} was canceled before these images were there.`);
+  await failJobSample(job, problemOf(problem, record.requestId ?? undefined));
+  await end(job, 'canceled', {
+    ...outcomeOf(kept),
+    progress: { ...record.progress, stage: 'ended', secondsLeft: null },
+  });
+  await discardCheckpoint(job, record);
+}
+
+/**
+ * Gives the job back for another try from its checkpoint, or ends it with its problem and with what was learnt so far.
+ * @throws the error, for the queue: as it is to be tried again, UnrecoverableError when that would not help
+ */
+export async function fail(job: RunningJob, error: unknown, lastTry: boolean): Promise<never> {
+  const { logger } = job.context;
+  if (!(error instanceof ProblemError) && !lastTry) {
+    logger.warn({ err: error }, 'job will be tried again from its checkpoint');
+    throw error;
+  }
+  logger.error({ err: error }, 'job failed');
+  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
+  // What the search has paid for is kept, if only it can be: its failure is told in any case.
+  const kept = await keepLearnt(job, record).catch((reason: unknown) => {
+    logger.warn({ err: reason }, 'what was learnt could not be kept');
+    return null;
+  });
+  const problem = problemOf(known(error), record.requestId ?? undefined);
+  const sampleId = await failJobSample(job, problem);
+  await end(job, 'failed', {
+    ...outcomeOf(kept),
+    sampleId,
+    error: problem,
+    progress: { ...record.progress, stage: 'ended', secondsLeft: null },
+  });
+  if (kept) await discardCheckpoint(job, record);
+  throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
+}
+
+/** A service that stayed away is nobody's secret. */
+function known(error: unknown): unknown {
+  return error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error;
+}
+
+/**
+ * The policy of what was learnt: the judged one when the job got so far, else one of its last checkpoint, without a report.
+ * null: nothing was learnt.
+ */
+async function keepLearnt(job: RunningJob, record: JobRecord): Promise<PolicyRecord | null> {
+  const judged = await job.context.store.policies.find(derivedId('pol', record.id));
+  if (judged) return judged;
+  if (!record.checkpoint) return null;
+  const checkpoints = new Checkpoints(job.context.blobs, job.claim, record.checkpoint.key);
+  const generator = await openGenerator(job.context, record);
+  const optimizer = createOptimizer(record, generator);
+  const search = await checkpoints.load(optimizer);
+  if (!search) return null;
+  return storePolicy(job, {
+    law: optimizer.policy(),
+    search,
+    report: null,
+    summary: optimizer.summary(),
+    seconds: search.seconds,
+  });
+}
+
+function outcomeOf(policy: PolicyRecord | null): Pick<JobRecord, 'policyId' | 'report'> {
+  return { policyId: policy?.id ?? null, report: policy?.report ?? null };
+}
+
+async function discardCheckpoint({ context, claim }: RunningJob, { checkpoint }: JobRecord): Promise<void> {
+  await new Checkpoints(context.blobs, claim, checkpoint?.key ?? null).discard();
+}
+
+/** The last change of a job: its final record goes out as the last event. */
+export async function end(
+  { claim, context }: RunningJob,
+  status: 'succeeded' | 'failed' | 'canceled',
+  set: Partial<JobRecord>,
+  statuses?: readonly string[],
+): Promise<void> {
+  const record = await context.store.jobs.get(claim.id);
+  const ended = { ...set, status, finishedAt: new Date().toISOString() };
+  const events = [
+    { type: 'status', data: { status, stage: 'ended' } },
+    { type: 'done', data: viewJob({ ...record, ...ended }, null) },
+  ];
+  await claim.commit({ set: ended, events }, statuses);
+}
