@@ -16,7 +16,7 @@ export function schedulerOptions(
     eta,
     sampleLength: channels * height * width,
     imageSequenceLength: (height * width) / patchSize ** 2,
-    // FLUX.1's pipeline asks for even noise levels of its own, from 1 to 1 / steps; all others leave them to the scheduler.
-    ...(family === 'flux' ? { sigmas: Array.from({ length: steps }, (_, i) => 1 - i / steps) } : {}),
+    // FLUX.1's pipeline asks for even noise levels of its own, Stable Diffusion 3's leaves them to the scheduler.
+    flowSpacing: family === 'flux' ? 'unit' : 'trained',
   };
 }

@@ -11,24 +11,33 @@ export interface ConfigReader {
   positiveOrNull(key: string): number | null;
   /** A list of numbers in [0, 1], or null when it is missing or null. */
   fractionsOrNull(key: string): readonly number[] | null;
-  /** A list of integers >= 0; empty when it is missing or null. */
-  integers(key: string): readonly number[];
+  /** A list of integers >= 0, empty when it is missing or null. */
+  indices(key: string): readonly number[];
   /** Throws when the key is there and true: an option of diffusers that this scheduler does not have. */
   refuse(key: string): void;
 }
 
+/** How a model's latents go from picture to noise: it decides which schedulers can sample it. */
+export type Formulation = 'variance-preserving' | 'flow-matching';
+
+/** Classes whose models are not of the variance-preserving kind that DDIM and DPM-Solver++ integrate here. */
+const OTHER_FORMULATIONS = /^(FlowMatch|EDM|CogVideoX|HeliosDPM|ScoreSde|CMStochastic)/;
+/** Classes whose models are straight flows. */
 const FLOW_MATCHING = /^FlowMatch/;
-/** Classes whose models are neither variance-preserving nor of the flow-matching kind that is integrated here. */
-const OTHER_FORMULATIONS = /^(EDM|CogVideoX|HeliosDPM|ScoreSde|CMStochastic)/;
 
 /**
  * Reads a config in the way of diffusers' `from_config`: keys of other classes, private keys (`_class_name`) and those
  * listed under `_use_default_values` are ignored, missing ones get the default of the class that is made.
  *
  * @param className diffusers' class that is being made, for messages
- * @throws Error for a key that no scheduler of diffusers knows, and for configs of flow-matching and EDM models
+ * @param formulation of the models that this class samples
+ * @throws Error for a key that no scheduler of diffusers knows, and for configs of models of another formulation
  */
-export function readConfig(config: SchedulerConfig, className: string): ConfigReader {
+export function readConfig(
+  config: SchedulerConfig,
+  className: string,
+  formulation: Formulation = 'variance-preserving',
+): ConfigReader {
   const unknown = Object.keys(config).filter(
     (key) => !key.startsWith('_') && key !== 'quantization_config' && !KNOWN_KEYS.has(key),
   );
@@ -38,7 +47,7 @@ export function readConfig(config: SchedulerConfig, className: string): ConfigRe
         `${unknown.join(', ')}. Correct or remove ${unknown.length === 1 ? 'it' : 'them'} in scheduler_config.json.`,
     );
   }
-  checkFormulation(config, className);
+  checkFormulation(config, className, formulation);
   const defaulted = new Set(Array.isArray(config._use_default_values) ? config._use_default_values : []);
 
   function read(key: string): unknown {
@@ -86,11 +95,11 @@ export function readConfig(config: SchedulerConfig, className: string): ConfigRe
         ? value
         : fail(key, value, 'a list of numbers from 0 to 1');
     },
-    integers(key) {
+    indices(key) {
       const value = read(key) ?? [];
-      return Array.isArray(value) && value.every((item) => Number.isInteger(item) && item >= 0)
-        ? value
-        : fail(key, value, 'a list of integers');
+      const isIndex = (item: unknown): item is number =>
+        typeof item === 'number' && Number.isInteger(item) && item >= 0;
+      return Array.isArray(value) && value.every(isIndex) ? value : fail(key, value, 'a list of integers >= 0');
     },
     refuse(key) {
       if (read(key) === true) fail(key, true, 'only false');
@@ -98,24 +107,28 @@ export function readConfig(config: SchedulerConfig, className: string): ConfigRe
   };
 }
 
-/** A scheduler moves along the path that its model was trained on, and no other. */
-function checkFormulation(config: SchedulerConfig, className: string): void {
-  const madeFor = config._class_name;
-  if (typeof madeFor !== 'string') return;
-  const isFlow = FLOW_MATCHING.test(className);
-  const isKnown = /Scheduler$/.test(madeFor);
-  if (!isKnown || (!OTHER_FORMULATIONS.test(madeFor) && FLOW_MATCHING.test(madeFor) === isFlow)) return;
-  const needs = isFlow
-    ? 'a flow-matching model such as Stable Diffusion 3 or FLUX.1'
-    : 'a variance-preserving model such as Stable Diffusion 1.x, 2.x or XL';
-  throw new Error(
-    `The scheduler config was made for ${madeFor}, whose models ${className} cannot sample; it needs ${needs}.`,
-  );
+/** The config with these keys set over it, for schedulers that are another one with an option, such as `euler-karras`. */
+export function setOver(config: SchedulerConfig, options: SchedulerConfig): SchedulerConfig {
+  const { _use_default_values: defaulted } = config;
+  // A key that is set must not be taken for one that is left to the class.
+  const left = Array.isArray(defaulted) ? defaulted.filter((key) => !Object.hasOwn(options, key)) : defaulted;
+  return { ...config, ...options, _use_default_values: left };
 }
 
-/** The config with these keys set, also where they were listed as defaults. */
-export function overrideConfig(config: SchedulerConfig, changes: SchedulerConfig): SchedulerConfig {
-  const { _use_default_values: defaulted } = config;
-  const kept = Array.isArray(defaulted) ? defaulted.filter((key) => !(String(key) in changes)) : [];
-  return { ...config, ...changes, _use_default_values: kept };
+function checkFormulation(config: SchedulerConfig, className: string, formulation: Formulation): void {
+  const madeFor = config._class_name;
+  // Classes for either kind of model say with use_flow_sigmas which it is.
+  if (typeof madeFor !== 'string' || (formulation === 'flow-matching' && config.use_flow_sigmas === true)) return;
+  if (formulation === 'variance-preserving' && OTHER_FORMULATIONS.test(madeFor)) {
+    throw new Error(
+      `The scheduler config was made for ${madeFor}, whose models ${className} cannot sample; ` +
+        'it needs a variance-preserving model such as Stable Diffusion 1.x, 2.x or XL.',
+    );
+  }
+  if (formulation === 'flow-matching' && madeFor.endsWith('Scheduler') && !FLOW_MATCHING.test(madeFor)) {
+    throw new Error(
+      `The scheduler config was made for ${madeFor}, whose models ${className} cannot sample; ` +
+        'it needs a flow-matching model such as Stable Diffusion 3 or Flux.',
+    );
+  }
 }

@@ -1,9 +1,10 @@
 import { roundHalfToEven } from '../rounding.ts';
 import { readConfig } from './config.ts';
-import { readNoiseSchedule } from './noise-schedule.ts';
+import { checkNoiseLevels, readNoiseSchedule } from './noise-schedule.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import { readLimit } from './threshold.ts';
-import { checkNoise, checkStep, checkSteps, checkTimesteps, trailingTimesteps } from './timesteps.ts';
+import { checkNoise, refuseNoise } from './step-noise.ts';
+import { clip, readThreshold } from './thresholding.ts';
+import { checkStep, checkSteps, checkTimesteps, trailingTimesteps } from './timesteps.ts';
 
 const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
 const TIMESTEP_SPACINGS = ['leading', 'linspace', 'trailing'] as const;
@@ -14,12 +15,13 @@ const TIMESTEP_SPACINGS = ['leading', 'linspace', 'trailing'] as const;
  * eta = 1, FIND's setting, adds the noise of DDPM at every step.
  *
  * Defaults are those of diffusers' class, which clips x_0 to [-1, 1]: the config of a latent model says
- * `clip_sample: false`.
+ * `clip_sample: false`. With eta = 1 from a timestep without any signal, the direction's share is 0; diffusers takes the
+ * root of a rounding error there, which is up to 2e-4 or NaN.
  */
 export const ddim: SchedulerDefinition = {
   name: 'ddim',
   classNames: ['DDIMScheduler'],
-  aliases: ['DDIM'],
+  aliases: [],
   source: 'Song, Meng and Ermon 2021, Denoising diffusion implicit models, arXiv 2010.02502',
   usesEta: true,
   create: createDdim,
@@ -29,7 +31,9 @@ function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: Sched
   const reader = readConfig(config, 'DDIMScheduler');
   const { trainTimesteps, alphasCumprod } = readNoiseSchedule(reader);
   const predictionType = reader.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
-  const limit = readLimit(reader, true);
+  const threshold = readThreshold(reader, sampleLength);
+  const clips = reader.boolean('clip_sample', true);
+  const clipRange = reader.number('clip_sample_range', 1, 0, Number.MAX_VALUE);
   const finalAlpha = reader.boolean('set_alpha_to_one', true) ? 1 : alphasCumprod[0];
   const spacing = reader.choice('timestep_spacing', 'leading', TIMESTEP_SPACINGS);
   const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
@@ -38,12 +42,7 @@ function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: Sched
 
   const timesteps = spaceTimesteps(spacing, steps, trainTimesteps, offset);
   checkTimesteps(timesteps, trainTimesteps);
-  if (predictionType === 'epsilon' && alphasCumprod[timesteps[0]] === 0) {
-    throw new Error(
-      `prediction_type is epsilon, which says nothing about the picture at timestep ${timesteps[0]}: ` +
-        'rescale_betas_zero_snr makes it pure noise. Such models predict v_prediction or sample.',
-    );
-  }
+  checkNoiseLevels(timesteps, alphasCumprod, predictionType === 'epsilon');
   const stride = Math.floor(trainTimesteps / steps);
   const stochastic = eta > 0;
 
@@ -54,7 +53,8 @@ function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: Sched
     scaleModelInput: (latents) => latents,
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      checkNoise(noise, latents.length, stochastic, `eta is ${eta}`);
+      if (stochastic) checkNoise(noise, latents, `eta is ${eta}`);
+      else refuseNoise(noise, 'eta is 0');
       const timestep = timesteps[step];
       // As diffusers: one stride back, whatever the spacing.
       const alpha = alphasCumprod[timestep];
@@ -76,12 +76,17 @@ function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: Sched
       // Formula (12): x_{t-1} = sqrt(a_{t-1}) x_0 + sqrt(1 - a_{t-1} - sigma^2) eps + sigma noise.
       const previousSignal = Math.sqrt(previousAlpha);
       const direction = Math.sqrt(Math.max(0, 1 - previousAlpha - sigma * sigma));
-      const clean = latents.map((value, i) => cleanOfLatents * value + cleanOfOutput * modelOutput[i]);
-      limit(clean, sampleLength);
-      const previous = clean.map(
-        (value, i) =>
-          previousSignal * value + direction * (noiseOfLatents * latents[i] + noiseOfOutput * modelOutput[i]),
-      );
+      const clean = new Float32Array(latents.length);
+      for (let i = 0; i < clean.length; i++) clean[i] = cleanOfLatents * latents[i] + cleanOfOutput * modelOutput[i];
+      // Thresholding comes before clipping, and instead of it.
+      if (threshold) threshold(clean);
+      else if (clips) clip(clean, clipRange);
+      const previous = new Float32Array(latents.length);
+      for (let i = 0; i < previous.length; i++) {
+        // eps stays the model's own, as in diffusers, though x_0 was brought into range.
+        previous[i] =
+          previousSignal * clean[i] + direction * (noiseOfLatents * latents[i] + noiseOfOutput * modelOutput[i]);
+      }
       if (noise !== undefined) for (let i = 0; i < noise.length; i++) previous[i] += sigma * noise[i];
       return previous;
     },

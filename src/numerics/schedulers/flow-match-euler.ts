@@ -1,31 +1,39 @@
 import { type ConfigReader, readConfig } from './config.ts';
+import { readDynamicShift, readTerminal, shiftLevel, stretchToTerminal } from './flow-shift.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import { exponentialSigmas, karrasSigmas, readSigmaSpacing } from './sigmas.ts';
-import { checkNoise, checkStep, checkSteps } from './timesteps.ts';
+import { readLevelSpacing, readRange, spaceExponentially, spaceKarras } from './sigma-spacing.ts';
+import { checkNoise, refuseNoise } from './step-noise.ts';
+import { checkStep, checkSteps, linearSpace } from './timesteps.ts';
 
 /**
- * Euler's method on a rectified flow, x_t = (1 - sigma) x_0 + sigma noise, whose model predicts noise - x_0: Esser et al., "Scaling
- * rectified flow transformers for high-resolution image synthesis" (arXiv 2403.03206), section 2 and, for the shift of
- * the noise levels with the size of the picture, equation (23); as diffusers' FlowMatchEulerDiscreteScheduler computes it.
+ * Euler's method for rectified flows: Lipman et al. 2023, "Flow matching for generative modeling" (arXiv 2210.02747),
+ * and Esser et al. 2024, "Scaling rectified flow transformers" (Stable Diffusion 3, arXiv 2403.03206), as diffusers'
+ * FlowMatchEulerDiscreteScheduler computes it. Latents are x = (1 - sigma) x_0 + sigma eps; the model predicts
+ * v = eps - x_0 and is asked at `num_train_timesteps` sigma, which is a fraction.
+ *
+ * Every option of diffusers' class is there but `use_beta_sigmas` (an error). The levels are spaced as the pipelines do
+ * (option `flowSpacing`), then shifted towards noise by `shift`, or by the picture's size (`imageSequenceLength`) with
+ * `use_dynamic_shifting`. `stochastic_sampling` goes to x_0 and back with fresh noise at every step.
  */
 export const flowMatchEuler: SchedulerDefinition = {
   name: 'flow-match-euler',
   classNames: ['FlowMatchEulerDiscreteScheduler'],
-  aliases: ['flow_match_euler_discrete', 'Flow Match Euler'],
+  aliases: ['Flow Match Euler Discrete', 'Rectified Flow'],
   source: 'Esser et al. 2024, Scaling rectified flow transformers, arXiv 2403.03206',
   usesEta: false,
   create: createFlowMatchEuler,
 };
 
 function createFlowMatchEuler(config: SchedulerConfig, options: SchedulerOptions): Scheduler {
-  const reader = readConfig(config, 'FlowMatchEulerDiscreteScheduler');
+  const reader = readConfig(config, 'FlowMatchEulerDiscreteScheduler', 'flow-matching');
   const trainTimesteps = reader.integer('num_train_timesteps', 1000, 1, 1_000_000);
   const stochastic = reader.boolean('stochastic_sampling', false);
-  const inverts = reader.boolean('invert_sigmas', false);
+  const isInverted = reader.boolean('invert_sigmas', false);
   checkSteps(options.steps, trainTimesteps);
-  const falling = Float32Array.from(spaceSigmas(reader, trainTimesteps, options));
-  const levels = Float32Array.of(...(inverts ? falling.map((sigma) => 1 - sigma) : falling), inverts ? 1 : 0);
-  const timesteps = [...levels.subarray(0, falling.length)].map((sigma) => Math.fround(sigma * trainTimesteps));
+  const spaced = spaceLevels(reader, options, trainTimesteps);
+  // Models such as Mochi count from picture to noise, and are stepped along 1 - sigma.
+  const levels = isInverted ? Float32Array.of(...spaced.map((level) => 1 - level), 1) : Float32Array.of(...spaced, 0);
+  const timesteps = Array.from(levels.subarray(0, -1), (level) => Math.fround(level * trainTimesteps));
 
   return {
     timesteps,
@@ -34,60 +42,42 @@ function createFlowMatchEuler(config: SchedulerConfig, options: SchedulerOptions
     scaleModelInput: (latents) => latents,
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      checkNoise(noise, latents.length, stochastic, `stochastic_sampling is ${stochastic}`);
-      const { [step]: sigma, [step + 1]: next } = levels;
-      if (noise) return latents.map((value, i) => (1 - next) * (value - sigma * modelOutput[i]) + next * noise[i]);
-      return latents.map((value, i) => value + (next - sigma) * modelOutput[i]);
+      const [level, target] = [levels[step], levels[step + 1]];
+      if (!stochastic) {
+        refuseNoise(noise, 'flow-match-euler is deterministic');
+        // dx / dsigma = v.
+        return latents.map((value, i) => value + (target - level) * modelOutput[i]);
+      }
+      checkNoise(noise, latents, 'stochastic_sampling is true');
+      return latents.map((value, i) => (1 - target) * (value - level * modelOutput[i]) + target * noise[i]);
     },
   };
 }
 
-/** Noise levels from 1 down, after every shift that the config asks for; the last step ends at 0. */
-function spaceSigmas(
+/** `steps` levels in float32, falling from (near) 1, without the 0 at the end. */
+function spaceLevels(
   reader: ConfigReader,
+  { steps, imageSequenceLength, flowSpacing }: SchedulerOptions,
   trainTimesteps: number,
-  { steps, imageSequenceLength, sigmas: wanted }: SchedulerOptions,
-): number[] {
+): Float32Array {
+  const fixed = reader.positiveOrNull('shift') ?? 1;
   const isDynamic = reader.boolean('use_dynamic_shifting', false);
-  const fixed = reader.number('shift', 1, 0, Number.MAX_VALUE);
-  const isExponential = reader.choice('time_shift_type', 'exponential', ['exponential', 'linear']) === 'exponential';
-  const terminal = reader.positiveOrNull('shift_terminal');
-  const mu = isDynamic ? readMu(reader, imageSequenceLength) : 0;
-  // Equation (23); with `exponential` the ratio of the two sizes' resolution is exp(mu).
-  const ratio = isDynamic ? (isExponential ? Math.exp(mu) : mu) : fixed;
-  const shift = (sigma: number) => (ratio * sigma) / (1 + (ratio - 1) * sigma);
+  const spacing = flowSpacing ?? (isDynamic || fixed === 1 ? 'unit' : 'trained');
+  const shift = isDynamic ? readDynamicShift(reader, imageSequenceLength) : fixed;
 
-  // The levels that the model was trained on end at 1 / trainTimesteps, shifted.
-  const last = isDynamic ? 1 / trainTimesteps : shift(1 / trainTimesteps);
-  const spaced =
-    wanted ?? Array.from({ length: steps }, (_, i) => (steps === 1 ? 1 : 1 + (i / (steps - 1)) * (last - 1)));
-  let sigmas = spaced.map(shift);
-  if (terminal !== null) {
-    const scale = (1 - sigmas[sigmas.length - 1]) / (1 - terminal);
-    if (scale === 0)
-      throw new RangeError('shift_terminal of the scheduler config needs 2 steps or more, one that ends below 1.');
-    sigmas = sigmas.map((sigma) => 1 - (1 - sigma) / scale);
+  let smallest = 1 / steps;
+  if (spacing === 'trained') {
+    // The class shifts the trained levels by a fixed shift, and what lies between them once more.
+    smallest = isDynamic ? 1 / trainTimesteps : shiftLevel(1 / trainTimesteps, fixed);
   }
-  const spacing = readSigmaSpacing(reader);
-  if (spacing === null) return sigmas;
-  return (spacing === 'karras' ? karrasSigmas : exponentialSigmas)(sigmas[0], sigmas[sigmas.length - 1], steps);
-}
+  let levels = linearSpace(1, smallest, steps).map((level) => shiftLevel(level, shift));
+  const terminal = readTerminal(reader);
+  if (terminal !== null) levels = stretchToTerminal(levels, terminal);
 
-/** mu for a picture of so many tokens: linear between two sizes (diffusers' calculate_shift, in the pipelines of FLUX.1 and SD 3). */
-function readMu(reader: ConfigReader, imageSequenceLength: number | undefined): number {
-  if (imageSequenceLength === undefined) {
-    throw new Error(
-      "use_dynamic_shifting of the scheduler config needs the number of the picture's tokens, which this model has not.",
-    );
+  const kind = readLevelSpacing(reader, false, ['flow', 'karras', 'exponential']);
+  if (kind === 'karras' || kind === 'exponential') {
+    const [largest, smallest] = readRange(reader, Float32Array.of(levels[steps - 1], levels[0]), steps);
+    levels = (kind === 'karras' ? spaceKarras : spaceExponentially)(largest, smallest, steps);
   }
-  const baseLength = reader.integer('base_image_seq_len', 256, 1, 1_000_000);
-  const maxLength = reader.integer('max_image_seq_len', 4096, 1, 1_000_000);
-  const base = reader.number('base_shift', 0.5, 0, 100);
-  const max = reader.number('max_shift', 1.15, 0, 100);
-  if (maxLength === baseLength)
-    throw new Error(
-      `base_image_seq_len and max_image_seq_len of the scheduler config are both ${baseLength}; they have to differ.`,
-    );
-  const slope = (max - base) / (maxLength - baseLength);
-  return slope * (imageSequenceLength - baseLength) + base;
+  return Float32Array.from(levels);
 }

@@ -1,22 +1,26 @@
 import { readConfig } from './config.ts';
-import { readConsistencyTimesteps } from './consistency-timesteps.ts';
-import { LATENT_DIFFUSION, readNoiseSchedule } from './noise-schedule.ts';
+import { checkNoiseLevels, readNoiseSchedule } from './noise-schedule.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import { readLimit } from './threshold.ts';
-import { checkNoise, checkStep } from './timesteps.ts';
+import { checkNoise } from './step-noise.ts';
+import { clip, readThreshold } from './thresholding.ts';
+import { checkStep, distilledTimesteps } from './timesteps.ts';
 
 const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
-/** Standard deviation of the data in the boundary condition; Song et al. 2023 and Luo et al. 2023 take 0.5. */
-const SIGMA_DATA = 0.5;
+/** Standard deviation of the data in the boundary condition; diffusers' number. */
+const DATA_DEVIATION = 0.5;
 
 /**
- * Multistep consistency sampling: Luo et al., "Latent consistency models" (arXiv 2310.04378), algorithm 3, as diffusers'
- * LCMScheduler computes it: each evaluation gives a whole picture, which is noised again for the next one. 1 to 8 steps.
+ * Multistep sampling of latent consistency models: Luo, Tan, Huang, Li and Zhao, "Latent consistency models" (arXiv
+ * 2310.04378), algorithm 3, as diffusers' LCMScheduler computes it. Every step predicts the picture and, but for the
+ * last, noises it again to the next timestep: 1 to 8 steps, for models and LoRAs distilled to it.
+ *
+ * Timesteps are taken from the `original_inference_steps` of the distillation, so there are at most as many; as in
+ * diffusers, `timestep_spacing`, `steps_offset` and `set_alpha_to_one` have no effect.
  */
 export const lcm: SchedulerDefinition = {
   name: 'lcm',
   classNames: ['LCMScheduler'],
-  aliases: ['LCM'],
+  aliases: ['Latent Consistency'],
   source: 'Luo et al. 2023, Latent consistency models, arXiv 2310.04378',
   usesEta: false,
   create: createLcm,
@@ -24,44 +28,51 @@ export const lcm: SchedulerDefinition = {
 
 function createLcm(config: SchedulerConfig, { steps, sampleLength }: SchedulerOptions): Scheduler {
   const reader = readConfig(config, 'LCMScheduler');
-  const { trainTimesteps, alphasCumprod } = readNoiseSchedule(reader, LATENT_DIFFUSION);
+  const { trainTimesteps, alphasCumprod } = readNoiseSchedule(reader, {
+    schedule: 'scaled_linear',
+    start: 0.00085,
+    end: 0.012,
+  });
   const predictionType = reader.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
-  const limit = readLimit(reader, false);
-  const timestepScaling = reader.number('timestep_scaling', 10, 0, Number.MAX_VALUE);
-  const timesteps = readConsistencyTimesteps(reader, trainTimesteps, steps);
-  if (predictionType === 'epsilon' && alphasCumprod[timesteps[0]] === 0) {
-    throw new Error(
-      `prediction_type is epsilon, which says nothing about the picture at timestep ${timesteps[0]}: ` +
-        'rescale_betas_zero_snr makes it pure noise. Such models predict v_prediction or sample.',
-    );
-  }
+  const threshold = readThreshold(reader, sampleLength);
+  const clips = reader.boolean('clip_sample', false);
+  const clipRange = reader.number('clip_sample_range', 1, 0, Number.MAX_VALUE);
+  const scaling = reader.number('timestep_scaling', 10, 0, Number.MAX_VALUE);
+  const originalSteps = reader.integer('original_inference_steps', 50, 1, trainTimesteps);
+  const timesteps = distilledTimesteps(steps, originalSteps, trainTimesteps);
+  checkNoiseLevels(timesteps, alphasCumprod, predictionType === 'epsilon');
+  const last = timesteps.length - 1;
 
   return {
     timesteps,
     initNoiseSigma: 1,
-    stochastic: steps > 1,
+    stochastic: last > 0,
     scaleModelInput: (latents) => latents,
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      checkNoise(noise, latents.length, steps > 1, `lcm with ${steps} steps`);
-      const { [step]: timestep } = timesteps;
-      const alpha = alphasCumprod[timestep];
+      const alpha = alphasCumprod[timesteps[step]];
       const [signal, deviation] = [Math.sqrt(alpha), Math.sqrt(1 - alpha)];
+      // x_0 as a sum of the latents and the model's output.
       let [cleanOfLatents, cleanOfOutput] = [0, 1];
       if (predictionType === 'epsilon') [cleanOfLatents, cleanOfOutput] = [1 / signal, -deviation / signal];
       else if (predictionType === 'v_prediction') [cleanOfLatents, cleanOfOutput] = [signal, -deviation];
       const clean = latents.map((value, i) => cleanOfLatents * value + cleanOfOutput * modelOutput[i]);
-      limit(clean, sampleLength);
+      // Thresholding comes before clipping, and instead of it.
+      if (threshold) threshold(clean);
+      else if (clips) clip(clean, clipRange);
 
-      // The boundary condition (section 2): f = c_skip(t) x_t + c_out(t) x_0.
-      const scaled = timestep * timestepScaling;
-      const skip = SIGMA_DATA ** 2 / (scaled ** 2 + SIGMA_DATA ** 2);
-      const out = scaled / Math.sqrt(scaled ** 2 + SIGMA_DATA ** 2);
+      // The boundary condition, equation 9 with c_skip and c_out of appendix D: f(x, 0) = x.
+      const scaled = timesteps[step] * scaling;
+      const skip = DATA_DEVIATION ** 2 / (scaled ** 2 + DATA_DEVIATION ** 2);
+      const out = scaled / Math.sqrt(scaled ** 2 + DATA_DEVIATION ** 2);
       const denoised = clean.map((value, i) => out * value + skip * latents[i]);
-      if (step === steps - 1) return denoised;
-      const next = alphasCumprod[timesteps[step + 1]];
-      const [ofClean, ofNoise] = [Math.sqrt(next), Math.sqrt(1 - next)];
-      return denoised.map((value, i) => ofClean * value + ofNoise * (noise as Float32Array)[i]);
+      if (step === last) return denoised;
+
+      checkNoise(noise, latents, 'lcm adds noise after every step but the last');
+      // Algorithm 3, line 4: noised again, to the next timestep.
+      const nextAlpha = alphasCumprod[timesteps[step + 1]];
+      const [nextSignal, nextDeviation] = [Math.sqrt(nextAlpha), Math.sqrt(1 - nextAlpha)];
+      return denoised.map((value, i) => nextSignal * value + nextDeviation * noise[i]);
     },
   };
 }

@@ -1,9 +1,11 @@
 import { ddim } from './ddim.ts';
 import {
-  dpmSolverKarras,
   dpmSolverMultistep,
-  sdeDpmSolverKarras,
+  dpmSolverMultistepKarras,
+  firstDpmSolverMultistep,
+  firstSdeDpmSolverMultistep,
   sdeDpmSolverMultistep,
+  sdeDpmSolverMultistepKarras,
 } from './dpm-solver-multistep.ts';
 import { euler, eulerKarras } from './euler.ts';
 import { eulerAncestral } from './euler-ancestral.ts';
@@ -22,9 +24,11 @@ export const SCHEDULERS: readonly SchedulerDefinition[] = [
   eulerKarras,
   eulerAncestral,
   dpmSolverMultistep,
-  dpmSolverKarras,
+  dpmSolverMultistepKarras,
   sdeDpmSolverMultistep,
-  sdeDpmSolverKarras,
+  sdeDpmSolverMultistepKarras,
+  firstDpmSolverMultistep,
+  firstSdeDpmSolverMultistep,
   unipc,
   lcm,
   tcd,
@@ -32,27 +36,32 @@ export const SCHEDULERS: readonly SchedulerDefinition[] = [
 ];
 
 /**
- * The scheduler of that name: ours, diffusers' class (`DDIMScheduler`) or what other programs call it ("DPM++ 2M Karras").
- * @throws Error that lists the accepted names
+ * The scheduler of that name: ours (`euler-ancestral`), diffusers' class (`EulerAncestralDiscreteScheduler`) or what it
+ * is called elsewhere (`Euler a`, `euler_ancestral`). Throws an Error that lists our names.
  */
 export function findScheduler(name: string): SchedulerDefinition {
-  const wanted = plain(name);
+  const wanted = simplify(name);
   const found = SCHEDULERS.find((scheduler) =>
-    [scheduler.name, ...scheduler.classNames, ...scheduler.aliases].some((known) => plain(known) === wanted),
+    [scheduler.name, ...scheduler.classNames, ...scheduler.aliases].some((known) => simplify(known) === wanted),
   );
-  if (found) return found;
-  const accepted = SCHEDULERS.map((scheduler) => scheduler.name).join(', ');
-  throw new Error(`There is no scheduler "${name}"; there are ${accepted}, and diffusers' names for them.`);
+  if (found === undefined) {
+    const accepted = SCHEDULERS.map((scheduler) => scheduler.name).join(', ');
+    throw new Error(`There is no scheduler named "${name}"; the accepted names are ${accepted}.`);
+  }
+  return found;
 }
 
-/** The scheduler that a scheduler_config.json means; undefined: one that is not here. */
+/** The scheduler that a `scheduler_config.json` means, or undefined where it is one that is not here. */
 export function schedulerOf(config: SchedulerConfig): SchedulerDefinition | undefined {
-  return SCHEDULERS.find(
-    ({ classNames, isMeantBy }) => classNames.includes(String(config._class_name)) && (isMeantBy?.(config) ?? true),
-  );
+  const { _class_name: className, algorithm_type: algorithm } = config;
+  // One class of diffusers, several schedulers here: not all of them need noise.
+  if (className === 'DPMSolverMultistepScheduler' && typeof algorithm === 'string' && /dpmsolver/.test(algorithm)) {
+    return SCHEDULERS.find(({ name }) => name === algorithm);
+  }
+  return SCHEDULERS.find(({ classNames }) => classNames.some((known) => known === className));
 }
 
-/** The schedulers that can be set up on that config. */
+/** The schedulers that can be set up on that config, as for a picture of 1,024 tokens. */
 export function schedulersFor(config: SchedulerConfig): readonly SchedulerDefinition[] {
   return SCHEDULERS.filter((scheduler) => {
     try {
@@ -64,6 +73,7 @@ export function schedulersFor(config: SchedulerConfig): readonly SchedulerDefini
   });
 }
 
-function plain(name: string): string {
+/** Names are the same whatever their case, spaces, hyphens and underscores: "DPM++ 2M Karras" is "dpm++_2m_karras". */
+function simplify(name: string): string {
   return name.toLowerCase().replace(/[\s_-]/g, '');
 }

@@ -1,20 +1,25 @@
 import { readConfig } from './config.ts';
-import { readConsistencyTimesteps } from './consistency-timesteps.ts';
-import { LATENT_DIFFUSION, readNoiseSchedule } from './noise-schedule.ts';
+import { checkNoiseLevels, readNoiseSchedule } from './noise-schedule.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import { checkNoise, checkStep } from './timesteps.ts';
+import { checkNoise, refuseNoise } from './step-noise.ts';
+import { checkStep, distilledTimesteps } from './timesteps.ts';
 
 const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
 
 /**
- * Strategic stochastic sampling: Zheng et al., "Trajectory consistency distillation" (arXiv 2402.19159), algorithm 4, as diffusers'
- * TCDScheduler computes it. `eta` is the paper's gamma: 0 is deterministic, 1 goes to the data and back at every step; the authors
- * advise 0.3.
+ * Strategic stochastic sampling of trajectory consistency models: Zheng, Hu, Fan, Wang, Gao, Wang and Xu, "Trajectory
+ * consistency distillation" (arXiv 2402.19159), algorithm 4, as diffusers' TCDScheduler computes it. A step goes to the
+ * timestep s = (1 - eta) times the next one and is noised again from there; eta is the paper's gamma, 0 (the default of
+ * pipelines, deterministic) to 1 (as LCM), 0.3 its authors' choice. The last step adds no noise.
+ *
+ * Timesteps are taken from the `original_inference_steps` of the distillation, so there are at most as many. As in
+ * diffusers, x_0 is neither clipped nor thresholded, whatever the config says, and `timestep_spacing`, `steps_offset`,
+ * `set_alpha_to_one` and `timestep_scaling` have no effect.
  */
 export const tcd: SchedulerDefinition = {
   name: 'tcd',
   classNames: ['TCDScheduler'],
-  aliases: ['TCD'],
+  aliases: ['Trajectory Consistency'],
   source: 'Zheng et al. 2024, Trajectory consistency distillation, arXiv 2402.19159',
   usesEta: true,
   create: createTcd,
@@ -22,45 +27,53 @@ export const tcd: SchedulerDefinition = {
 
 function createTcd(config: SchedulerConfig, { steps, eta }: SchedulerOptions): Scheduler {
   const reader = readConfig(config, 'TCDScheduler');
-  const { trainTimesteps, alphasCumprod } = readNoiseSchedule(reader, LATENT_DIFFUSION);
+  const { trainTimesteps, alphasCumprod } = readNoiseSchedule(reader, {
+    schedule: 'scaled_linear',
+    start: 0.00085,
+    end: 0.012,
+  });
   const predictionType = reader.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
-  const timesteps = readConsistencyTimesteps(reader, trainTimesteps, steps);
-  if (!(eta >= 0 && eta <= 1)) throw new RangeError(`eta is ${eta}; it must be from 0 (deterministic) to 1.`);
-  if (predictionType === 'epsilon' && alphasCumprod[timesteps[0]] === 0) {
-    throw new Error(
-      `prediction_type is epsilon, which says nothing about the picture at timestep ${timesteps[0]}: ` +
-        'rescale_betas_zero_snr makes it pure noise. Such models predict v_prediction or sample.',
-    );
+  const originalSteps = reader.integer('original_inference_steps', 50, 1, trainTimesteps);
+  if (!(eta >= 0 && eta <= 1)) {
+    throw new RangeError(`eta is ${eta}; it must be from 0 (deterministic) to 1 (noised again all the way).`);
   }
-  const stochastic = eta > 0 && steps > 1;
+  const timesteps = distilledTimesteps(steps, originalSteps, trainTimesteps);
+  checkNoiseLevels(timesteps, alphasCumprod, predictionType === 'epsilon');
+  const last = timesteps.length - 1;
 
   return {
     timesteps,
     initNoiseSigma: 1,
-    stochastic,
+    stochastic: eta > 0 && last > 0,
     scaleModelInput: (latents) => latents,
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      checkNoise(noise, latents.length, stochastic, `tcd with eta ${eta} and ${steps} steps`);
-      const alpha = alphasCumprod[timesteps[step]];
-      const previous = step + 1 < steps ? timesteps[step + 1] : 0;
-      // s = (1 - gamma) t', between the next timestep and the data; in float32 as in diffusers, for it is cut.
-      const target = alphasCumprod[Math.floor(Math.fround((1 - eta) * previous))];
+      if (eta === 0) refuseNoise(noise, 'eta is 0');
+      const next = step < last ? timesteps[step + 1] : 0;
+      // In float32 as torch: the floor of a product that is a whole number but for the last bit.
+      const between = Math.floor(Math.fround(Math.fround(1 - eta) * next));
+      const [alpha, nextAlpha, betweenAlpha] = [timesteps[step], next, between].map((t) => alphasCumprod[t]);
       const [signal, deviation] = [Math.sqrt(alpha), Math.sqrt(1 - alpha)];
+
+      // x_0 and eps as sums of the latents and the model's output.
       let [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [0, 1, 1 / deviation, -signal / deviation];
       if (predictionType === 'epsilon') {
         [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [1 / signal, -deviation / signal, 0, 1];
       } else if (predictionType === 'v_prediction') {
         [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [signal, -deviation, deviation, signal];
       }
-      const [ofClean, ofEpsilon] = [Math.sqrt(target), Math.sqrt(1 - target)];
-      const ofLatents = ofClean * cleanOfLatents + ofEpsilon * noiseOfLatents;
-      const ofOutput = ofClean * cleanOfOutput + ofEpsilon * noiseOfOutput;
+      // x_s = sqrt(a_s) x_0 + sqrt(1 - a_s) eps: algorithm 4's f(x, t, s).
+      const [betweenSignal, betweenDeviation] = [Math.sqrt(betweenAlpha), Math.sqrt(1 - betweenAlpha)];
+      const ofLatents = betweenSignal * cleanOfLatents + betweenDeviation * noiseOfLatents;
+      const ofOutput = betweenSignal * cleanOfOutput + betweenDeviation * noiseOfOutput;
       const moved = latents.map((value, i) => ofLatents * value + ofOutput * modelOutput[i]);
-      if (!noise || step === steps - 1) return moved;
-      const ratio = alphasCumprod[previous] / target;
-      const [ofMoved, ofNoise] = [Math.sqrt(ratio), Math.sqrt(1 - ratio)];
-      return moved.map((value, i) => ofMoved * value + ofNoise * noise[i]);
+      if (eta === 0 || step === last) return moved;
+
+      checkNoise(noise, latents, `eta is ${eta}`);
+      // From s up to the next timestep with fresh noise.
+      const ratio = nextAlpha / betweenAlpha;
+      const [kept, added] = [Math.sqrt(ratio), Math.sqrt(Math.max(0, 1 - ratio))];
+      return moved.map((value, i) => kept * value + added * noise[i]);
     },
   };
 }

@@ -1,29 +1,37 @@
 import { roundHalfToEven } from '../rounding.ts';
 
+/** numpy.linspace, to the last bit: halves that are to be rounded depend on the order of its operations. */
+export function linearSpace(start: number, stop: number, count: number): number[] {
+  const step = (stop - start) / (count - 1);
+  return Array.from({ length: count }, (_, i) =>
+    i > 0 && i === count - 1 ? stop : i === 0 ? start : i * step + start,
+  );
+}
+
 /** The timesteps of "trailing" spacing (Lin et al. 2023, table 2): from `last` down in steps of `ratio`, less one. */
 export function trailingTimesteps(last: number, ratio: number): number[] {
-  // numpy.arange adds up the step that is left of the ratio after one subtraction; its rounding decides about halves.
-  const stride = last - ratio - last;
-  // A ratio that is not exact can leave one timestep too many at the end, below 0.
-  return Array.from({ length: Math.ceil(last / ratio) }, (_, i) => roundHalfToEven(last + i * stride) - 1).filter(
+  // numpy.arange's own way to count, which decides where a half falls.
+  const step = last - ratio - last;
+  // A ratio that is not exact can leave one timestep too many at the end, below 0; diffusers asks the model there.
+  return Array.from({ length: Math.ceil(last / ratio) }, (_, i) => roundHalfToEven(last + i * step) - 1).filter(
     (timestep) => timestep >= 0,
   );
 }
 
-/** Timesteps without a first one at the last noise: table 2 of Lin et al. 2023 with one more than asked for, of which the lowest is left out. */
-export function multistepTimesteps(
-  spacing: 'linspace' | 'leading' | 'trailing',
-  steps: number,
-  trainTimesteps: number,
-  last: number,
-  offset: number,
-): number[] {
-  if (spacing === 'trailing') return trailingTimesteps(last, trainTimesteps / steps);
-  if (spacing === 'leading') {
-    const stride = Math.floor(last / (steps + 1));
-    return Array.from({ length: steps }, (_, i) => (steps - i) * stride + offset);
+/**
+ * The timesteps of consistency models (LCM, TCD): `steps` of the `originalSteps` that the model was distilled with,
+ * latest first, evenly by their number. Throws a RangeError unless `steps` is an integer from 1 to `originalSteps`.
+ */
+export function distilledTimesteps(steps: number, originalSteps: number, trainTimesteps: number): number[] {
+  if (!Number.isInteger(steps) || steps < 1 || steps > originalSteps) {
+    throw new RangeError(
+      `steps is ${steps}; it must be an integer from 1 to ${originalSteps}, the steps that the model was distilled ` +
+        'with (original_inference_steps).',
+    );
   }
-  return Array.from({ length: steps }, (_, i) => roundHalfToEven((steps - i) * ((last - 1) / steps)));
+  const skip = Math.floor(trainTimesteps / originalSteps);
+  const share = originalSteps / steps;
+  return Array.from({ length: steps }, (_, i) => (originalSteps - Math.floor(i * share)) * skip - 1);
 }
 
 /** Throws unless `steps` is an integer from 1 to `trainTimesteps`. */
@@ -62,21 +70,10 @@ export function checkStep(
   }
 }
 
-/** Throws unless it is `step`'s turn: a method that remembers its last steps serves one denoising run. */
-export function checkOrder(step: number, next: number): void {
-  if (step !== next) {
-    throw new RangeError(
-      `step is ${step} where ${next} was to come: this method remembers its last step, so a scheduler serves one denoising run.`,
-    );
-  }
-}
-
-/** Throws unless there is as much noise as latents exactly when a scheduler adds any; `why` says when it does. */
-export function checkNoise(noise: Float32Array | undefined, length: number, stochastic: boolean, why: string): void {
-  if (stochastic === (noise !== undefined) && (noise === undefined || noise.length === length)) return;
+/** Throws unless `step` is the one that a method with a memory waits for. */
+export function checkNextStep(step: number, expected: number): void {
+  if (step === expected) return;
   throw new RangeError(
-    stochastic
-      ? `${why}: step needs ${length} numbers of noise, got ${noise?.length ?? 'none'}.`
-      : `${why}: step takes no noise.`,
+    `step is ${step} where ${expected} was to come: this method remembers its last step, so a scheduler serves one denoising run.`,
   );
 }

@@ -1,143 +1,83 @@
 import { roundHalfToEven } from '../rounding.ts';
-import { readConfig } from './config.ts';
-import { readNoiseSchedule } from './noise-schedule.ts';
+import { type ConfigReader, readConfig } from './config.ts';
+import { readDynamicShift, readTerminal, shiftLevel, stretchToTerminal } from './flow-shift.ts';
+import { readNoiseSchedule, trainedNoiseLevels } from './noise-schedule.ts';
+import {
+  atFlowLevel,
+  atKarrasLevel,
+  readDataPrediction,
+  readNoisePrediction,
+  type SignalAndNoise,
+} from './prediction.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import { exponentialSigmas, karrasSigmas, readSigmaSpacing, timestepAt, trainingSigmas } from './sigmas.ts';
-import { readLimit } from './threshold.ts';
-import { checkNoise, checkOrder, checkStep, checkSteps, checkTimesteps, multistepTimesteps } from './timesteps.ts';
+import {
+  checkLevels,
+  findTimestep,
+  readLevelSpacing,
+  readRange,
+  spaceExponentially,
+  spaceKarras,
+  spaceTimesteps,
+  TIMESTEP_SPACINGS,
+} from './sigma-spacing.ts';
+import { refuseNoise } from './step-noise.ts';
+import { readThreshold } from './thresholding.ts';
+import { checkNextStep, checkStep, checkSteps, checkTimesteps, linearSpace } from './timesteps.ts';
+import { shareUniStep, type UniPcMethod, type UniPcShares } from './unipc-step.ts';
 
-const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
-const TIMESTEP_SPACINGS = ['linspace', 'leading', 'trailing'] as const;
+/** What diffusers takes off a flow's first level of 1, where there is no signal to take the logarithm of. */
+const FLOW_MARGIN = 1e-6;
 
 /**
- * UniPC: Zhao et al., "UniPC: a unified predictor-corrector framework for fast sampling of diffusion models" (NeurIPS 2023, arXiv
- * 2302.04867), algorithms 1 and 2 with B(h) = h (bh1) or e^h - 1 (bh2), orders 1 to 3, as diffusers' UniPCMultistepScheduler
- * computes it. Each evaluation first corrects the step that led to it, then predicts the next.
+ * UniPC: Zhao, Bai, Rao, Zhou and Lu, "UniPC: a unified predictor-corrector framework for fast sampling of diffusion
+ * models" (NeurIPS 2023, arXiv 2302.04867), algorithms 1 and 2 (B(h)), as diffusers' UniPCMultistepScheduler computes it.
+ * Deterministic, made for 5 to 10 steps. The correction costs no evaluation of the model: its output at the predicted
+ * latents also corrects them, and the next step starts from there.
+ *
+ * Every option of diffusers' class is there but `use_beta_sigmas` and `solver_p` (errors), with orders 1 to 3: bh1, bh2,
+ * x_0 or noise, `disable_corrector`, thresholding (of x_0), Karras', exponential and flow levels. DPM-Solver's and DEIS'
+ * names for `solver_type` are taken for bh2, as diffusers does.
  */
 export const unipc: SchedulerDefinition = {
   name: 'unipc',
   classNames: ['UniPCMultistepScheduler'],
-  aliases: ['UniPC', 'uni_pc', 'uni_pc_bh2', 'unipc_multistep'],
+  aliases: ['uni_pc', 'uni_pc_bh2', 'UniPC Multistep'],
   source: 'Zhao et al. 2023, UniPC, arXiv 2302.04867',
   usesEta: false,
-  create: createUnipc,
+  create: createUniPc,
 };
 
-/** alpha, sigma and lambda = log(alpha / sigma) at one noise level. */
-interface Level {
-  readonly alpha: number;
-  readonly sigma: number;
-  readonly lambda: number;
-}
-
-function createUnipc(config: SchedulerConfig, { steps, sampleLength }: SchedulerOptions): Scheduler {
-  const reader = readConfig(config, 'UniPCMultistepScheduler');
-  const schedule = readNoiseSchedule(reader);
-  for (const key of ['use_flow_sigmas', 'use_dynamic_shifting', 'solver_p']) reader.refuse(key);
-  // The names that the sister classes use for this choice are taken for bh2, as diffusers does.
-  const isBh1 = reader.choice('solver_type', 'bh2', ['bh2', 'bh1', 'midpoint', 'heun', 'logrho']) === 'bh1';
-  const order = reader.integer('solver_order', 2, 1, 3);
-  const predictsClean = reader.boolean('predict_x0', true);
-  const predictionType = reader.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
+function createUniPc(config: SchedulerConfig, options: SchedulerOptions): Scheduler {
+  const usesFlow = config.use_flow_sigmas === true;
+  const reader = readConfig(config, 'UniPCMultistepScheduler', usesFlow ? 'flow-matching' : 'variance-preserving');
+  if (config.solver_p !== undefined && config.solver_p !== null) {
+    throw new Error('solver_p of the scheduler config is set; UniPC here predicts by itself. Remove solver_p.');
+  }
+  const method: UniPcMethod = {
+    predictsData: reader.boolean('predict_x0', true),
+    usesBh1: reader.choice('solver_type', 'bh2', ['bh1', 'bh2', 'midpoint', 'heun', 'logrho']) === 'bh1',
+  };
+  const threshold = readThreshold(reader, options.sampleLength);
+  // diffusers thresholds x_0 only where it is what is integrated.
+  const predict = method.predictsData ? readDataPrediction(reader, threshold) : readNoisePrediction(reader, null);
+  const highestOrder = reader.integer('solver_order', 2, 1, 3);
   const lowerOrderFinal = reader.boolean('lower_order_final', true);
-  const uncorrected = new Set(reader.integers('disable_corrector'));
-  const limit = readLimit(reader, null);
+  const uncorrected = new Set(reader.indices('disable_corrector'));
   const endsAtZero = reader.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero';
-  const { timesteps, sigmas } = spaceSteps();
-  const levels = [...Float32Array.from(sigmas)].map(levelOf);
+  const { timesteps, levels } = spaceLevels(reader, options, endsAtZero);
   const count = timesteps.length;
-  if (!predictsClean && endsAtZero)
-    throw new Error(
-      'predict_x0 of the scheduler config is false, which can\'t end at noise level 0; set final_sigmas_type to "sigma_min".',
-    );
-  if (!lowerOrderFinal && endsAtZero && order > 1 && count > 1)
-    throw new Error(
-      'lower_order_final of the scheduler config is false, which can\'t end at noise level 0; set final_sigmas_type to "sigma_min".',
-    );
-
-  function spaceSteps(): { readonly timesteps: number[]; readonly sigmas: number[] } {
-    const { trainTimesteps } = schedule;
-    const spacing = reader.choice('timestep_spacing', 'linspace', TIMESTEP_SPACINGS);
-    const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
-    checkSteps(steps, trainTimesteps);
-    const trainSigmas = trainingSigmas(schedule);
-    const special = readSigmaSpacing(reader);
-    if (special === null) {
-      const timesteps = multistepTimesteps(spacing, steps, trainTimesteps, trainTimesteps, offset);
-      checkTimesteps(timesteps, trainTimesteps);
-      return { timesteps, sigmas: [...timesteps.map((t) => trainSigmas[t]), endsAtZero ? 0 : trainSigmas[0]] };
-    }
-    const largest = reader.positiveOrNull('sigma_max') ?? trainSigmas[trainTimesteps - 1];
-    const smallest = reader.positiveOrNull('sigma_min') ?? trainSigmas[0];
-    const sigmas = (special === 'karras' ? karrasSigmas : exponentialSigmas)(largest, smallest, steps);
-    const timesteps = sigmas.map((sigma) => timestepAt(sigma, trainSigmas));
-    return {
-      timesteps: timesteps.map(special === 'karras' ? roundHalfToEven : Math.floor),
-      sigmas: [...sigmas, endsAtZero ? 0 : sigmas[steps - 1]],
-    };
-  }
-
-  /** What the method integrates, x_0 or epsilon, from the model's output. */
-  function convert(output: Float32Array, latents: Float32Array, { alpha, sigma }: Level): Float32Array {
-    let [ofLatents, ofOutput] = [0, 1];
-    if (predictsClean) {
-      if (predictionType === 'epsilon') [ofLatents, ofOutput] = [1 / alpha, -sigma / alpha];
-      else if (predictionType === 'v_prediction') [ofLatents, ofOutput] = [alpha, -sigma];
-    } else if (predictionType === 'sample') [ofLatents, ofOutput] = [1 / sigma, -alpha / sigma];
-    else if (predictionType === 'v_prediction') [ofLatents, ofOutput] = [sigma, alpha];
-    const converted = latents.map((value, i) => ofLatents * value + ofOutput * output[i]);
-    if (predictsClean) limit(converted, sampleLength);
-    return converted;
-  }
-
-  /**
-   * From one level to the next, by the outputs at that level and before it (newest first) and, when it corrects, at the next level too.
-   * @param stepOrder of the method
-   */
-  function advance(
-    latents: Float32Array,
-    { from, to }: { readonly from: number; readonly to: number },
-    outputs: readonly Float32Array[],
-    stepOrder: number,
-    corrected: Float32Array | null,
-  ): Float32Array {
-    const [source, target] = [levels[from], levels[to]];
-    const h = target.lambda - source.lambda;
-    const hh = predictsClean ? -h : h;
-    const expm1 = Math.expm1(hh);
-    const scale = predictsClean ? target.alpha : target.sigma;
-    const ofLatents = predictsClean ? target.sigma / source.sigma : target.alpha / source.alpha;
-    const [newest] = outputs;
-    const next = latents.map((value, i) => ofLatents * value - scale * expm1 * newest[i]);
-    if (stepOrder === 1 && !corrected) return next;
-
-    // Differences D_m / r_m at earlier levels (r = 1 is the next level itself), weighted by rho of R(h) rho = b(h), equation (5).
-    const ratios = Array.from({ length: stepOrder - 1 }, (_, i) => (levels[from - 1 - i].lambda - source.lambda) / h);
-    const b = rightSide(hh, stepOrder, isBh1 ? hh : expm1);
-    const rho = corrected
-      ? stepOrder === 1
-        ? [0.5]
-        : solve([...ratios, 1], b)
-      : stepOrder === 2
-        ? [0.5]
-        : solve(ratios, b.slice(0, -1));
-    const factor = -scale * (isBh1 ? hh : expm1);
-    for (const [m, ratio] of ratios.entries()) {
-      const weight = (factor * rho[m]) / ratio;
-      for (let i = 0; i < next.length; i++) next[i] += weight * (outputs[m + 1][i] - newest[i]);
-    }
-    if (corrected) {
-      const weight = factor * rho[rho.length - 1];
-      for (let i = 0; i < next.length; i++) next[i] += weight * (corrected[i] - newest[i]);
-    }
-    return next;
-  }
-
-  /** Outputs at the last levels, newest first. */
-  let outputs: Float32Array[] = [];
-  let lastLatents: Float32Array | null = null;
-  let lastOrder = 1;
+  if (endsAtZero) checkEnd(method, Math.min(count, lowerOrderFinal ? 1 : highestOrder));
+  const points = Array.from(levels, usesFlow ? atFlowLevel : atKarrasLevel);
+  /** Predictions, latest first. */
+  let history: Float32Array[] = [];
+  let lastOrder = 0;
+  let lastLatents = new Float32Array();
   let nextStep = 0;
+
+  /** Points from where a step of this order goes back to where the first that it remembers started. */
+  function pointsOf(target: number, order: number): readonly SignalAndNoise[] {
+    return points.slice(target - order, target + 1).reverse();
+  }
 
   return {
     timesteps,
@@ -146,59 +86,113 @@ function createUnipc(config: SchedulerConfig, { steps, sampleLength }: Scheduler
     scaleModelInput: (latents) => latents,
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      checkNoise(noise, latents.length, false, 'unipc is deterministic');
-      checkOrder(step, nextStep);
+      refuseNoise(noise, 'unipc is deterministic');
+      checkNextStep(step, nextStep);
       nextStep += 1;
-      const converted = convert(modelOutput, latents, levels[step]);
-      let current: Float32Array = latents.slice();
-      if (lastLatents && !uncorrected.has(step - 1)) {
-        current = advance(lastLatents, { from: step - 1, to: step }, outputs, lastOrder, converted);
+
+      const prediction = predict(modelOutput, latents, points[step], levels[step]);
+      let from = Float32Array.from(latents);
+      if (step > 0 && !uncorrected.has(step - 1)) {
+        const shares = shareUniStep(method, pointsOf(step, lastOrder), true);
+        from = sum(shares, lastLatents, history, prediction);
       }
-      outputs = [converted, ...outputs].slice(0, order);
-      lastOrder = Math.min(order, step + 1, lowerOrderFinal ? count - step : order);
-      lastLatents = current;
-      return advance(current, { from: step, to: step + 1 }, outputs, lastOrder, null);
+      history = [prediction, ...history].slice(0, highestOrder);
+      lastOrder = Math.min(highestOrder, step + 1, lowerOrderFinal ? count - step : highestOrder);
+      lastLatents = from;
+      return sum(shareUniStep(method, pointsOf(step + 1, lastOrder), false), from, history);
     },
   };
 }
 
-function levelOf(level: number): Level {
-  const alpha = 1 / Math.sqrt(level * level + 1);
-  return { alpha, sigma: level * alpha, lambda: -Math.log(level) };
+function sum(
+  shares: UniPcShares,
+  latents: Float32Array,
+  history: readonly Float32Array[],
+  target?: Float32Array,
+): Float32Array<ArrayBuffer> {
+  // In float64 until the end: the parts are larger than what is left of them.
+  return Float32Array.from(latents, (value, i) => {
+    let next = shares.ofLatents * value;
+    shares.ofPredictions.forEach((share, k) => {
+      next += share * history[k][i];
+    });
+    return target === undefined ? next : next + shares.ofTarget * target[i];
+  });
 }
 
-/** b(h) of equation (5): b_m = m! h phi_{m+1}(h) / B(h). */
-function rightSide(hh: number, order: number, bh: number): number[] {
-  const b: number[] = [];
-  let factorial = 1;
-  let phi = Math.expm1(hh) / hh - 1;
-  for (let m = 1; m <= order; m++) {
-    b.push((phi * factorial) / bh);
-    factorial *= m + 1;
-    phi = phi / hh - 1 / factorial;
-  }
-  return b;
+/** Throws where the last step, to where there is no noise, is infinitely long for what is integrated. */
+function checkEnd({ predictsData, usesBh1 }: UniPcMethod, order: number): void {
+  let problem = '';
+  if (!predictsData) problem = 'predict_x0 is false';
+  else if (usesBh1) problem = 'solver_type is bh1';
+  else if (order > 1) problem = 'lower_order_final is false';
+  if (problem === '') return;
+  throw new Error(
+    `final_sigmas_type of the scheduler config is zero, and ${problem}: such a step cannot end where there is no ` +
+      'noise. Set final_sigmas_type to sigma_min.',
+  );
 }
 
-/** rho of sum_k ratios[k]^(m-1) rho_k = b_m: a Vandermonde system of up to 3 unknowns, by elimination with pivots. */
-function solve(ratios: readonly number[], b: readonly number[]): number[] {
-  const n = ratios.length;
-  const rows = b.map((value, m) => [...ratios.map((ratio) => ratio ** m), value]);
-  for (let column = 0; column < n; column++) {
-    const pivot = rows
-      .slice(column)
-      .reduce((best, row) => (Math.abs(row[column]) > Math.abs(best[column]) ? row : best));
-    rows.splice(rows.indexOf(pivot), 1);
-    rows.splice(column, 0, pivot);
-    for (const row of rows.slice(column + 1)) {
-      const share = row[column] / pivot[column];
-      for (let k = column; k <= n; k++) row[k] -= share * pivot[k];
-    }
+/** Noise levels, one more than there are steps to make, and the timesteps at which the model knows them. */
+function spaceLevels(
+  reader: ConfigReader,
+  { steps, imageSequenceLength }: SchedulerOptions,
+  endsAtZero: boolean,
+): { timesteps: number[]; levels: Float32Array } {
+  const schedule = readNoiseSchedule(reader);
+  const { trainTimesteps } = schedule;
+  const trained = trainedNoiseLevels(schedule);
+  const kind = readLevelSpacing(reader, false, ['flow', 'karras']);
+  const usesFlow = reader.boolean('use_flow_sigmas', false);
+  const spacing = reader.choice('timestep_spacing', 'linspace', TIMESTEP_SPACINGS);
+  const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
+  const terminal = readTerminal(reader);
+  if (terminal !== null && !usesFlow) {
+    throw new Error(
+      `shift_terminal of the scheduler config is ${terminal}; it has a meaning only with use_flow_sigmas.`,
+    );
   }
-  const rho = new Array<number>(n).fill(0);
-  for (let k = n - 1; k >= 0; k--) {
-    const known = rho.reduce((sum, value, j) => sum + (j > k ? rows[k][j] * value : 0), 0);
-    rho[k] = (rows[k][n] - known) / rows[k][k];
+  checkSteps(steps, trainTimesteps);
+
+  let timesteps: number[];
+  let spaced: number[];
+  if (kind === 'timesteps') {
+    timesteps = spaceTimesteps(spacing, steps, trainTimesteps, trainTimesteps, offset);
+    checkTimesteps(timesteps, trainTimesteps);
+    spaced = timesteps.map((timestep) => trained[timestep]);
+  } else if (kind === 'flow') {
+    spaced = spaceFlow(reader, steps, trainTimesteps, terminal, imageSequenceLength);
+    timesteps = spaced.map((level) => Math.floor(level * trainTimesteps));
+  } else {
+    spaced = (kind === 'karras' ? spaceKarras : spaceExponentially)(...readRange(reader, trained, steps), steps);
+    if (usesFlow) spaced = spaced.map((level) => level / (level + 1));
+    timesteps = spaced.map((level) => {
+      if (usesFlow) return Math.floor(level * trainTimesteps);
+      // diffusers rounds Karras' and cuts off the others' fraction.
+      return (kind === 'karras' ? roundHalfToEven : Math.floor)(findTimestep(level, trained));
+    });
   }
-  return rho;
+  const smallest = kind === 'timesteps' ? trained[0] : spaced[steps - 1];
+  const levels = Float32Array.of(...spaced, endsAtZero ? 0 : smallest);
+  checkLevels(levels, usesFlow);
+  return { timesteps, levels };
+}
+
+/** From 1 evenly towards the last trained level, then shifted. */
+function spaceFlow(
+  reader: ConfigReader,
+  steps: number,
+  trainTimesteps: number,
+  terminal: number | null,
+  imageSequenceLength: number | undefined,
+): number[] {
+  const shift = reader.boolean('use_dynamic_shifting', false)
+    ? readDynamicShift(reader, imageSequenceLength)
+    : (reader.positiveOrNull('flow_shift') ?? 1);
+  let levels = linearSpace(1, 1 / trainTimesteps, steps + 1)
+    .slice(0, -1)
+    .map((level) => shiftLevel(level, shift));
+  if (terminal !== null) levels = stretchToTerminal(levels, terminal);
+  if (Math.abs(levels[0] - 1) < FLOW_MARGIN) levels[0] -= FLOW_MARGIN;
+  return levels;
 }
