@@ -1,12 +1,20 @@
 import { BundleError, type Json } from './files.ts';
 
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
 /** How a picture becomes `pixel_values`; the steps of a Hugging Face image processor, in their order. */
 export interface Preprocessing {
-  /** Resize to this; `shortestEdge` keeps the proportions. null: as it is. */
-  readonly resize: { readonly shortestEdge: number } | { readonly width: number; readonly height: number } | null;
-  readonly resample: 'bilinear' | 'bicubic';
-  readonly crop: { readonly width: number; readonly height: number } | null;
-  /** Where a crop begins when what is left over is odd: transformers rounds down, torchvision to the nearest (halves to the even number). */
+  /** Resize to this; `shortestEdge` keeps the proportions, the longer side rounded down. null: as it is. */
+  readonly resize: { readonly shortestEdge: number } | Size | null;
+  readonly resample: 'nearest' | 'lanczos' | 'bilinear' | 'bicubic';
+  readonly crop: Size | null;
+  /**
+   * Where a crop begins when what is left over is odd: transformers rounds down, torchvision to the nearest (halves to the even number).
+   * Where black is put around a picture that is smaller, transformers puts the odd line before it and torchvision behind it.
+   */
   readonly cropRounding: 'floor' | 'nearest';
   /** What 8-bit values are multiplied with. */
   readonly rescaleFactor: number;
@@ -15,46 +23,71 @@ export interface Preprocessing {
   readonly std: readonly number[];
 }
 
-/** PIL's numbers of resampling filters. */
-const RESAMPLE: { readonly [number: number]: Preprocessing['resample'] } = { 2: 'bilinear', 3: 'bicubic' };
+const FILE = 'preprocessor_config.json';
 
-/** @throws BundleError that names the key */
+/** By PIL's numbers. */
+const FILTERS = ['nearest', 'lanczos', 'bilinear', 'bicubic'] as const;
+
+const CROPS = 'a number, [height, width], or width and height';
+
+/** Classes of transformers for which a size of one number is a square's; for the others, as CLIP's, it is the shorter side. */
+const SQUARE = /^(Blip|ViT|Siglip)/;
+
+/**
+ * Reads a `preprocessor_config.json` as CLIPImageProcessor and its kind do; `crop_rounding` ("floor" or "nearest") is ours. Pictures are
+ * RGB already, so `do_convert_rgb` asks for nothing.
+ * @throws BundleError that names the key
+ */
 export function readPreprocessing(config: Json): Preprocessing {
-  const file = 'preprocessor_config.json';
-  const resample = RESAMPLE[Number(config.resample ?? 3)];
-  if (!resample)
-    throw new BundleError(
-      `${file} has resample ${JSON.stringify(config.resample)}; 2 (bilinear) and 3 (bicubic) are known`,
-    );
-  const size = config.size as { shortest_edge?: number; width?: number; height?: number } | number | undefined;
-  const crop = config.crop_size as { width: number; height: number } | number | undefined;
+  const resample = FILTERS[Number(config.resample ?? 3)];
+  if (!resample) refuse('resample', config.resample, '0 (nearest), 1 (Lanczos), 2 (bilinear) and 3 (bicubic)');
+  const rounding = config.crop_rounding ?? 'floor';
+  if (rounding !== 'floor' && rounding !== 'nearest') refuse('crop_rounding', rounding, '"floor" or "nearest"');
+  const rescaleFactor = config.do_rescale === false ? 1 : (config.rescale_factor ?? 1 / 255);
+  if (typeof rescaleFactor !== 'number' || !Number.isFinite(rescaleFactor))
+    refuse('rescale_factor', rescaleFactor, 'a number');
+  const normalizes = config.do_normalize !== false;
+  const std = normalizes ? channels(config.image_std, 'image_std') : [1, 1, 1];
+  if (std.includes(0)) refuse('image_std', std, 'numbers that can be divided by');
   return {
-    resize: config.do_resize === false || size === undefined ? null : readSize(size, file),
+    resize: config.do_resize === false ? null : readResize(config),
     resample,
-    crop:
-      config.do_center_crop && crop !== undefined
-        ? typeof crop === 'number'
-          ? { width: crop, height: crop }
-          : crop
-        : null,
-    cropRounding: config.crop_rounding === 'nearest' ? 'nearest' : 'floor',
-    rescaleFactor: config.do_rescale === false ? 1 : Number(config.rescale_factor ?? 1 / 255),
-    mean: config.do_normalize === false ? [0, 0, 0] : channels(config.image_mean, 'image_mean', file),
-    std: config.do_normalize === false ? [1, 1, 1] : channels(config.image_std, 'image_std', file),
+    crop: config.do_center_crop ? (readSize(config.crop_size) ?? refuse('crop_size', config.crop_size, CROPS)) : null,
+    cropRounding: rounding,
+    rescaleFactor,
+    mean: normalizes ? channels(config.image_mean, 'image_mean') : [0, 0, 0],
+    std,
   };
 }
 
-function readSize(
-  size: { shortest_edge?: number; width?: number; height?: number } | number,
-  file: string,
-): NonNullable<Preprocessing['resize']> {
-  if (typeof size === 'number') return { shortestEdge: size };
-  if (size.shortest_edge) return { shortestEdge: size.shortest_edge };
-  if (size.width && size.height) return { width: size.width, height: size.height };
-  throw new BundleError(`${file} has size ${JSON.stringify(size)}; it takes shortest_edge, or width and height`);
+function readResize(config: Json): Preprocessing['resize'] {
+  const { size } = config;
+  if (size === undefined || size === null) return null;
+  const type = String(config.image_processor_type ?? config.feature_extractor_type ?? '');
+  if (isSide(size) && !SQUARE.test(type)) return { shortestEdge: size };
+  const shortestEdge = (size as { shortest_edge?: unknown }).shortest_edge;
+  if (isSide(shortestEdge)) return { shortestEdge };
+  return readSize(size) ?? refuse('size', size, 'a number, [height, width], shortest_edge, or width and height');
 }
 
-function channels(value: unknown, key: string, file: string): number[] {
+/** A number, [height, width] or an object. */
+function readSize(size: unknown): Size | null {
+  if (isSide(size)) return { width: size, height: size };
+  const [height, width] = Array.isArray(size)
+    ? size
+    : [(size as { height?: unknown } | null)?.height, (size as { width?: unknown } | null)?.width];
+  return isSide(width) && isSide(height) ? { width, height } : null;
+}
+
+function isSide(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value > 0;
+}
+
+function channels(value: unknown, key: string): number[] {
   if (Array.isArray(value) && value.length === 3 && value.every((number) => Number.isFinite(number))) return value;
-  throw new BundleError(`${file} has ${key} ${JSON.stringify(value)}; it takes three numbers`);
+  return refuse(key, value, 'three numbers');
+}
+
+function refuse(key: string, value: unknown, accepted: string): never {
+  throw new BundleError(`${FILE} has ${key} ${JSON.stringify(value)}; it takes ${accepted}`);
 }

@@ -14,9 +14,9 @@ export interface PixelValues {
 export function preprocess(picture: RawPicture, steps: Preprocessing): PixelValues {
   const resized = steps.resize ? resize(picture, steps) : picture;
   const { width, height } = steps.crop ?? resized;
-  const begin = steps.cropRounding === 'nearest' ? roundHalfToEven : Math.floor;
-  const left = begin((resized.width - width) / 2);
-  const top = begin((resized.height - height) / 2);
+  const begin = steps.cropRounding === 'nearest' ? beginAsTorchvision : beginAsTransformers;
+  const left = begin(resized.width - width);
+  const top = begin(resized.height - height);
   const values = new Float32Array(3 * width * height);
   for (let channel = 0; channel < 3; channel++) {
     const { [channel]: mean } = steps.mean;
@@ -32,6 +32,15 @@ export function preprocess(picture: RawPicture, steps: Preprocessing): PixelValu
     }
   }
   return { width, height, values };
+}
+
+/** `left`: pixels of the picture that the crop leaves out; below 0, pixels of black that it adds. */
+function beginAsTransformers(left: number): number {
+  return Math.floor(left / 2);
+}
+
+function beginAsTorchvision(left: number): number {
+  return left < 0 ? Math.ceil(left / 2) : roundHalfToEven(left / 2);
 }
 
 function resize(picture: RawPicture, { resize: size, resample: filter }: Preprocessing): RawPicture {

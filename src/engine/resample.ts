@@ -4,9 +4,16 @@ import type { RawPicture } from './messages.ts';
 const PRECISION = 2 ** 22;
 
 const FILTERS = {
+  lanczos: { support: 3, weight: (x: number) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0) },
   bilinear: { support: 1, weight: (x: number) => Math.max(0, 1 - Math.abs(x)) },
   bicubic: { support: 2, weight: cubic },
 };
+
+function sinc(x: number): number {
+  return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
+}
+
+export type Filter = keyof typeof FILTERS | 'nearest';
 
 /** Keys' cubic convolution with a = -0.5, as Pillow's BICUBIC. */
 function cubic(x: number): number {
@@ -22,7 +29,8 @@ function cubic(x: number): number {
  * shrinks, one axis after the other, both rounded to bytes. Rewards were trained on such pixels; a browser's or sharp's
  * differ.
  */
-export function resample(picture: RawPicture, width: number, height: number, filter: keyof typeof FILTERS): RawPicture {
+export function resample(picture: RawPicture, width: number, height: number, filter: Filter): RawPicture {
+  if (filter === 'nearest') return takeNearest(picture, width, height);
   // Pillow takes the vertical pass first where it removes much more than the horizontal one. Bytes differ by the order.
   const [fewerRows, fewerColumns] = [picture.height - height, picture.width - width];
   const resampleColumns = (wide: RawPicture) =>
@@ -30,6 +38,30 @@ export function resample(picture: RawPicture, width: number, height: number, fil
   return fewerRows > 0 && fewerRows > 2 * fewerColumns
     ? resampleRows(resampleColumns(picture), width, filter)
     : resampleColumns(resampleRows(picture, width, filter));
+}
+
+/** `Image.resize` with NEAREST (libImaging/Geometry.c, ImagingScaleAffine): positions are summed up, so that they round as there. */
+function takeNearest(picture: RawPicture, width: number, height: number): RawPicture {
+  const columns = positions(picture.width, width);
+  const rows = positions(picture.height, height);
+  const pixels = new Uint8Array(width * height * 3);
+  for (const [y, row] of rows.entries()) {
+    for (const [x, column] of columns.entries()) {
+      const from = (row * picture.width + column) * 3;
+      pixels.set(picture.pixels.subarray(from, from + 3), (y * width + x) * 3);
+    }
+  }
+  return { width, height, pixels };
+}
+
+function positions(length: number, newLength: number): number[] {
+  const step = length / newLength;
+  let at = step * 0.5;
+  return Array.from({ length: newLength }, () => {
+    const position = Math.min(Math.trunc(at), length - 1);
+    at += step;
+    return position;
+  });
 }
 
 function resampleRows(picture: RawPicture, newWidth: number, filter: keyof typeof FILTERS): RawPicture {

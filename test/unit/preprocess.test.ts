@@ -3,9 +3,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { readPreprocessing } from '../../src/bundles/preprocessing.ts';
 import { type GraphReward, readRewardBundle } from '../../src/bundles/reward-bundle.ts';
 import { preprocess } from '../../src/engine/preprocess.ts';
-import { resample } from '../../src/engine/resample.ts';
+import { type Filter, resample } from '../../src/engine/resample.ts';
 import type { Picture } from '../../src/search/generator.ts';
 
 /** Written by tools/parity/make_resample_fixture.py. */
@@ -18,7 +19,7 @@ interface Fixture {
   }[];
   readonly resized: readonly {
     readonly picture: string;
-    readonly filter: 'bilinear' | 'bicubic';
+    readonly filter: Filter;
     readonly width: number;
     readonly height: number;
     readonly pixels: string;
@@ -61,7 +62,7 @@ describe("resample gives Pillow's very bytes", () => {
   });
 });
 
-describe("preprocess gives CLIPImageProcessor's pixel values", async () => {
+describe("preprocess gives transformers' pixel values", async () => {
   const folder = await mkdtemp(join(tmpdir(), 'findery-preprocess-'));
   afterAll(() => rm(folder, { recursive: true }));
   await writeFile(join(folder, 'model.onnx'), new Uint8Array(1000));
@@ -86,6 +87,7 @@ describe("preprocess gives CLIPImageProcessor's pixel values", async () => {
 
 function describeSteps(config: { readonly [key: string]: unknown }): string {
   const steps = [
+    config.image_processor_type,
     config.do_resize && `resize to ${JSON.stringify(config.size)}, filter ${config.resample}`,
     config.do_center_crop && `crop to ${JSON.stringify(config.crop_size)}`,
     config.do_rescale && 'rescale',
@@ -93,3 +95,51 @@ function describeSteps(config: { readonly [key: string]: unknown }): string {
   ];
   return steps.filter(Boolean).join(', ');
 }
+
+describe('a crop begins', () => {
+  /** Grey columns, the first 10, the second 20 ... */
+  const ramp = (width: number): Picture => ({
+    width,
+    height: 1,
+    pixels: Uint8Array.from({ length: 3 * width }, (_, i) => 10 * (1 + Math.floor(i / 3))),
+  });
+  const cropped = (width: number, to: number, rounding: string) => {
+    const config = { do_resize: false, do_center_crop: true, do_rescale: false, do_normalize: false };
+    const steps = readPreprocessing({ ...config, crop_size: [1, to], crop_rounding: rounding });
+    return [...preprocess(ramp(width), steps).values.subarray(0, to)];
+  };
+
+  // As CenterCrop of torchvision 0.29.2 and CLIPImageProcessorPil of transformers 5.23.0 gave them.
+  it.each([
+    [7, 4, [30, 40, 50, 60], [20, 30, 40, 50]],
+    [5, 2, [30, 40], [20, 30]],
+    [9, 4, [30, 40, 50, 60], [30, 40, 50, 60]],
+    [6, 4, [20, 30, 40, 50], [20, 30, 40, 50]],
+    [3, 6, [0, 10, 20, 30, 0, 0], [0, 0, 10, 20, 30, 0]],
+    [4, 6, [0, 10, 20, 30, 40, 0], [0, 10, 20, 30, 40, 0]],
+  ])(
+    'with %i columns cut to %i where torchvision and transformers let it begin',
+    (width, to, torchvision, transformers) => {
+      expect(cropped(width, to, 'nearest')).toEqual(torchvision);
+      expect(cropped(width, to, 'floor')).toEqual(transformers);
+    },
+  );
+});
+
+describe('a preprocessor_config.json is refused', () => {
+  const config = { image_mean: [0, 0, 0], image_std: [1, 1, 1] };
+  it.each([
+    [{ resample: 5 }, /resample 5; it takes 0 \(nearest\)/],
+    [{ size: {} }, /size \{\}; it takes a number, \[height, width\], shortest_edge/],
+    [{ size: { height: 224 } }, /size \{"height":224\}/],
+    [{ size: -1 }, /size -1/],
+    [{ do_center_crop: true }, /crop_size undefined; it takes/],
+    [{ do_center_crop: true, crop_size: { height: 1.5, width: 2 } }, /crop_size \{"height":1\.5/],
+    [{ crop_rounding: 'up' }, /crop_rounding "up"; it takes "floor" or "nearest"/],
+    [{ rescale_factor: '1/255' }, /rescale_factor "1\/255"; it takes a number/],
+    [{ image_std: [1, 0, 1] }, /image_std \[1,0,1\]; it takes numbers that can be divided by/],
+    [{ image_mean: 0.5 }, /image_mean 0\.5; it takes three numbers/],
+  ])('with %j', (changes, message) => {
+    expect(() => readPreprocessing({ ...config, ...changes })).toThrow(message);
+  });
+});

@@ -62,9 +62,12 @@ def export(
     """Writes the folder; returns the largest difference from PyTorch, relative. Raises RuntimeError when it is large."""
     model = CLIPModel.from_pretrained(source, local_files_only=True).eval()
     part = component(model, None if head is None else affine(head))
-    path = graphs.write(part, out, dtype, external=False)
-    difference = graphs.compare(part, path, dtype)
+    difference = graphs.compare(part, graphs.write(part, out, dtype, external=False), dtype)
     AutoImageProcessor.from_pretrained(source, local_files_only=True).save_pretrained(out)
+    if head is not None:
+        # The predictor was trained behind OpenAI's own preprocessing, which crops as torchvision does.
+        path = out / "preprocessor_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"crop_rounding": "nearest"}, indent=2) + "\n")
     card = {"kind": "reward", "title": title, "licence": None, "reads": ["image"]}
     if head is None:
         AutoTokenizer.from_pretrained(source, local_files_only=True).save_pretrained(out)

@@ -54,7 +54,9 @@ def write_bundle(model, vocabulary: list[str], out: Path, dtype: str = "fp32", t
     part = component(model.eval())
     path = graphs.write(part, out, dtype, external=False)
     (out / "vocab.txt").write_text("".join(token + "\n" for token in [*vocabulary, "[DEC]", "[ENC]"]), encoding="utf8")
-    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": TOKENS}
+    # The package's own names for the two tokens that it adds; a prompt that spells them has their ids there too.
+    added = {"bos_token": "[DEC]", "additional_special_tokens": ["[ENC]"]}
+    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": TOKENS, **added}
     card = {"kind": "reward", "title": title, "licence": "Apache-2.0", "reads": ["image", "text"], "range": [-2.3, 2.3]}
     for name, content in (
         ("preprocessor_config.json", PREPROCESSOR),

@@ -48,6 +48,7 @@ PROMPTS = [
     "",
     "草地上的一只绿色的狗, café, ΠΡΆΣΙΝΟΣ ΣΚΎΛΟΣ 🐶",
     "one two three four five six seven eight nine ten " * 6,
+    "a [ENC] dog, [DEC] (weighted:1.2) [MASK]",
 ]
 
 

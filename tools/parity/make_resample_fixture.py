@@ -6,7 +6,7 @@ FILE is test/fixtures/resample.json unless given. All pictures are base64 of uin
     pictures   name, width, height, pixels
     resized    picture (a name), filter, width, height, pixels: Image.resize
     prepared   picture (a name), config (a preprocessor_config.json), shape [3, height, width], values (base64 of
-               little-endian float32): CLIPImageProcessorPil
+               little-endian float32): CLIPImageProcessorPil, BlipImageProcessorPil
 """
 
 import base64
@@ -18,9 +18,13 @@ import numpy as np
 import PIL
 import transformers
 from PIL import Image
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+# Few sizes are enough for these: they share the rest.
+MORE_FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
+PROCESSORS = {"CLIPImageProcessor": CLIPImageProcessorPil, "BlipImageProcessor": BlipImageProcessorPil}
 MEAN = [0.48145466, 0.4578275, 0.40821073]
 STD = [0.26862954, 0.26130258, 0.27577711]
 
@@ -56,6 +60,9 @@ CONFIGS = [
     {"do_resize": False, "crop_size": {"width": 45, "height": 28}, "resample": 3},
     {"do_resize": False, "do_center_crop": False, "do_normalize": False, "resample": 3},
     {"size": {"shortest_edge": 16}, "do_center_crop": False, "do_rescale": False, "resample": 3},
+    {"size": 9, "crop_size": 8, "resample": 1},
+    {"size": [7, 12], "do_center_crop": False, "resample": 0},
+    {"image_processor_type": "BlipImageProcessor", "size": 11, "do_center_crop": False, "resample": 3},
 ]
 DEFAULTS = {
     "image_processor_type": "CLIPImageProcessor",
@@ -77,8 +84,8 @@ def main():
 
     resized = []
     for name, pixels in pictures.items():
-        for filter_name, number in FILTERS.items():
-            for width, height in SIZES:
+        for filter_name, number in {**FILTERS, **MORE_FILTERS}.items():
+            for width, height in SIZES if filter_name in FILTERS else SIZES[1:4]:
                 result = np.asarray(Image.fromarray(pixels).resize((width, height), number))
                 resized.append(
                     {"picture": name, "filter": filter_name, "width": width, "height": height, "pixels": encode(result, "u1")}
@@ -88,7 +95,7 @@ def main():
     for name in ("wide noise", "high noise", "smooth"):
         for changes in CONFIGS:
             config = {**DEFAULTS, **changes}
-            processor = CLIPImageProcessorPil(**{key: value for key, value in config.items() if key != "image_processor_type"})
+            processor = PROCESSORS[config["image_processor_type"]](**{key: value for key, value in config.items() if key != "image_processor_type"})
             values = np.asarray(processor(Image.fromarray(pictures[name]), return_tensors="np").pixel_values[0])
             prepared.append(
                 {"picture": name, "config": config, "shape": list(values.shape), "values": encode(values, "<f4")}

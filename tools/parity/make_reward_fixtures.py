@@ -23,7 +23,8 @@ from make_family_fixtures import compact  # noqa: E402
 
 OUT = ROOT / "test" / "fixtures" / "rewards"
 PROMPTS = ["a green dog on the grass", "a red book and a yellow vase, " * 6]
-SIZES = [(64, 64), (31, 47), (48, 33), (90, 41), (37, 95), (224, 20), (33, 33), (100, 100)]
+# The pictures of 32x35 and 39x32 are cropped elsewhere by transformers and by torchvision.
+SIZES = [(64, 64), (39, 32), (48, 33), (90, 41), (37, 95), (224, 20), (32, 35), (100, 100)]
 
 
 def build(folder: Path) -> None:
@@ -41,9 +42,19 @@ def build(folder: Path) -> None:
     CLIPTokenizer.from_pretrained(ROOT / "models" / "stickers" / "tokenizer").save_pretrained(folder)
 
 
+def crop_as_torchvision(picture: Image.Image, size: int) -> Image.Image:
+    """Resize(size, BICUBIC), CenterCrop(size) of torchvision, as OpenAI's CLIP has them."""
+    width, height = picture.size
+    short = min(width, height)
+    resized = picture.resize((int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC)
+    left, top = (round((side - size) / 2) for side in resized.size)
+    return resized.crop((left, top, left + size, top + size))
+
+
 def main() -> None:
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
+    OUT.mkdir(parents=True, exist_ok=True)
+    for bundle in ("clip", "aesthetic"):
+        shutil.rmtree(OUT / bundle, ignore_errors=True)
     generator = numpy.random.default_rng(0)
     pictures = []
     for i, (width, height) in enumerate(SIZES):
@@ -51,6 +62,7 @@ def main() -> None:
         picture = coarse.resize((width, height), Image.Resampling.BICUBIC)
         picture.save(OUT / f"{i}.png")
         pictures.append(picture)
+    torch.manual_seed(1)
     layers = [torch.nn.Linear(8, 6), torch.nn.Linear(6, 1)]
     head = {f"layers.{2 * i}.{name}": value.data for i, layer in enumerate(layers) for name, value in layer.named_parameters()}
     with tempfile.TemporaryDirectory() as name:
@@ -69,7 +81,9 @@ def main() -> None:
         image = answer.image_embeds / answer.image_embeds.norm(dim=-1, keepdim=True)
         text = answer.text_embeds / answer.text_embeds.norm(dim=-1, keepdim=True)
         cosine = 100 * image @ text.T
-        quality = layers[1](layers[0](image))
+        squares = processor([crop_as_torchvision(picture, 32) for picture in pictures], return_tensors="pt").pixel_values
+        embeds = model.visual_projection(model.vision_model(squares).pooler_output)
+        quality = layers[1](layers[0](embeds / embeds.norm(dim=-1, keepdim=True)))
     scores = {"prompts": PROMPTS, "clip": cosine.T.tolist(), "aesthetic": quality[:, 0].tolist()}
     (OUT / "scores.json").write_text(json.dumps(scores) + "\n")
     print("deviations", cosine.std().item(), quality.std().item())

@@ -1,164 +1,170 @@
 """Records the token ids of transformers' tokenizers, which ours must give too.
 
-    python tools/parity/make_tokenizer_fixture.py
+    python tools/parity/make_tokenizer_fixture.py [FOLDER]
 
-CLIP's is models/stickers/tokenizer. BERT's (WordPiece) and T5's (SentencePiece with its normalisation, nmt_nfkc) are trained on the texts of this
-file and written to test/fixtures/tokenizers/{bert,t5}. The ids are in test/fixtures/tokenizers/{clip,bert,t5}.json:
-    window  tokens that the model reads, with start and end
-    cases   text; ids and mask: padded to the window; whole: the ids of all of the text, without padding
+FOLDER is test/fixtures/tokenizers unless given. Written there:
+    bert/       BERT of our own small vocabulary, as ImageReward has it: vocab.txt, 35 tokens, [DEC] as bos_token, [ENC]
+    bert-json/  the same without them, as tokenizer.json
+    t5/         T5 of our own small vocabulary, with a small character map of SentencePiece
+    clip-exclamation/  how Stable Diffusion 2 pads: special_tokens_map.json with "!"; the vocabulary is models/stickers/tokenizer
+    expected.json      texts (nasty_texts.py), and per tokenizer `folder`, `window`, `size` (largest id + 1), `pad`, and for every text
+                       `ids` (cut to the window, not padded) and `whole` (how many ids all of it has)
 """
 
 import json
+import shutil
+import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import sentencepiece
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import AutoTokenizer, BertTokenizerFast, CLIPTokenizer
+from nasty_texts import NASTY_TEXTS
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import normalizers, pre_tokenizers
+from transformers import BertTokenizer, CLIPTokenizer, T5Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
+STICKERS = ROOT / "models" / "stickers" / "tokenizer"
 
-TEXTS = [
-    # sentences
-    "a green dog on the grass",
-    "A Green DOG on The Grass",
-    "two red hearts, one blue star & three yellow moons",
-    "a brown bear above a white boat",
-    "Photograph of an astronaut riding a horse",
-    "the quick brown fox jumps over the lazy dog",
-    "supercalifragilisticexpialidocious",
-    "x",
-    # punctuation
-    "a dog, a cat; a bird: a fish. really?! yes...",
-    "(a red book) [a vase] {a boat}",
-    "red/green/blue",
-    "e-mail: someone@example.com #sticker $5 50% 2^3 a_b",
-    "\"quoted\" 'single' `back` “curly” ‘curly’ «guillemets»",
-    "--- *** !!! ???",
-    "a dog -- no, a cat – or — a bird",
-    "...",
-    "<dog> &amp; <br/>",
-    # contractions
-    "it's a dog's life, isn't it? they're sure we've won; I'm here, she'll go, he'd stay",
-    "IT'S THE DOG'S",
-    "rock'n'roll 'tis 'sup 'llama 'dog",
-    "it’s a dog’s life",
-    # digits
-    "5 dogs and 12 cats in 2024",
-    "3.14159 1,000,000 0x7f 1e-5",
-    "a4 b52 4x4 2nd 3rd",
-    "٣ dogs ½ cat ² ⅷ",
-    # emoji
-    "a dog 🐶 and a cat 🐱",
-    "👨‍👩‍👧‍👦 family 👍🏽 🇫🇷",
-    "❤️ red heart ☃ snowman",
-    # other scripts
-    "草地上的一只绿色的狗",
-    "一只dog和一只cat",
-    "緑の犬 みどりのいぬ ミドリ",
-    "зелёная собака на траве",
-    "ΠΡΆΣΙΝΟΣ ΣΚΎΛΟΣ",
-    "كلب أخضر على العشب",
-    "कुत्ता हरा",
-    "초록색 개",
-    "İstanbul ISPARTA ıspanak",
-    "GROẞE STRAßE",
-    # accents, composed and decomposed
-    "caf\u00e9 cr\u00e8me br\u00fbl\u00e9e",
-    "cafe\u0301 cre\u0300me bru\u0302le\u0301e",
-    "\u00c9COLE \u00c5NGSTR\u00d6M \u212b",
-    "\ufb01sh \ufb02ag \uff21\uff22\uff23",
-    "z\u0351\u0343a\u0323\u0302lgo",
-    # control characters and other whitespace
-    "a\u0000dog",
-    "a\u0007red\u001bdog\u007f",
-    "a\ttab\nand a line\r\nend",
-    "zero\u200bwidth\u200djoin\ufeff mark",
-    "no\u00a0break\u2003em\u3000ideographic\u2028line",
-    "\ud7ff \ue000 \ufffd \U0010ffff",
-    # nothing
-    "",
-    " ",
-    " \t\n ",
-    "  a   dog  ",
-    # special tokens in the text
-    "a dog<|endoftext|>a cat",
-    "<|startoftext|>a dog<|endoftext|>",
-    "a dog <|endoftext|>",
-    "a <|ENDOFTEXT|> dog",
-    "<|endoftext",
-    "dog</w> cat</w>",
-    # longer than the window
-    " ".join(["a green dog and a red cat"] * 6),
-    "草地上的一只绿色的狗" * 5,
-    "🐶" * 40,
-    "dog" * 400,
-    ", ".join(str(number) for number in range(60)),
-    "one two three four five six seven eight nine ten eleven twelve thirteen, it's café time",
-]
+# Characters to characters, as SentencePiece's rules give them: what is empty is taken away.
+RULES = {
+    **{chr(0xFF01 + i): chr(0x21 + i) for i in range(94)},
+    **{chr(number): "" for number in [*range(1, 9), *range(14, 32), 127, 0x200B, 0xAD]},
+    **{character: " " for character in "\t\n\r\x0b\x0c\u00a0\u2003\u2028\u3000\u2581\ufeff"},
+    "\ufb01": "fi",
+    "\ufb02": "fl",
+    "\u00bd": "1\u20442",
+    "\u2122": "TM",
+    "\u2168": "IX",
+    "e\u0301": "\u00e9",
+    "a\u0300": "\u00e0",
+    "a\u0300\u0301": "A",
+    "\u1112\u1161\u11ab": "\ud55c",
+    "\u304b\u3099": "\u304c",
+}
 
 
-FOLDER = ROOT / "test" / "fixtures" / "tokenizers"
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+ENDINGS = ["##s", "##ing", "##ed", "##ly", "##ness", "##able", "##ous", "##tic", "##ant", "##ment", "##al", "##er", "##happi", "##aff"]
 
 
-def bert(folder: Path):
-    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    trained.normalizer = normalizers.BertNormalizer()
-    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trained.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=900, special_tokens=special, show_progress=False))
-    by_id = sorted(trained.get_vocab().items(), key=lambda item: item[1])
-    (folder / "vocab.txt").write_text("".join(token + "\n" for token, _ in by_id), encoding="utf8")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 24, "do_lower_case": True}) + "\n")
-    return BertTokenizerFast.from_pretrained(folder)
+def make_bert(folder):
+    """The commonest characters, their continuations and the commonest words of the texts; counted, so always the same."""
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    words = Counter()
+    for text in NASTY_TEXTS:
+        pieces = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(normalizer.normalize_str(text))
+        words.update({word for word, _ in pieces})
+    characters = Counter(character for word in words for character in word)
+    common = lambda counter, count: sorted(counter, key=lambda key: (-counter[key], key))[:count]
+    letters = common(characters, 180)
+    pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters[:120]), *common(words, 150), *ENDINGS]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(pieces))}
+    tokenizer = BertTokenizer(vocabulary, model_max_length=35)
+    with tempfile.TemporaryDirectory() as temporary:
+        tokenizer.save_pretrained(temporary)
+        folder.with_name("bert-json").mkdir(parents=True)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(Path(temporary, name), folder.with_name("bert-json"))
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
+    config = {
+        "tokenizer_class": "BertTokenizer",
+        "model_max_length": 35,
+        "do_lower_case": True,
+        "bos_token": "[DEC]",
+        "additional_special_tokens": ["[ENC]"],
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def t5(folder: Path):
-    with tempfile.TemporaryDirectory() as name:
-        source = Path(name)
-        (source / "texts").write_text("\n".join(text.replace("\0", " ") for text in TEXTS), encoding="utf8")
+def train_t5(folder):
+    with tempfile.TemporaryDirectory() as temporary:
+        rules = Path(temporary, "rules.tsv")
+        hexadecimal = lambda text: " ".join(f"{ord(character):X}" for character in text)
+        rules.write_text("".join(f"{hexadecimal(source)}\t{hexadecimal(target)}\n" for source, target in RULES.items()))
         sentencepiece.SentencePieceTrainer.train(
-            input=str(source / "texts"),
-            model_prefix=str(source / "spiece"),
-            vocab_size=600,
-            hard_vocab_limit=False,
+            sentence_iterator=iter(text for text in NASTY_TEXTS if text and "\0" not in text),
+            model_prefix=f"{temporary}/spiece",
+            vocab_size=500,
+            model_type="unigram",
+            character_coverage=0.98,
+            normalization_rule_tsv=str(rules),
             pad_id=0,
             eos_id=1,
             unk_id=2,
             bos_id=-1,
+            hard_vocab_limit=False,
+            num_threads=1,
             minloglevel=2,
         )
-        config = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "model_max_length": 32}
-        (source / "tokenizer_config.json").write_text(json.dumps(config))
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        processor = sentencepiece.SentencePieceProcessor(model_file=f"{temporary}/spiece.model")
+        model = sentencepiece_model_pb2.ModelProto.FromString(Path(temporary, "spiece.model").read_bytes())
+    size = processor.get_piece_size()
+    vocabulary = [(processor.id_to_piece(i), round(processor.get_score(i), 4)) for i in range(size)]
+    tokenizer = T5Tokenizer(
+        vocabulary,
+        _spm_precompiled_charsmap=model.normalizer_spec.precompiled_charsmap,
+        extra_ids=4,
+        model_max_length=64,
+    )
     tokenizer.save_pretrained(folder)
-    return tokenizer
+
+
+def pad_with_exclamation(folder):
+    folder.mkdir()
+    token = lambda content: {"content": content, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+    names = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    tokens = {**{name: token(content) for name, content in names.items()}, "pad_token": "!"}
+    (folder / "special_tokens_map.json").write_text(json.dumps(tokens, indent=2) + "\n")
+
+
+def record(name, tokenizer, folder):
+    cut = tokenizer(NASTY_TEXTS, truncation=True, max_length=tokenizer.model_max_length)
+    whole = tokenizer(NASTY_TEXTS, truncation=False, verbose=False)
+    return {
+        "name": name,
+        "folder": folder,
+        "window": tokenizer.model_max_length,
+        "size": max(tokenizer.get_vocab().values()) + 1,
+        "pad": tokenizer.pad_token_id,
+        "ids": cut.input_ids,
+        "whole": [len(ids) for ids in whole.input_ids],
+    }
 
 
 def main():
-    for kind, make in (
-        ("clip", lambda _: CLIPTokenizer.from_pretrained(ROOT / "models" / "stickers" / "tokenizer")),
-        ("bert", bert),
-        ("t5", t5),
-    ):
-        if kind != "clip":
-            (FOLDER / kind).mkdir(parents=True, exist_ok=True)
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        tokenizer = make(FOLDER / kind)
-        cases = []
-        for text in TEXTS:
-            padded = tokenizer(text, padding="max_length", truncation=True)
-            whole = tokenizer(text, truncation=False, verbose=False).input_ids
-            cases.append({"text": text, "ids": padded.input_ids, "mask": padded.attention_mask, "whole": whole})
-        fixture = {
-            "madeWith": f"transformers {transformers.__version__}",
-            "window": tokenizer.model_max_length,
-            "cases": cases,
-        }
-        path = FOLDER / f"{kind}.json"
-        path.write_text(json.dumps(fixture, separators=(",", ":")) + "\n")
-        print(f"{path.name}: {path.stat().st_size} bytes, {len(cases)} texts")
+    base = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "test" / "fixtures" / "tokenizers"
+    shutil.rmtree(base, ignore_errors=True)
+    base.mkdir(parents=True)
+    make_bert(base / "bert")
+    train_t5(base / "t5")
+    pad_with_exclamation(base / "clip-exclamation")
+    with tempfile.TemporaryDirectory() as temporary:
+        shutil.copytree(STICKERS, temporary, dirs_exist_ok=True)
+        config = json.loads(Path(temporary, "tokenizer_config.json").read_text())
+        config.pop("pad_token", None)
+        Path(temporary, "tokenizer_config.json").write_text(json.dumps(config))
+        shutil.copytree(base / "clip-exclamation", temporary, dirs_exist_ok=True)
+        exclamation = CLIPTokenizer.from_pretrained(temporary)
+    fixture = {
+        "madeWith": f"transformers {transformers.__version__}",
+        "texts": NASTY_TEXTS,
+        "tokenizers": [
+            record("CLIP", CLIPTokenizer.from_pretrained(STICKERS), "stickers"),
+            record('CLIP padded with "!"', exclamation, "clip-exclamation"),
+            record("BERT, vocab.txt", BertTokenizer.from_pretrained(base / "bert"), "bert"),
+            record("BERT, tokenizer.json", BertTokenizer.from_pretrained(base / "bert-json"), "bert-json"),
+            record("T5", T5Tokenizer.from_pretrained(base / "t5"), "t5"),
+        ],
+    }
+    (base / "expected.json").write_text(json.dumps(fixture, separators=(",", ":")) + "\n")
+    files = [path for path in base.rglob("*") if path.is_file()]
+    for path in files:
+        print(f"{path}: {path.stat().st_size} bytes")
+    print(f"{sum(path.stat().st_size for path in files)} bytes, {len(NASTY_TEXTS)} texts")
 
 
 if __name__ == "__main__":

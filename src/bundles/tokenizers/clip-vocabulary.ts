@@ -1,35 +1,33 @@
-import { BundleError, type Json, readJson, readText } from './files.ts';
-import { spelling } from './token-spelling.ts';
+import { BundleError, type Json, readJson, readText } from '../files.ts';
+import { spelling } from './special-tokens.ts';
 
 /** The pattern by which CLIP splits text before byte-pair encoding (openai/CLIP, simple_tokenizer.py). */
 const CLIP_PATTERN =
   "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
 
-/** What transformers makes of CLIP's two files when it builds the fast tokenizer. */
+/** Special tokens that a config need not name. */
+export const CLIP_TOKENS = {
+  bos_token: '<|startoftext|>',
+  eos_token: '<|endoftext|>',
+  unk_token: '<|endoftext|>',
+  pad_token: '<|endoftext|>',
+};
+
+/** What transformers makes of CLIP's two files, but for the added tokens. */
 export async function describeClip(folder: string, subfolder: string, config: Json): Promise<Json> {
   const vocab = (await readJson(folder, `${subfolder}vocab.json`)) as { readonly [token: string]: number };
   const lines = (await readText(folder, `${subfolder}merges.txt`)).split('\n').slice(1);
   const merges = lines.filter((line) => line.trim() !== '').map((line) => line.trim().split(' '));
-  const start = spelling(config.bos_token, '<|startoftext|>');
-  const end = spelling(config.eos_token, '<|endoftext|>');
+  const start = spelling(config.bos_token, CLIP_TOKENS.bos_token);
+  const end = spelling(config.eos_token, CLIP_TOKENS.eos_token);
   for (const token of [start, end]) {
     if (!Number.isInteger(vocab[token]))
       throw new BundleError(
         `${subfolder}vocab.json has no token "${token}", which tokenizer_config.json names; copy both files again`,
       );
   }
-  const special = [start, end].map((content) => ({
-    id: vocab[content],
-    content,
-    special: true,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-  }));
   return {
     version: '1.0',
-    added_tokens: special,
     normalizer: {
       type: 'Sequence',
       normalizers: [
@@ -56,7 +54,7 @@ export async function describeClip(folder: string, subfolder: string, config: Js
     model: {
       type: 'BPE',
       dropout: null,
-      unk_token: end,
+      unk_token: spelling(config.unk_token, CLIP_TOKENS.unk_token),
       continuing_subword_prefix: '',
       end_of_word_suffix: '</w>',
       fuse_unk: false,

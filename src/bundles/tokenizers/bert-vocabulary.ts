@@ -1,34 +1,28 @@
-import { BundleError, type Json, readText } from './files.ts';
-import { spelling } from './token-spelling.ts';
+import { BundleError, type Json, readText } from '../files.ts';
+import { spelling } from './special-tokens.ts';
 
-/** What transformers makes of BERT's `vocab.txt` (one token a line, its number the id) when it builds the fast tokenizer. */
+/** Special tokens that a config need not name. */
+export const BERT_TOKENS = {
+  unk_token: '[UNK]',
+  sep_token: '[SEP]',
+  pad_token: '[PAD]',
+  cls_token: '[CLS]',
+  mask_token: '[MASK]',
+};
+
+/** What transformers makes of BERT's `vocab.txt` (one token a line, its number the id), but for the added tokens. */
 export async function describeBert(folder: string, subfolder: string, config: Json): Promise<Json> {
   const lines = (await readText(folder, `${subfolder}vocab.txt`)).replace(/\r?\n$/, '').split(/\r?\n/);
   const vocab = Object.fromEntries(lines.map((token, id) => [token, id]));
-  const special = (key: string, fallback: string) => {
-    const content = spelling(config[key], fallback);
+  const special = (key: 'unk_token' | 'sep_token' | 'cls_token') => {
+    const content = spelling(config[key], BERT_TOKENS[key]);
     if (vocab[content] === undefined)
       throw new BundleError(`${subfolder}vocab.txt has no token "${content}"; copy the file again`);
     return { content, id: vocab[content] };
   };
-  const [unknown, end, pad, start, mask] = [
-    special('unk_token', '[UNK]'),
-    special('sep_token', '[SEP]'),
-    special('pad_token', '[PAD]'),
-    special('cls_token', '[CLS]'),
-    special('mask_token', '[MASK]'),
-  ];
+  const [unknown, start, end] = [special('unk_token'), special('cls_token'), special('sep_token')];
   return {
     version: '1.0',
-    added_tokens: [pad, unknown, start, end, mask].map(({ content, id }) => ({
-      id,
-      content,
-      special: true,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-    })),
     normalizer: {
       type: 'BertNormalizer',
       clean_text: true,
