@@ -368,7 +368,7 @@ describe('a model that can not be run is an EngineError that says why', () => {
     // Pixel values of infinity, which any network turns into NaN.
     const spoilt = await spoil('stickers-reward', async (path) => {
       const config = join(path, 'preprocessor_config.json');
-      await writeFile(config, JSON.stringify({ ...JSON.parse(readFileSync(config, 'utf8')), image_std: [0, 0, 0] }));
+      await writeFile(config, JSON.stringify({ ...JSON.parse(readFileSync(config, 'utf8')), rescale_factor: 1e300 }));
     });
     const message = await errorOf({ rewards: [spoilt.reward as GraphReward] });
     expect(message).toContain('"stickers-reward" gave NaN');
