@@ -62,7 +62,7 @@ def export(
     """Writes the folder; returns the largest difference from PyTorch, relative. Raises RuntimeError when it is large."""
     model = CLIPModel.from_pretrained(source, local_files_only=True).eval()
     part = component(model, None if head is None else affine(head))
-    difference = graphs.compare(part, graphs.write(part, out, dtype, external=False), dtype)
+    difference = graphs.compare(graphs.reference(part), graphs.write(part, out, dtype), dtype)
     AutoImageProcessor.from_pretrained(source, local_files_only=True).save_pretrained(out)
     if head is not None:
         # The predictor was trained behind OpenAI's own preprocessing, which crops as torchvision does.

@@ -52,7 +52,7 @@ def write_bundle(model, vocabulary: list[str], out: Path, dtype: str = "fp32", t
     """Writes the folder; returns the largest difference from PyTorch, relative. Raises RuntimeError when it is large."""
     out.mkdir(parents=True, exist_ok=True)
     part = component(model.eval())
-    path = graphs.write(part, out, dtype, external=False)
+    path = graphs.write(part, out, dtype)
     (out / "vocab.txt").write_text("".join(token + "\n" for token in [*vocabulary, "[DEC]", "[ENC]"]), encoding="utf8")
     # The package's own names for the two tokens that it adds; a prompt that spells them has their ids there too.
     added = {"bos_token": "[DEC]", "additional_special_tokens": ["[ENC]"]}
@@ -64,7 +64,7 @@ def write_bundle(model, vocabulary: list[str], out: Path, dtype: str = "fp32", t
         ("findery.json", card),
     ):
         (out / name).write_text(json.dumps(content, indent=2) + "\n")
-    return graphs.compare(part, path, dtype)
+    return graphs.compare(graphs.reference(part), path, dtype)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Writing a component as ONNX, turning it into float16, and holding it against PyTorch."""
 
 import logging
-import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
@@ -12,19 +12,21 @@ import torch
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 import symbolics
+import weights
 from components import Component
 
 OPSET = 17
 symbolics.register(OPSET)
-# Protocol buffers end at 2 GiB; weights beyond this lie beside the graph.
-LARGEST_FILE = 1_900_000_000
-EXTERNAL_DATA = "model.onnx_data"
 logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)
 
 # Angles of hundreds have no fraction left in float16, and squares overflow.
 IN_FLOAT32 = ["Sin", "Cos", "Pow", "ReduceMean", "Sqrt"]
 # Relative to the largest number of the output.
 TOLERANCE = {"fp32": 1e-3, "fp16": 5e-2}
+
+
+class NotFiniteError(RuntimeError):
+    """A graph overflows where PyTorch does not."""
 
 
 class Wrapper(torch.nn.Module):
@@ -37,16 +39,31 @@ class Wrapper(torch.nn.Module):
         return self.call(self.module, *tensors)
 
 
-def write(component: Component, out: Path, dtype: str, external: bool) -> Path:
-    """Writes `out`/FOLDER/model.onnx (and model.onnx_data). Returns its path."""
-    folder = out / component.folder
+def write(component: Component, folder: Path, dtype: str, external: bool = False) -> Path:
+    """Writes `folder`/model.onnx (and model.onnx_data). Returns its path.
+
+    The graph is traced without its weights, which are then written one by one: they are never in memory twice.
+    Raises RuntimeError when a weight does not fit into float16.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
+    wrapper = Wrapper(component.module, component.call).eval()
+    graph = trace(wrapper, component, path)
+    tensors = {**dict(wrapper.named_parameters(remove_duplicate=False)), **dict(wrapper.named_buffers(remove_duplicate=False))}
+    transposed = weights.fold_transposes(graph.graph, set(tensors))
+    if dtype == "fp16":
+        graph = to_float16(graph, component.keep_float32)
+    weights.attach(graph, tensors, transposed, path, external)
+    return path
+
+
+def trace(wrapper: Wrapper, component: Component, path: Path) -> onnx.ModelProto:
+    """The graph, whose weights are inputs under their names in the module."""
     with torch.no_grad(), warnings.catch_warnings():
         # The tracer warns of every size that it takes for a constant; `compare` runs other sizes than the traced ones.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Wrapper(component.module, component.call).eval(),
+            wrapper,
             tuple(component.inputs.values()),
             str(path),
             input_names=list(component.inputs),
@@ -54,26 +71,18 @@ def write(component: Component, out: Path, dtype: str, external: bool) -> Path:
             dynamic_axes=component.dynamic_axes,
             opset_version=OPSET,
             dynamo=False,
+            export_params=False,
+            # Folding would make new weights of the old, and their names are how they are found.
+            do_constant_folding=False,
         )
-    model = to_float16(path, component.keep_float32) if dtype == "fp16" else onnx.load(str(path))
-    for leftover in folder.iterdir():
-        if leftover.suffix not in (".json", ".txt"):
-            leftover.unlink()
-    if external or model.ByteSize() > LARGEST_FILE:
-        onnx.save(model, str(path), save_as_external_data=True, location=EXTERNAL_DATA, size_threshold=1024)
-    else:
-        onnx.save(model, str(path))
-    return path
+    graph = onnx.load(str(path))
+    path.unlink()
+    return graph
 
 
-def to_float16(path: Path, keep_float32: list[str]) -> onnx.ModelProto:
+def to_float16(model: onnx.ModelProto, keep_float32: list[str]) -> onnx.ModelProto:
     """Weights and computation in float16; what is made of the inputs in `keep_float32` stays float32 up to its sines and cosines."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        # By path, since a model beyond 2 GiB has no other way of having its shapes inferred.
-        inferred = Path(folder) / "inferred.onnx"
-        onnx.shape_inference.infer_shapes_path(str(path), str(inferred))
-        model = onnx.load(str(inferred), load_external_data=False)
-    onnx.load_external_data_for_model(model, str(path.parent))
+    model = onnx.shape_inference.infer_shapes(model)
     present = [value.name for value in model.graph.input if value.name in keep_float32]
     half = convert_float_to_float16(
         model,
@@ -130,28 +139,45 @@ def drop_round_trips(graph: onnx.GraphProto) -> None:
         unused = [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]
 
 
-def compare(component: Component, path: Path, dtype: str) -> float:
-    """Largest difference between graph and module, relative to the output's largest number, on another batch size.
+@dataclass(frozen=True)
+class Reference:
+    """What PyTorch makes of a component's sample inputs, on another batch size than the traced one."""
 
-    Raises RuntimeError when it is large.
-    """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    outputs: list[str]
+    tensors: dict[str, torch.Tensor]
+    wanted: list[numpy.ndarray]
+
+
+def reference(component: Component) -> Reference:
+    """To be taken before the module is let go: graph and module need not be in memory together."""
     batched = {name for name, axes in component.dynamic_axes.items() if axes.get(0) == "batch"}
-    tensors = {
-        name: torch.cat([tensor, tensor[:1]]) if name in batched else tensor for name, tensor in component.inputs.items()
-    }
+    tensors = {name: torch.cat([tensor, tensor[:1]]) if name in batched else tensor for name, tensor in component.inputs.items()}
     with torch.no_grad():
-        wanted = component.call(component.module, *tensors.values())
+        wanted = [tensor.numpy() for tensor in component.call(component.module, *tensors.values())]
+    return Reference(component.outputs, tensors, wanted)
+
+
+def compare(expected: Reference, path: Path, dtype: str) -> float:
+    """Largest difference between graph and module, relative to the output's largest number.
+
+    Raises NotFiniteError when the graph overflows, RuntimeError when the difference is large.
+    """
+    options = onnxruntime.SessionOptions()
+    # Graphs with all optimizations hold most weights a second time, in another layout.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     types = {value.name: numpy.float16 for value in session.get_inputs() if value.type == "tensor(float16)"}
     feeds = {
-        value.name: tensors[value.name].numpy().astype(types.get(value.name, tensors[value.name].numpy().dtype))
+        value.name: expected.tensors[value.name].numpy().astype(types.get(value.name, expected.tensors[value.name].numpy().dtype))
         for value in session.get_inputs()
     }
-    got = session.run(component.outputs, feeds)
+    got = session.run(expected.outputs, feeds)
     largest = 0.0
-    for name, expected, actual in zip(component.outputs, wanted, got):
-        expected = expected.numpy()
-        difference = float(numpy.abs(expected - actual.astype(numpy.float32)).max() / numpy.abs(expected).max())
+    for name, wanted, actual in zip(expected.outputs, expected.wanted, got):
+        if not numpy.isfinite(actual).all():
+            raise NotFiniteError(f"{path}: {name} has numbers that are not finite, and PyTorch's has none.")
+        difference = float(numpy.abs(wanted - actual.astype(numpy.float32)).max() / numpy.abs(wanted).max())
         largest = max(largest, difference)
         if not difference <= TOLERANCE[dtype]:
             raise RuntimeError(
