@@ -58,7 +58,8 @@ def text_encoder(folder: str, model, family: str) -> Component:
 def unet(model, tokens: int) -> Component:
     """sample, timestep [B], encoder_hidden_states (and what the config asks for besides) -> out_sample."""
     config = model.config
-    side = config.sample_size if isinstance(config.sample_size, int) else 16
+    # Small: the graph is the same for every size, and a traced run of the full one takes long.
+    side = min(config.sample_size, 16) if isinstance(config.sample_size, int) else 16
     width = config.cross_attention_dim
     inputs = {
         "sample": torch.randn(2, config.in_channels, side, side),

@@ -1,0 +1,120 @@
+"""From a source of modules to a findery bundle: one component after the other, each held against PyTorch."""
+
+import gc
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import torch
+from tqdm import tqdm
+
+import components
+import graphs
+import lora
+from sources import Source, weights_size
+from workspace import Workspace, state_needs
+
+
+@dataclass(frozen=True)
+class Options:
+    """dtype: fp32 or fp16, of all graphs; vae_dtype: of the VAE alone, or None: as `dtype`, and fp32 where that overflows.
+
+    external: weights beside the graphs even where they are small. cuda: fused graphs for NVIDIA GPUs beside the plain ones.
+    """
+
+    dtype: str = "fp32"
+    vae_dtype: str | None = None
+    external: bool = False
+    cuda: bool = False
+
+
+def export(source: Source, out: Path, options: Options = Options(), loras: list[lora.Lora] = [], report: Callable[[str], None] = tqdm.write) -> None:
+    """Makes the folder `out`, whole or not at all; an interrupted run goes on with what it had finished.
+
+    Raises CheckpointError, WorkspaceError or RuntimeError with what to do.
+    """
+    files = [*source.files, *(each.path for each in loras)]
+    task = {
+        "files": [[str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else str(path) for path in files],
+        "configs": {name: source.config(name) for name in source.modules},
+        "options": vars(options),
+        "loras": [[str(each.path), each.weight] for each in loras],
+    }
+    lora.refuse_strangers(loras, {name: source.names(name) for name in source.modules} if loras else {})
+    workspace = Workspace(out, task)
+    count = {name: source.count(name) for name in source.modules}
+    factor = (2 if options.dtype == "fp16" else 4) * (2 if options.cuda else 1)
+    state_needs(out, disk=sum(count.values()) * factor * 1.02 + 2e7, memory=_memory(source, count), report=report)
+    workspace.open()
+    with tqdm(total=3 * len(source.modules), unit="step", bar_format="{desc:<28}{percentage:3.0f}% |{bar}| {elapsed}") as bar:
+        for name in source.modules:
+            folder = "vae_decoder" if name == "vae" else name
+            if workspace.is_finished(folder):
+                report(f"{workspace.result(folder)} (from an earlier run)")
+                bar.update(3)
+                continue
+            with workspace.part(folder) as path:
+                line = _make(source, name, path, options, loras, bar)
+                (path / "config.json").write_text(json.dumps(source.config(name), indent=2) + "\n")
+            workspace.finish(folder, line)
+            report(line)
+            gc.collect()
+    source.copy_files(workspace.folder)
+    card = {"kind": "text-to-image", "title": out.name, "licence": None}
+    (workspace.folder / "findery.json").write_text(json.dumps(card, indent=2) + "\n")
+    workspace.publish()
+
+
+def _make(source: Source, name: str, folder: Path, options: Options, loras: list[lora.Lora], bar: tqdm) -> str:
+    def step(what: str) -> None:
+        bar.set_description_str(f"{name}: {what}")
+        bar.update(1)
+
+    bar.set_description_str(f"{name}: reading")
+    module = source.load(name).float().eval().requires_grad_(False)
+    merged = lora.merge(module, name, loras)
+    component = _component(source, name, module)
+    step("tracing and writing")
+    # Chosen, else tried: autoencoders are known to overflow in float16.
+    dtypes = [options.vae_dtype or options.dtype] if name == "vae" else [options.dtype]
+    if name == "vae" and dtypes == ["fp16"] and options.vae_dtype is None:
+        dtypes.append("fp32")
+    expected = graphs.reference(component)
+    for dtype in dtypes:
+        path = graphs.write(component, folder, dtype, options.external)
+        if dtype == dtypes[-1]:
+            del module
+            component.module = None
+        if dtype == dtypes[0]:
+            step("comparing with PyTorch")
+        try:
+            difference = graphs.compare(expected, path, dtype)
+            break
+        except graphs.NotFiniteError:
+            if dtype == dtypes[-1]:
+                raise
+            for file in folder.iterdir():
+                file.unlink()
+    step("finished")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    notes = [dtype if dtype == options.dtype else f"{dtype}, since it overflows in {options.dtype}" if options.vae_dtype is None else dtype]
+    notes += [f"{merged} weights changed by LoRA"] if merged else []
+    return f"{folder.name}: {size / 1e6:.1f} MB ({', '.join(notes)}), largest difference from PyTorch {difference:.1e}"
+
+
+def _component(source: Source, name: str, module: torch.nn.Module) -> components.Component:
+    if name.startswith("text_encoder"):
+        return components.text_encoder(name, module, source.family)
+    if name == "vae":
+        return components.vae_decoder(module)
+    if source.family == "sd3":
+        return components.sd3_transformer(module, 2 * source.tokens)
+    if source.family == "flux":
+        return components.flux_transformer(module, 2 * source.tokens)
+    return components.unet(module, source.tokens)
+
+
+def _memory(source: Source, count: dict[str, int]) -> float:
+    """The largest module in float32 beside the checkpoint's own pages, with the tracer's share."""
+    return max(count.values()) * 4 * 1.35 + min(weights_size(source), max(count.values()) * 4) + 1.2e9

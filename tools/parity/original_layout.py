@@ -1,0 +1,183 @@
+"""Random checkpoints in the original key layouts, for tests of the importer.
+
+    python tools/parity/original_layout.py OUT.safetensors [--layout sd1|sd2|sdxl] [--dtype fp32|fp16] [--no-vae] [--seed N] [--configs FOLDER]
+
+The architecture is that of tools/export/configs/LAYOUT (full size), or of FOLDER. The names are those of CompVis's and Stability's own files: this is
+diffusers' scripts/convert_diffusers_to_original_stable_diffusion.py and its XL form, the other way round than the importer.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+EXPORT = Path(__file__).resolve().parents[1] / "export"
+sys.path.insert(0, str(EXPORT))
+import sources  # noqa: E402
+
+RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection"}
+UNET = {
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+    "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+}
+CLIP_TO_OPEN = {
+    "embeddings.token_embedding.weight": "token_embedding.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm": "ln_final",
+}
+
+
+def unet_key(name: str, config: dict) -> str:
+    """diffusers' name of a UNet's weight -> the original one."""
+    for ours, original in UNET.items():
+        if name.startswith(ours + "."):
+            return original + name[len(ours) :]
+    per_block = config["layers_per_block"]
+    match = re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)", name)
+    if match is None:
+        block, i, rest = re.match(r"mid_block\.(resnets|attentions)\.(\d+)\.(.*)", name).groups()
+        return f"middle_block.{1 if block == 'attentions' else 2 * int(i)}.{_resnet(rest) if block == 'resnets' else rest}"
+    side, level, kind, i, rest = match.group(1), int(match[2]), match[3], int(match[4]), match[5]
+    if side == "down":
+        if kind == "downsamplers":
+            return f"input_blocks.{(level + 1) * (per_block + 1)}.0.op.{rest.removeprefix('conv.')}"
+        number = level * (per_block + 1) + i + 1
+        return f"input_blocks.{number}.{0 if kind == 'resnets' else 1}.{_resnet(rest) if kind == 'resnets' else rest}"
+    if kind == "upsamplers":
+        has_attention = config["up_block_types"][level].startswith("CrossAttn")
+        return f"output_blocks.{(level + 1) * (per_block + 1) - 1}.{2 if has_attention else 1}.{rest}"
+    number = level * (per_block + 1) + i
+    return f"output_blocks.{number}.{0 if kind == 'resnets' else 1}.{_resnet(rest) if kind == 'resnets' else rest}"
+
+
+def _resnet(rest: str) -> str:
+    for ours, original in RESNET.items():
+        if rest.startswith(ours + "."):
+            return original + rest[len(ours) :]
+    return rest
+
+
+def vae_key(name: str, levels: int) -> str:
+    """diffusers' name of an autoencoder's weight -> the original one."""
+    name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
+    name = re.sub(r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)", r"encoder.down.\1.block.\2", name)
+    name = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0", r"down.\1.downsample", name)
+    name = re.sub(r"up_blocks\.(\d+)\.resnets\.(\d+)", lambda m: f"up.{levels - 1 - int(m[1])}.block.{m[2]}", name)
+    name = re.sub(r"up_blocks\.(\d+)\.upsamplers\.0", lambda m: f"up.{levels - 1 - int(m[1])}.upsample", name)
+    name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
+    for ours, original in (("group_norm", "norm"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out")):
+        name = name.replace(f"mid_block.attentions.0.{ours}.", f"mid.attn_1.{original}.")
+    return name
+
+
+def open_clip(state: dict, layers: int) -> dict:
+    """OpenCLIP's layout: fused projections, and one more layer (2.x leaves its last one out, XL has it)."""
+    out = {}
+    for name, tensor in state.items():
+        name = name.removeprefix("text_model.")
+        for ours, original in CLIP_TO_OPEN.items():
+            if name.startswith(ours):
+                out[original + name[len(ours) :]] = tensor
+        match = re.match(r"encoder\.layers\.(\d+)\.(.*)", name)
+        if match:
+            rest = match[2].replace("layer_norm", "ln_").replace("mlp.fc1", "mlp.c_fc").replace("mlp.fc2", "mlp.c_proj").replace("self_attn.out_proj", "attn.out_proj")
+            if ".q_proj." in rest:
+                kind = rest.rpartition(".")[2]
+                parts = [state[next(key for key in state if key.endswith(f"layers.{match[1]}.self_attn.{p}_proj.{kind}"))] for p in "qkv"]
+                out[f"transformer.resblocks.{match[1]}.attn.in_proj_{kind}"] = torch.cat(parts)
+            elif "k_proj" not in rest and "v_proj" not in rest:
+                out[f"transformer.resblocks.{match[1]}.{rest}"] = tensor
+        if name == "text_projection.weight":
+            out["text_projection"] = tensor.T.contiguous()
+    return out
+
+
+def original(source_modules: dict, configs: dict, layout: str) -> dict[str, torch.Tensor]:
+    """A whole checkpoint. source_modules: torch modules by diffusers' component names; vae may be missing."""
+    out = {}
+    for name, module in source_modules.items():
+        state = module.state_dict()
+        if name == "unet":
+            out.update({f"model.diffusion_model.{unet_key(key, configs[name])}": value for key, value in state.items()})
+        elif name == "vae":
+            levels = len(configs[name]["block_out_channels"])
+            for key, value in state.items():
+                # Attention was made of 1 x 1 convolutions.
+                value = value[:, :, None, None] if ".attentions." in key and value.dim() == 2 else value
+                out[f"first_stage_model.{vae_key(key, levels)}"] = value
+        elif layout == "sd2" or name == "text_encoder_2":
+            prefix = "cond_stage_model.model." if layout == "sd2" else "conditioner.embedders.1.model."
+            layers = configs[name]["num_hidden_layers"]
+            converted = open_clip(state, layers)
+            if layout == "sd2":
+                last = {key: value for key, value in converted.items() if f"resblocks.{layers - 1}." in key}
+                converted |= {key.replace(f"resblocks.{layers - 1}.", f"resblocks.{layers}."): value for key, value in last.items()}
+                converted["text_projection"] = torch.eye(configs[name]["hidden_size"])
+            converted["logit_scale"] = torch.tensor(4.6)
+            out.update({prefix + key: value for key, value in converted.items()})
+        else:
+            prefix = "cond_stage_model.transformer." if layout == "sd1" else "conditioner.embedders.0.transformer."
+            out.update({f"{prefix}text_model.{key.removeprefix('text_model.')}": value for key, value in state.items()})
+            out[prefix + "text_model.embeddings.position_ids"] = torch.arange(configs[name]["max_position_embeddings"])[None]
+    out["alphas_cumprod"] = torch.linspace(0.999, 0.005, 1000)
+    return out
+
+
+def randomize(module: torch.nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
+    """Weights that keep numbers of order one: N(0, gain / fan-in); norms near one, biases near zero."""
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            noise = torch.randn(weight.shape, generator=generator)
+            if weight.dim() == 1:
+                weight.copy_(noise * 0.02 + (1.0 if "norm" in name and name.endswith("weight") else 0.0))
+            elif "embedding" in name and "time" not in name and "add" not in name:
+                weight.copy_(noise * 0.5)
+            else:
+                weight.copy_(noise * (gain / weight[0].numel()) ** 0.5)
+
+
+def make(layout: str, configs_folder: Path, seed: int, with_vae: bool = True) -> tuple[dict, dict]:
+    """Random modules of an architecture and their configs."""
+    generator = torch.Generator().manual_seed(seed)
+    modules, configs = {}, {}
+    for name in sources.MODULES:
+        path = configs_folder / name / "config.json"
+        if not path.exists() or (name == "vae" and not with_vae):
+            continue
+        configs[name] = json.loads(path.read_text())
+        with torch.device("meta"):
+            module = sources._create(name, configs[name])
+        module = module.to_empty(device="cpu").eval()
+        randomize(module, generator)
+        modules[name] = module
+    return modules, configs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--layout", choices=["sd1", "sd2", "sdxl"], default="sd1")
+    parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32")
+    parser.add_argument("--no-vae", action="store_true")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--configs", type=Path)
+    args = parser.parse_args()
+    modules, configs = make(args.layout, args.configs or EXPORT / "configs" / args.layout, args.seed, not args.no_vae)
+    tensors = original(modules, configs, args.layout)
+    if args.dtype == "fp16":
+        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+    save_file({key: value.contiguous() for key, value in tensors.items()}, args.out)
+    print(f"{args.out}: {len(tensors)} tensors, {args.out.stat().st_size / 1e9:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
