@@ -12,6 +12,7 @@ from tqdm import tqdm
 import components
 import graphs
 import lora
+import weights
 from sources import Source, weights_size
 from workspace import Workspace, state_needs
 
@@ -82,16 +83,16 @@ def _make(source: Source, name: str, folder: Path, options: Options, loras: list
         dtypes.append("fp32")
     expected = graphs.reference(component)
     for dtype in dtypes:
-        path = graphs.write(component, folder, dtype, options.external)
-        if dtype == dtypes[-1]:
-            del module
-            component.module = None
-        if dtype == dtypes[0]:
-            step("comparing with PyTorch")
         try:
+            path = graphs.write(component, folder, dtype, options.external)
+            if dtype == dtypes[-1]:
+                del module
+                component.module = None
+            if dtype == dtypes[0]:
+                step("comparing with PyTorch")
             difference = graphs.compare(expected, path, dtype)
             break
-        except graphs.NotFiniteError:
+        except weights.OverflowInHalfError:
             if dtype == dtypes[-1]:
                 raise
             for file in folder.iterdir():

@@ -157,7 +157,8 @@ def flux_transformer(model, tokens: int) -> Component:
 
 def vae_decoder(model) -> Component:
     """latent_sample [B, C, h, w], in the autoencoder's own range -> sample [B, 3, H, W] in [-1, 1]."""
-    latents = torch.randn(2, model.config.latent_channels, 8, 8)
+    # As large as the denoiser leaves them, so that an overflow shows.
+    latents = torch.randn(2, model.config.latent_channels, 8, 8) / (model.config.scaling_factor or 1.0)
     axes = {
         "latent_sample": {0: "batch", 2: "height", 3: "width"},
         "sample": {0: "batch", 2: "picture_height", 3: "picture_width"},

@@ -25,10 +25,6 @@ IN_FLOAT32 = ["Sin", "Cos", "Pow", "ReduceMean", "Sqrt"]
 TOLERANCE = {"fp32": 1e-3, "fp16": 5e-2}
 
 
-class NotFiniteError(RuntimeError):
-    """A graph overflows where PyTorch does not."""
-
-
 class Wrapper(torch.nn.Module):
     def __init__(self, module: torch.nn.Module, call):
         super().__init__()
@@ -43,7 +39,7 @@ def write(component: Component, folder: Path, dtype: str, external: bool = False
     """Writes `folder`/model.onnx (and model.onnx_data). Returns its path.
 
     The graph is traced without its weights, which are then written one by one: they are never in memory twice.
-    Raises RuntimeError when a weight does not fit into float16.
+    Raises OverflowInHalfError when a weight does not fit into float16.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
@@ -160,7 +156,7 @@ def reference(component: Component) -> Reference:
 def compare(expected: Reference, path: Path, dtype: str) -> float:
     """Largest difference between graph and module, relative to the output's largest number.
 
-    Raises NotFiniteError when the graph overflows, RuntimeError when the difference is large.
+    Raises OverflowInHalfError when the graph overflows, RuntimeError when the difference is large.
     """
     options = onnxruntime.SessionOptions()
     # Graphs with all optimizations hold most weights a second time, in another layout.
@@ -176,7 +172,9 @@ def compare(expected: Reference, path: Path, dtype: str) -> float:
     largest = 0.0
     for name, wanted, actual in zip(expected.outputs, expected.wanted, got):
         if not numpy.isfinite(actual).all():
-            raise NotFiniteError(f"{path}: {name} has numbers that are not finite, and PyTorch's has none.")
+            raise weights.OverflowInHalfError(
+                f"{path}: {name} has numbers that are not finite, and PyTorch's in float32 has none; export this part in fp32 (--vae-dtype, --dtype)."
+            )
         difference = float(numpy.abs(wanted - actual.astype(numpy.float32)).max() / numpy.abs(wanted).max())
         largest = max(largest, difference)
         if not difference <= TOLERANCE[dtype]:

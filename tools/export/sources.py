@@ -184,12 +184,7 @@ class SingleFileSource:
             weights = layouts.unet_weights(self._weights, config, self._use_ema)
         else:
             weights = layouts.text_encoder_weights(self._weights, module, found)
-        if weights.unknown and not self._ignore_unknown:
-            raise CheckpointError(
-                f"{where}: {module} has weights that its architecture has no place for: {_some(weights.unknown)}. "
-                "Without them the pictures would be others; --ignore-unknown-keys goes on all the same."
-            )
-        return _fill(found, weights.tensors, f"{where}: {module}")
+        return _fill(found, weights, f"{where}: {module}", self._ignore_unknown)
 
     def copy_files(self, out: Path) -> None:
         shutil.copy(self.configs / "model_index.json", out / "model_index.json")
@@ -214,18 +209,26 @@ def create(module: str, config: dict) -> torch.nn.Module:
     return getattr(transformers, name)(transformers.CLIPTextConfig.from_dict(config))
 
 
-def _fill(module: torch.nn.Module, tensors: dict[str, torch.Tensor], what: str) -> torch.nn.Module:
+def _fill(module: torch.nn.Module, weights: layouts.Renamed, what: str, ignore_unknown: bool) -> torch.nn.Module:
     """Puts the weights into a module without memory of its own. Raises CheckpointError when they do not fit."""
-    wanted = module.state_dict()
-    missing = [name for name in wanted if name not in tensors]
-    if missing:
-        raise CheckpointError(f"{what} lacks {len(missing)} of {len(wanted)} weights: {_some(missing)} (diffusers' names). Is it a whole checkpoint, and downloaded whole?")
-    for name, tensor in wanted.items():
-        if tensor.shape != tensors[name].shape:
+    wanted, tensors = module.state_dict(), weights.tensors
+    for name in wanted.keys() & tensors.keys():
+        if wanted[name].shape != tensors[name].shape:
             raise CheckpointError(
-                f"{what}: {name} is {list(tensors[name].shape)}, and {list(tensor.shape)} was expected; this is another architecture. "
+                f"{what}: {name} is {list(tensors[name].shape)}, and {list(wanted[name].shape)} was expected; this is another architecture. "
                 "--configs FOLDER gives its configs in diffusers' form."
             )
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        raise CheckpointError(
+            f"{what} lacks {len(missing)} of {len(wanted)} weights: {_some(missing)} (diffusers' names). Is it a whole checkpoint, and downloaded whole?"
+        )
+    unknown = [*weights.unknown, *(name for name in tensors if name not in wanted)]
+    if unknown and not ignore_unknown:
+        raise CheckpointError(
+            f"{what} has weights that its architecture has no place for: {_some(unknown)}. "
+            "Without them the pictures would be others; --ignore-unknown-keys goes on all the same."
+        )
     module.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
     for name, buffer in list(module.named_buffers()):
         if buffer.is_meta:

@@ -16,6 +16,10 @@ SMALL = 1024
 PAGE = 4096
 
 
+class OverflowInHalfError(RuntimeError):
+    """A graph or one of its weights goes beyond float16, where float32 is finite."""
+
+
 def fold_transposes(graph: onnx.GraphProto, names: set[str]) -> dict[str, list[int]]:
     """Drops Identity and Transpose nodes behind weights; returns the axes by which a weight is to be stored instead.
 
@@ -58,7 +62,7 @@ def attach(
     """Turns the graph's inputs that are weights into initializers, in the type that the graph declares, and writes it.
 
     external: weights beside the graph even where they would fit into it.
-    Raises RuntimeError when a weight is too large for float16.
+    Raises OverflowInHalfError when a weight is too large for float16.
     """
     found = [value for value in model.graph.input if value.name in tensors]
     types = {value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in found}
@@ -88,7 +92,7 @@ def _array(name: str, tensor: torch.Tensor, axes: list[int] | None, kind: numpy.
     with numpy.errstate(over="ignore"):
         result = numpy.ascontiguousarray(array).astype(kind, copy=False)
     if kind == numpy.float16 and not numpy.isfinite(result).all():
-        raise RuntimeError(f"{name} has a weight of {numpy.abs(array).max():.3g}, too large for float16; export it with --dtype fp32.")
+        raise OverflowInHalfError(f"{name} has a weight of {numpy.abs(array).max():.3g}, too large for float16; export this part in fp32 (--vae-dtype, --dtype).")
     return result
 
 

@@ -120,7 +120,7 @@ def original(source_modules: dict, configs: dict, layout: str) -> dict[str, torc
             converted = open_clip(state, layers)
             if layout == "sd2":
                 last = {key: value for key, value in converted.items() if f"resblocks.{layers - 1}." in key}
-                converted |= {key.replace(f"resblocks.{layers - 1}.", f"resblocks.{layers}."): value for key, value in last.items()}
+                converted |= {key.replace(f"resblocks.{layers - 1}.", f"resblocks.{layers}."): value.clone() for key, value in last.items()}
                 converted["text_projection"] = torch.eye(configs[name]["hidden_size"])
             converted["logit_scale"] = torch.tensor(4.6)
             out.update({prefix + key: value for key, value in converted.items()})

@@ -106,7 +106,6 @@ def kohya(modules: dict, rank: int = 2) -> dict[str, torch.Tensor]:
 def test_a_lora_changes_the_weights_as_diffusers_does_it(sd1, tmp_path):
     pytest.importorskip("peft")
     save_file(kohya(sd1.modules), tmp_path / "style.safetensors")
-    path = sd1.save()
     pipeline = diffusers.StableDiffusionPipeline(
         vae=None,
         text_encoder=clone(sd1.modules["text_encoder"]),
@@ -121,21 +120,31 @@ def test_a_lora_changes_the_weights_as_diffusers_does_it(sd1, tmp_path):
     pipeline.fuse_lora(lora_scale=0.7)
     pipeline.unload_lora_weights()
     read = lora.read(tmp_path / "style.safetensors", 0.7, None)
-    for component in ("unet", "text_encoder"):
-        ours = clone(sd1.modules[component])
-        assert lora.merge(ours, component, [read]) > 0
-        theirs = getattr(pipeline, component).state_dict()
-        changed = 0
-        for name, weight in ours.state_dict().items():
-            assert torch.allclose(weight, theirs[name], atol=1e-5), name
-            changed += not torch.equal(weight, sd1.modules[component].state_dict()[name])
-        assert changed > 0
-    run(sd1.options(path, tmp_path / "mine", "--lora", f"{tmp_path / 'style.safetensors'}:0.7"))
+    ours = clone(sd1.modules["unet"])
+    assert lora.merge(ours, "unet", [read]) > 0
+    theirs = pipeline.unet.state_dict()
+    for name, weight in ours.state_dict().items():
+        assert torch.allclose(weight, theirs[name], atol=1e-5), name
+    assert any(not torch.equal(weight, sd1.modules["unet"].state_dict()[name]) for name, weight in ours.state_dict().items())
+
+
+def test_a_lora_changes_the_text_encoder_too(sd1, tmp_path):
+    """By the formula: this diffusers reads no text encoder's LoRA with this transformers."""
+    tensors = kohya(sd1.modules)
+    save_file(tensors, tmp_path / "style.safetensors")
+    expected = clone(sd1.modules["text_encoder"])
+    for name, part in expected.named_modules():
+        key = "lora_te_text_model_" + name.replace(".", "_")
+        if key + ".alpha" in tensors:
+            change = tensors[key + ".lora_up.weight"] @ tensors[key + ".lora_down.weight"]
+            part.weight = torch.nn.Parameter(part.weight + 0.7 * (1.0 / 2) * change)
+    run(sd1.options(sd1.save(), tmp_path / "mine", "--lora", f"{tmp_path / 'style.safetensors'}:0.7"))
     tokens = torch.arange(77)[None]
     with torch.no_grad():
-        expected = pipeline.text_encoder(tokens).last_hidden_state.numpy()
+        wanted = expected(tokens).last_hidden_state.numpy()
+        plain = sd1.modules["text_encoder"](tokens).last_hidden_state.numpy()
     got = graph(tmp_path / "mine", "text_encoder").run(["last_hidden_state"], {"input_ids": tokens.numpy()})[0]
-    assert numpy.abs(got - expected).max() < 1e-4
+    assert numpy.abs(got - wanted).max() < 1e-4 < numpy.abs(plain - wanted).max()
 
 
 def clone(module: torch.nn.Module) -> torch.nn.Module:
