@@ -10,9 +10,11 @@ import torch
 from tqdm import tqdm
 
 import components
+import cuda_graphs
 import graphs
 import lora
 import weights
+from fused_attention import FusedProcessor
 from sources import Source, weights_size
 from workspace import Workspace, state_needs
 
@@ -21,12 +23,14 @@ from workspace import Workspace, state_needs
 class Options:
     """dtype: fp32 or fp16, of all graphs; vae_dtype: of the VAE alone, or None: as `dtype`, and fp32 where that overflows.
 
-    external: weights beside the graphs even where they are small. cuda: fused graphs for NVIDIA GPUs beside the plain ones.
+    external: weights beside the graphs even where they are small. attention: fused (one node, for the execution providers cpu, cuda, webgpu and dml:
+    less memory) or plain (operators of ONNX alone, for every other provider). cuda: graphs with more fused nodes, for NVIDIA GPUs alone, beside those.
     """
 
     dtype: str = "fp32"
     vae_dtype: str | None = None
     external: bool = False
+    attention: str = "fused"
     cuda: bool = False
 
 
@@ -76,12 +80,15 @@ def _make(source: Source, name: str, folder: Path, options: Options, loras: list
     module = source.load(name).float().eval().requires_grad_(False)
     merged = lora.merge(module, name, loras)
     component = _component(source, name, module)
+    # Of the module as it is; what follows changes only how its attention is written down.
+    expected = graphs.reference(component)
+    if options.attention == "fused" and name in ("unet", "vae"):
+        module.set_attn_processor(FusedProcessor())
     step("tracing and writing")
     # Chosen, else tried: autoencoders are known to overflow in float16.
     dtypes = [options.vae_dtype or options.dtype] if name == "vae" else [options.dtype]
     if name == "vae" and dtypes == ["fp16"] and options.vae_dtype is None:
         dtypes.append("fp32")
-    expected = graphs.reference(component)
     for dtype in dtypes:
         try:
             path = graphs.write(component, folder, dtype, options.external)
@@ -91,6 +98,8 @@ def _make(source: Source, name: str, folder: Path, options: Options, loras: list
             if dtype == dtypes[0]:
                 step("comparing with PyTorch")
             difference = graphs.compare(expected, path, dtype)
+            if options.cuda:
+                cuda_graphs.write(path, folder.name, dtype, options.external)
             break
         except weights.OverflowInHalfError:
             if dtype == dtypes[-1]:

@@ -24,7 +24,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--vae-dtype", choices=["fp32", "fp16"], help="of the VAE alone; left out: as --dtype, and fp32 where that overflows")
     parser.add_argument("--vae", type=Path, help="autoencoder in place of the checkpoint's own (one file only)")
     parser.add_argument("--lora", action="append", default=[], metavar="FILE[:WEIGHT]", help="merged in; may be given several times")
-    parser.add_argument("--cuda", action="store_true", help="also writes fused graphs for NVIDIA GPUs beside the plain ones")
+    parser.add_argument("--attention", choices=["fused", "plain"], default="fused", help="plain: for execution providers other than cpu, cuda, webgpu and dml")
+    parser.add_argument("--cuda", action="store_true", help="also writes graphs with more fused nodes, which only NVIDIA GPUs run, beside the others")
     parser.add_argument("--external-data", action="store_true", help="weights beside each graph, also where they are small")
     parser.add_argument("--prediction-type", choices=["epsilon", "v_prediction"], help="needed for the 2.x family, whose files do not tell")
     parser.add_argument("--size", type=int, help="pixels that the model was trained for, where that is not the family's own")
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     source = sources.open_source(args.checkpoint, **single)
     unet = source.config("unet") if "unet" in source.modules else None
     loras = [lora.read(*lora.parse(text), unet) for text in args.lora]
-    options = bundle.Options(args.dtype, args.vae_dtype, args.external_data, args.cuda)
+    options = bundle.Options(args.dtype, args.vae_dtype, args.external_data, args.attention, args.cuda)
     bundle.export(source, args.out, options, loras)
 
 

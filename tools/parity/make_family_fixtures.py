@@ -29,7 +29,8 @@ from transformers import T5Config, T5EncoderModel
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "export"))
-import export_pipeline  # noqa: E402
+import bundle as bundles  # noqa: E402
+import sources  # noqa: E402
 
 OUT = ROOT / "test" / "fixtures" / "families"
 PROMPT = "a green dog on the grass"
@@ -385,7 +386,7 @@ def make_in(source: Path, name: str) -> None:
     for dtype, target in (("fp32", OUT / name), ("fp16", OUT / f"{name}-fp16")):
         shutil.rmtree(target, ignore_errors=True)
         if dtype == "fp32" or has_half:
-            export_pipeline.export(source, target, dtype)
+            bundles.export(sources.open_source(source), target, bundles.Options(dtype))
             for path in target.glob("*/model.onnx"):
                 compact(path)
             drop_twins(target)

@@ -1,0 +1,42 @@
+"""Attention as one node, `com.microsoft.MultiHeadAttention`, whose kernels never hold the whole matrix of scores
+(Dao et al. 2022, arXiv 2205.14135). ONNX Runtime has it on CPU, CUDA, WebGPU and DirectML.
+"""
+
+import torch
+import torch.nn.functional as functional
+
+
+class MultiHeadAttention(torch.autograd.Function):
+    """query [B, S, H * D], key and value [B, T, H * D] -> [B, S, H * D]; softmax(q k^T / sqrt(D)) v in each of H heads."""
+
+    @staticmethod
+    def forward(ctx, query, key, value, heads):
+        parts = [tensor.unflatten(-1, (heads, -1)).transpose(1, 2) for tensor in (query, key, value)]
+        return functional.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+
+    @staticmethod
+    def symbolic(g, query, key, value, heads):
+        return g.op("com.microsoft::MultiHeadAttention", query, key, value, num_heads_i=heads).setType(query.type())
+
+
+class FusedProcessor:
+    """Does what diffusers' AttnProcessor2_0 does, with the node above. Without masks, which text-to-image pipelines don't give."""
+
+    def __call__(self, attention, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
+        if attention_mask is not None or attention.norm_cross or getattr(attention, "norm_q", None) is not None:
+            raise NotImplementedError("masked or normed attention")
+        residual, shape = hidden_states, hidden_states.shape
+        if attention.spatial_norm is not None:
+            hidden_states = attention.spatial_norm(hidden_states, temb)
+        if len(shape) == 4:
+            hidden_states = hidden_states.flatten(2).transpose(1, 2)
+        if attention.group_norm is not None:
+            hidden_states = attention.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        mixed = MultiHeadAttention.apply(attention.to_q(hidden_states), attention.to_k(context), attention.to_v(context), attention.heads)
+        mixed = attention.to_out[1](attention.to_out[0](mixed))
+        if len(shape) == 4:
+            mixed = mixed.transpose(1, 2).reshape(shape)
+        if attention.residual_connection:
+            mixed = mixed + residual
+        return mixed / attention.rescale_output_factor
