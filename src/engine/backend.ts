@@ -47,6 +47,9 @@ export async function openGraph(path: string, options: EngineOptions): Promise<G
       executionMode: 'sequential',
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
+      // On the CPU a planned layout of all intermediate results takes a half more memory (Stable Diffusion 1.5 at 512x512: 10.4 GiB
+      // instead of 7.3) and no less time.
+      enableMemPattern: !isCpu,
       // Threads that spin while they wait take the cores from whatever else runs here: the API, Redis, another worker.
       extra: { session: isCpu ? { intra_op: { allow_spinning: '0' } } : { disable_cpu_ep_fallback: '1' } },
     });
