@@ -133,6 +133,10 @@ def read_shape(weights: dict[str, torch.Tensor], path: Path, med_config: Path | 
         hidden_act="gelu",
         layer_norm_eps=1e-12,
         is_decoder=True,
+        # Not read; their defaults are those of the published vocabulary.
+        bos_token_id=None,
+        eos_token_id=None,
+        sep_token_id=None,
     )
     if med_config is not None:
         text |= _read_med_config(med_config, text)

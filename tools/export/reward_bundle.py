@@ -54,10 +54,11 @@ def write(part: Component, out: Path, dtype: str, files: Callable[[Path], None],
     workspace.open()
     try:
         with workspace.part("bundle") as folder, room(out):
+            # Before the long part: what is wrong with them shows at once.
+            files(folder)
             step("tracing and writing")
             expected = graphs.reference(part)
             path = graphs.write(part, folder, dtype)
-            files(folder)
             (folder / "findery.json").write_text(json.dumps(card, indent=2) + "\n")
             step("comparing with PyTorch")
             part.module = None
