@@ -103,10 +103,10 @@ class FolderSource:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        config = self._read_config()
+        self._config = self._read_config()
         with torch.device("meta"):
-            empty = CLIPModel(config)
-        self.embedding = config.projection_dim
+            empty = CLIPModel(self._config)
+        self.embedding = self._config.projection_dim
         self.parameters = sum(weight.numel() for weight in empty.parameters())
         files = [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
         if not files:
@@ -149,15 +149,28 @@ class FolderSource:
         self._copy(AutoImageProcessor, "preprocessor_config.json", out)
 
     def copy_tokenizer(self, out: Path) -> None:
-        self._copy(AutoTokenizer, "a tokenizer", out)
+        tokenizer = self._copy(AutoTokenizer, "tokenizer", out)
+        # Where files are missing, transformers makes a tokenizer without a vocabulary.
+        wanted = end_token(self._config.text_config)
+        if tokenizer.eos_token_id != wanted or len(tokenizer) > self._config.text_config.vocab_size:
+            raise CheckpointError(
+                f"{self._folder} has a tokenizer of {len(tokenizer)} tokens that ends in token {tokenizer.eos_token_id}, and its model is for {self._config.text_config.vocab_size} "
+                f"tokens and reads token {wanted}; copy the whole folder, with tokenizer.json, or vocab.json and merges.txt."
+            )
 
-    def _copy(self, kind, what: str, out: Path) -> None:
+    def _copy(self, kind, what: str, out: Path):
         try:
-            kind.from_pretrained(self._folder, local_files_only=True).save_pretrained(out)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # of the disk
+            found = kind.from_pretrained(self._folder, local_files_only=True)
+        except (OSError, ValueError, KeyError, TypeError):
             raise CheckpointError(f"{self._folder} has no {what} that can be read; copy the whole folder.") from None
+        found.save_pretrained(out)
+        return found
+
+
+def end_token(text) -> int:
+    """The token at which a text config's model takes the embedding."""
+    # Configs from before the fix of transformers' pull request 24773 say 2 and mean the last one.
+    return text.vocab_size - 1 if text.eos_token_id == 2 else text.eos_token_id
 
 
 def open_source(path: Path, activation: str | None = None) -> ClipSource:

@@ -54,8 +54,7 @@ def component(model: CLIPModel, head: aesthetic_head.Affine | None) -> Component
 def sample_prompts(text) -> tuple[torch.Tensor, torch.Tensor]:
     """A prompt of half the length, padded, and one of the whole length: ids and mask [2, T]."""
     tokens = text.max_position_embeddings
-    # Configs from before the fix of transformers' pull request 24773 say 2 and mean the last one.
-    end = text.vocab_size - 1 if text.eos_token_id == 2 else text.eos_token_id
+    end = clip_sources.end_token(text)
     ids = torch.randint(min(end, text.vocab_size - 1), (2, tokens))
     ids[0, tokens // 2 :] = end
     ids[1, -1] = end

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
 
+import transformers
 from tqdm import tqdm
 
 import graphs
@@ -87,6 +88,8 @@ def room(out: Path) -> Iterator[None]:
 def main(run: Callable[[], float], out: Path) -> None:
     """Runs a command: its result, or one line of what is wrong and exit code 1."""
     warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     try:
         difference = run()
     except (CheckpointError, WorkspaceError, RuntimeError, MemoryError) as error:
