@@ -23,8 +23,9 @@ STD = [0.26862954, 0.26130258, 0.27577711]
 class ClipSource(Protocol):
     """What a reward is made of."""
 
-    # Numbers in an embedding.
+    # Numbers in an embedding; pixels of a side.
     embedding: int
+    image_size: int
     # Numbers in all weights, and bytes of the files.
     parameters: int
     stored: int
@@ -55,6 +56,7 @@ class FileSource:
         if text.vocab_size != words:
             raise CheckpointError(f"{path} knows {text.vocab_size} tokens, and CLIP's vocabulary has {words}; a model with another tokenizer can't be imported from its file.")
         self.embedding = self._config.projection_dim
+        self.image_size = self._config.vision_config.image_size
         self.parameters = sum(tensor.numel() for tensor in self._weights.values())
         self.stored = size_of(path)
         self.notes = [
@@ -73,7 +75,7 @@ class FileSource:
 
     def copy_processor(self, out: Path) -> None:
         """As OpenAI's and open_clip's own: Resize, CenterCrop, ToTensor and Normalize of torchvision."""
-        size = self._config.vision_config.image_size
+        size = self.image_size
         processor = {
             "image_processor_type": "CLIPImageProcessor",
             "do_resize": True,
@@ -107,6 +109,7 @@ class FolderSource:
         with torch.device("meta"):
             empty = CLIPModel(self._config)
         self.embedding = self._config.projection_dim
+        self.image_size = self._config.vision_config.image_size
         self.parameters = sum(weight.numel() for weight in empty.parameters())
         files = [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
         if not files:

@@ -4,7 +4,7 @@
 
 CLIP is a transformers folder, or one file in the original key layout: OpenAI's, open_clip's, HPS_v2_compressed.pt; its architecture is found from its shapes.
 No code in a file is run. Without --aesthetic the graph gives image_embeds and text_embeds, and findery makes scale * cosine of them: 100 for CLIP score; PickScore's
-checkpoint has its own, exp(logit_scale), which --scale learned takes; HPSv2 takes 1. With --aesthetic (improved-aesthetic-predictor's state dict: layers without
+checkpoint has its own, exp(logit_scale), which --scale learned takes; HPSv2 takes 1, and --fit pad. With --aesthetic (improved-aesthetic-predictor's state dict: layers without
 activations, that is, one affine map of the normalised image embedding) it gives `reward` and reads no text. OUT appears whole or not at all.
 """
 
@@ -71,11 +71,13 @@ def export(
     dtype: str = "fp32",
     title: str | None = None,
     activation: str | None = None,
+    fit: str = "crop",
     report: Callable[[str], None] = tqdm.write,
 ) -> float:
     """Makes the folder `out`; returns the largest difference from PyTorch, relative.
 
     scale: None is the model's own. aesthetic: file of a head. activation: for a file that does not tell it.
+    fit: of pictures that are not square, "crop" or "pad" (HPSv2's own: the longer side resized, black beside it).
     Raises CheckpointError, WorkspaceError or RuntimeError with what to do.
     """
     Workspace(out, {})  # refuses what is there already
@@ -93,12 +95,14 @@ def export(
 
     def files(folder: Path) -> None:
         clip.copy_processor(folder)
+        # The predictor was trained behind OpenAI's own preprocessing, which crops as torchvision does; HPSv2 pads as torchvision does.
+        changes = {} if head is None and fit == "crop" else {"crop_rounding": "nearest"}
+        if fit == "pad":
+            changes |= {"size": {"longest_edge": clip.image_size}, "crop_size": {"height": clip.image_size, "width": clip.image_size}}
+        path = folder / "preprocessor_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes, indent=2) + "\n")
         if head is None:
             clip.copy_tokenizer(folder)
-        else:
-            # The predictor was trained behind OpenAI's own preprocessing, which crops as torchvision does.
-            path = folder / "preprocessor_config.json"
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"crop_rounding": "nearest"}, indent=2) + "\n")
 
     with reward_bundle.progress() as step:
         step("reading")
@@ -118,10 +122,11 @@ def main() -> None:
     parser.add_argument("--scale", type=scale_of, default=100.0, help="what the cosine is multiplied with; `learned`: the model's own")
     parser.add_argument("--aesthetic", type=Path, help="state dict of an aesthetic predictor's head")
     parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32", help="of weights and computation")
+    parser.add_argument("--fit", choices=["crop", "pad"], default="crop", help="of pictures that are not square; HPSv2 pads")
     parser.add_argument("--activation", choices=["gelu", "quick_gelu"], help="for a file that does not tell it")
     args = parser.parse_args()
     reward_bundle.main(
-        lambda: export(args.clip, args.out, args.scale, args.aesthetic, args.dtype, activation=args.activation), args.out
+        lambda: export(args.clip, args.out, args.scale, args.aesthetic, args.dtype, activation=args.activation, fit=args.fit), args.out
     )
 
 

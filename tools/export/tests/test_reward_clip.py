@@ -73,11 +73,13 @@ def test_openai_as_the_original(tmp_path, openai, dtype, tolerance):
 def test_a_checkpoint_of_training_as_hpsv2s(tmp_path, laion):
     state = {f"module.{key}": tensor for key, tensor in laion.state_dict().items()}
     torch.save({"epoch": 1, "name": "HPS", "state_dict": state, "optimizer": {"state": {0: {"step": torch.ones(())}}}}, tmp_path / "HPS.pt")
-    result = start(tmp_path, "HPS.pt", "--scale", "1")
+    result = start(tmp_path, "HPS.pt", "--scale", "1", "--fit", "pad")
     assert result.returncode == 0, result.stderr
     assert "activation gelu (--activation takes another)" in result.stdout
     embeddings_agree(tmp_path / "out" / "reward", laion, 1e-4)
     assert json.loads((tmp_path / "out" / "reward" / "findery.json").read_text())["score"] == {"type": "cosine", "scale": 1.0}
+    processor = json.loads((tmp_path / "out" / "reward" / "preprocessor_config.json").read_text())
+    assert (processor["size"], processor["crop_size"], processor["crop_rounding"]) == ({"longest_edge": 32}, {"height": 32, "width": 32}, "nearest")
 
 
 def test_custom_text_towers_and_safetensors(tmp_path, openai):
