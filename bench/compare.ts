@@ -7,6 +7,7 @@ import { Engine } from '../src/engine/engine.ts';
 import { contactSheet } from '../src/figures/contact-sheet.ts';
 import { renderSvg } from '../src/figures/render-svg.ts';
 import { chooseModel, chooseTerms, resolveSampler } from '../src/jobs/choices.ts';
+import { REPORT_DRAWS } from '../src/jobs/schemas/job.ts';
 import { resolveOptimizer } from '../src/jobs/settings.ts';
 import { STREAMS } from '../src/numerics/draw.ts';
 import type { Law } from '../src/numerics/laws/law.ts';
@@ -78,7 +79,7 @@ for (const prompt of values.prompt) {
       const budget = { images, seconds: null, targetReward: null, patience: null };
       const search = await runSearch({ optimizer, generator, budget, now: () => performance.now() });
       const law = optimizer.policy();
-      const { report } = await judgeLaw({ law, generator, seed, features: thumbnailFeatures });
+      const { report } = await judgeLaw({ law, generator, seed, features: thumbnailFeatures, draws: REPORT_DRAWS });
       laws.push({ name, law });
       gains.get(name)?.push(report.gain.mean);
       const estimate = ({ mean, standardError }: { mean: number; standardError: number }) =>

@@ -3,9 +3,10 @@ import { ProblemError } from '../src/jobs/problem.ts';
 import { ENDED } from '../src/jobs/schemas/job.ts';
 import type { Report } from '../src/jobs/schemas/policy.ts';
 import type { JobRecord } from '../src/jobs/store.ts';
+import type { Law } from '../src/numerics/laws/law.ts';
 import { mean, standardError } from '../src/numerics/statistics.ts';
 import { thumbnailFeatures } from '../src/pictures/features.ts';
-import type { Evaluation } from '../src/search/generator.ts';
+import type { Evaluation, Generator } from '../src/search/generator.ts';
 import { judgeLaw } from '../src/search/judge.ts';
 import { runSearch } from '../src/search/run.ts';
 import { Checkpoints } from './checkpoints.ts';
@@ -124,8 +125,7 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
   );
   const began = performance.now();
   const law = optimizer.policy();
-  const judged = await judgeLaw({ law, generator, seed: record.seed, features: thumbnailFeatures, signal });
-  const report = { ...judged.report, ...reportTerms(record, judged) };
+  const report = await judge(record, law, generator, signal);
   const seconds = search.seconds + (performance.now() - began) / 1000;
   const policy = await storePolicy(job, { law, search, report, summary: optimizer.summary(), seconds });
 
@@ -152,6 +152,14 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
     ['running'],
   );
   await checkpoints.discard();
+}
+
+/** The report; null when the job asked for none. */
+async function judge(record: JobRecord, law: Law, generator: Generator, signal: AbortSignal): Promise<Report | null> {
+  const { seed, reportDraws: draws } = record;
+  if (draws === 0) return null;
+  const judged = await judgeLaw({ law, generator, seed, features: thumbnailFeatures, draws, signal });
+  return { ...judged.report, ...reportTerms(record, judged) };
 }
 
 /** Means of each term's scores, where the reward has several. */

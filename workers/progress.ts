@@ -1,6 +1,5 @@
 import type { Progress } from '../src/jobs/schemas/job.ts';
 import type { JobRecord } from '../src/jobs/store.ts';
-import { REPORT_DRAWS } from '../src/search/judge.ts';
 import type { SearchProgress } from '../src/search/run.ts';
 import type { Throughput } from './throughput.ts';
 
@@ -13,7 +12,7 @@ export function progressOf(
 ): Progress {
   const images = search.rewards.length;
   const of = record.budget.images;
-  const report = 2 * REPORT_DRAWS;
+  const report = 2 * record.reportDraws;
   const left = {
     waiting: of - images + report,
     searching: of - images + report,

@@ -4,7 +4,6 @@ import type { Report } from '../src/jobs/schemas/policy.ts';
 import type { PolicyRecord } from '../src/jobs/store.ts';
 import { lawKind } from '../src/numerics/laws/check.ts';
 import type { Law } from '../src/numerics/laws/law.ts';
-import { REPORT_DRAWS } from '../src/search/judge.ts';
 import type { SearchProgress } from '../src/search/run.ts';
 import { encodePolicy } from '../src/storage/policy-file.ts';
 import type { RunningJob } from './running-job.ts';
@@ -25,7 +24,7 @@ export async function storePolicy(
   },
 ): Promise<PolicyRecord> {
   const { law, search, report, summary } = learned;
-  const imagesSpent = search.rewards.length + (report ? 2 * REPORT_DRAWS : 0);
+  const imagesSpent = search.rewards.length + 2 * (report?.draws ?? 0);
   const { prompt, negativePrompt, model, reward, sampler, optimizer, budget, seed } = record;
   const file = encodePolicy(law, {
     prompt,

@@ -5,7 +5,7 @@ import { chooseModel, chooseTerms, guidanceWarnings, nameTerms, promptWarnings, 
 import { PRESET_VALUES } from './presets.ts';
 import { ProblemError } from './problem.ts';
 import type { Warning } from './schemas/common.ts';
-import type { JobRequest, JobSettings, Optimizer } from './schemas/job.ts';
+import { type JobRequest, type JobSettings, type Optimizer, REPORT_DRAWS } from './schemas/job.ts';
 import type { PolicySampleRequest, SampleRequest, SampleSettings } from './schemas/sample.ts';
 import type { PolicyRecord } from './store.ts';
 
@@ -37,6 +37,7 @@ export function resolveJob(request: JobRequest, catalog: Catalog): { settings: J
     sampler: resolveSampler(model, { ...preset.sampler, ...request.sampler }, '/sampler'),
     seed: request.seed ?? randomSeed(),
     samples: request.samples ?? 0,
+    reportDraws: resolveReportDraws(request.reportDraws),
     priority: request.priority ?? 'normal',
     metadata: request.metadata ?? {},
   };
@@ -155,6 +156,14 @@ export function resolveOptimizer(request: Optimizer): Optimizer {
     );
   }
   return { name: definition.name, ...resolved };
+}
+
+/** One draw has no standard error. */
+function resolveReportDraws(draws: number = REPORT_DRAWS): number {
+  if (draws !== 1) return draws;
+  throw new ProblemError('not-possible', 'reportDraws is 1; it takes 0 (no report) or 2 to 256.', [
+    { pointer: '/reportDraws', message: '0, or 2 to 256' },
+  ]);
 }
 
 function resolveDrawing(request: PolicySampleRequest, hasReward: boolean) {

@@ -4,9 +4,6 @@ import { sampleLaw } from '../numerics/laws/sample.ts';
 import { summarizeReport } from '../numerics/report.ts';
 import type { Evaluation, Generator, Picture } from './generator.ts';
 
-/** Fresh draws of a report (METHOD.md section 6: at least 32). */
-export const REPORT_DRAWS = 32;
-
 /**
  * Judges a learned law on fresh draws that no search sees (their stream is kept apart): the same noise goes through
  * N(0, I) and through the law.
@@ -17,10 +14,11 @@ export async function judgeLaw(parameters: {
   readonly generator: Generator;
   readonly seed: number;
   readonly features: (picture: Picture) => Float32Array;
-  readonly draws?: number;
+  /** Of each law; 2 or more, 32 for figures that mean something. */
+  readonly draws: number;
   readonly signal?: AbortSignal;
 }) {
-  const { law, generator, seed, features, signal, draws = REPORT_DRAWS } = parameters;
+  const { law, generator, seed, features, signal, draws } = parameters;
   const addresses = Array.from({ length: draws }, (_, index) => ({ seed, stream: STREAMS.report, index }));
   const learnedNoises = addresses.map((draw) => sampleLaw(law, draw));
   const options = { reward: true, pictures: true, signal };

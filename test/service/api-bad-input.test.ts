@@ -82,6 +82,7 @@ const outOfRange: readonly (readonly [path: string, values: readonly unknown[], 
   ['sampler.height', [0, 1e9], /8 to 8192/],
   ['seed', [-1, 1.5, 2 ** 53, '7'], /0 to 9007199254740991|type integer/],
   ['samples', [-1, 1.5, 65, 1e6], /0 to 64|type integer/],
+  ['reportDraws', [-1, 1.5, 257], /0 to 256|type integer/],
 ];
 
 const ranges: Row[] = outOfRange.flatMap(([path, values, accepts]) =>
@@ -99,6 +100,13 @@ const ranges: Row[] = outOfRange.flatMap(([path, values, accepts]) =>
 );
 
 const names: Row[] = [
+  [
+    'a report of one draw',
+    { prompt: PROMPT, reportDraws: 1 },
+    422,
+    'not-possible',
+    ['/reportDraws', '0 (no report) or 2 to 256'],
+  ],
   [
     'an unknown model',
     { model: 'sdxl' },

@@ -33,6 +33,7 @@ describe('POST /v1/jobs', () => {
       sampler: { scheduler: 'dpmsolver++', steps: 12, guidanceScale: 4, eta: 0, clipSkip: 0, width: 64, height: 64 },
       seed: expect.any(Number),
       samples: 0,
+      reportDraws: 32,
       priority: 'normal',
       metadata: {},
       progress: { stage: 'waiting', iteration: 0, images: 0, of: 150, fraction: 0 },

@@ -103,6 +103,23 @@ describe('a job', () => {
     expect(await rewards(job)).toEqual(await rewards(undisturbed.job));
   });
 
+  it('is judged on as many fresh draws as it asks for', async () => {
+    const request = { ...REQUEST, samples: 0, budget: { images: 20 } };
+    const { job } = await run({ ...request, reportDraws: 3 });
+    expect(job.report).toMatchObject({ draws: 3 });
+    expect(await (await fetch(`${service.url}/v1/policies/${job.policyId}`)).json()).toMatchObject({ imagesSpent: 26 });
+  });
+
+  it('without a report has a policy all the same', async () => {
+    const { job } = await run({ ...REQUEST, samples: 1, budget: { images: 20 }, reportDraws: 0 });
+    expect(job).toMatchObject({ status: 'succeeded', report: null, progress: { fraction: 1 } });
+    expect(await images(job)).toHaveLength(1);
+    expect(await (await fetch(`${service.url}/v1/policies/${job.policyId}`)).json()).toMatchObject({
+      report: null,
+      imagesSpent: 20,
+    });
+  });
+
   it('gives another policy with another seed', async () => {
     const { job } = await run({ ...REQUEST, seed: 8, samples: 0 });
     expect(await parameters(job)).not.toEqual(await parameters(undisturbed.job));

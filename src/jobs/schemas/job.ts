@@ -76,6 +76,17 @@ export const Optimizer = Type.Unsafe<Optimizer>(
   ),
 );
 
+/** Of each law, where a job does not say (METHOD.md section 6: at least 32). */
+export const REPORT_DRAWS = 32;
+
+export const ReportDraws = Type.Integer({
+  minimum: 0,
+  maximum: 256,
+  default: REPORT_DRAWS,
+  description:
+    'fresh draws of each law, N(0, I) and the learned one, that the report rests on: 2 or more, or 0 for no report',
+});
+
 export const JobRequest = Type.Object(
   {
     prompt,
@@ -95,6 +106,7 @@ export const JobRequest = Type.Object(
     samples: Type.Optional(
       Type.Integer({ minimum: 0, maximum: 64, description: 'images to draw from the policy at the end' }),
     ),
+    reportDraws: Type.Optional(ReportDraws),
     priority: Type.Optional(priority),
     metadata: Type.Optional(Metadata),
   },
@@ -114,6 +126,7 @@ export const JobSettings = Type.Object({
   sampler: Link(Sampler),
   seed: Seed,
   samples: Type.Integer(),
+  reportDraws: ReportDraws,
   priority,
   metadata: Metadata,
 });
