@@ -10,6 +10,7 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPModel
 
 import clip_layout
+import torchscript
 from checkpoints import CheckpointError, read_weights, size_of
 from state_dicts import refuse_not_finite, some
 
@@ -45,11 +46,16 @@ class ClipSource(Protocol):
 
 
 class FileSource:
-    """OpenAI's or open_clip's checkpoint: a state dict, or a dict with one under "state_dict"."""
+    """OpenAI's or open_clip's checkpoint: a state dict, a dict with one under "state_dict", or OpenAI's TorchScript archive."""
 
     def __init__(self, path: Path, activation: str | None):
         self._path = path
-        self._weights = clip_layout.plain_keys(read_weights(path))
+        if path.is_file() and torchscript.is_archive(path):
+            # OpenAI's own files; nobody else gives out CLIP in this form.
+            self._weights = torchscript.read_weights(path)
+            activation = activation or "quick_gelu"
+        else:
+            self._weights = clip_layout.plain_keys(read_weights(path))
         self._config = clip_layout.read_config(self._weights, path, activation)
         vision, text = self._config.vision_config, self._config.text_config
         words = len(json.loads((TOKENIZER / "vocab.json").read_text(encoding="utf8")))

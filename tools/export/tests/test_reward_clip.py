@@ -3,7 +3,9 @@
 import json
 import math
 import os
+import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy
@@ -68,6 +70,40 @@ def test_openai_as_the_original(tmp_path, openai, dtype, tolerance):
     assert result.returncode == 0, result.stderr
     assert "activation quick_gelu" in result.stdout
     embeddings_agree(tmp_path / "out" / "reward", openai, tolerance)
+
+
+class Archived(OriginalClip):
+    """With the three numbers that OpenAI's archives have."""
+
+    def __init__(self):
+        super().__init__(QuickGelu())
+        for name, value in OPENAI.items():
+            self.register_buffer(name, value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_openais_torchscript_archive(tmp_path, openai):
+    model = Archived().half()
+    model.load_state_dict({**openai.state_dict(), **OPENAI})
+    feeds = sample()
+    torch.jit.save(torch.jit.trace(model.float(), (feeds["pixel_values"], feeds["input_ids"])).half(), tmp_path / "ViT-L-14.pt")
+    result = start(tmp_path, "ViT-L-14.pt")
+    assert result.returncode == 0, result.stderr
+    embeddings_agree(tmp_path / "out" / "reward", model.float(), 1e-3)
+
+    path = tmp_path / "ViT-L-14.pt"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    shutil.rmtree(tmp_path / "out")
+    refused(start(tmp_path, "ViT-L-14.pt"), tmp_path / "out" / "reward", "ViT-L-14.pt is cut off", "Download it again")
+
+
+def test_code_in_a_torchscript_archive_is_not_run(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ViT.pt", "w") as archive:
+        archive.writestr("ViT/constants.pkl", b"")
+        archive.writestr("ViT/data.pkl", pickle.dumps(Call(tmp_path / "was-run")))
+    refused(start(tmp_path, "ViT.pt"), tmp_path / "out" / "reward", "ViT.pt", "posix.system", "not run")
+    assert not (tmp_path / "was-run").exists()
 
 
 def test_a_checkpoint_of_training_as_hpsv2s(tmp_path, laion):
