@@ -162,7 +162,7 @@ class SingleFileSource:
 
     def _empty(self, module: str) -> torch.nn.Module:
         with torch.device("meta"):
-            return _create(module, self.config(module))
+            return create(module, self.config(module))
 
     def config(self, module: str) -> dict:
         config = _read_json(self.configs / module / "config.json")
@@ -204,7 +204,8 @@ class SingleFileSource:
         path.write_text(json.dumps({**_read_json(path), **self._scheduler}, indent=2) + "\n")
 
 
-def _create(module: str, config: dict) -> torch.nn.Module:
+def create(module: str, config: dict) -> torch.nn.Module:
+    """A component by its config, of the families that come in single files."""
     if module == "unet":
         return diffusers.UNet2DConditionModel.from_config(config)
     if module == "vae":

@@ -154,9 +154,7 @@ def make(layout: str, configs_folder: Path, seed: int, with_vae: bool = True) ->
         if not path.exists() or (name == "vae" and not with_vae):
             continue
         configs[name] = json.loads(path.read_text())
-        with torch.device("meta"):
-            module = sources._create(name, configs[name])
-        module = module.to_empty(device="cpu").eval()
+        module = sources.create(name, configs[name]).eval()
         randomize(module, generator)
         modules[name] = module
     return modules, configs

@@ -1,6 +1,80 @@
-"""The scripts of tools/export import each other by name, as they do when they are run."""
+"""Tiny checkpoints of each layout, in the names and shapes of the large ones."""
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import pytest
+import torch
+from safetensors.torch import save_file
+
+TOOLS = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TOOLS / "export"), str(TOOLS / "parity")]
+
+import original_layout  # noqa: E402
+
+CHANGES = {
+    "unet": dict(block_out_channels=[32, 64], attention_head_dim=2, layers_per_block=1, sample_size=8, norm_num_groups=8),
+    "vae": dict(
+        block_out_channels=[16, 16, 16, 16], layers_per_block=1, norm_num_groups=8, sample_size=64,
+    ),
+    "text_encoder": dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=3, projection_dim=32),
+    "text_encoder_2": dict(hidden_size=32, intermediate_size=64, num_attention_heads=2, num_hidden_layers=3, projection_dim=32),
+}
+
+
+def shrink(layout: str, folder: Path) -> Path:
+    """The family's configs with small numbers in them."""
+    shutil.copytree(TOOLS / "export" / "configs" / layout, folder)
+    for name, changes in CHANGES.items():
+        path = folder / name / "config.json"
+        if not path.exists():
+            continue
+        config = {**json.loads(path.read_text()), **changes}
+        if name == "unet":
+            config["cross_attention_dim"] = 64 if layout == "sdxl" else 32
+            for key in ("down_block_types", "up_block_types"):
+                plain, crossed = ("DownBlock2D", "CrossAttnDownBlock2D") if key.startswith("down") else ("UpBlock2D", "CrossAttnUpBlock2D")
+                config[key] = [plain, crossed] if (key.startswith("up")) != (layout == "sdxl") else [crossed, plain]
+            if layout == "sdxl":
+                config["transformer_layers_per_block"] = [1, 2]
+                config["addition_time_embed_dim"] = 8
+                config["projection_class_embeddings_input_dim"] = 32 + 6 * 8
+        path.write_text(json.dumps(config))
+    return folder
+
+
+class Tiny:
+    """One layout's configs, random modules, and their tensors under the original names."""
+
+    def __init__(self, layout: str, folder: Path):
+        self.layout = layout
+        self.folder = folder
+        self.configs = shrink(layout, folder / "configs")
+        self.modules, self.module_configs = original_layout.make(layout, self.configs, seed=1)
+        self.tensors = original_layout.original(self.modules, self.module_configs, layout)
+
+    def save(self, name: str = "tiny.safetensors", tensors: dict | None = None, drop=lambda key: False) -> Path:
+        chosen = {key: value.contiguous() for key, value in (tensors or self.tensors).items() if not drop(key)}
+        path = self.folder / name
+        if path.suffix == ".safetensors":
+            save_file(chosen, path)
+        else:
+            torch.save({"state_dict": chosen, "global_step": 3}, path)
+        return path
+
+    def options(self, path: Path, out: Path, *more: str) -> list[str]:
+        """Arguments of the command."""
+        extra = ["--prediction-type", "v_prediction"] if self.layout == "sd2" else []
+        return [str(path), str(out), "--configs", str(self.configs), *extra, *more]
+
+
+@pytest.fixture(scope="session", params=["sd1", "sd2", "sdxl"])
+def tiny(request, tmp_path_factory) -> Tiny:
+    return Tiny(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def sd1(tmp_path_factory) -> Tiny:
+    return Tiny("sd1", tmp_path_factory.mktemp("sd1-only"))
