@@ -7,8 +7,11 @@ interface Size {
 
 /** How a picture becomes `pixel_values`; the steps of a Hugging Face image processor, in their order. */
 export interface Preprocessing {
-  /** Resize to this; `shortestEdge` keeps the proportions, the longer side rounded down. null: as it is. */
-  readonly resize: { readonly shortestEdge: number } | Size | null;
+  /**
+   * Resize to this; `shortestEdge` keeps the proportions, the longer side rounded down; `longestEdge` too, the shorter side rounded to the nearest
+   * (HPSv2, which then pads with black). null: as it is.
+   */
+  readonly resize: { readonly shortestEdge: number } | { readonly longestEdge: number } | Size | null;
   readonly resample: 'nearest' | 'lanczos' | 'bilinear' | 'bicubic';
   readonly crop: Size | null;
   /**
@@ -65,9 +68,12 @@ function readResize(config: Json): Preprocessing['resize'] {
   if (size === undefined || size === null) return null;
   const type = String(config.image_processor_type ?? config.feature_extractor_type ?? '');
   if (isSide(size) && !SQUARE.test(type)) return { shortestEdge: size };
-  const shortestEdge = (size as { shortest_edge?: unknown }).shortest_edge;
-  if (isSide(shortestEdge)) return { shortestEdge };
-  return readSize(size) ?? refuse('size', size, 'a number, [height, width], shortest_edge, or width and height');
+  const edges = size as { shortest_edge?: unknown; longest_edge?: unknown };
+  const { shortest_edge: shortestEdge, longest_edge: longestEdge } = edges;
+  if (isSide(shortestEdge) && longestEdge === undefined) return { shortestEdge };
+  if (isSide(longestEdge) && shortestEdge === undefined) return { longestEdge };
+  const accepted = 'a number, [height, width], shortest_edge, longest_edge, or width and height';
+  return readSize(size) ?? refuse('size', size, accepted);
 }
 
 /** A number, [height, width] or an object. */

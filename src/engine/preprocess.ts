@@ -47,6 +47,12 @@ function resize(picture: RawPicture, { resize: size, resample: filter }: Preproc
   if (size === null) return picture;
   if ('width' in size) return resample(picture, size.width, size.height, filter);
   const { width, height } = picture;
+  if ('longestEdge' in size) {
+    const scale = size.longestEdge / Math.max(width, height);
+    // A side so much shorter than the other that nothing would be left of it.
+    const side = (length: number) => Math.max(1, roundHalfToEven(length * scale));
+    return resample(picture, side(width), side(height), filter);
+  }
   const short = size.shortestEdge;
   return width <= height
     ? resample(picture, short, Math.floor((short * height) / width), filter)

@@ -233,8 +233,8 @@ describe('a damaged bundle is a problem that says what to do, and the others loa
 
   it.each([
     ['resample', 4, '2 (bilinear) and 3 (bicubic)'],
-    ['size', {}, 'shortest_edge, or width and height'],
-    ['size', { longest_edge: 64 }, 'shortest_edge, or width and height'],
+    ['size', {}, 'longest_edge, or width and height'],
+    ['size', { shortest_edge: 64, longest_edge: 64 }, 'longest_edge, or width and height'],
     ['image_mean', [0.5], 'three numbers'],
     ['image_std', undefined, 'three numbers'],
   ])('preprocessor_config.json has %s %j', async (key, value, accepted) => {

@@ -130,7 +130,9 @@ describe('a preprocessor_config.json is refused', () => {
   const config = { image_mean: [0, 0, 0], image_std: [1, 1, 1] };
   it.each([
     [{ resample: 5 }, /resample 5; it takes 0 \(nearest\)/],
-    [{ size: {} }, /size \{\}; it takes a number, \[height, width\], shortest_edge/],
+    [{ size: {} }, /size \{\}; it takes a number, \[height, width\], shortest_edge, longest_edge/],
+    [{ size: { longest_edge: 0 } }, /size \{"longest_edge":0\}/],
+    [{ size: { shortest_edge: 9, longest_edge: 9 } }, /size \{"shortest_edge":9,"longest_edge":9\}/],
     [{ size: { height: 224 } }, /size \{"height":224\}/],
     [{ size: -1 }, /size -1/],
     [{ do_center_crop: true }, /crop_size undefined; it takes/],

@@ -46,6 +46,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{path} is not there; check the path.")
     with path.open("rb") as file:
         start = file.read(64)
+    if not start:
+        raise CheckpointError(f"{path} is empty. Download it again.")
     if start.startswith(LFS):
         raise CheckpointError(f"{path} is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`.")
     if start.lstrip()[:1] == b"<":
@@ -97,7 +99,7 @@ def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
         except pickle.UnpicklingError as error:
             raise CheckpointError(_refusal(path, error)) from None
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"{path} can't be read ({str(error).splitlines()[0]}); it is damaged or no checkpoint of PyTorch. Download it again.") from None
+            raise CheckpointError(f"{path} can't be read ({next(iter(str(error).splitlines()), type(error).__name__)}); it is damaged or no checkpoint of PyTorch. Download it again.") from None
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)} if isinstance(content, dict) else {}
     if not tensors:
@@ -123,7 +125,7 @@ def _refusal(path: Path, error: Exception) -> str:
             f"{path} is a pickle that calls {', '.join(sorted(names)[:5])} when it is loaded. It was not run. Take the .safetensors form of this checkpoint, "
             "or, if you trust where it came from, load it with torch and save its tensors as .safetensors."
         )
-    reason = str(error).splitlines()[0]
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
     return f"{path} can't be read as weights ({reason}); it is damaged, or holds more than weights. Download it again, or take its .safetensors form."
 
 

@@ -1,35 +1,32 @@
-"""Turns a CLIP model (a transformers folder) into a reward bundle: CLIP score, PickScore, HPSv2 or LAION's aesthetic predictor.
+"""Turns a CLIP model into a reward bundle: CLIP score, PickScore, HPSv2 or LAION's aesthetic predictor.
 
     python tools/export/export_clip_reward.py CLIP OUT [--scale 100] [--aesthetic HEAD.pth] [--dtype fp32|fp16]
 
-Without --aesthetic the graph gives image_embeds and text_embeds, and findery makes scale * cosine of them: 100 for CLIP score; PickScore's checkpoint has
-its own, exp(logit_scale); HPSv2 takes 1. With --aesthetic (improved-aesthetic-predictor's state dict: layers without activations, that is, one affine map of the
-normalised image embedding) it gives `reward` and reads no text.
+CLIP is a transformers folder, or one file in the original key layout: OpenAI's, open_clip's, HPS_v2_compressed.pt; its architecture is found from its shapes.
+No code in a file is run. Without --aesthetic the graph gives image_embeds and text_embeds, and findery makes scale * cosine of them: 100 for CLIP score; PickScore's
+checkpoint has its own, exp(logit_scale), which --scale learned takes; HPSv2 takes 1, and --fit pad. With --aesthetic (improved-aesthetic-predictor's state dict: layers without
+activations, that is, one affine map of the normalised image embedding) it gives `reward` and reads no text. OUT appears whole or not at all.
 """
 
 import argparse
 import json
-import sys
+import math
 from pathlib import Path
+from typing import Callable
 
 import torch
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+from tqdm import tqdm
+from transformers import CLIPModel
 
-import graphs
+import aesthetic_head
+import clip_sources
+import reward_bundle
+from checkpoints import CheckpointError
 from components import Component
+from workspace import Workspace
 
 
-def affine(state: dict) -> tuple[torch.Tensor, torch.Tensor]:
-    """The layers of an MLP without activations as one weight [1, D] and one bias [1]."""
-    names = sorted({key.rsplit(".", 1)[0] for key in state}, key=lambda name: int(name.split(".")[-1]))
-    weight, bias = None, None
-    for name in names:
-        w, b = state[f"{name}.weight"].float(), state[f"{name}.bias"].float()
-        weight, bias = (w, b) if weight is None else (w @ weight, w @ bias + b)
-    return weight, bias
-
-
-def component(model: CLIPModel, head: tuple[torch.Tensor, torch.Tensor] | None) -> Component:
+def component(model: CLIPModel, head: aesthetic_head.Affine | None) -> Component:
     vision, text = model.config.vision_config, model.config.text_config
     inputs = {"pixel_values": torch.randn(2, 3, vision.image_size, vision.image_size)}
     if head is not None:
@@ -42,9 +39,7 @@ def component(model: CLIPModel, head: tuple[torch.Tensor, torch.Tensor] | None) 
 
         outputs = ["reward"]
     else:
-        tokens = text.max_position_embeddings
-        inputs["input_ids"] = torch.full((2, tokens), text.eos_token_id)
-        inputs["attention_mask"] = torch.ones(2, tokens, dtype=torch.int64)
+        inputs["input_ids"], inputs["attention_mask"] = sample_prompts(text)
 
         def call(module, pixels, ids, mask):
             image = module.visual_projection(module.vision_model(pixels).pooler_output)
@@ -56,40 +51,83 @@ def component(model: CLIPModel, head: tuple[torch.Tensor, torch.Tensor] | None) 
     return Component("", model, call, inputs, outputs, axes)
 
 
+def sample_prompts(text) -> tuple[torch.Tensor, torch.Tensor]:
+    """A prompt of half the length, padded, and one of the whole length: ids and mask [2, T]."""
+    tokens = text.max_position_embeddings
+    end = clip_sources.end_token(text)
+    ids = torch.randint(min(end, text.vocab_size - 1), (2, tokens))
+    ids[0, tokens // 2 :] = end
+    ids[1, -1] = end
+    mask = torch.ones(2, tokens, dtype=torch.int64)
+    mask[0, tokens // 2 + 1 :] = 0
+    return ids, mask
+
+
 def export(
-    source: Path, out: Path, scale: float = 100.0, head=None, dtype: str = "fp32", title: str = "CLIP score"
+    source: Path,
+    out: Path,
+    scale: float | None = 100.0,
+    aesthetic: Path | None = None,
+    dtype: str = "fp32",
+    title: str | None = None,
+    activation: str | None = None,
+    fit: str = "crop",
+    report: Callable[[str], None] = tqdm.write,
 ) -> float:
-    """Writes the folder; returns the largest difference from PyTorch, relative. Raises RuntimeError when it is large."""
-    model = CLIPModel.from_pretrained(source, local_files_only=True).eval()
-    part = component(model, None if head is None else affine(head))
-    difference = graphs.compare(graphs.reference(part), graphs.write(part, out, dtype), dtype)
-    AutoImageProcessor.from_pretrained(source, local_files_only=True).save_pretrained(out)
-    if head is not None:
-        # The predictor was trained behind OpenAI's own preprocessing, which crops as torchvision does.
-        path = out / "preprocessor_config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"crop_rounding": "nearest"}, indent=2) + "\n")
-    card = {"kind": "reward", "title": title, "licence": None, "reads": ["image"]}
+    """Makes the folder `out`; returns the largest difference from PyTorch, relative.
+
+    scale: None is the model's own. aesthetic: file of a head. activation: for a file that does not tell it.
+    fit: of pictures that are not square, "crop" or "pad" (HPSv2's own: the longer side resized, black beside it).
+    Raises CheckpointError, WorkspaceError or RuntimeError with what to do.
+    """
+    Workspace(out, {})  # refuses what is there already
+    if scale is not None and not (math.isfinite(scale) and scale != 0):
+        raise CheckpointError(f"--scale {scale} can't be used; a number that is not 0, or `learned`, is accepted.")
+    clip = clip_sources.open_source(source, activation)
+    for line in clip.notes:
+        report(line)
+    head = None if aesthetic is None else aesthetic_head.read(aesthetic, clip.embedding)
+    reward_bundle.needs(out, clip.parameters, clip.stored, dtype, report)
+    card = {"kind": "reward", "title": title or ("CLIP score" if head is None else "LAION aesthetic"), "licence": None, "reads": ["image"]}
     if head is None:
-        AutoTokenizer.from_pretrained(source, local_files_only=True).save_pretrained(out)
+        scale = clip.learned_scale() if scale is None else scale
         card |= {"reads": ["image", "text"], "score": {"type": "cosine", "scale": scale}}
-    (out / "findery.json").write_text(json.dumps(card, indent=2) + "\n")
-    return difference
+
+    def files(folder: Path) -> None:
+        clip.copy_processor(folder)
+        # The predictor was trained behind OpenAI's own preprocessing, which crops as torchvision does; HPSv2 pads as torchvision does.
+        changes = {} if head is None and fit == "crop" else {"crop_rounding": "nearest"}
+        if fit == "pad":
+            changes |= {"size": {"longest_edge": clip.image_size}, "crop_size": {"height": clip.image_size, "width": clip.image_size}}
+        path = folder / "preprocessor_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes, indent=2) + "\n")
+        if head is None:
+            clip.copy_tokenizer(folder)
+
+    with reward_bundle.progress() as step:
+        step("reading")
+        torch.manual_seed(0)
+        # Without a name here, so that the model is let go of before the graph is opened.
+        return reward_bundle.write(component(clip.load(), head), out, dtype, files, card, step)
+
+
+def scale_of(text: str) -> float | None:
+    return None if text == "learned" else float(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clip", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--scale", type=float, default=100.0)
-    parser.add_argument("--aesthetic", type=Path)
-    parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32")
+    parser.add_argument("clip", type=Path, help="transformers folder, or checkpoint file of OpenAI or open_clip")
+    parser.add_argument("out", type=Path, help="folder to be made, inside one that FINDERY_MODELS names")
+    parser.add_argument("--scale", type=scale_of, default=100.0, help="what the cosine is multiplied with; `learned`: the model's own")
+    parser.add_argument("--aesthetic", type=Path, help="state dict of an aesthetic predictor's head")
+    parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32", help="of weights and computation")
+    parser.add_argument("--fit", choices=["crop", "pad"], default="crop", help="of pictures that are not square; HPSv2 pads")
+    parser.add_argument("--activation", choices=["gelu", "quick_gelu"], help="for a file that does not tell it")
     args = parser.parse_args()
-    if args.out.exists():
-        sys.exit(f"{args.out} is already there; choose another name, or remove it.")
-    head = torch.load(args.aesthetic, map_location="cpu", weights_only=True) if args.aesthetic else None
-    title = "LAION aesthetic" if args.aesthetic else "CLIP score"
-    difference = export(args.clip, args.out, args.scale, head, args.dtype, title)
-    print(f"{args.out} is ready; largest difference from PyTorch {difference:.1e}")
+    reward_bundle.main(
+        lambda: export(args.clip, args.out, args.scale, args.aesthetic, args.dtype, activation=args.activation, fit=args.fit), args.out
+    )
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def _array(name: str, tensor: torch.Tensor, axes: list[int] | None, kind: numpy.
 
 
 def _write(data, array: numpy.ndarray, name: str) -> onnx.TensorProto:
-    data.write(b"\\0" * (-data.tell() % PAGE))
+    data.write(b"\0" * (-data.tell() % PAGE))
     tensor = onnx.TensorProto(name=name, dims=array.shape, data_type=onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
     tensor.data_location = onnx.TensorProto.EXTERNAL
     for key, value in (("location", EXTERNAL_DATA), ("offset", data.tell()), ("length", array.nbytes)):

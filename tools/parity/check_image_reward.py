@@ -1,16 +1,20 @@
-"""Holds our ImageReward against the `image-reward` package: its architecture at full size with random weights, 50 pictures of odd sizes.
+"""Holds the import of ImageReward's checkpoint against the `image-reward` package: full size, random weights, 50 pictures of odd sizes.
 
-    python tools/parity/check_image_reward.py VOCAB.TXT WORK
+    OLD/bin/python tools/parity/check_image_reward.py WORK --importer .venv/bin/python [--vocabulary vocab.txt] [--dtype fp32]
 
-Writes a bundle, pictures and the package's own scores to WORK (2 GB), then has tools/parity/check-image-reward.ts score them through our
-preprocessing and ONNX Runtime. Ends with 1 when a score differs by 1e-3 or more. The package needs transformers 4.36.2, tokenizers 0.15.2, timm 0.6.13
-and fairscale 0.4.13; of torchvision only its transforms are loaded, since its compiled part has to fit the build of torch.
+Runs where the package and libraries of its time are (transformers 4.36.2, tokenizers 0.15.2, timm 0.6.13, fairscale 0.4.13). Has the package's own module write
+its checkpoint, in its own key layout, and score the pictures; imports that file with tools/export/import_image_reward.py under the Python of --importer; then
+tools/parity/check-image-reward.ts scores the pictures through our preprocessing and ONNX Runtime. Writes 4 GB to WORK. Ends with 1 when a score differs by
+1e-3 or more (fp16: 5e-2). Of torchvision only its transforms are loaded, since its compiled part has to fit the build of torch.
 """
 
+import argparse
 import importlib.machinery
 import importlib.util
 import json
 import random
+import resource
+import shutil
 import subprocess
 import sys
 import types
@@ -21,7 +25,8 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools" / "export"))
+EXPORT = ROOT / "tools" / "export"
+TOLERANCE = {"fp32": "1e-3", "fp16": "5e-2"}
 
 MED_CONFIG = {
     "architectures": ["BertModel"],
@@ -96,27 +101,34 @@ def random_pictures(count: int) -> list[Image.Image]:
     return pictures
 
 
-def main() -> None:
-    vocabulary, work = Path(sys.argv[1]), Path(sys.argv[2])
-    work.mkdir(parents=True, exist_ok=True)
-    (work / "med_config.json").write_text(json.dumps(MED_CONFIG))
-    ImageReward, restore = import_image_reward(vocabulary)
+def random_model(ImageReward, med_config: Path):
+    """The package's model. Fresh weights hardly tell pictures apart; a score has to answer for picture and prompt."""
     torch.manual_seed(0)
-    model = ImageReward(str(work / "med_config.json")).eval()
-    restore()
+    model = ImageReward(str(med_config)).eval()
     with torch.no_grad():
-        # Random weights hardly tell pictures apart; a score has to answer for picture and prompt.
         for name, weight in model.named_parameters():
             if weight.dim() > 1 and ("visual_encoder" in name or "crossattention" in name):
                 weight.mul_(1.6)
+            elif weight.dim() == 1:
+                # Biases and the weights of norms are 0 and 1 at first: whatever takes one for another would not be seen.
+                weight.add_(0.1 * torch.randn_like(weight))
         for layer in model.mlp.layers:
             if isinstance(layer, torch.nn.Linear):
                 torch.nn.init.xavier_normal_(layer.weight)
+    return model
+
+
+def score_by_package(work: Path, vocabulary: Path) -> None:
+    """Writes ImageReward.pt, the pictures, and cases.json with the package's scores."""
+    (work / "med_config.json").write_text(json.dumps(MED_CONFIG))
+    ImageReward, restore = import_image_reward(vocabulary)
+    model = random_model(ImageReward, work / "med_config.json")
+    restore()
     print(f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.0f} million parameters")
-    pictures = random_pictures(50)
+    torch.save(model.state_dict(), work / "ImageReward.pt")
     cases = []
     with torch.no_grad():
-        for i, picture in enumerate(pictures):
+        for i, picture in enumerate(random_pictures(50)):
             path = work / f"{i}.png"
             picture.save(path)
             prompt = PROMPTS[i % len(PROMPTS)]
@@ -125,14 +137,26 @@ def main() -> None:
     print(f"scores from {scores.min():.3f} to {scores.max():.3f}, deviation {scores.std():.3f}")
     (work / "cases.json").write_text(json.dumps(cases))
 
-    import export_image_reward
 
-    tokens = vocabulary.read_text(encoding="utf8").splitlines()
-    difference = export_image_reward.write_bundle(model, tokens, work / "image-reward")
-    print(f"graph against PyTorch: largest relative difference {difference:.1e}")
-    del model
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--importer", type=Path, required=True, help="a Python with tools/export/requirements.txt")
+    parser.add_argument("--vocabulary", type=Path, default=EXPORT / "configs" / "bert-base-uncased" / "vocab.txt")
+    parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32")
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    score_by_package(args.work, args.vocabulary)
+
+    bundle = args.work / "image-reward"
+    shutil.rmtree(bundle, ignore_errors=True)
+    command = [args.importer, EXPORT / "import_image_reward.py", args.work / "ImageReward.pt", bundle, "--dtype", args.dtype]
+    subprocess.run([str(part) for part in command], check=True)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print(f"the import had at most {peak:.2f} GiB resident")
     script = ROOT / "tools" / "parity" / "check-image-reward.ts"
-    sys.exit(subprocess.run(["node", "--disable-warning=ExperimentalWarning", str(script), str(work)]).returncode)
+    node = ["node", "--disable-warning=ExperimentalWarning", str(script), str(args.work), TOLERANCE[args.dtype]]
+    sys.exit(subprocess.run(node).returncode)
 
 
 if __name__ == "__main__":

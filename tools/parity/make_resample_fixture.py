@@ -6,7 +6,7 @@ FILE is test/fixtures/resample.json unless given. All pictures are base64 of uin
     pictures   name, width, height, pixels
     resized    picture (a name), filter, width, height, pixels: Image.resize
     prepared   picture (a name), config (a preprocessor_config.json), shape [3, height, width], values (base64 of
-               little-endian float32): CLIPImageProcessorPil, BlipImageProcessorPil
+               little-endian float32): CLIPImageProcessorPil, BlipImageProcessorPil; with longest_edge what HPSv2's ResizeMaxSize does
 """
 
 import base64
@@ -64,6 +64,7 @@ CONFIGS = [
     {"size": [7, 12], "do_center_crop": False, "resample": 0},
     {"image_processor_type": "BlipImageProcessor", "size": 11, "do_center_crop": False, "resample": 3},
 ]
+LONGEST = [{"size": {"longest_edge": side}, "crop_size": side, "crop_rounding": "nearest", "resample": 3} for side in (15, 16, 42)]
 DEFAULTS = {
     "image_processor_type": "CLIPImageProcessor",
     "do_resize": True,
@@ -75,6 +76,15 @@ DEFAULTS = {
     "image_std": STD,
     "do_convert_rgb": True,
 }
+
+
+def fit_as_hpsv2(picture, size):
+    """ResizeMaxSize, ToTensor and Normalize of hpsv2's open_clip/transform.py, with Pillow and NumPy."""
+    scale = size / max(picture.size)
+    width, height = (round(side * scale) for side in picture.size)
+    square = Image.new("RGB", (size, size))
+    square.paste(picture.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2))
+    return ((np.asarray(square).astype(np.float32) / 255 - MEAN) / STD).transpose(2, 0, 1)
 
 
 def main():
@@ -97,6 +107,12 @@ def main():
             config = {**DEFAULTS, **changes}
             processor = PROCESSORS[config["image_processor_type"]](**{key: value for key, value in config.items() if key != "image_processor_type"})
             values = np.asarray(processor(Image.fromarray(pictures[name]), return_tensors="np").pixel_values[0])
+            prepared.append(
+                {"picture": name, "config": config, "shape": list(values.shape), "values": encode(values, "<f4")}
+            )
+        for changes in LONGEST:
+            config = {**DEFAULTS, **changes}
+            values = fit_as_hpsv2(Image.fromarray(pictures[name]), changes["crop_size"])
             prepared.append(
                 {"picture": name, "config": config, "shape": list(values.shape), "values": encode(values, "<f4")}
             )

@@ -68,7 +68,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         source = Path(name)
         build(source)
-        for bundle, given in (("clip", None), ("aesthetic", head)):
+        torch.save(head, source / "head.pth")
+        for bundle, given in (("clip", None), ("aesthetic", source / "head.pth")):
             print(bundle, export_clip_reward.export(source, OUT / bundle, 100.0, given, title=f"A random {bundle} reward"))
             compact(OUT / bundle / "model.onnx")
         model = CLIPModel.from_pretrained(source).eval()
