@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -48,7 +49,7 @@ const seeds = values.seeds.split(',').map(Number);
 const images = Number(values.images);
 
 const config = readConfig(process.env);
-const catalog = await readCatalog([...config.modelFolders]);
+const catalog = await readCatalog(config.modelFolders.filter((folder) => existsSync(folder)));
 const model = chooseModel(catalog, undefined, '');
 const terms = chooseTerms(catalog, model.defaults.reward ?? undefined, '');
 const sampler = resolveSampler(model, {}, '');

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import ort from 'onnxruntime-node';
 import { readCatalog } from '../src/bundles/catalog.ts';
 import { readConfig } from '../src/config.ts';
@@ -30,7 +31,7 @@ export interface EngineBench {
  */
 export async function benchEngine(): Promise<EngineBench> {
   const config = readConfig(process.env);
-  const catalog = await readCatalog([...config.modelFolders]);
+  const catalog = await readCatalog(config.modelFolders.filter((folder) => existsSync(folder)));
   const model = chooseModel(catalog, undefined, '');
   const reward = chooseReward(catalog, model.defaults.reward ?? undefined, '');
   if (reward.type !== 'graph') throw new Error(`${reward.name} is no graph; the bare loop runs graphs.`);

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { readCatalog } from '../src/bundles/catalog.ts';
@@ -26,7 +27,7 @@ if (!python) {
 
 const config = readConfig(process.env);
 const { threads, batchSize, executionProviders } = config;
-const catalog = await readCatalog([...config.modelFolders]);
+const catalog = await readCatalog(config.modelFolders.filter((folder) => existsSync(folder)));
 const model = chooseModel(catalog, undefined, '');
 const sampler = resolveSampler(model, { scheduler: 'dpmsolver++' }, '');
 const images = BATCHES * batchSize;

@@ -11,7 +11,7 @@ export interface Config {
   readonly redisPrefix: string;
   /** Folder of blobs: policies, images, checkpoints; and of the private Redis. */
   readonly dataFolder: string;
-  /** Folders whose subfolders are models and rewards; the embedded ones come last. */
+  /** Folders whose subfolders are models and rewards: those of FINDERY_MODELS, the data folder's own, the embedded ones. */
   readonly modelFolders: readonly string[];
   /** ONNX Runtime execution providers, in the order of preference. */
   readonly executionProviders: readonly string[];
@@ -19,6 +19,8 @@ export interface Config {
   readonly threads: number;
   /** Most draws in one graph run. */
   readonly batchSize: number;
+  /** Most models whose graphs stay open at a time, and as many rewards. */
+  readonly modelsInMemory: number;
   /** Optimisation jobs that one worker runs at the same time. */
   readonly concurrency: number;
   /** Seconds after which a job of a dead worker is given to another one. */
@@ -54,7 +56,7 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
     name: 'FINDERY_MODELS',
     default: 'none',
     description:
-      'more folders of models and rewards, separated as in PATH; they are looked at before the embedded `models`',
+      'more folders of models and rewards, separated as in PATH; they are looked at before `models` in FINDERY_DATA and the embedded ones',
   },
   {
     name: 'FINDERY_PROVIDERS',
@@ -63,6 +65,11 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
   },
   { name: 'FINDERY_THREADS', default: 'number of cores', description: 'threads of one graph run, 1 to 256' },
   { name: 'FINDERY_BATCH', default: '8', description: 'most draws in one graph run, 1 to 256' },
+  {
+    name: 'FINDERY_MODELS_IN_MEMORY',
+    default: '2',
+    description: 'most models that stay open in a worker, and as many rewards, 1 to 64; the one longest unused goes',
+  },
   { name: 'FINDERY_CONCURRENCY', default: '1', description: 'optimisation jobs at a time in one worker, 1 to 64' },
   {
     name: 'FINDERY_LOCK_SECONDS',
@@ -79,7 +86,8 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-const EMBEDDED_MODELS = resolve(import.meta.dirname, '..', 'models');
+/** The folder of the bundles that come with the program. */
+export const EMBEDDED_MODELS = resolve(import.meta.dirname, '..', 'models');
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 const PROVIDERS = ['cpu', 'cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'];
 
@@ -116,22 +124,25 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       wrong.push(`FINDERY_PROVIDERS holds "${provider}"; it takes ${PROVIDERS.join(', ')}`);
   }
 
+  const dataFolder = resolve(text('FINDERY_DATA', '.findery'));
   const config: Config = {
     host: text('HOST', '127.0.0.1'),
     port: integer('PORT', 8080, 0, 65535),
     redisUrl,
     redisPrefix,
-    dataFolder: resolve(text('FINDERY_DATA', '.findery')),
+    dataFolder,
     modelFolders: [
       ...text('FINDERY_MODELS', '')
         .split(delimiter)
         .filter(Boolean)
         .map((folder) => resolve(folder)),
+      ownModelFolder({ dataFolder }),
       EMBEDDED_MODELS,
     ],
     executionProviders,
     threads: integer('FINDERY_THREADS', Math.min(256, availableParallelism()), 1, 256),
     batchSize: integer('FINDERY_BATCH', 8, 1, 256),
+    modelsInMemory: integer('FINDERY_MODELS_IN_MEMORY', 2, 1, 64),
     concurrency: integer('FINDERY_CONCURRENCY', 1, 1, 64),
     lockSeconds: integer('FINDERY_LOCK_SECONDS', 15, 2, 600),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
@@ -140,6 +151,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   };
   if (wrong.length > 0) throw new ConfigError(`The environment can't be used:\n  - ${wrong.join('\n  - ')}`);
   return config;
+}
+
+/** Where `findery models add` puts bundles when FINDERY_MODELS names no folder. */
+export function ownModelFolder({ dataFolder }: Pick<Config, 'dataFolder'>): string {
+  return join(dataFolder, 'models');
 }
 
 /** The folder of blobs inside the data folder; the private Redis keeps its files beside it. */

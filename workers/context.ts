@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Catalog } from '../src/bundles/catalog.ts';
+import type { LiveCatalog } from '../src/bundles/catalog.ts';
 import type { Engine } from '../src/engine/engine.ts';
 import { EngineError } from '../src/engine/engine-error.ts';
 import type { Changes } from '../src/jobs/changes.ts';
@@ -17,7 +17,7 @@ import type { Throughput } from './throughput.ts';
 export interface WorkerContext {
   readonly store: Store;
   readonly blobs: BlobStore;
-  readonly catalog: () => Catalog;
+  readonly catalog: Pick<LiveCatalog, 'now'>;
   readonly engine: Engine;
   readonly cancels: Changes;
   readonly throughput: Throughput;
@@ -37,7 +37,7 @@ export async function openGenerator(
     readonly sampler: Sampler;
   },
 ): Promise<Generator> {
-  const catalog = context.catalog();
+  const catalog = await context.catalog.now();
   const model = chooseModel(catalog, request.model, '/model');
   const terms = request.reward === null ? [] : chooseTerms(catalog, request.reward, '/reward');
   const { prompt, negativePrompt, sampler } = request;

@@ -46,10 +46,12 @@ export async function startWorker({
     executionProviders: [...config.executionProviders],
     threads: config.threads,
     batchSize: config.batchSize,
+    modelsInMemory: config.modelsInMemory,
   });
-  if (catalog.models.length > 0) {
-    const [model] = catalog.models;
-    const terms = chooseTerms(catalog, model.defaults.reward ?? undefined, '/reward');
+  const installed = await catalog.now();
+  if (installed.models.length > 0) {
+    const [model] = installed.models;
+    const terms = chooseTerms(installed, model.defaults.reward ?? undefined, '/reward');
     await engine.open(model, graphRewards(terms), { warmUp: true });
   }
 
@@ -63,7 +65,7 @@ export async function startWorker({
   const context: WorkerContext = {
     store,
     blobs,
-    catalog: () => catalog,
+    catalog,
     engine,
     cancels,
     throughput,
@@ -126,6 +128,7 @@ export async function startWorker({
       executionProviders: [...config.executionProviders],
       threads: config.threads,
       batchSize: config.batchSize,
+      memoryBytes: process.memoryUsage.rss(),
       loaded: engine.loaded(),
       currentJobs: [...current],
       imagesPerSecond: throughput.imagesPerSecond(),
@@ -133,7 +136,7 @@ export async function startWorker({
   await announce();
   const heartbeat = setInterval(announce, 3000);
   logger.info(
-    { worker: id, models: catalog.models.map(({ name }) => name), providers: config.executionProviders },
+    { worker: id, models: installed.models.map(({ name }) => name), providers: config.executionProviders },
     'worker takes jobs',
   );
 

@@ -8,7 +8,7 @@ export async function describeApi(): Promise<object> {
     config: readConfig({}),
     store: {} as Services['store'],
     blobs: {} as Services['blobs'],
-    catalog: { models: [], rewards: [], problems: [] },
+    catalog: { now: async () => ({ models: [], rewards: [], problems: [] }) },
     closing: new AbortController().signal,
   };
   const app = await buildApp(services);

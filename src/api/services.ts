@@ -1,4 +1,4 @@
-import type { Catalog } from '../bundles/catalog.ts';
+import type { LiveCatalog } from '../bundles/catalog.ts';
 import type { Config } from '../config.ts';
 import type { Store } from '../jobs/store.ts';
 import type { BlobStore } from '../storage/blobs.ts';
@@ -8,7 +8,7 @@ export interface Services {
   readonly config: Config;
   readonly store: Store;
   readonly blobs: BlobStore;
-  readonly catalog: Catalog;
+  readonly catalog: Pick<LiveCatalog, 'now'>;
   /** Aborted when the server closes: ends what holds a connection open. */
   readonly closing: AbortSignal;
 }

@@ -1,10 +1,9 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { BundleError } from './bundle-error.ts';
+import { checkExternalData } from './external-data.ts';
 
-/** A bundle that can't be used; the message names the file, what is wrong with it and what to do. */
-export class BundleError extends Error {
-  override readonly name = 'BundleError';
-}
+export { BundleError };
 
 export type Json = { readonly [key: string]: unknown };
 
@@ -52,6 +51,7 @@ export async function graphPath(folder: string, name: string): Promise<string> {
     throw new BundleError(
       `${name} has only ${file.size} bytes, which is no graph (a pointer of Git LFS?); copy the file again`,
     );
+  await checkExternalData(path, name);
   return path;
 }
 

@@ -10,6 +10,8 @@ export type { FamilyName };
 export interface ModelBundle {
   readonly name: string;
   readonly path: string;
+  /** Changes with its files; empty where nobody looked at them. */
+  readonly signature: string;
   readonly title: string;
   readonly licence: string | null;
   readonly family: FamilyName;
@@ -82,6 +84,7 @@ export async function readModelBundle(path: string): Promise<ModelBundle> {
   return {
     name: basename(path),
     path,
+    signature: '',
     title: typeof card?.title === 'string' ? card.title : basename(path),
     licence: typeof card?.licence === 'string' ? card.licence : null,
     family: family.name,

@@ -24,6 +24,7 @@ export const BUILT_IN_REWARDS: readonly RewardBundle[] = [
     type: 'jpeg-size',
     name: 'jpeg-size',
     path: null,
+    signature: '',
     title:
       'Size as JPEG of quality 95 in kilobytes: how much there is to see, whatever it is (for tests of black boxes)',
     licence: 'MIT',
@@ -34,9 +35,9 @@ export const BUILT_IN_REWARDS: readonly RewardBundle[] = [
 ];
 
 /** Reads a reward's folder. @throws BundleError when it can't be used */
-export async function readRewardBundle(path: string): Promise<RewardBundle> {
+export async function readRewardBundle(path: string, signature = ''): Promise<RewardBundle> {
   const card = (await readOptionalJson(path, 'findery.json')) ?? {};
-  const description = describe(path, card);
+  const description = { ...describe(path, card), signature };
   switch (card.type ?? 'graph') {
     case 'graph':
       return readGraphReward(path, card, description);
@@ -51,7 +52,7 @@ export async function readRewardBundle(path: string): Promise<RewardBundle> {
   }
 }
 
-function describe(path: string, card: Json): Omit<RewardDescription, 'reads'> {
+function describe(path: string, card: Json): Omit<RewardDescription, 'reads' | 'signature'> {
   return {
     name: basename(path),
     path,

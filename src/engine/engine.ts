@@ -37,8 +37,9 @@ interface Pending {
  */
 export class Engine {
   readonly #thread: Worker;
+  readonly #isCpu: boolean;
   readonly #pending = new Map<number, Pending>();
-  readonly #loaded = new Set<string>();
+  #loaded: readonly string[] = [];
   #lastId = 0;
   #death: Error | null = null;
   #closing: Promise<void> | null = null;
@@ -46,8 +47,9 @@ export class Engine {
   /** Resolves with the reason when the thread ends without having been asked to. */
   readonly died: Promise<Error> = this.#died.promise;
 
-  private constructor(thread: Worker) {
+  private constructor(thread: Worker, isCpu: boolean) {
     this.#thread = thread;
+    this.#isCpu = isCpu;
     thread.on('message', (response: Response) => this.#receive(response));
     thread.on('error', (error) =>
       this.#die(new Error(`The engine's thread died (${error.message}); start the worker again.`)),
@@ -67,7 +69,7 @@ export class Engine {
       thread.once('online', resolve);
       thread.once('error', reject);
     });
-    return new Engine(thread);
+    return new Engine(thread, options.executionProviders[0] === 'cpu');
   }
 
   /**
@@ -80,9 +82,10 @@ export class Engine {
     { warmUp }: { readonly warmUp: boolean },
   ): Promise<void> {
     await this.#ask({ type: 'open', model: modelSpec(model), rewards: rewards.map(rewardSpec) });
-    for (const { name } of [model, ...rewards]) this.#loaded.add(name);
     if (!warmUp) return;
-    const { reward: _, ...sampler } = { ...model.defaults, steps: 2, eta: 0 };
+    // Kernels are chosen for each shape on GPUs alone; the CPU has the first touch of the weights to do, at any size.
+    const size = this.#isCpu ? smallestSize(model) : {};
+    const { reward: _, ...sampler } = { ...model.defaults, ...size, steps: 2, eta: 0 };
     const painter = await this.painter({ model, rewards, prompt: 'warm', negativePrompt: '', sampler });
     await painter.evaluate([{ draw: { seed: 0, stream: 0, index: 0 } }], { scores: true, pictures: false });
   }
@@ -115,7 +118,6 @@ export class Engine {
       latentShape: model.latentShape(sampler.width, sampler.height),
     };
     const { embedding } = await this.#ask({ type: 'embed', spec });
-    this.#loaded.add(model.name);
     return {
       shape: spec.latentShape,
       promptEmbedding: embedding ?? new Float32Array(),
@@ -124,7 +126,6 @@ export class Engine {
         const cancel = new SharedArrayBuffer(4);
         const work = this.#ask({ type: 'evaluate', spec, draws, scores, pictures, cancel }, request.onStart);
         const answer = signal ? await untilAborted(work, signal, cancel) : await work;
-        if (scores) for (const { name } of rewards) this.#loaded.add(name);
         return draws.map((_, i) => ({
           scores: scores ? (answer.scores ?? []).map((column) => column[i]) : null,
           picture: answer.pictures?.[i] ?? null,
@@ -163,6 +164,7 @@ export class Engine {
       return;
     }
     this.#pending.delete(response.id);
+    if (response.type === 'done' && response.loaded) this.#loaded = response.loaded;
     if (response.type === 'done') pending.resolve(response);
     else pending.reject(response.known ? new EngineError(response.message) : new Error(response.message));
   }
@@ -193,11 +195,18 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal, cancel: Sh
   }
 }
 
+/** The smallest pictures of a model that make sense to try it with. */
+export function smallestSize({ sizes, sizeMultiple }: ModelBundle): { width: number; height: number } {
+  const side = Math.ceil(64 / sizeMultiple) * sizeMultiple;
+  const [width, height] = sizes?.[0] ?? [side, side];
+  return { width, height };
+}
+
 /** What of a bundle can be sent to the thread: all but its functions and what only others read. */
 function modelSpec({ tokenizers: _, latentShape: __, ...model }: ModelBundle): ModelSpec {
   return model;
 }
 
-function rewardSpec({ name, graph, preprocessing, scoring }: GraphReward): RewardSpec {
-  return { name, graph, preprocessing, scoring };
+function rewardSpec({ name, path, signature, graph, preprocessing, scoring }: GraphReward): RewardSpec {
+  return { name, path, signature, graph, preprocessing, scoring };
 }

@@ -10,6 +10,8 @@ export interface EngineOptions {
   readonly threads: number;
   /** Most draws in one graph run. */
   readonly batchSize: number;
+  /** Most models whose graphs stay open at a time, and as many rewards; the one longest unused is closed. Left out: all. */
+  readonly modelsInMemory?: number;
   /**
    * Fill every graph run up to `batchSize`, for providers that search for the best kernels at each new shape (CUDA). Left out:
    * whether the first provider is another than the CPU's, which does not care.
@@ -21,6 +23,8 @@ export interface EngineOptions {
 export type ModelSpec = Pick<
   ModelBundle,
   | 'name'
+  | 'path'
+  | 'signature'
   | 'family'
   | 'graphs'
   | 'schedulerConfig'
@@ -36,7 +40,7 @@ export type ModelSpec = Pick<
   | 'zeroesEmptyNegative'
 >;
 
-export type RewardSpec = Pick<GraphReward, 'name' | 'graph' | 'preprocessing' | 'scoring'>;
+export type RewardSpec = Pick<GraphReward, 'name' | 'path' | 'signature' | 'graph' | 'preprocessing' | 'scoring'>;
 
 export interface RewardText {
   readonly inputIds: readonly number[];
@@ -93,6 +97,8 @@ export type Response =
   | {
       readonly type: 'done';
       readonly id: number;
+      /** Names of the models and rewards in memory. */
+      readonly loaded?: readonly string[];
       readonly embedding?: Float32Array;
       /** By reward, then by draw. */
       readonly scores?: readonly (readonly number[])[];

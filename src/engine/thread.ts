@@ -1,8 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
+import { drawsPerRun } from './batch-size.ts';
 import { DiffusionModel } from './diffusion-model.ts';
 import { CanceledError, EngineError } from './engine-error.ts';
 import type { EngineOptions, ModelSpec, RawPicture, Request, Response, RewardSpec } from './messages.ts';
+import { OpenGraphs } from './open-graphs.ts';
 import { RewardModel } from './reward-model.ts';
 
 /**
@@ -11,8 +13,8 @@ import { RewardModel } from './reward-model.ts';
  */
 const options = workerData as EngineOptions;
 const port = parentPort as NonNullable<typeof parentPort>;
-const models = new Map<string, Promise<DiffusionModel>>();
-const rewards = new Map<string, Promise<RewardModel>>();
+const models = new OpenGraphs<DiffusionModel>(options.modelsInMemory);
+const rewards = new OpenGraphs<RewardModel>(options.modelsInMemory);
 
 interface Task {
   readonly id: number;
@@ -60,8 +62,8 @@ function taskOf(request: Request): () => Promise<boolean> {
       };
     case 'close':
       return async () => {
-        for (const opened of [...models.values(), ...rewards.values()])
-          await opened.then((held) => held.release()).catch(() => {});
+        await models.release();
+        await rewards.release();
         send({ type: 'done', id: request.id });
         tasks.length = 0;
         port.close();
@@ -84,7 +86,7 @@ function evaluation(request: Request & { type: 'evaluate' }): () => Promise<bool
   };
   return async () => {
     const model = await openModel(spec.model);
-    const batch = draws.slice(pictures.length, pictures.length + options.batchSize);
+    const batch = draws.slice(pictures.length, pictures.length + drawsPerRun(options, spec));
     if (batch.length > 0) {
       const made = await model.generate(spec, pad(batch), betweenRuns);
       for (const [i, reward] of (request.scores ? spec.rewards : []).entries()) {
@@ -110,23 +112,14 @@ function pad<T>(batch: readonly T[]): readonly T[] {
 }
 
 function openModel(spec: ModelSpec): Promise<DiffusionModel> {
-  return openOnce(models, spec.graphs.denoiser, () => DiffusionModel.open(spec, options));
+  return models.get(spec, () => DiffusionModel.open(spec, options));
 }
 
 function openReward(spec: RewardSpec): Promise<RewardModel> {
-  return openOnce(rewards, spec.graph, () => RewardModel.open(spec, options));
-}
-
-/** What could not be opened is tried again next time: its file may have been mended. */
-function openOnce<T>(opened: Map<string, Promise<T>>, key: string, open: () => Promise<T>): Promise<T> {
-  const found = opened.get(key);
-  if (found) return found;
-  const opening = open();
-  opened.set(key, opening);
-  opening.catch(() => opened.delete(key));
-  return opening;
+  return rewards.get(spec, () => RewardModel.open(spec, options));
 }
 
 function send(response: Response, transfer: ArrayBuffer[] = []): void {
-  port.postMessage(response, transfer);
+  const loaded = [...models.names(), ...rewards.names()];
+  port.postMessage(response.type === 'done' ? { ...response, loaded } : response, transfer);
 }

@@ -1,6 +1,7 @@
+import { mkdir } from 'node:fs/promises';
 import type { Logger } from 'pino';
-import { type Catalog, readCatalog } from '../bundles/catalog.ts';
-import { blobFolder, type Config } from '../config.ts';
+import { LiveCatalog } from '../bundles/catalog.ts';
+import { blobFolder, type Config, ownModelFolder } from '../config.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 import { FileBlobs } from '../storage/file-blobs.ts';
 
@@ -11,10 +12,14 @@ const HOUR = 3_600_000;
  * What API and workers both stand on: the installed bundles (damaged ones are told in the log) and storage.
  * @throws Error when a models folder is missing or storage can't be written
  */
-export async function openResources(config: Config, logger: Logger): Promise<{ catalog: Catalog; blobs: BlobStore }> {
-  const catalog = await readCatalog([...config.modelFolders]);
-  for (const { name, path, message } of catalog.problems)
-    logger.warn({ bundle: name, path }, `a bundle can't be used: ${message}`);
+export async function openResources(
+  config: Config,
+  logger: Logger,
+): Promise<{ catalog: LiveCatalog; blobs: BlobStore }> {
+  await mkdir(ownModelFolder(config), { recursive: true });
+  const catalog = await LiveCatalog.open(config.modelFolders, ({ name, path, message }) =>
+    logger.warn({ bundle: name, path }, `a bundle can't be used: ${message}`),
+  );
   const blobs = new FileBlobs(blobFolder(config));
   await blobs.check();
   await blobs.removeLeftovers(Date.now() - HOUR);

@@ -48,9 +48,8 @@ export async function startTestApi(
   const folder = await mkdtemp(join(tmpdir(), 'findery-api-'));
   const redis = await ensureRedis({ url: overrides.redisUrl ?? process.env.REDIS_URL, dataDir: folder, log: () => {} });
   const config: Config = {
-    ...readConfig({}),
+    ...readConfig({ FINDERY_DATA: folder }),
     port: 0,
-    dataFolder: folder,
     redisPrefix: `test-${randomBytes(6).toString('hex')}`,
     ...overrides,
   };

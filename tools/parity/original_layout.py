@@ -1,6 +1,6 @@
 """Random checkpoints in the original key layouts, for tests of the importer.
 
-    python tools/parity/original_layout.py OUT.safetensors [--layout sd1|sd2|sdxl] [--dtype fp32|fp16] [--no-vae] [--seed N] [--configs FOLDER]
+    python tools/parity/original_layout.py OUT.safetensors [--layout sd1|sd2|sdxl] [--dtype fp32|fp16] [--part all|no-vae|vae|lora] [--seed N] [--configs FOLDER]
 
 The architecture is that of tools/export/configs/LAYOUT (full size), or of FOLDER. The names are those of CompVis's and Stability's own files: this is
 diffusers' scripts/convert_diffusers_to_original_stable_diffusion.py and its XL form, the other way round than the importer.
@@ -160,17 +160,33 @@ def make(layout: str, configs_folder: Path, seed: int, with_vae: bool = True) ->
     return modules, configs
 
 
+def lora(unet: torch.nn.Module, rank: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """A LoRA of the UNet's attention in kohya's names, strong enough to change a picture."""
+    out = {}
+    for name, part in unet.named_modules():
+        if name.endswith(("to_q", "to_k", "to_v", "to_out.0")):
+            key = "lora_unet_" + name.replace(".", "_")
+            rows, columns = part.weight.shape
+            out[key + ".lora_down.weight"] = torch.randn(rank, columns, generator=generator) / columns**0.5
+            out[key + ".lora_up.weight"] = torch.randn(rows, rank, generator=generator) / rank**0.5
+            out[key + ".alpha"] = torch.tensor(rank / 2)
+    return out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--layout", choices=["sd1", "sd2", "sdxl"], default="sd1")
     parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32")
-    parser.add_argument("--no-vae", action="store_true")
+    parser.add_argument("--part", choices=["all", "no-vae", "vae", "lora"], default="all", help="vae: an autoencoder alone; lora: a LoRA of rank 8")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--configs", type=Path)
     args = parser.parse_args()
-    modules, configs = make(args.layout, args.configs or EXPORT / "configs" / args.layout, args.seed, not args.no_vae)
-    tensors = original(modules, configs, args.layout)
+    modules, configs = make(args.layout, args.configs or EXPORT / "configs" / args.layout, args.seed, args.part != "no-vae")
+    if args.part == "lora":
+        tensors = lora(modules["unet"], 8, torch.Generator().manual_seed(args.seed))
+    else:
+        tensors = original({"vae": modules["vae"]} if args.part == "vae" else modules, configs, args.layout)
     if args.dtype == "fp16":
         tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
     save_file({key: value.contiguous() for key, value in tensors.items()}, args.out)

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import type { ModelBundle, RewardBundle } from '../../bundles/catalog.ts';
+import type { Catalog, ModelBundle, RewardBundle } from '../../bundles/catalog.ts';
 import { ProblemError } from '../../jobs/problem.ts';
 import { Model, OptimizerInfo, Reward, WorkerInfo } from '../../jobs/schemas/catalog.ts';
 import { Link } from '../../jobs/schemas/common.ts';
@@ -13,12 +13,12 @@ const tags = ['catalog'];
 
 /** What is installed, what it can do, and who runs it. */
 export const catalog: FastifyPluginAsyncTypebox = async (app) => {
-  const { store, catalog: installed } = app.services;
+  const { store, catalog: live } = app.services;
 
   const loadedBy = async (name: string) =>
     (await listWorkers(store.redis, store.keys)).filter(({ loaded }) => loaded.includes(name)).map(({ id }) => id);
 
-  const viewModel = async (model: ModelBundle): Promise<Model> => {
+  const viewModel = async (model: ModelBundle, installed: Catalog): Promise<Model> => {
     const { name, title, licence, defaults, sizes } = model;
     const { reward, ...sampler } = defaults;
     return {
@@ -40,7 +40,7 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
     };
   };
 
-  const viewReward = async (reward: RewardBundle): Promise<Reward> => ({
+  const viewReward = async (reward: RewardBundle, installed: Catalog): Promise<Reward> => ({
     object: 'reward',
     name: reward.name,
     type: reward.type,
@@ -54,13 +54,14 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
     loadedBy: await loadedBy(reward.name),
   });
 
-  const broken = (kind: 'model' | 'reward') => installed.problems.filter((problem) => problem.kind === kind);
+  const broken = (kind: 'model' | 'reward', installed: Catalog) =>
+    installed.problems.filter((problem) => problem.kind === kind);
   const unavailable = ({ name, message }: { name: string; message: string }) =>
     ({ name, title: name, licence: null, default: false, available: false, problem: message, loadedBy: [] }) as const;
 
-  const allModels = async (): Promise<Model[]> => [
-    ...(await Promise.all(installed.models.map(viewModel))),
-    ...broken('model').map(
+  const allModels = async (installed: Catalog): Promise<Model[]> => [
+    ...(await Promise.all(installed.models.map((model) => viewModel(model, installed)))),
+    ...broken('model', installed).map(
       (problem): Model => ({
         object: 'model',
         ...unavailable(problem),
@@ -86,7 +87,7 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
         response: answers({ 200: All(Model) }),
       },
     },
-    async () => ({ data: await allModels() }),
+    async () => ({ data: await allModels(await live.now()) }),
   );
 
   app.get(
@@ -101,7 +102,7 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async (request) => {
-      const models = await allModels();
+      const models = await allModels(await live.now());
       const found = models.find(({ name }) => name === request.params.name);
       if (!found)
         throw new ProblemError(
@@ -122,21 +123,24 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
         response: answers({ 200: All(Reward) }),
       },
     },
-    async () => ({
-      data: [
-        ...(await Promise.all(installed.rewards.map(viewReward))),
-        ...broken('reward').map(
-          (problem): Reward => ({
-            object: 'reward',
-            ...unavailable(problem),
-            type: null,
-            loadedBy: [],
-            reads: [],
-            range: null,
-          }),
-        ),
-      ],
-    }),
+    async () => {
+      const installed = await live.now();
+      return {
+        data: [
+          ...(await Promise.all(installed.rewards.map((reward) => viewReward(reward, installed)))),
+          ...broken('reward', installed).map(
+            (problem): Reward => ({
+              object: 'reward',
+              ...unavailable(problem),
+              type: null,
+              loadedBy: [],
+              reads: [],
+              range: null,
+            }),
+          ),
+        ],
+      };
+    },
   );
 
   app.get(

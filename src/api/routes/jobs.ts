@@ -67,7 +67,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     },
     async (request, reply) => {
       const body = request.body as JobRequest;
-      const { settings, warnings } = resolveJob(body, catalog);
+      const { settings, warnings } = resolveJob(body, await catalog.now());
       const claimed = await claimKey(store, 'job', request.headers['idempotency-key'], body);
       const known = claimed.isNew ? null : await store.jobs.find(claimed.id);
       const record =

@@ -107,7 +107,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
         );
       }
       const record = await importPolicy(
-        { store, blobs, catalog },
+        { store, blobs, catalog: await catalog.now() },
         request.body,
         request.query as Parameters<typeof importPolicy>[2],
         new Date().toISOString(),

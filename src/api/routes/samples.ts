@@ -63,7 +63,7 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
     async (request, reply) => {
       const policy = await store.policies.get(request.params.id);
       return submit(
-        resolvePolicySample(policy, (request.body as PolicySampleRequest | null) ?? {}, catalog),
+        resolvePolicySample(policy, (request.body as PolicySampleRequest | null) ?? {}, await catalog.now()),
         request,
         reply,
       );
@@ -82,7 +82,7 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
         response: SUBMITTED,
       },
     },
-    async (request, reply) => submit(resolveSample(request.body as SampleRequest, catalog), request, reply),
+    async (request, reply) => submit(resolveSample(request.body as SampleRequest, await catalog.now()), request, reply),
   );
 
   app.get(

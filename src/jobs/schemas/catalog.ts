@@ -90,6 +90,7 @@ export const WorkerInfo = Type.Object(
     executionProviders: Type.Array(Type.String()),
     threads: Type.Integer(),
     batchSize: Type.Integer(),
+    memoryBytes: Type.Integer({ description: 'resident memory of the process' }),
     loaded: Type.Array(Type.String({ description: 'models and rewards in memory' })),
     currentJobs: Type.Array(Type.String()),
     imagesPerSecond: Nullable(Type.Number({ description: 'over the last minute of work' })),

@@ -63,7 +63,7 @@ def test_a_truncated_pickle(sd1, tmp_path):
         ("lfs.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4265380512\n", ["pointer of Git LFS", "git lfs pull"]),
         ("page.safetensors", b"<!doctype html><html><head><title>Sign in</title></head></html>" * 3, ["web page", "login"]),
         ("model.zip", b"PK\x03\x04", ["unknown extension", ".safetensors"]),
-        ("empty.safetensors", b"", ["0 bytes", "Download it again"]),
+        ("empty.safetensors", b"", ["is empty", "Download it again"]),
         ("noise.ckpt", bytes(range(1, 256)) * 9, ["Download it again"]),
     ],
 )

@@ -1,0 +1,115 @@
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, readdir, realpath, rename, rm, stat, statfs } from 'node:fs/promises';
+import { basename, extname, join, relative, resolve } from 'node:path';
+import { Presets, SingleBar } from 'cli-progress';
+import { isInside } from '../../bundles/folder.ts';
+import { type Config, EMBEDDED_MODELS } from '../../config.ts';
+import { formatBytes } from '../table.ts';
+import { checkBundle } from './check.ts';
+import type { Say } from './list.ts';
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+const CHECKPOINTS = ['.safetensors', '.ckpt', '.pt', '.pth', '.bin'];
+
+/**
+ * `findery models add`: copies a bundle to where services look. It appears whole or not at all.
+ * @returns 0, or 1 when the bundle did not pass its check
+ * @throws Error with what to do when it can't be copied
+ */
+export async function addBundle(
+  config: Config,
+  path: string,
+  { name = basename(resolve(path)), isChecked, stop }: { name?: string; isChecked: boolean; stop: AbortSignal },
+  say: Say,
+): Promise<number> {
+  const source = await sourceFolder(path, config);
+  if (!NAME.test(name))
+    throw new Error(
+      `"${name}" is no name for a bundle: it takes letters, digits, ".", "_" and "-", and begins with a letter or a digit (--name).`,
+    );
+  const [folder] = config.modelFolders;
+  const target = join(folder, name);
+  const taken = config.modelFolders.map((each) => join(each, name)).find((each) => existsSync(each));
+  if (taken)
+    throw new Error(
+      `${name} is there already (${taken}); choose another --name, or run \`findery models remove ${name}\` first.`,
+    );
+  if (isChecked && (await checkBundle(config, source, say)) !== 0) return 1;
+  await mkdir(folder, { recursive: true });
+  if (isInside(await realpath(folder), source))
+    throw new Error(`${folder} lies inside ${source}; a folder can't be copied into itself.`);
+  const unfinished = join(folder, `.${name}.adding`);
+  await rm(unfinished, { recursive: true, force: true });
+  try {
+    await copy(source, unfinished, stop);
+    await rename(unfinished, target);
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    if (stop.aborted) throw new Error(`Interrupted; ${target} was not made.`);
+    throw new Error(`${target} was not made: ${reason(error as NodeJS.ErrnoException, folder)}`);
+  }
+  say(`${name} is in ${target}; running services see it now.`);
+  return 0;
+}
+
+/** @throws Error when it is no folder, or one that services see already */
+async function sourceFolder(path: string, { modelFolders }: Config): Promise<string> {
+  const file = await stat(path).catch(() => null);
+  if (!file) throw new Error(`${resolve(path)} is not there; check the path.`);
+  if (file.isFile() && CHECKPOINTS.includes(extname(path).toLowerCase())) {
+    const name = basename(path, extname(path)).replaceAll(/[^A-Za-z0-9._-]+/g, '-');
+    throw new Error(
+      `${path} is a checkpoint, which is turned into a bundle first (tools/export/README.md):\n  python tools/export/import_checkpoint.py ${path} ${join(modelFolders[0], name)}`,
+    );
+  }
+  if (!file.isDirectory()) throw new Error(`${resolve(path)} is no folder; give the folder of a bundle.`);
+  const source = await realpath(path);
+  for (const folder of modelFolders.filter((each) => each !== EMBEDDED_MODELS && existsSync(each))) {
+    if (isInside(source, await realpath(folder)))
+      throw new Error(`${source} is in a models folder already; services see it as it is (findery models list).`);
+  }
+  return source;
+}
+
+/** Every file, what links point at included: the person who names a folder means its content. */
+async function copy(source: string, target: string, stop: AbortSignal): Promise<void> {
+  const files: { from: string; to: string; bytes: number }[] = [];
+  const visit = async (folder: string) => {
+    for (const entry of await readdir(folder)) {
+      if (entry.startsWith('.')) continue;
+      const from = join(folder, entry);
+      const found = await stat(from);
+      if (found.isDirectory()) await visit(from);
+      else if (found.isFile()) files.push({ from, to: join(target, relative(source, from)), bytes: found.size });
+    }
+  };
+  await visit(source);
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  await mkdir(target, { recursive: true });
+  const { bavail, bsize } = await statfs(target);
+  if (bavail * bsize < bytes)
+    throw new Error(
+      `it needs ${formatBytes(bytes)}, and the disk has ${formatBytes(bavail * bsize)} left. Free some space, or name another disk's folder in FINDERY_MODELS.`,
+    );
+  const bar = new SingleBar({ format: '  {bar} {percentage}% | {file}', hideCursor: true }, Presets.shades_classic);
+  bar.start(bytes, 0, { file: '' });
+  try {
+    for (const { from, to, bytes: size } of files) {
+      stop.throwIfAborted();
+      bar.update({ file: relative(source, from) });
+      await mkdir(join(to, '..'), { recursive: true });
+      await copyFile(from, to);
+      bar.increment(size);
+    }
+  } finally {
+    bar.stop();
+  }
+}
+
+function reason(error: NodeJS.ErrnoException, folder: string): string {
+  if (error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG')
+    return `the disk of ${folder} is full. Free some space and run the same command again; nothing of it is left there.`;
+  if (error.code === 'EACCES' || error.code === 'EROFS' || error.code === 'EPERM')
+    return `${folder} can't be written (${error.code}); choose another folder in FINDERY_MODELS.`;
+  return error.message;
+}
