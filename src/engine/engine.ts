@@ -203,12 +203,10 @@ export class Engine {
       return;
     }
     this.#pending.delete(response.id);
+    this.#loaded = response.loaded ?? this.#loaded;
+    this.#reducedBatches = response.reducedBatches ?? this.#reducedBatches;
     if (response.type === 'failed') pending.reject(failure(response));
-    else {
-      this.#loaded = response.loaded ?? this.#loaded;
-      this.#reducedBatches = response.reducedBatches ?? this.#reducedBatches;
-      pending.resolve(response);
-    }
+    else pending.resolve(response);
   }
 
   #die(error: Error): void {

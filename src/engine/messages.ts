@@ -110,6 +110,13 @@ export interface BatchLimit {
   readonly batchSize: number;
 }
 
+/** How the engine stands; told with every answer. */
+export interface EngineState {
+  /** Names of the models and rewards in memory. */
+  readonly loaded: readonly string[];
+  readonly reducedBatches: readonly BatchLimit[];
+}
+
 /** What failed: `engine` will fail again, `memory` may not in a fresh process, `other` is nobody's guess. */
 export type FailureKind = 'engine' | 'memory' | 'other';
 
@@ -119,12 +126,9 @@ export type Response =
   | { readonly type: 'unusable'; readonly message: string; readonly kind: FailureKind }
   | { readonly type: 'notice'; readonly message: string }
   | { readonly type: 'started'; readonly id: number; readonly at: number }
-  | {
+  | ({
       readonly type: 'done';
       readonly id: number;
-      /** Names of the models and rewards in memory. */
-      readonly loaded?: readonly string[];
-      readonly reducedBatches?: readonly BatchLimit[];
       /** Batch sizes that were run to warm up. */
       readonly warmed?: readonly number[];
       /** Draws in each graph run of an evaluation, with those that only filled it up. */
@@ -133,5 +137,10 @@ export type Response =
       /** By reward, then by draw. */
       readonly scores?: readonly (readonly number[])[];
       readonly pictures?: readonly (RawPicture | null)[];
-    }
-  | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly kind: FailureKind };
+    } & Partial<EngineState>)
+  | ({
+      readonly type: 'failed';
+      readonly id: number;
+      readonly message: string;
+      readonly kind: FailureKind;
+    } & Partial<EngineState>);

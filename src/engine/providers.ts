@@ -85,10 +85,10 @@ async function explain(provider: string, said: string): Promise<string> {
   return shorten(said);
 }
 
-/** Without the place in ONNX Runtime's source that the message begins with. */
+/** Without the places in ONNX Runtime's source that its messages hold. */
 export function shorten(said: string): string {
   return said
-    .replace(/^\/\S+\.(?:cc|cpp|cu|h):\d+ .*?\) (?=[A-Z])/, '')
+    .replace(/\/\S+\.(?:cc|cpp|cu|h)(?::\d+)? .*?\)(?::?) (?=[A-Z])/g, '')
     .replace(/\s+/g, ' ')
     .trim()
     .replace(/\.$/, '');

@@ -200,5 +200,5 @@ function failureOf(error: unknown): { readonly message: string; readonly kind: F
 
 function send(response: Response, transfer: ArrayBuffer[] = []): void {
   const state = { loaded: [...models.names(), ...rewards.names()], reducedBatches: batches.reduced() };
-  port.postMessage(response.type === 'done' ? { ...response, ...state } : response, transfer);
+  port.postMessage('id' in response && response.type !== 'started' ? { ...response, ...state } : response, transfer);
 }

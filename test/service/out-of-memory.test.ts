@@ -1,0 +1,142 @@
+import type { ChildProcess } from 'node:child_process';
+import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import sharp from 'sharp';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { WorkerInfo } from '../../src/jobs/schemas/catalog.ts';
+import type { Job } from '../../src/jobs/schemas/job.ts';
+import type { Sample } from '../../src/jobs/schemas/sample.ts';
+import { RECYCLE_STATUS } from '../../workers/recycling.ts';
+import { CAN_LIMIT, limitMemory } from './limit-memory.ts';
+import { end, startTestService, type TestService } from './processes.ts';
+
+/** Workers with real graphs whose memory runs out: the operating system refuses what ONNX Runtime asks it for. */
+const FAMILIES = resolve(import.meta.dirname, '..', 'fixtures', 'families');
+
+let service: TestService;
+beforeAll(async () => {
+  if (!CAN_LIMIT) return;
+  service = await startTestService({ FINDERY_MODELS: FAMILIES, FINDERY_WARM: 'sd15', FINDERY_THREADS: '2' });
+});
+afterAll(() => service?.close());
+
+const workers: ChildProcess[] = [];
+afterEach(async () => {
+  await Promise.all(workers.splice(0).map(end));
+});
+
+/** A worker that has `mebibytes` left; null: as much as there is. */
+async function startWorker(mebibytes: number | null): Promise<ChildProcess> {
+  const worker = await service.startWorker();
+  workers.push(worker);
+  if (mebibytes !== null) limitMemory(Number(worker.pid), mebibytes);
+  return worker;
+}
+
+async function call<T>(path: string, body?: object): Promise<T> {
+  const init = body && { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  const response = await fetch(service.url + path, init);
+  const answer = await response.json();
+  expect(response.ok, JSON.stringify(answer)).toBe(true);
+  return answer as T;
+}
+
+async function until<T extends { readonly status: string }>(path: string, ...statuses: string[]): Promise<T> {
+  for (;;) {
+    const found = await call<T>(path);
+    if (statuses.includes(found.status)) return found;
+    await sleep(50);
+  }
+}
+
+async function pixels(sample: Sample): Promise<Buffer[]> {
+  return Promise.all(
+    (sample.images ?? []).map(async ({ url }) => {
+      const image = await fetch(service.url + url);
+      return sharp(Buffer.from(await image.arrayBuffer()))
+        .raw()
+        .toBuffer();
+    }),
+  );
+}
+
+const drawing = { model: 'sd15', prompt: 'a green dog', reward: null, seed: 5, steps: 2, guidanceScale: 1 };
+/** Eight of them in one run need some 130 MiB, one of the huge ones 270. */
+const large = { ...drawing, width: 256, height: 256, count: 8 };
+const huge = { ...drawing, width: 1024, height: 1024, count: 1 };
+
+async function draw(request: object): Promise<Sample> {
+  const { id } = await call<Sample>('/v1/samples', request);
+  return until<Sample>(`/v1/samples/${id}`, 'succeeded', 'failed');
+}
+
+describe.skipIf(!CAN_LIMIT)('a worker whose memory runs out', () => {
+  it('takes fewer draws at a time, shows it, and makes the same pictures', async () => {
+    const roomy = await startWorker(null);
+    const expected = await draw(large);
+    expect(expected).toMatchObject({ status: 'succeeded' });
+    expect((await call<{ data: WorkerInfo[] }>('/v1/workers')).data[0].reducedBatches).toEqual([]);
+    await end(roomy);
+
+    const tight = await startWorker(null);
+    await draw({ ...drawing, width: 64, height: 64, count: 2 }); // all threads have their stacks
+    limitMemory(Number(tight.pid), 80);
+    const made = await draw(large);
+    expect(made.error).toBeNull();
+    expect(made).toMatchObject({ status: 'succeeded' });
+    const all = await Promise.all([pixels(made), pixels(expected)]);
+    expect(all[0]).toHaveLength(8);
+    for (const [i, picture] of all[0].entries()) {
+      const worst = picture.reduce((most, value, at) => Math.max(most, Math.abs(value - all[1][i][at])), 0);
+      expect(worst).toBeLessThanOrEqual(1);
+    }
+    // It tells so within a heartbeat.
+    for (let limits: WorkerInfo['reducedBatches'] = []; limits.length === 0; await sleep(100)) {
+      const { data } = await call<{ data: WorkerInfo[] }>('/v1/workers');
+      limits = data.find(({ pid }) => pid === tight.pid)?.reducedBatches ?? [];
+      if (limits.length === 0) continue;
+      expect(limits).toEqual([{ model: 'sd15', width: 256, height: 256, batchSize: expect.any(Number) }]);
+      expect(limits[0].batchSize).toBeLessThanOrEqual(4);
+    }
+    expect(tight.exitCode).toBeNull();
+  });
+
+  const job = {
+    model: 'sd15',
+    prompt: 'a green dog',
+    reward: 'stickers-reward',
+    seed: 5,
+    budget: { images: 2 },
+    reportDraws: 0,
+    sampler: { steps: 1, guidanceScale: 1, width: 1024, height: 1024 },
+  };
+
+  it('gives its job back and ends when not even one draw fits; a fresh process goes on', async () => {
+    const tight = await startWorker(100);
+    const ended = new Promise((done) => tight.once('exit', done));
+    const { id } = await call<Job>('/v1/jobs', job);
+    expect(await ended).toBe(RECYCLE_STATUS);
+    expect(await call<Job>(`/v1/jobs/${id}`)).toMatchObject({ status: 'queued', error: null });
+
+    await startWorker(null);
+    expect(await until<Job>(`/v1/jobs/${id}`, 'succeeded', 'failed')).toMatchObject({ status: 'succeeded' });
+  });
+
+  it('fails the job when a fresh process has too little memory too, and says what to do', async () => {
+    const both = await Promise.all([startWorker(100), startWorker(100)]);
+    const ended = both.map((worker) => new Promise((done) => worker.once('exit', done)));
+    const { id } = await call<Job>('/v1/jobs', job);
+    const failed = await until<Job>(`/v1/jobs/${id}`, 'succeeded', 'failed');
+    expect(failed).toMatchObject({ status: 'failed', error: { code: 'out-of-memory' } });
+    expect(failed.error?.detail).toMatch(/sd15 at 1024x1024 needs more memory than there is on cpu.*smaller pictures/s);
+    expect(failed.error?.detail).not.toContain('onnxruntime_src');
+    expect(await Promise.all(ended)).toEqual([RECYCLE_STATUS, RECYCLE_STATUS]);
+  });
+
+  it('does so with samples', async () => {
+    const both = await Promise.all([startWorker(100), startWorker(100)]);
+    const ended = both.map((worker) => new Promise((done) => worker.once('exit', done)));
+    expect(await draw(huge)).toMatchObject({ status: 'failed', error: { code: 'out-of-memory' } });
+    expect(await Promise.all(ended)).toEqual([RECYCLE_STATUS, RECYCLE_STATUS]);
+  });
+});
