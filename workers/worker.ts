@@ -55,7 +55,11 @@ export async function startWorker({
     (message) => logger.warn(message),
   );
   const installed = await catalog.now();
-  await warmModels(engine, installed, config, logger);
+  await warmModels(engine, installed, config, logger).catch(async (error: unknown) => {
+    // Its thread would keep the process.
+    await engine.close();
+    throw error;
+  });
 
   const store = await openStore(redisUrl, config.redisPrefix, {
     failFast: false,

@@ -4,16 +4,16 @@ import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 
-/** What libraries belong to, by how their names begin, and how to get them. */
-const PRODUCTS: readonly (readonly [prefix: string, product: string])[] = [
-  ['libcudnn', 'cuDNN'],
-  ['libcublas', 'CUDA'],
-  ['libcudart', 'CUDA'],
-  ['libcufft', 'CUDA'],
-  ['libcurand', 'CUDA'],
-  ['libnvrtc', 'CUDA'],
-  ['libnvinfer', 'TensorRT'],
-  ['libnvonnxparser', 'TensorRT'],
+/** What libraries belong to, by how their names begin; and whether their version is the product's. */
+const PRODUCTS: readonly (readonly [prefix: string, product: string, sameVersion: boolean])[] = [
+  ['libcudnn', 'cuDNN', true],
+  ['libcublas', 'CUDA', true],
+  ['libcudart', 'CUDA', true],
+  ['libnvrtc', 'CUDA', true],
+  ['libcufft', 'CUDA', false],
+  ['libcurand', 'CUDA', false],
+  ['libnvinfer', 'TensorRT', true],
+  ['libnvonnxparser', 'TensorRT', true],
 ];
 
 const PACKAGE = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
@@ -57,7 +57,8 @@ export function explainLinkerError(said: string): string {
   if (!name) return `its library can't be loaded: ${said}`;
   if (base === 'libcuda')
     return `${name} is missing: the NVIDIA driver is not installed, or not passed into the container`;
-  const product = PRODUCTS.find(([prefix]) => base.startsWith(prefix))?.[1];
-  const what = product ? `${product}${version ? ` ${version}` : ''}` : 'the package that it comes with';
+  const [, product = 'the package that it comes with', sameVersion = false] =
+    PRODUCTS.find(([prefix]) => base.startsWith(prefix)) ?? [];
+  const what = sameVersion && version ? `${product} ${version}` : product;
   return `${name} is missing; install ${what}, or put the folder that holds it into LD_LIBRARY_PATH`;
 }

@@ -12,6 +12,8 @@ import { readConfig } from '../../src/config.ts';
 export interface TestService {
   readonly url: string;
   readonly api: RunningApi;
+  /** What its workers are started with. */
+  readonly environment: NodeJS.ProcessEnv;
   startWorker(): Promise<ChildProcess>;
   close(): Promise<void>;
 }
@@ -30,12 +32,14 @@ export async function startTestService(environment: { readonly [name: string]: s
   const config = readConfig(settings);
   const api = await startApi({ config, redisUrl: redis.url, logger: pino({ level: 'silent' }) });
   const workers: ChildProcess[] = [];
+  const inherited = { ...process.env, ...settings, REDIS_URL: redis.url };
   return {
     url: api.url,
     api,
+    environment: inherited,
     async startWorker() {
       const worker = fork(fileURLToPath(new URL('../../src/cli/worker.ts', import.meta.url)), {
-        env: { ...process.env, ...settings, REDIS_URL: redis.url },
+        env: inherited,
         execArgv: ['--disable-warning=ExperimentalWarning'],
       });
       workers.push(worker);
