@@ -35,6 +35,7 @@ describe('the service', () => {
       executionProviders: ['cpu'],
       threads: 1,
       batchSize: 1,
+      memoryBytes: 1,
       loaded: ['stickers'],
       currentJobs: [],
       imagesPerSecond: null,
