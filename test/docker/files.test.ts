@@ -72,9 +72,13 @@ describe('compose', () => {
       'no-build-and-image': 0,
     } as const;
     const linter = new DCLinter({ rules, quiet: false, debug: false, exclude: [] });
-    const found = linter
-      .lintFiles([join(DOCKER, name)], false)
-      .flatMap(({ messages }: { messages: { line: number; message: string; rule: string }[] }) => messages)
+    // Its types are not found from here.
+    interface Found {
+      readonly messages: readonly { readonly line: number; readonly message: string; readonly rule: string }[];
+    }
+    const results = linter.lintFiles([join(DOCKER, name)], false) as unknown as readonly Found[];
+    const found = results
+      .flatMap(({ messages }) => messages)
       .map(({ line, message, rule }) => `${line}: ${message} (${rule})`);
     expect(found).toEqual([]);
   });
