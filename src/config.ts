@@ -13,14 +13,18 @@ export interface Config {
   readonly dataFolder: string;
   /** Folders whose subfolders are models and rewards: those of FINDERY_MODELS, the data folder's own, the embedded ones. */
   readonly modelFolders: readonly string[];
-  /** ONNX Runtime execution providers, in the order of preference. */
+  /** ONNX Runtime execution providers: the first that is to be had is used. `cpu` can only be the last. */
   readonly executionProviders: readonly string[];
+  /** Number of the GPU, for providers that go by numbers (cuda, tensorrt, dml). */
+  readonly deviceId: number;
   /** Threads of one graph run. */
   readonly threads: number;
   /** Most draws in one graph run. */
   readonly batchSize: number;
   /** Most models whose graphs stay open at a time, and as many rewards. */
   readonly modelsInMemory: number;
+  /** Models that are opened and run once before jobs are taken: names, or the first one installed, or all, or none. */
+  readonly warm: 'first' | 'all' | 'none' | readonly string[];
   /** Optimisation jobs that one worker runs at the same time. */
   readonly concurrency: number;
   /** Seconds after which a job of a dead worker is given to another one. */
@@ -61,14 +65,22 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
   {
     name: 'FINDERY_PROVIDERS',
     default: 'cpu',
-    description: 'ONNX Runtime execution providers in order, separated by commas',
+    description:
+      'ONNX Runtime execution providers, separated by commas: cuda, tensorrt, webgpu, coreml, dml, cpu. The first is used; a later one only where it is named and those before it are not to be had',
   },
+  { name: 'FINDERY_DEVICE', default: '0', description: 'number of the GPU for cuda, tensorrt and dml, 0 to 255' },
   { name: 'FINDERY_THREADS', default: 'number of cores', description: 'threads of one graph run, 1 to 256' },
   { name: 'FINDERY_BATCH', default: '8', description: 'most draws in one graph run, 1 to 256' },
   {
     name: 'FINDERY_MODELS_IN_MEMORY',
     default: '2',
     description: 'most models that stay open in a worker, and as many rewards, 1 to 64; the one longest unused goes',
+  },
+  {
+    name: 'FINDERY_WARM',
+    default: 'first',
+    description:
+      'models that a worker opens and tries before it takes jobs: names separated by commas, `first` (installed), `all` or `none`',
   },
   { name: 'FINDERY_CONCURRENCY', default: '1', description: 'optimisation jobs at a time in one worker, 1 to 64' },
   {
@@ -89,7 +101,7 @@ export class ConfigError extends Error {
 /** The folder of the bundles that come with the program. */
 export const EMBEDDED_MODELS = resolve(import.meta.dirname, '..', 'models');
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
-const PROVIDERS = ['cpu', 'cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'];
+const PROVIDERS = ['cuda', 'tensorrt', 'webgpu', 'coreml', 'dml', 'cpu'];
 
 /**
  * The configuration from environment variables (`VARIABLES`).
@@ -123,6 +135,18 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     if (!PROVIDERS.includes(provider))
       wrong.push(`FINDERY_PROVIDERS holds "${provider}"; it takes ${PROVIDERS.join(', ')}`);
   }
+  if (executionProviders.every((provider) => PROVIDERS.includes(provider))) {
+    if (new Set(executionProviders).size < executionProviders.length)
+      wrong.push(`FINDERY_PROVIDERS is "${executionProviders.join(',')}"; it takes each provider once`);
+    else if (executionProviders.slice(0, -1).includes('cpu'))
+      wrong.push(
+        `FINDERY_PROVIDERS is "${executionProviders.join(',')}"; it takes cpu as the last one only, for the CPU is always there and what comes after it would never be used`,
+      );
+  }
+  const warm = text('FINDERY_WARM', 'first')
+    .split(',')
+    .map((name) => name.trim())
+    .filter(Boolean);
 
   const dataFolder = resolve(text('FINDERY_DATA', '.findery'));
   const config: Config = {
@@ -140,9 +164,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       EMBEDDED_MODELS,
     ],
     executionProviders,
+    deviceId: integer('FINDERY_DEVICE', 0, 0, 255),
     threads: integer('FINDERY_THREADS', Math.min(256, availableParallelism()), 1, 256),
     batchSize: integer('FINDERY_BATCH', 8, 1, 256),
     modelsInMemory: integer('FINDERY_MODELS_IN_MEMORY', 2, 1, 64),
+    warm: warm.length === 1 && isWarmWord(warm[0]) ? warm[0] : warm,
     concurrency: integer('FINDERY_CONCURRENCY', 1, 1, 64),
     lockSeconds: integer('FINDERY_LOCK_SECONDS', 15, 2, 600),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
@@ -161,6 +187,10 @@ export function ownModelFolder({ dataFolder }: Pick<Config, 'dataFolder'>): stri
 /** The folder of blobs inside the data folder; the private Redis keeps its files beside it. */
 export function blobFolder(config: Config): string {
   return join(config.dataFolder, 'blobs');
+}
+
+function isWarmWord(value: string): value is 'first' | 'all' | 'none' {
+  return ['first', 'all', 'none'].includes(value);
 }
 
 function isLogLevel(value: string): value is Config['logLevel'] {

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { LiveCatalog } from '../src/bundles/catalog.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import { EngineError } from '../src/engine/engine-error.ts';
+import { EngineError, OutOfMemoryError } from '../src/engine/engine-error.ts';
 import type { Changes } from '../src/jobs/changes.ts';
 import { chooseModel, chooseTerms } from '../src/jobs/choices.ts';
 import { ProblemError } from '../src/jobs/problem.ts';
@@ -11,6 +11,7 @@ import { RewardError } from '../src/rewards/scorer.ts';
 import { graphRewards, weighRewards } from '../src/rewards/weigh.ts';
 import type { Generator } from '../src/search/generator.ts';
 import type { BlobStore } from '../src/storage/blobs.ts';
+import type { Recycling } from './recycling.ts';
 import type { Throughput } from './throughput.ts';
 
 /** What the processors of one worker share. */
@@ -21,12 +22,13 @@ export interface WorkerContext {
   readonly engine: Engine;
   readonly cancels: Changes;
   readonly throughput: Throughput;
+  readonly recycling: Recycling;
   readonly logger: Logger;
   /** Aborted when the worker is to give its work back and end. */
   readonly shutdown: AbortSignal;
 }
 
-/** The local engine as a generator for what a job or a sample asks for. */
+/** The local engine as a generator for what a job or a sample asks for; `warmUp: false` where no pictures are to be made. */
 export async function openGenerator(
   context: WorkerContext,
   request: {
@@ -36,6 +38,7 @@ export async function openGenerator(
     readonly negativePrompt: string;
     readonly sampler: Sampler;
   },
+  { warmUp = true }: { readonly warmUp?: boolean } = {},
 ): Promise<Generator> {
   const catalog = await context.catalog.now();
   const model = chooseModel(catalog, request.model, '/model');
@@ -47,7 +50,9 @@ export async function openGenerator(
     started = true;
   };
   const rewards = graphRewards(terms);
-  const painter = await toProblem(context.engine.painter({ model, rewards, prompt, negativePrompt, sampler, onStart }));
+  const painter = await toProblem(
+    context.engine.painter({ model, rewards, prompt, negativePrompt, sampler, warmUp, onStart }),
+  );
   const generator = weighRewards(painter, terms, prompt);
   return {
     shape: generator.shape,
@@ -66,6 +71,8 @@ async function toProblem<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
+    // Whether another process may have the memory is for whoever runs the work to say.
+    if (error instanceof OutOfMemoryError) throw error;
     if (error instanceof EngineError) throw new ProblemError('generation-failed', error.message);
     if (error instanceof RewardError && !error.isTransient) throw new ProblemError('reward-failed', error.message);
     throw error;

@@ -67,7 +67,7 @@ async function keepLearnt(job: RunningJob, record: JobRecord): Promise<PolicyRec
   if (judged) return judged;
   if (!record.checkpoint) return null;
   const checkpoints = new Checkpoints(job.context.blobs, job.claim, record.checkpoint.key);
-  const generator = await openGenerator(job.context, record);
+  const generator = await openGenerator(job.context, record, { warmUp: false });
   const optimizer = createOptimizer(record, generator);
   const search = await checkpoints.load(optimizer);
   if (!search) return null;

@@ -1,3 +1,4 @@
+import { OutOfMemoryError } from '../src/engine/engine-error.ts';
 import { termNames } from '../src/jobs/choices.ts';
 import { ProblemError } from '../src/jobs/problem.ts';
 import { ENDED } from '../src/jobs/schemas/job.ts';
@@ -42,17 +43,18 @@ export async function optimize(
   const claim = new Claim(store.jobs, jobId);
   const job: RunningJob = { context: { ...context, logger }, claim, record };
   const stop = new AbortController();
+  context.recycling.begin();
   const ends = watchForInterruption(job, stop, lock);
   try {
     if (await takeUp(job)) await work(job, stop.signal);
     else await endCanceled(job);
     logger.info('job ended');
   } catch (error) {
-    const reason = stop.signal.aborted ? stop.signal.reason : error;
-    if (!(reason instanceof Interruption)) return await fail(job, error, lastTry);
+    const reason = stop.signal.aborted ? stop.signal.reason : await judgeMemory(job, error);
+    if (!(reason instanceof Interruption)) return await fail(job, reason, lastTry);
     logger.info({ reason: reason.kind }, 'job interrupted');
     if (reason.kind === 'canceled') return await endCanceled(job);
-    if (reason.kind === 'shutdown') {
+    if (reason.kind === 'shutdown' || reason.kind === 'memory') {
       await claim.commit(
         { set: { status: 'queued' }, events: [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }] },
         ['running'],
@@ -62,6 +64,22 @@ export async function optimize(
   } finally {
     ends();
   }
+}
+
+/** An interruption when the job is to go on in a fresh process for want of memory; else what it fails with. */
+async function judgeMemory({ context, claim }: RunningJob, error: unknown): Promise<unknown> {
+  if (!(error instanceof OutOfMemoryError)) return error;
+  const record = await context.store.jobs.get(claim.id);
+  const iteration = record.checkpoint?.iteration;
+  const times = record.outOfMemory?.iteration === iteration ? (record.outOfMemory?.times ?? 0) : 0;
+  const verdict = context.recycling.judge(error, times);
+  if ('problem' in verdict) return verdict.problem;
+  context.logger.warn({ err: error }, 'out of memory; the job goes on in a fresh process');
+  // That it was taken up here does not count against it.
+  const taken = record.takenAt?.iteration === iteration ? (record.takenAt?.times ?? 0) : 0;
+  const takenAt = { iteration, times: Math.max(0, taken - 1) };
+  await claim.commit({ set: { outOfMemory: { iteration, times: times + 1 }, takenAt } }, ['running']);
+  return verdict.interruption;
 }
 
 /** False when the job is to be canceled instead. */

@@ -14,6 +14,7 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
   const { store } = context;
   const record = await store.samples.find(sampleId);
   if (!record) return;
+  context.recycling.begin();
   const logger = context.logger.child({ sampleId, requestId: record.requestId ?? undefined });
   const claim = new Claim(store.samples, sampleId);
   const taken = await claim.take(['queued', 'running'], {
@@ -26,8 +27,9 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
     const images = await drawSamples(context, { sampleId, settings: record, law, generator, signal: context.shutdown });
     await claim.commit({ set: { status: 'succeeded', images, finishedAt: new Date().toISOString() } });
     logger.info({ images: images.length }, 'sample ended');
-  } catch (error) {
-    if (error instanceof Interruption || context.shutdown.aborted) throw error;
+  } catch (thrown) {
+    const error = await judgeMemory(context, claim, record, thrown);
+    if (error instanceof Interruption || (context.shutdown.aborted && !(error instanceof ProblemError))) throw error;
     if (!(error instanceof ProblemError) && !lastTry) {
       logger.warn({ err: error }, 'sample will be tried again');
       throw error;
@@ -45,6 +47,21 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
     });
     throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
   }
+}
+
+/** An interruption when the sample is to be drawn by a fresh process for want of memory; else what it fails with. */
+async function judgeMemory(
+  { recycling, logger }: WorkerContext,
+  claim: Claim<SampleRecord>,
+  record: SampleRecord,
+  error: unknown,
+): Promise<unknown> {
+  const times = record.outOfMemory?.times ?? 0;
+  const verdict = recycling.judge(error, times);
+  if ('problem' in verdict) return verdict.problem;
+  logger.warn({ err: error, sampleId: record.id }, 'out of memory; the sample goes on in a fresh process');
+  await claim.commit({ set: { status: 'queued', outOfMemory: { times: times + 1 } } });
+  return verdict.interruption;
 }
 
 async function loadLaw({ store, blobs }: WorkerContext, { policyId }: SampleRecord): Promise<Law | null> {

@@ -1,34 +1,36 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { DelayedError, type Job, Worker } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Logger } from 'pino';
 import type { Config } from '../src/config.ts';
 import { Engine } from '../src/engine/engine.ts';
 import { Changes } from '../src/jobs/changes.ts';
-import { chooseTerms } from '../src/jobs/choices.ts';
 import { QUEUES, type QueueName } from '../src/jobs/queues.ts';
 import { openResources } from '../src/jobs/resources.ts';
 import { openStore } from '../src/jobs/store.ts';
 import { announceWorker, dismissWorker } from '../src/jobs/worker-registry.ts';
-import { graphRewards } from '../src/rewards/weigh.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
 import { Interruption } from './interruption.ts';
 import { optimize } from './optimize.ts';
+import { Recycling } from './recycling.ts';
 import { sample } from './sample.ts';
 import { Throughput } from './throughput.ts';
+import { warmModels } from './warm-models.ts';
 
 export interface RunningWorker {
   readonly id: string;
   /** Resolves with the reason when the engine has died: this process can do no more work, another one has to. */
   readonly died: Promise<Error>;
+  /** Resolves when this process is to end for want of memory, so that a fresh one takes its place; it takes no more work then. */
+  readonly recycled: Promise<void>;
   /** Gives the work back from its last checkpoint and ends. */
   close(): Promise<void>;
 }
 
 /**
- * Starts a worker: the engine, warmed up on the first model, then the queues. Resolves when it takes work.
- * @throws Error when no model or reward can be used, or the engine can't start
+ * Starts a worker: the engine, warmed up on the models that FINDERY_WARM names, then the queues. Resolves when it takes work.
+ * @throws Error when FINDERY_WARM names no model or one that can't be used, or no provider of FINDERY_PROVIDERS works here
  */
 export async function startWorker({
   config,
@@ -42,18 +44,18 @@ export async function startWorker({
   const startedAt = new Date().toISOString();
   const id = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
   const { catalog, blobs } = await openResources(config, logger);
-  const engine = await Engine.start({
-    executionProviders: [...config.executionProviders],
-    threads: config.threads,
-    batchSize: config.batchSize,
-    modelsInMemory: config.modelsInMemory,
-  });
+  const engine = await Engine.start(
+    {
+      executionProviders: [...config.executionProviders],
+      deviceId: config.deviceId,
+      threads: config.threads,
+      batchSize: config.batchSize,
+      modelsInMemory: config.modelsInMemory,
+    },
+    (message) => logger.warn(message),
+  );
   const installed = await catalog.now();
-  if (installed.models.length > 0) {
-    const [model] = installed.models;
-    const terms = chooseTerms(installed, model.defaults.reward ?? undefined, '/reward');
-    await engine.open(model, graphRewards(terms), { warmUp: true });
-  }
+  await warmModels(engine, installed, config, logger);
 
   const store = await openStore(redisUrl, config.redisPrefix, {
     failFast: false,
@@ -62,6 +64,7 @@ export async function startWorker({
   const cancels = await Changes.subscribe(store.redis, store.keys.cancels());
   const shutdown = new AbortController();
   const throughput = new Throughput();
+  const recycling = new Recycling();
   const context: WorkerContext = {
     store,
     blobs,
@@ -69,6 +72,7 @@ export async function startWorker({
     engine,
     cancels,
     throughput,
+    recycling,
     logger,
     shutdown: shutdown.signal,
   };
@@ -87,7 +91,8 @@ export async function startWorker({
         try {
           await process(job, job.attemptsMade + 1 >= (job.opts.attempts ?? 1), lock);
         } catch (error) {
-          if (!shutdown.signal.aborted && !(error instanceof Interruption && error.kind === 'shutdown')) throw error;
+          const isGivenBack = error instanceof Interruption && ['shutdown', 'memory'].includes(error.kind);
+          if ((!shutdown.signal.aborted && !isGivenBack) || error instanceof UnrecoverableError) throw error;
           // Given back as it was; another worker takes it at once.
           await job.moveToDelayed(Date.now(), token);
           throw new DelayedError();
@@ -114,6 +119,11 @@ export async function startWorker({
     serve('sample', 2, (job, lastTry) => sample(context, job.data.id, lastTry)),
   ];
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
+  // At once, so that it does not take the work again that it gives back.
+  const recycled = recycling.asked.then(() => {
+    shutdown.abort(new Interruption('shutdown'));
+    for (const worker of workers) void worker.close();
+  });
 
   const announce = () =>
     announceWorker(store.redis, store.keys, {
@@ -124,10 +134,12 @@ export async function startWorker({
       version: VERSION,
       startedAt,
       seenAt: new Date().toISOString(),
-      device: config.executionProviders[0],
+      device: engine.device.name,
       executionProviders: [...config.executionProviders],
+      passedOver: [...engine.device.passedOver],
       threads: config.threads,
       batchSize: config.batchSize,
+      reducedBatches: [...engine.reducedBatches()],
       memoryBytes: process.memoryUsage.rss(),
       loaded: engine.loaded(),
       currentJobs: [...current],
@@ -136,13 +148,14 @@ export async function startWorker({
   await announce();
   const heartbeat = setInterval(announce, 3000);
   logger.info(
-    { worker: id, models: installed.models.map(({ name }) => name), providers: config.executionProviders },
+    { worker: id, models: installed.models.map(({ name }) => name), device: engine.device.name },
     'worker takes jobs',
   );
 
   return {
     id,
     died: engine.died,
+    recycled,
     async close() {
       clearInterval(heartbeat);
       shutdown.abort(new Interruption('shutdown'));

@@ -28,6 +28,8 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
   'idempotency-mismatch':
     'This Idempotency-Key came with another body within the last 24 hours. Take a new key for a new request.',
   'generation-failed': 'The model or the reward failed at this request, or gave numbers that are not finite.',
+  'out-of-memory':
+    'One picture of this model at this size needs more memory than the worker has, also in a fresh process. Ask for a smaller size, another model, or a worker with more memory. What was learnt until then is kept in a policy without a report.',
   'reward-failed':
     'A service that scores pictures was away, too slow, or answered with something that is no score for each of them; the detail has what it said. What was learnt until then is kept in a policy without a report.',
   'worker-lost':

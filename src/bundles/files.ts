@@ -52,7 +52,13 @@ export async function graphPath(folder: string, name: string): Promise<string> {
       `${name} has only ${file.size} bytes, which is no graph (a pointer of Git LFS?); copy the file again`,
     );
   await checkExternalData(path, name);
+  if (await exists(fusedGraph(path))) await checkExternalData(fusedGraph(path), fusedGraph(name));
   return path;
+}
+
+/** Where a graph for CUDA alone lies, if there is one: `model_cuda.onnx` beside `model.onnx`, as our exporter's `--cuda` writes it. */
+export function fusedGraph(path: string): string {
+  return path.replace(/\.onnx$/, '_cuda.onnx');
 }
 
 export async function exists(path: string): Promise<boolean> {

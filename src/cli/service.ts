@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
+import { RECYCLE_STATUS } from '../../workers/recycling.ts';
 import { startApi } from '../api/server.ts';
 import type { Config } from '../config.ts';
 import { ensureRedis } from './redis.ts';
@@ -65,7 +66,8 @@ function superviseWorker(environment: NodeJS.ProcessEnv, logger: Logger) {
     child.on('exit', (code, signal) => {
       if (stopping) return;
       if (!wasReady) return ready.reject(new Error('The worker could not start; its message is above.'));
-      logger.error({ code, signal }, 'the worker died; starting another one');
+      if (code === RECYCLE_STATUS) logger.warn('the worker ran out of memory; starting a fresh one');
+      else logger.error({ code, signal }, 'the worker died; starting another one');
       restart = setTimeout(start, 500);
     });
   };

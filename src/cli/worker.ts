@@ -1,4 +1,5 @@
 import { getPriority, setPriority } from 'node:os';
+import { RECYCLE_STATUS } from '../../workers/recycling.ts';
 import { startWorker } from '../../workers/worker.ts';
 import { ConfigError, readConfig } from '../config.ts';
 import { createLogger } from './logger.ts';
@@ -24,7 +25,15 @@ await runMain(async (stop) => {
   process.send?.({ ready: worker.id });
   const orphaned = new AbortController();
   process.on('disconnect', () => orphaned.abort());
-  const death = await Promise.race([aborted(AbortSignal.any([stop, orphaned.signal])), worker.died]);
+  const ended = AbortSignal.any([stop, orphaned.signal]);
+  const death = await Promise.race([aborted(ended), worker.died, worker.recycled.then(() => 'recycled' as const)]);
+  if (death === 'recycled') {
+    await worker.close();
+    logger.warn(
+      `out of memory: this process ends with status ${RECYCLE_STATUS}, and a fresh one has to take its place (npm start, Docker's and Kubernetes' restart policies see to it)`,
+    );
+    process.exit(RECYCLE_STATUS);
+  }
   if (death) {
     // Its jobs go on elsewhere from their checkpoints, as after any other end.
     logger.fatal({ err: death }, 'the engine died');

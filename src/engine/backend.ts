@@ -1,7 +1,14 @@
+import { randomUUID } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import ort from 'onnxruntime-node';
-import { EngineError } from './engine-error.ts';
+import { exists, fusedGraph } from '../bundles/files.ts';
+import { EngineError, isOutOfMemory, OutOfMemoryError } from './engine-error.ts';
 import { fromFloat16, toFloat16 } from './float16.ts';
 import type { EngineOptions } from './messages.ts';
+import { notice } from './notice.ts';
+import { takeProfile, workOnCpu } from './placement.ts';
+import { sessionProvider, shorten } from './providers.ts';
 
 /** An input or output of a graph, as the graph itself declares it. */
 export interface Value {
@@ -33,32 +40,20 @@ export interface Graph {
 }
 
 /**
- * Opens an ONNX graph; the only place that knows ONNX Runtime.
- * @throws EngineError when the file is no graph, or a provider is not to be had; nothing falls back to the CPU in silence
+ * Opens an ONNX graph; with providers.ts the only place that knows ONNX Runtime.
+ * @param options whose first execution provider is the one to use; nothing of the graph runs elsewhere in silence
+ * @throws EngineError when the file is no graph, or the provider can't run it; OutOfMemoryError when there is no room for it
  */
-export async function openGraph(path: string, options: EngineOptions): Promise<Graph> {
-  const isCpu = options.executionProviders[0] === 'cpu';
-  let session: ort.InferenceSession;
-  try {
-    session = await ort.InferenceSession.create(path, {
-      executionProviders: [...options.executionProviders],
-      intraOpNumThreads: options.threads,
-      interOpNumThreads: 1,
-      executionMode: 'sequential',
-      graphOptimizationLevel: 'all',
-      logSeverityLevel: 3,
-      // On the CPU a planned layout of all intermediate results takes a half more memory (Stable Diffusion 1.5 at 512x512: 10.4 GiB
-      // instead of 7.3) and no less time.
-      enableMemPattern: !isCpu,
-      // Threads that spin while they wait take the cores from whatever else runs here: the API, Redis, another worker.
-      extra: { session: isCpu ? { intra_op: { allow_spinning: '0' } } : { disable_cpu_ep_fallback: '1' } },
-    });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+export async function openGraph(given: string, options: EngineOptions): Promise<Graph> {
+  const [provider] = options.executionProviders;
+  const path = await graphFor(given, provider);
+  const { session, check } = await openSession(path, options).catch((error: Error) => {
+    if (isOutOfMemory(error))
+      throw new OutOfMemoryError(`There is not enough memory to open ${path}: ${shorten(error.message)}.`);
     throw new EngineError(
-      `The graph ${path} can't be opened on ${options.executionProviders.join(', ')}: ${reason} Copy or export the file again if it is damaged; check FINDERY_PROVIDERS if the provider is the matter.`,
+      `The graph ${path} can't be opened on ${provider}: ${shorten(error.message)}. Copy or export the file again if it is damaged; check FINDERY_PROVIDERS if the provider is the matter.`,
     );
-  }
+  });
   const inputs = describe(session.inputMetadata);
   const halves = new Set(inputs.filter(({ type }) => type === 'float16').map(({ name }) => name));
   return {
@@ -70,11 +65,94 @@ export async function openGraph(path: string, options: EngineOptions): Promise<G
         Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor, halves.has(name))]),
       );
       const results = await session.run(tensors, [...wanted]).catch((error: Error) => {
-        throw new EngineError(`The graph ${path} failed: ${error.message}`);
+        const message = `The graph ${path} failed: ${shorten(error.message)}.`;
+        throw isOutOfMemory(error) ? new OutOfMemoryError(message) : new EngineError(message);
       });
+      await check?.();
       return Object.fromEntries(wanted.map((name) => [name, fromOrt(results[name])]));
     },
     release: () => session.release(),
+  };
+}
+
+/** The graph for this provider: beside `model.onnx` there may be `model_cuda.onnx`, whose fused nodes have kernels on CUDA alone. */
+export async function graphFor(path: string, provider: string): Promise<string> {
+  const fused = fusedGraph(path);
+  return provider === 'cuda' && (await exists(fused)) ? fused : path;
+}
+
+/** What ONNX Runtime says to a session that was told to leave nothing to the CPU. */
+const LEFT_TO_CPU = /assigned to the default CPU EP/;
+
+interface OpenSession {
+  readonly session: ort.InferenceSession;
+  /** To be awaited after each run: whether only arithmetic on shapes was left to the CPU. */
+  readonly check?: () => Promise<void>;
+}
+
+/** The session, with all of its nodes on the provider where that is possible. */
+async function openSession(path: string, options: EngineOptions): Promise<OpenSession> {
+  const [provider] = options.executionProviders;
+  const create = (changes: ort.InferenceSession.SessionOptions) =>
+    ort.InferenceSession.create(path, { ...sessionOptions(options), ...changes });
+  // Threads that spin while they wait take the cores from whatever else runs here: the API, Redis, another worker.
+  if (provider === 'cpu')
+    return { session: await create({ extra: { session: { intra_op: { allow_spinning: '0' } } } }) };
+  try {
+    return { session: await create({ extra: { session: { disable_cpu_ep_fallback: '1' } } }) };
+  } catch (error) {
+    if (!LEFT_TO_CPU.test((error as Error).message)) throw error;
+  }
+  if (options.executionProviders.includes('cpu')) {
+    notice(
+      `Parts of ${path} run on the CPU, for ${provider} leaves them to it; FINDERY_PROVIDERS names cpu behind it.`,
+    );
+    return { session: await create({}) };
+  }
+  const prefix = join(tmpdir(), `findery-placement-${randomUUID()}`);
+  const session = await create({ enableProfiling: true, profileFilePrefix: prefix });
+  let refusal: EngineError | null | undefined;
+  return {
+    session,
+    async check() {
+      if (refusal === undefined) {
+        session.endProfiling();
+        refusal = judge(await takeProfile(prefix), path, provider);
+      }
+      if (refusal) throw refusal;
+    },
+  };
+}
+
+/** null: nothing but arithmetic on shapes is left to the CPU. */
+function judge(profile: string | null, path: string, provider: string): EngineError | null {
+  if (profile === null) {
+    notice(`${tmpdir()} can't be written, so it is not known which parts of ${path} run on the CPU.`);
+    return null;
+  }
+  const work = workOnCpu(profile);
+  if (work.length === 0) return null;
+  return new EngineError(
+    `Parts of ${path} have no kernels on ${provider} and would run on the CPU: ${work.slice(0, 5).join(', ')}. Export the model again for this provider, or accept it with FINDERY_PROVIDERS=${provider},cpu.`,
+  );
+}
+
+function sessionOptions({
+  executionProviders,
+  deviceId = 0,
+  threads,
+}: EngineOptions): ort.InferenceSession.SessionOptions {
+  const [provider] = executionProviders;
+  return {
+    executionProviders: [sessionProvider(provider, deviceId)],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+    logSeverityLevel: 3,
+    // On the CPU a planned layout of all intermediate results takes a half more memory (Stable Diffusion 1.5 at 512x512: 10.4 GiB
+    // instead of 7.3) and no less time.
+    enableMemPattern: provider !== 'cpu',
   };
 }
 

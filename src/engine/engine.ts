@@ -2,8 +2,18 @@ import { Worker } from 'node:worker_threads';
 import type { ModelBundle } from '../bundles/model-bundle.ts';
 import type { GraphReward } from '../bundles/reward-bundle.ts';
 import type { Painter } from '../search/generator.ts';
-import { EngineError } from './engine-error.ts';
-import type { EngineOptions, GenerationSpec, ModelSpec, Request, Response, RewardSpec } from './messages.ts';
+import { EngineError, OutOfMemoryError } from './engine-error.ts';
+import type {
+  BatchLimit,
+  EngineOptions,
+  FailureKind,
+  GenerationSpec,
+  ModelSpec,
+  Request,
+  Response,
+  RewardSpec,
+} from './messages.ts';
+import type { Device } from './providers.ts';
 
 /** What a painter is for. */
 export interface PainterRequest {
@@ -21,6 +31,10 @@ export interface PainterRequest {
     readonly width: number;
     readonly height: number;
   };
+  /** Whether what was not run yet is run before the painter is there; true when left out. */
+  readonly warmUp?: boolean;
+  /** Told once for each `evaluate`: the draws in each of its graph runs, with those that only filled it up. */
+  readonly onRuns?: (sizes: readonly number[]) => void;
   /** Told once for each `evaluate`: when its first denoising step began, milliseconds since 1970. */
   readonly onStart?: (at: number) => void;
 }
@@ -37,9 +51,11 @@ interface Pending {
  */
 export class Engine {
   readonly #thread: Worker;
-  readonly #isCpu: boolean;
+  /** Where graphs run. */
+  readonly device: Device;
   readonly #pending = new Map<number, Pending>();
   #loaded: readonly string[] = [];
+  #reducedBatches: readonly BatchLimit[] = [];
   #lastId = 0;
   #death: Error | null = null;
   #closing: Promise<void> | null = null;
@@ -47,9 +63,9 @@ export class Engine {
   /** Resolves with the reason when the thread ends without having been asked to. */
   readonly died: Promise<Error> = this.#died.promise;
 
-  private constructor(thread: Worker, isCpu: boolean) {
+  private constructor(thread: Worker, device: Device) {
     this.#thread = thread;
-    this.#isCpu = isCpu;
+    this.device = device;
     thread.on('message', (response: Response) => this.#receive(response));
     thread.on('error', (error) =>
       this.#die(new Error(`The engine's thread died (${error.message}); start the worker again.`)),
@@ -60,34 +76,53 @@ export class Engine {
     });
   }
 
-  static async start(options: EngineOptions): Promise<Engine> {
+  /**
+   * Starts one on the first of the execution providers that works here.
+   * @param onNotice told what operators should know: a provider that is not to be had, smaller batches for want of memory
+   * @throws EngineError when none works, with the reason of each
+   */
+  static async start(options: EngineOptions, onNotice: (message: string) => void = () => {}): Promise<Engine> {
     const thread = new Worker(new URL('./thread.ts', import.meta.url), {
       workerData: options,
       execArgv: ['--disable-warning=ExperimentalWarning'],
     });
-    await new Promise<void>((resolve, reject) => {
-      thread.once('online', resolve);
+    const first = await new Promise<Response>((resolve, reject) => {
+      thread.once('message', resolve);
       thread.once('error', reject);
+      thread.once('exit', (code) => reject(new Error(`The engine's thread ended at its start (exit code ${code}).`)));
     });
-    return new Engine(thread, options.executionProviders[0] === 'cpu');
+    if (first.type !== 'ready')
+      throw first.type === 'unusable' ? failure(first) : new Error(`Unexpected: ${first.type}`);
+    const { device } = first;
+    if (device.passedOver.length > 0)
+      onNotice(
+        `Graphs run on ${device.name}, since what FINDERY_PROVIDERS names before it can't be used. ${device.passedOver.join('. ')}.`,
+      );
+    thread.on('message', (response: Response) => response.type === 'notice' && onNotice(response.message));
+    return new Engine(thread, device);
   }
 
   /**
-   * Opens a model and rewards; `warmUp` makes one picture, so that the first job does not pay for it.
+   * Opens a model and rewards; `warmUp` runs them, so that the first job does not pay for it: one small picture on the CPU, every batch size at the
+   * model's own picture size where kernels are chosen for each shape.
+   * @returns the batch sizes that were run
    * @throws EngineError when a graph can't be opened or is not what its folder says
    */
   async open(
     model: ModelBundle,
     rewards: readonly GraphReward[],
     { warmUp }: { readonly warmUp: boolean },
-  ): Promise<void> {
+  ): Promise<readonly number[]> {
     await this.#ask({ type: 'open', model: modelSpec(model), rewards: rewards.map(rewardSpec) });
-    if (!warmUp) return;
-    // Kernels are chosen for each shape on GPUs alone; the CPU has the first touch of the weights to do, at any size.
-    const size = this.#isCpu ? smallestSize(model) : {};
-    const { reward: _, ...sampler } = { ...model.defaults, ...size, steps: 2, eta: 0 };
-    const painter = await this.painter({ model, rewards, prompt: 'warm', negativePrompt: '', sampler });
-    await painter.evaluate([{ draw: { seed: 0, stream: 0, index: 0 } }], { scores: true, pictures: false });
+    if (!warmUp) return [];
+    const { reward: _, ...sampler } = { ...model.defaults, eta: 0 };
+    const { warmed } = await this.#prepare({ model, rewards, prompt: 'warm', negativePrompt: '', sampler });
+    return warmed;
+  }
+
+  /** Where runs have fewer draws than configured, since more did not fit into memory. */
+  reducedBatches(): readonly BatchLimit[] {
+    return this.#reducedBatches;
   }
 
   /** Names of the models and rewards in memory. */
@@ -96,42 +131,46 @@ export class Engine {
   }
 
   /**
-   * Pictures and scores for a prompt. Opens what is not open yet.
+   * Pictures and scores for a prompt. Opens what is not open yet, and warms it up as `open` does.
    * @throws EngineError as `open` does
    */
   async painter(request: PainterRequest): Promise<Painter> {
-    const { model, rewards, sampler } = request;
-    const spec: GenerationSpec = {
-      model: modelSpec(model),
-      rewards: rewards.map(rewardSpec),
-      promptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(request.prompt).inputIds),
-      negativePromptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(request.negativePrompt).inputIds),
-      negativeIsEmpty: request.negativePrompt === '',
-      clipSkip: sampler.clipSkip ?? 0,
-      rewardTexts: rewards.map(({ tokenizer }) => tokenizer?.encode(request.prompt) ?? null),
-      scheduler: sampler.scheduler,
-      steps: sampler.steps,
-      guidanceScale: sampler.guidanceScale,
-      eta: sampler.eta,
-      width: sampler.width,
-      height: sampler.height,
-      latentShape: model.latentShape(sampler.width, sampler.height),
-    };
-    const { embedding } = await this.#ask({ type: 'embed', spec });
+    const { spec, embedding } = await this.#prepare(request);
     return {
       shape: spec.latentShape,
-      promptEmbedding: embedding ?? new Float32Array(),
+      promptEmbedding: embedding,
       evaluate: async (draws, { scores, pictures, signal }) => {
         signal?.throwIfAborted();
         const cancel = new SharedArrayBuffer(4);
         const work = this.#ask({ type: 'evaluate', spec, draws, scores, pictures, cancel }, request.onStart);
         const answer = signal ? await untilAborted(work, signal, cancel) : await work;
+        request.onRuns?.(answer.runs ?? []);
         return draws.map((_, i) => ({
           scores: scores ? (answer.scores ?? []).map((column) => column[i]) : null,
           picture: answer.pictures?.[i] ?? null,
         }));
       },
     };
+  }
+
+  async #prepare(
+    request: PainterRequest,
+  ): Promise<{ spec: GenerationSpec; embedding: Float32Array; warmed: readonly number[] }> {
+    const { model } = request;
+    const spec = generationSpec(request);
+    // Kernels are chosen for each shape on GPUs alone; the CPU has the first touch of the weights to do, at any size.
+    const size = this.device.provider === 'cpu' ? smallestSize(model) : request.sampler;
+    const sampler = {
+      ...request.sampler,
+      width: size.width,
+      height: size.height,
+      scheduler: model.defaults.scheduler,
+      steps: 2,
+      eta: 0,
+    };
+    const warm = request.warmUp === false ? null : generationSpec({ ...request, sampler });
+    const { embedding = new Float32Array(), warmed = [] } = await this.#ask({ type: 'embed', spec, warm });
+    return { spec, embedding, warmed };
   }
 
   /** Lets the current graph run end, then frees everything. */
@@ -157,16 +196,19 @@ export class Engine {
   }
 
   #receive(response: Response): void {
-    const pending = this.#pending.get(response.id);
-    if (!pending) return;
+    const pending = 'id' in response ? this.#pending.get(response.id) : undefined;
+    if (!pending || !('id' in response)) return;
     if (response.type === 'started') {
       pending.onStart?.(response.at);
       return;
     }
     this.#pending.delete(response.id);
-    if (response.type === 'done' && response.loaded) this.#loaded = response.loaded;
-    if (response.type === 'done') pending.resolve(response);
-    else pending.reject(response.known ? new EngineError(response.message) : new Error(response.message));
+    if (response.type === 'failed') pending.reject(failure(response));
+    else {
+      this.#loaded = response.loaded ?? this.#loaded;
+      this.#reducedBatches = response.reducedBatches ?? this.#reducedBatches;
+      pending.resolve(response);
+    }
   }
 
   #die(error: Error): void {
@@ -193,6 +235,32 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal, cancel: Sh
     signal.removeEventListener('abort', onAbort);
     work.catch(() => {}); // nobody waits for it any more
   }
+}
+
+/** An error of the thread's, as it was there. */
+function failure({ kind, message }: { readonly kind: FailureKind; readonly message: string }): Error {
+  if (kind === 'memory') return new OutOfMemoryError(message);
+  return kind === 'engine' ? new EngineError(message) : new Error(message);
+}
+
+/** Everything that the thread has to know to paint. */
+function generationSpec({ model, rewards, prompt, negativePrompt, sampler }: PainterRequest): GenerationSpec {
+  return {
+    model: modelSpec(model),
+    rewards: rewards.map(rewardSpec),
+    promptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(prompt).inputIds),
+    negativePromptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(negativePrompt).inputIds),
+    negativeIsEmpty: negativePrompt === '',
+    clipSkip: sampler.clipSkip ?? 0,
+    rewardTexts: rewards.map(({ tokenizer }) => tokenizer?.encode(prompt) ?? null),
+    scheduler: sampler.scheduler,
+    steps: sampler.steps,
+    guidanceScale: sampler.guidanceScale,
+    eta: sampler.eta,
+    width: sampler.width,
+    height: sampler.height,
+    latentShape: model.latentShape(sampler.width, sampler.height),
+  };
 }
 
 /** The smallest pictures of a model that make sense to try it with. */

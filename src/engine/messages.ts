@@ -1,11 +1,16 @@
 import type { ModelBundle } from '../bundles/model-bundle.ts';
 import type { GraphReward } from '../bundles/reward-bundle.ts';
 import type { Draw } from '../numerics/draw.ts';
+import type { Device } from './providers.ts';
 
 /** Settings of the engine, the same for all of its models. */
 export interface EngineOptions {
-  /** ONNX Runtime execution providers, in the order of preference. */
+  /**
+   * ONNX Runtime execution providers: the first that works here is used. With `cpu` behind it, it may leave nodes that it has no kernels for to the CPU.
+   */
   readonly executionProviders: readonly string[];
+  /** Number of the GPU, for providers that go by numbers; 0 when left out. */
+  readonly deviceId?: number;
   /** Threads of one graph run. */
   readonly threads: number;
   /** Most draws in one graph run. */
@@ -13,8 +18,8 @@ export interface EngineOptions {
   /** Most models whose graphs stay open at a time, and as many rewards; the one longest unused is closed. Left out: all. */
   readonly modelsInMemory?: number;
   /**
-   * Fill every graph run up to `batchSize`, for providers that search for the best kernels at each new shape (CUDA). Left out:
-   * whether the first provider is another than the CPU's, which does not care.
+   * Fill every graph run up to one of few sizes, for providers that search for the best kernels at each new shape (CUDA). Left out:
+   * whether the provider in use is such a one.
    */
   readonly padBatches?: boolean;
 }
@@ -73,7 +78,13 @@ export interface GenerationSpec {
 /** Work for the thread. `cancel` is one shared Int32: not 0 once nobody waits for the answer. */
 export type Request =
   | { readonly type: 'open'; readonly id: number; readonly model: ModelSpec; readonly rewards: readonly RewardSpec[] }
-  | { readonly type: 'embed'; readonly id: number; readonly spec: GenerationSpec }
+  | {
+      readonly type: 'embed';
+      readonly id: number;
+      readonly spec: GenerationSpec;
+      /** What is run first where it was not yet; null: nothing. */
+      readonly warm: GenerationSpec | null;
+    }
   | {
       readonly type: 'evaluate';
       readonly id: number;
@@ -91,17 +102,36 @@ export interface RawPicture {
   readonly pixels: Uint8Array;
 }
 
-/** Answers of the thread; every request gets one `done` or `failed`. */
+/** Most draws in one graph run of a model at this size, since more did not fit into memory. */
+export interface BatchLimit {
+  readonly model: string;
+  readonly width: number;
+  readonly height: number;
+  readonly batchSize: number;
+}
+
+/** What failed: `engine` will fail again, `memory` may not in a fresh process, `other` is nobody's guess. */
+export type FailureKind = 'engine' | 'memory' | 'other';
+
+/** Answers of the thread: `ready` or `unusable` once, then one `done` or `failed` for every request. */
 export type Response =
+  | { readonly type: 'ready'; readonly device: Device }
+  | { readonly type: 'unusable'; readonly message: string; readonly kind: FailureKind }
+  | { readonly type: 'notice'; readonly message: string }
   | { readonly type: 'started'; readonly id: number; readonly at: number }
   | {
       readonly type: 'done';
       readonly id: number;
       /** Names of the models and rewards in memory. */
       readonly loaded?: readonly string[];
+      readonly reducedBatches?: readonly BatchLimit[];
+      /** Batch sizes that were run to warm up. */
+      readonly warmed?: readonly number[];
+      /** Draws in each graph run of an evaluation, with those that only filled it up. */
+      readonly runs?: readonly number[];
       readonly embedding?: Float32Array;
       /** By reward, then by draw. */
       readonly scores?: readonly (readonly number[])[];
       readonly pictures?: readonly (RawPicture | null)[];
     }
-  | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly known: boolean };
+  | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly kind: FailureKind };

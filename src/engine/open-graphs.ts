@@ -44,6 +44,17 @@ export class OpenGraphs<T extends Held> {
     return held;
   }
 
+  /** Closes all but these; false when there are no others. */
+  async releaseOthers(kept: readonly Bundle[]): Promise<boolean> {
+    const paths = new Set(kept.map(({ path, name }) => path ?? name));
+    const others = [...this.#opened].filter(([path]) => !paths.has(path));
+    for (const [path, { held }] of others) {
+      this.#opened.delete(path);
+      await held.release();
+    }
+    return others.length > 0;
+  }
+
   names(): string[] {
     return [...this.#opened.values()].map(({ bundle }) => bundle.name);
   }

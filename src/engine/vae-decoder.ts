@@ -27,6 +27,7 @@ export class VaeDecoder {
   ): Promise<RawPicture[]> {
     const [, latentHeight, latentWidth] = latentShape;
     const count = latents.length / latentShape.reduce((product, size) => product * size, 1);
+    this.#refuse(latents, 'latents');
     const { [this.#sample.name]: samples } = await runInBatches(
       this.graph,
       count,
@@ -41,12 +42,31 @@ export class VaeDecoder {
       [this.#sample.name],
       betweenRuns,
     );
+    this.#refuse(samples, 'pictures');
     const scale = Math.sqrt(samples.length / count / 3 / (latentHeight * latentWidth));
     const [height, width] = [latentHeight * scale, latentWidth * scale];
     return Array.from({ length: count }, (_, i) => {
       const planes = samples.subarray(i * 3 * height * width, (i + 1) * 3 * height * width);
-      return { width, height, pixels: toPixels(planes, this.#model.name) };
+      return { width, height, pixels: toPixels(planes) };
     });
+  }
+
+  /** @throws EngineError when there is a number that is not finite, which would be a black picture */
+  #refuse(numbers: Float32Array, what: 'latents' | 'pictures'): void {
+    const wrong = numbers.find((value) => !Number.isFinite(value));
+    if (wrong === undefined) return;
+    const { name, graphs } = this.#model;
+    const isHalf = (graph: Graph) => [...graph.inputs, ...graph.outputs].some(({ type }) => type === 'float16');
+    if (what === 'latents') {
+      throw new EngineError(
+        `${name} made latents with ${wrong} in them: its denoiser (${graphs.denoiser}) left the range of its numbers. Where it computes in float16, export it in float32 (tools/export, --dtype fp32); else its weights are damaged, or the sampler's settings are out of all proportion.`,
+      );
+    }
+    throw new EngineError(
+      isHalf(this.graph)
+        ? `The VAE of ${name} (${this.graph.path}) overflows in float16: it made a picture with ${wrong} in it, of latents that are sound. Export the model again with its VAE in float32 (tools/export/import_checkpoint.py with --vae-dtype fp32); the other parts may stay in float16.`
+        : `The VAE of ${name} (${this.graph.path}) made a picture with ${wrong} in it, of latents that are sound. Its weights are damaged, or they were converted from float16 ones that had overflowed; import the model again from its checkpoint.`,
+    );
   }
 
   /** Back to the autoencoder's own range: z / scaling_factor + shift_factor, or with a mean and deviation for each channel. */
@@ -62,17 +82,12 @@ export class VaeDecoder {
 }
 
 /** [3, H, W] in [-1, 1] to H * W * 3 bytes, as diffusers' image processor does: (x / 2 + 0.5), clipped, times 255, rounded. */
-function toPixels(planes: Float32Array, model: string): Uint8Array {
+function toPixels(planes: Float32Array): Uint8Array {
   const plane = planes.length / 3;
   const pixels = new Uint8Array(planes.length);
   for (let channel = 0; channel < 3; channel++) {
     for (let i = 0; i < plane; i++) {
       const value = planes[channel * plane + i];
-      if (!Number.isFinite(value)) {
-        throw new EngineError(
-          `${model} made a picture with ${value} in it. Where float16 is used, its range may be too small for this model; take a float32 VAE or graph.`,
-        );
-      }
       pixels[i * 3 + channel] = Math.round(Math.min(1, Math.max(0, value / 2 + 0.5)) * 255);
     }
   }

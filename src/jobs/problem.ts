@@ -21,6 +21,7 @@ export const PROBLEMS = {
   'bad-policy-file': { status: 422, title: 'The policy file cannot be used' },
   'idempotency-mismatch': { status: 422, title: 'The idempotency key belongs to another request' },
   'generation-failed': { status: 500, title: 'Pictures or rewards could not be made' },
+  'out-of-memory': { status: 500, title: 'There is not enough memory for this' },
   'reward-failed': { status: 502, title: 'A reward gave no scores' },
   'worker-lost': { status: 500, title: 'Workers died while they ran this' },
   internal: { status: 500, title: 'Something failed here' },

@@ -16,9 +16,14 @@ export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition'> & {
   readonly checkpoint: { readonly key: string; readonly iteration: number } | null;
   /** How often workers took it up at the same checkpoint: a job that kills its workers is given up. */
   readonly takenAt: { readonly iteration?: number; readonly times: number } | null;
+  /** How often workers had too little memory for it at the same checkpoint; absent: never. */
+  readonly outOfMemory?: { readonly iteration?: number; readonly times: number } | null;
 };
 
-export type SampleRecord = Omit<Sample, 'object' | 'urls'>;
+export type SampleRecord = Omit<Sample, 'object' | 'urls'> & {
+  /** How often workers had too little memory for it; absent: never. */
+  readonly outOfMemory?: { readonly times: number } | null;
+};
 export type PolicyRecord = Omit<Policy, 'object' | 'urls'>;
 
 /** An image, and where its bytes lie. */

@@ -5,7 +5,14 @@ import type { JobRecord, PolicyRecord, SampleRecord } from './store.ts';
 
 /** A job as clients see it. */
 export function viewJob(record: JobRecord, queuePosition: number | null): Job {
-  const { cancelRequested: _, keepPartial: __, checkpoint: ___, takenAt: ____, ...visible } = record;
+  const {
+    cancelRequested: _,
+    keepPartial: __,
+    checkpoint: ___,
+    takenAt: ____,
+    outOfMemory: _____,
+    ...visible
+  } = record;
   const self = `/v1/jobs/${record.id}`;
   return {
     object: 'job',
@@ -36,9 +43,10 @@ export function viewPolicy(record: PolicyRecord): Policy {
 }
 
 export function viewSample(record: SampleRecord): Sample {
+  const { outOfMemory: _, ...visible } = record;
   return {
     object: 'sample',
-    ...record,
+    ...visible,
     urls: { self: `/v1/samples/${record.id}`, policy: record.policyId && `/v1/policies/${record.policyId}` },
   };
 }

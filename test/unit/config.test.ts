@@ -16,6 +16,8 @@ describe('readConfig', () => {
       dataFolder: resolve('.findery'),
       modelFolders: [resolve('.findery', 'models'), MODELS],
       executionProviders: ['cpu'],
+      deviceId: 0,
+      warm: 'first',
       threads: Math.min(256, availableParallelism()),
       batchSize: 8,
       modelsInMemory: 2,
@@ -41,6 +43,8 @@ describe('readConfig', () => {
       FINDERY_DATA: 'some/where',
       FINDERY_MODELS: ['one', '/two'].join(delimiter),
       FINDERY_PROVIDERS: 'cuda, cpu',
+      FINDERY_DEVICE: '1',
+      FINDERY_WARM: 'one, other',
       FINDERY_THREADS: '3',
       FINDERY_BATCH: '4',
       FINDERY_MODELS_IN_MEMORY: '7',
@@ -58,6 +62,8 @@ describe('readConfig', () => {
       dataFolder: resolve('some/where'),
       modelFolders: [resolve('one'), resolve('/two'), resolve('some/where', 'models'), MODELS],
       executionProviders: ['cuda', 'cpu'],
+      deviceId: 1,
+      warm: ['one', 'other'],
       threads: 3,
       batchSize: 4,
       modelsInMemory: 7,
@@ -69,6 +75,10 @@ describe('readConfig', () => {
     });
     expect(isAbsolute(config.dataFolder)).toBe(true);
     expect(blobFolder(config)).toBe(resolve('some/where/blobs'));
+  });
+
+  it.each(['first', 'all', 'none'] as const)('takes FINDERY_WARM=%s', (warm) => {
+    expect(readConfig({ FINDERY_WARM: ` ${warm} ` }).warm).toBe(warm);
   });
 
   it.each(['redis://h', 'rediss://h', 'unix:///run/redis.sock', '/run/redis.sock'])('takes the Redis %s', (url) => {
@@ -83,7 +93,13 @@ describe('readConfig', () => {
     ['REDIS_URL', 'http://cache', 'redis://, rediss://'],
     ['FINDERY_REDIS_PREFIX', 'a b', 'letters, digits'],
     ['FINDERY_REDIS_PREFIX', 'a*', 'letters, digits'],
-    ['FINDERY_PROVIDERS', 'cpu,tpu', '"tpu"; it takes cpu, cuda'],
+    ['FINDERY_PROVIDERS', 'cpu,tpu', '"tpu"; it takes cuda, tensorrt, webgpu, coreml, dml, cpu'],
+    ['FINDERY_PROVIDERS', 'CUDA', '"CUDA"; it takes cuda'],
+    ['FINDERY_PROVIDERS', 'cuda,,cpu', '""; it takes cuda'],
+    ['FINDERY_PROVIDERS', 'cuda,webgpu,cuda', 'each provider once'],
+    ['FINDERY_PROVIDERS', 'cpu,cuda', 'cpu as the last one only'],
+    ['FINDERY_DEVICE', '-1', '0 to 255'],
+    ['FINDERY_DEVICE', 'cuda:0', '0 to 255'],
     ['FINDERY_THREADS', '0', '1 to 256'],
     ['FINDERY_BATCH', '257', '1 to 256'],
     ['FINDERY_CONCURRENCY', '65', '1 to 64'],
@@ -105,6 +121,7 @@ describe('readConfig', () => {
       REDIS_URL: 'amqp://user:secret@cache',
       FINDERY_REDIS_PREFIX: '?',
       FINDERY_PROVIDERS: 'tpu',
+      FINDERY_DEVICE: 'x',
       FINDERY_THREADS: 'x',
       FINDERY_BATCH: 'x',
       FINDERY_CONCURRENCY: 'x',

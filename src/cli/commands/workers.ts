@@ -14,7 +14,7 @@ export async function run(args: readonly string[]): Promise<number> {
   if (json) console.log(JSON.stringify(workers, null, 2));
   else if (workers.length === 0)
     console.log('No worker is alive. Start one: npm run worker (npm start brings its own).');
-  else console.log(table(workers.map(row)));
+  else console.log([table(workers.map(row)), ...workers.flatMap(remarks)].join('\n'));
   return 0;
 }
 
@@ -40,6 +40,17 @@ async function fetchWorkers(url: string): Promise<WorkerInfo[]> {
   const body = (await response.json().catch(() => null)) as { data?: WorkerInfo[] } | null;
   if (response.ok && body?.data) return body.data;
   throw new Error(`${url} answered with ${response.status}, which is no findery service; give its address with --url.`);
+}
+
+/** What an operator should see and has no room in a row. */
+function remarks({ id, device, passedOver, batchSize, reducedBatches }: WorkerInfo): string[] {
+  return [
+    ...(passedOver.length > 0 ? [`${id} uses ${device}: ${passedOver.join('; ')}`] : []),
+    ...reducedBatches.map(
+      (limit) =>
+        `${id} takes ${limit.batchSize} instead of ${batchSize} draws at a time for ${limit.model} at ${limit.width}x${limit.height}: more do not fit into its memory`,
+    ),
+  ];
 }
 
 function row(worker: WorkerInfo): { [column: string]: string } {
