@@ -217,7 +217,7 @@ describe('findery models check says what is wrong with', () => {
     edit(join(path, 'vae_decoder', 'config.json'), (config) => ({ ...config, scaling_factor: 1e-5 }));
     const { status, said } = await findery('models', 'check', path);
     expect(status, said).toBe(1);
-    expect(said).toMatch(/made a picture with NaN in it.*float32 VAE/);
+    expect(said).toMatch(/overflows in float16: it made a picture with NaN in it.*--vae-dtype fp32/);
   });
 });
 
