@@ -66,6 +66,12 @@ export class Queues {
     return rank === null ? null : rank + 1;
   }
 
+  /** How much waits (for a worker, or for its next try) and how much is being worked on. */
+  async count(name: QueueName): Promise<{ waiting: number; active: number }> {
+    const { active, ...waiting } = await this.#queues[name].getJobCounts('wait', 'prioritized', 'delayed', 'active');
+    return { waiting: Object.values(waiting).reduce((sum, count) => sum + count, 0), active };
+  }
+
   async close(): Promise<void> {
     await Promise.all(Object.values(this.#queues).map((queue) => queue.close()));
   }

@@ -120,6 +120,9 @@ describe('POST /v1/jobs', () => {
     }
     const positions = ids.map(async (id) => (await readOk(await own.get(`/v1/jobs/${id}`), 200)).queuePosition);
     expect(await Promise.all(positions)).toEqual([4, 2, 3, 1]);
+    const nothing = { waiting: 0, active: 0 };
+    const queues = { object: 'queues', optimize: { waiting: 4, active: 0 }, sample: nothing, unfinished: 4 };
+    expect(await readOk(await own.get('/v1/queues'), 200)).toEqual(queues);
   });
 
   it('hands a request id on, into the answer and the job', async () => {

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { Catalog, ModelBundle, RewardBundle } from '../../bundles/catalog.ts';
 import { ProblemError } from '../../jobs/problem.ts';
-import { Model, OptimizerInfo, Reward, WorkerInfo } from '../../jobs/schemas/catalog.ts';
+import { Model, OptimizerInfo, Queues, Reward, WorkerInfo } from '../../jobs/schemas/catalog.ts';
 import { Link } from '../../jobs/schemas/common.ts';
 import { listWorkers } from '../../jobs/worker-registry.ts';
 import { DEFAULT_OPTIMIZER, OPTIMIZERS } from '../../numerics/optimizers/registry.ts';
@@ -163,6 +163,23 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
         parameters,
       })),
     }),
+  );
+
+  app.get(
+    '/v1/queues',
+    {
+      schema: {
+        operationId: 'getQueues',
+        summary: 'How much work waits, and how much is in progress',
+        tags,
+        response: answers({ 200: Link(Queues) }),
+      },
+    },
+    async () => {
+      const [optimize, sample] = await Promise.all([store.queues.count('optimize'), store.queues.count('sample')]);
+      const unfinished = optimize.waiting + optimize.active + sample.waiting + sample.active;
+      return { object: 'queues' as const, optimize, sample, unfinished };
+    },
   );
 
   app.get(

@@ -77,6 +77,21 @@ export const OptimizerInfo = Type.Object(
   { $id: 'OptimizerInfo' },
 );
 
+const QueueCounts = Type.Object({
+  waiting: Type.Integer({ description: 'for a worker, or for their next try' }),
+  active: Type.Integer({ description: 'a worker has them' }),
+});
+
+export const Queues = Type.Object(
+  {
+    object: Type.Literal('queues'),
+    optimize: QueueCounts,
+    sample: QueueCounts,
+    unfinished: Type.Integer({ description: 'all of them: what a number of workers may follow' }),
+  },
+  { $id: 'Queues' },
+);
+
 export const WorkerInfo = Type.Object(
   {
     object: Type.Literal('worker'),

@@ -208,3 +208,28 @@ def test_another_task_does_not_go_on_with_it(sd1, tmp_path, monkeypatch):
         run(sd1.options(sd1.save(), tmp_path / "mine"))
     run(sd1.options(sd1.save(), tmp_path / "mine", "--dtype", "fp16"))
     assert sorted(made[3:]) == ["text_encoder", "unet", "vae"]
+
+
+def test_graphs_for_cuda_are_written_beside_the_others(sd1, tmp_path):
+    """Nothing here can run them; their nodes and weights are looked at."""
+    import onnx
+
+    run(sd1.options(sd1.save(), tmp_path / "mine", "--dtype", "fp16", "--cuda"))
+    for part, fused in (("unet", {"NhwcConv", "MultiHeadAttention", "SkipLayerNormalization"}), ("vae_decoder", {"NhwcConv"}), ("text_encoder", {"QuickGelu"})):
+        model = onnx.load(str(tmp_path / "mine" / part / "model_cuda.onnx"))
+        assert fused <= {node.op_type for node in model.graph.node}, part
+        plain = onnx.load(str(tmp_path / "mine" / part / "model.onnx"))
+        assert [value.name for value in model.graph.input] == [value.name for value in plain.graph.input]
+        assert [value.name for value in model.graph.output] == [value.name for value in plain.graph.output]
+
+
+def test_plain_attention_gives_the_same_picture_with_the_operators_of_onnx_alone(sd1, tmp_path):
+    import onnx
+
+    for attention in ("plain", "fused"):
+        run(sd1.options(sd1.save(), tmp_path / attention, "--attention", attention))
+        for part in ("unet", "vae_decoder"):
+            model = onnx.load(str(tmp_path / attention / part / "model.onnx"))
+            assert any(node.domain == "com.microsoft" for node in model.graph.node) == (attention == "fused")
+    plain, fused = (decoded(tmp_path / attention, LATENTS) for attention in ("plain", "fused"))
+    assert numpy.abs(plain - fused).max() < 1e-4

@@ -1,0 +1,27 @@
+import { hostname } from 'node:os';
+import { ConfigError, readConfig } from '../config.ts';
+import { openStore } from '../jobs/store.ts';
+import { listWorkers } from '../jobs/worker-registry.ts';
+import { runMain } from './run-main.ts';
+
+/** What the images' HEALTHCHECK runs: `healthcheck.ts api` or `worker`. Status 0 when the process beside it is well. */
+await runMain(async () => {
+  const role = process.argv[2];
+  const config = readConfig(process.env);
+  if (role === 'api') {
+    const response = await fetch(`http://127.0.0.1:${config.port}/healthz`, { signal: AbortSignal.timeout(4000) });
+    if (!response.ok) throw new Error(`The API answers with ${response.status}.`);
+  } else if (role === 'worker') {
+    if (config.redisUrl === null) throw new ConfigError('REDIS_URL is not set.');
+    const store = await openStore(config.redisUrl, config.redisPrefix, { failFast: true });
+    try {
+      const workers = await listWorkers(store.redis, store.keys);
+      if (!workers.some(({ host }) => host === hostname()))
+        throw new Error(`No worker of ${hostname()} has been heard of in the last 10 s.`);
+    } finally {
+      await store.close();
+    }
+  } else {
+    throw new Error('Say whose health: healthcheck.ts api, or healthcheck.ts worker.');
+  }
+});

@@ -1,0 +1,164 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Ajv } from 'ajv';
+import { DCLinter } from 'dclint';
+import { validate } from 'dockerfile-utils';
+import { describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
+
+/** Files of the images and their services, by linters and by the schema of Compose: there is no Docker where the tests run. */
+const DOCKER = join(import.meta.dirname, '..', '..', 'docker');
+const read = (name: string) => readFileSync(join(DOCKER, name), 'utf8');
+const names = readdirSync(DOCKER).filter((name) => name.endsWith('.Dockerfile'));
+
+interface Service {
+  readonly image?: string;
+  readonly command?: readonly string[];
+  readonly user?: string;
+  readonly read_only?: boolean;
+  readonly cap_drop?: readonly string[];
+  readonly security_opt?: readonly string[];
+  readonly ports?: readonly string[];
+  readonly deploy?: object;
+  readonly build?: { readonly dockerfile: string };
+  readonly [key: string]: unknown;
+}
+interface Compose {
+  readonly services: { readonly [name: string]: Service };
+}
+
+describe.each(names)('%s', (name) => {
+  it('passes the linter', () => {
+    expect(validate(read(name)).map(({ message, range }) => `line ${range.start.line + 1}: ${message}`)).toEqual([]);
+  });
+
+  it('pins its base images, does not run as root, says how its health is seen', () => {
+    const lines = read(name).split('\n');
+    const bases = lines.filter((line) => line.startsWith('FROM ')).map((line) => line.split(' ')[1]);
+    for (const base of bases) expect(base).toMatch(/:[^:]*\d+\.?\d*[^:]*$/);
+    const users = lines.filter((line) => line.startsWith('USER '));
+    expect(users.at(-1)).toMatch(/^USER 1000:1000$/);
+    expect(lines.findLastIndex((line) => line.startsWith('RUN '))).toBeLessThan(lines.indexOf(users.at(-1) as string));
+    expect(lines.filter((line) => line.startsWith('HEALTHCHECK '))).toHaveLength(1);
+  });
+});
+
+describe('compose', () => {
+  // Ajv knows the draft by its older address, and by default.
+  const { $schema: _, ...schema } = JSON.parse(
+    readFileSync(
+      join(import.meta.dirname, '..', '..', 'node_modules', 'dclint', 'schemas', 'compose.schema.json'),
+      'utf8',
+    ),
+  );
+  const base = parse(read('compose.yaml'), { merge: true }) as Compose;
+  const cuda = parse(read('compose.cuda.yaml'), { merge: true }) as Compose;
+
+  it.each([
+    ['compose.yaml', base],
+    ['compose.cuda.yaml', cuda],
+  ])('%s fits the schema of the Compose specification', (_name, file) => {
+    const ajv = new Ajv({ strict: false, validateFormats: false });
+    expect(ajv.validate(schema, file), ajv.errorsText()).toBe(true);
+  });
+
+  it.each(['compose.yaml', 'compose.cuda.yaml'])('%s passes the linter', (name) => {
+    // Order and quotes are taste; secrets of the host's interface are not.
+    const rules = {
+      'service-keys-order': 0,
+      'services-alphabetical-order': 0,
+      'top-level-properties-order': 0,
+      'require-project-name-field': 0,
+      'no-build-and-image': 0,
+    } as const;
+    const linter = new DCLinter({ rules, quiet: false, debug: false, exclude: [] });
+    // Its types are not found from here.
+    interface Found {
+      readonly messages: readonly { readonly line: number; readonly message: string; readonly rule: string }[];
+    }
+    const results = linter.lintFiles([join(DOCKER, name)], false) as unknown as readonly Found[];
+    const found = results
+      .flatMap(({ messages }) => messages)
+      .map(({ line, message, rule }) => `${line}: ${message} (${rule})`);
+    expect(found).toEqual([]);
+  });
+
+  it('Redis loses nothing and evicts nothing, and nobody outside reaches it', () => {
+    const { redis } = base.services;
+    expect(redis.command?.join(' ')).toMatch(/--appendonly yes .*--maxmemory-policy noeviction/);
+    expect(redis.ports).toBeUndefined();
+  });
+
+  it.each(Object.entries(base.services))('%s has no rights that it does not need', (_name, service) => {
+    expect(service).toMatchObject({
+      read_only: true,
+      cap_drop: ['ALL'],
+      security_opt: ['no-new-privileges:true'],
+      user: expect.stringMatching(/^[1-9]/),
+      restart: 'unless-stopped',
+    });
+  });
+
+  it('the API is offered to this machine alone, and every image has its file', () => {
+    expect(base.services.api.ports).toEqual([expect.stringMatching(/^127\.0\.0\.1:/)]);
+    for (const { services } of [base, cuda])
+      for (const { build } of Object.values(services))
+        if (build) expect(names).toContain(build.dockerfile.replace('docker/', ''));
+  });
+});
+
+describe('kubernetes', () => {
+  interface Resource {
+    readonly kind: string;
+    readonly metadata: { readonly name: string };
+    readonly spec: { readonly template?: { readonly spec: PodSpec }; readonly [key: string]: unknown };
+  }
+  interface PodSpec {
+    readonly securityContext: object;
+    readonly containers: readonly { readonly securityContext: object; readonly [key: string]: unknown }[];
+  }
+  const resources = readdirSync(join(DOCKER, 'kubernetes'))
+    .filter((name) => name.endsWith('.yaml'))
+    .flatMap((name) => parseAllDocuments(read(join('kubernetes', name))))
+    .map((document) => {
+      expect(document.errors).toEqual([]);
+      return document.toJS() as Resource;
+    });
+  const pods = resources.filter(({ spec }) => spec.template);
+
+  it('has what it needs', () => {
+    const kinds = resources.map(({ kind, metadata }) => `${kind} ${metadata.name}`).sort();
+    expect(kinds).toEqual([
+      'Deployment findery-api',
+      'Deployment findery-worker',
+      'PersistentVolumeClaim findery-data',
+      'PersistentVolumeClaim findery-models',
+      'ScaledObject findery-worker',
+      'Service findery',
+      'Service findery-redis',
+      'StatefulSet findery-redis',
+    ]);
+  });
+
+  it.each(pods.map((pod) => [pod.metadata.name, pod] as const))(
+    '%s has no rights that it does not need',
+    (_name, pod) => {
+      const { securityContext, containers } = (pod.spec.template as { readonly spec: PodSpec }).spec;
+      expect(securityContext).toMatchObject({ runAsNonRoot: true });
+      for (const container of containers)
+        expect(container.securityContext).toEqual({
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] },
+        });
+    },
+  );
+
+  it('workers follow what GET /v1/queues counts', () => {
+    const scaled = resources.find(({ kind }) => kind === 'ScaledObject');
+    expect(scaled?.spec).toMatchObject({
+      scaleTargetRef: { name: 'findery-worker' },
+      triggers: [{ type: 'metrics-api', metadata: { url: 'http://findery/v1/queues', valueLocation: 'unfinished' } }],
+    });
+  });
+});
