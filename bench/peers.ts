@@ -1,13 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { readCatalog } from '../src/bundles/catalog.ts';
 import { readConfig } from '../src/config.ts';
 import { Engine } from '../src/engine/engine.ts';
 import { chooseModel, resolveSampler } from '../src/jobs/choices.ts';
 import { STREAMS } from '../src/numerics/draw.ts';
 import { quantile } from '../src/numerics/statistics.ts';
+import { startPeer } from './peer.ts';
 
 /**
  * `npm run bench:engine`: pictures of the embedded model by our engine against Python, onnxruntime on the same graphs and diffusers eager on the same
@@ -95,18 +93,3 @@ for (const name of names) {
   );
 }
 process.exit(0);
-
-function startPeer(command: string): { process: ChildProcess; ask(question: object): Promise<unknown> } {
-  const script = fileURLToPath(new URL('./python_peer.py', import.meta.url));
-  const process = spawn(command, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: process.stdout })[Symbol.asyncIterator]();
-  return {
-    process,
-    async ask(question) {
-      process.stdin.write(`${JSON.stringify(question)}\n`);
-      const { value, done } = await lines.next();
-      if (done) throw new Error('The Python peer ended; what it said is above.');
-      return JSON.parse(value);
-    },
-  };
-}

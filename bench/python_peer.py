@@ -1,7 +1,7 @@
 """The same pictures in Python, for bench/peers.ts: onnxruntime on the same graphs, and diffusers eager on PyTorch.
 
-Reads one JSON object a line: first the settings {bundle, pipeline, threads, batch, steps, guidance}, then {"peer", "images", "prompt", "seed"}; answers each with
-{"seconds"}. Needs onnxruntime, numpy, torch, diffusers and transformers.
+Reads one JSON object a line: first the settings {bundle, pipeline, threads, batch, steps, guidance, latentShape, provider, graphs}, then {"peer", "images",
+"prompt", "seed", "batch"}; answers each with {"seconds"}. Needs onnxruntime, numpy, torch, diffusers and transformers.
 """
 
 import json
@@ -16,6 +16,17 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
 
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "dml": "DmlExecutionProvider",
+}
+TYPES = {"tensor(int64)": numpy.int64, "tensor(int32)": numpy.int32, "tensor(float)": numpy.float32, "tensor(float16)": numpy.float16}
+
+
 class OnnxPeer:
     """diffusers' loop on onnxruntime sessions, as optimum's pipelines have it: numpy in and out, its scheduler on tensors."""
 
@@ -24,39 +35,41 @@ class OnnxPeer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings["threads"]
 
-        def open_session(name):
-            path = str(folder / name / "model.onnx")
-            return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-        self.text, self.unet, self.vae = (open_session(name) for name in ("text_encoder", "unet", "vae_decoder"))
+        provider = PROVIDERS[settings.get("provider", "cpu")]
+        names = ("text_encoder", "unet", "vae_decoder")
+        paths = settings.get("graphs") or [str(folder / name / "model.onnx") for name in names]
+        self.text, self.unet, self.vae = (onnxruntime.InferenceSession(path, options, providers=[provider]) for path in paths)
+        used = self.unet.get_providers()[0]
+        assert used == provider, f"Python's onnxruntime has no {provider} here; it would use {used}"
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
         self.scheduler = DPMSolverMultistepScheduler.from_config(config)
         self.scaling = json.loads((folder / "vae_decoder" / "config.json").read_text())["scaling_factor"]
         time_input = next(value for value in self.unet.get_inputs() if value.name == "timestep")
-        self.time_type = numpy.int64 if time_input.type == "tensor(int64)" else numpy.float32
-        self.shape = self.unet.get_inputs()[0].shape[1:]
+        self.time_type = TYPES[time_input.type]
+        self.float_type = TYPES[self.unet.get_inputs()[0].type]
+        self.vae_type = TYPES[self.vae.get_inputs()[0].type]
+        self.ids_type = TYPES[self.text.get_inputs()[0].type]
         self.settings = settings
 
     def encode(self, prompt):
         ids = self.tokenizer(prompt, padding="max_length", truncation=True, return_tensors="np").input_ids
-        return self.text.run(None, {"input_ids": ids.astype(numpy.int64)})[0]
+        return self.text.run(None, {"input_ids": ids.astype(self.ids_type)})[0]
 
     def paint(self, prompt, count, seed):
         guidance = self.settings["guidance"]
         text = numpy.concatenate([self.encode("").repeat(count, 0), self.encode(prompt).repeat(count, 0)])
         self.scheduler.set_timesteps(self.settings["steps"])
         generator = torch.Generator().manual_seed(seed)
-        channels, side = self.settings["latentShape"][0], self.settings["latentShape"][1]
-        latents = torch.randn((count, channels, side, side), generator=generator)
+        latents = torch.randn((count, *self.settings["latentShape"]), generator=generator)
         for t in self.scheduler.timesteps:
-            sample = numpy.concatenate([latents.numpy()] * 2)
+            sample = numpy.concatenate([latents.numpy()] * 2).astype(self.float_type)
             times = numpy.full(2 * count, t.item(), self.time_type)
             feeds = {"sample": sample, "timestep": times, "encoder_hidden_states": text}
-            without, guided = numpy.split(self.unet.run(None, feeds)[0], 2)
+            without, guided = numpy.split(self.unet.run(None, feeds)[0].astype(numpy.float32), 2)
             output = torch.from_numpy(without + guidance * (guided - without))
             latents = self.scheduler.step(output, t, latents).prev_sample
-        pictures = self.vae.run(None, {"latent_sample": latents.numpy() / self.scaling})[0]
+        pictures = self.vae.run(None, {"latent_sample": (latents.numpy() / self.scaling).astype(self.vae_type)})[0].astype(numpy.float32)
         return (numpy.clip(pictures / 2 + 0.5, 0, 1).transpose(0, 2, 3, 1) * 255).round().astype(numpy.uint8)
 
 
@@ -90,8 +103,9 @@ def main():
     for line in sys.stdin:
         request = json.loads(line)
         began = time.perf_counter()
-        for start in range(0, request["images"], settings["batch"]):
-            count = min(settings["batch"], request["images"] - start)
+        batch = request.get("batch", settings["batch"])
+        for start in range(0, request["images"], batch):
+            count = min(batch, request["images"] - start)
             pictures = peers[request["peer"]].paint(request["prompt"], count, request["seed"] + start)
             assert pictures.dtype == numpy.uint8 and pictures.std() > 1
         print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)

@@ -39,6 +39,13 @@ export interface Graph {
   release(): Promise<void>;
 }
 
+let inGraphs = 0;
+
+/** Milliseconds that this thread has spent in runs of graphs. */
+export function graphMilliseconds(): number {
+  return inGraphs;
+}
+
 /**
  * Opens an ONNX graph; with providers.ts the only place that knows ONNX Runtime.
  * @param options whose first execution provider is the one to use; nothing of the graph runs elsewhere in silence
@@ -64,10 +71,12 @@ export async function openGraph(given: string, options: EngineOptions): Promise<
       const tensors = Object.fromEntries(
         Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor, halves.has(name))]),
       );
+      const began = performance.now();
       const results = await session.run(tensors, [...wanted]).catch((error: Error) => {
         const message = `The graph ${path} failed: ${shorten(error.message)}.`;
         throw isOutOfMemory(error) ? new OutOfMemoryError(message) : new EngineError(message);
       });
+      inGraphs += performance.now() - began;
       await check?.();
       return Object.fromEntries(wanted.map((name) => [name, fromOrt(results[name])]));
     },

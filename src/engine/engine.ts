@@ -6,6 +6,7 @@ import { EngineError, OutOfMemoryError } from './engine-error.ts';
 import type {
   BatchLimit,
   EngineOptions,
+  EngineState,
   FailureKind,
   GenerationSpec,
   ModelSpec,
@@ -54,8 +55,7 @@ export class Engine {
   /** Where graphs run. */
   readonly device: Device;
   readonly #pending = new Map<number, Pending>();
-  #loaded: readonly string[] = [];
-  #reducedBatches: readonly BatchLimit[] = [];
+  #state: EngineState = { loaded: [], reducedBatches: [], graphMilliseconds: 0 };
   #lastId = 0;
   #death: Error | null = null;
   #closing: Promise<void> | null = null;
@@ -122,12 +122,17 @@ export class Engine {
 
   /** Where runs have fewer draws than configured, since more did not fit into memory. */
   reducedBatches(): readonly BatchLimit[] {
-    return this.#reducedBatches;
+    return this.#state.reducedBatches;
+  }
+
+  /** Milliseconds that its thread has spent in runs of graphs. */
+  graphMilliseconds(): number {
+    return this.#state.graphMilliseconds;
   }
 
   /** Names of the models and rewards in memory. */
   loaded(): string[] {
-    return [...this.#loaded];
+    return [...this.#state.loaded];
   }
 
   /**
@@ -196,6 +201,7 @@ export class Engine {
   }
 
   #receive(response: Response): void {
+    if (response.type === 'state') this.#state = response.state;
     const pending = 'id' in response ? this.#pending.get(response.id) : undefined;
     if (!pending || !('id' in response)) return;
     if (response.type === 'started') {
@@ -203,8 +209,6 @@ export class Engine {
       return;
     }
     this.#pending.delete(response.id);
-    this.#loaded = response.loaded ?? this.#loaded;
-    this.#reducedBatches = response.reducedBatches ?? this.#reducedBatches;
     if (response.type === 'failed') pending.reject(failure(response));
     else pending.resolve(response);
   }

@@ -110,11 +110,13 @@ export interface BatchLimit {
   readonly batchSize: number;
 }
 
-/** How the engine stands; told with every answer. */
+/** How the engine stands; told before every answer. */
 export interface EngineState {
   /** Names of the models and rewards in memory. */
   readonly loaded: readonly string[];
   readonly reducedBatches: readonly BatchLimit[];
+  /** Spent in runs of graphs since the start. */
+  readonly graphMilliseconds: number;
 }
 
 /** What failed: `engine` will fail again, `memory` may not in a fresh process, `other` is nobody's guess. */
@@ -125,8 +127,9 @@ export type Response =
   | { readonly type: 'ready'; readonly device: Device }
   | { readonly type: 'unusable'; readonly message: string; readonly kind: FailureKind }
   | { readonly type: 'notice'; readonly message: string }
+  | { readonly type: 'state'; readonly state: EngineState }
   | { readonly type: 'started'; readonly id: number; readonly at: number }
-  | ({
+  | {
       readonly type: 'done';
       readonly id: number;
       /** Batch sizes that were run to warm up. */
@@ -137,10 +140,5 @@ export type Response =
       /** By reward, then by draw. */
       readonly scores?: readonly (readonly number[])[];
       readonly pictures?: readonly (RawPicture | null)[];
-    } & Partial<EngineState>)
-  | ({
-      readonly type: 'failed';
-      readonly id: number;
-      readonly message: string;
-      readonly kind: FailureKind;
-    } & Partial<EngineState>);
+    }
+  | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly kind: FailureKind };

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
+import { graphMilliseconds } from './backend.ts';
 import { BatchSizes } from './batch-size.ts';
 import { DiffusionModel } from './diffusion-model.ts';
 import { CanceledError, EngineError, isOutOfMemory, OutOfMemoryError } from './engine-error.ts';
@@ -199,6 +200,10 @@ function failureOf(error: unknown): { readonly message: string; readonly kind: F
 }
 
 function send(response: Response, transfer: ArrayBuffer[] = []): void {
-  const state = { loaded: [...models.names(), ...rewards.names()], reducedBatches: batches.reduced() };
-  port.postMessage('id' in response && response.type !== 'started' ? { ...response, ...state } : response, transfer);
+  if (response.type !== 'started') {
+    const loaded = [...models.names(), ...rewards.names()];
+    const state = { loaded, reducedBatches: batches.reduced(), graphMilliseconds: graphMilliseconds() };
+    port.postMessage({ type: 'state', state } satisfies Response);
+  }
+  port.postMessage(response, transfer);
 }
