@@ -108,7 +108,8 @@ async function openSession(path: string, options: EngineOptions): Promise<OpenSe
   if (provider === 'cpu')
     return { session: await create({ extra: { session: { intra_op: { allow_spinning: '0' } } } }) };
   try {
-    return { session: await create({ extra: { session: { disable_cpu_ep_fallback: '1' } } }) };
+    // Its refusal is no error that would have to be on stderr.
+    return { session: await create({ logSeverityLevel: 4, extra: { session: { disable_cpu_ep_fallback: '1' } } }) };
   } catch (error) {
     if (!LEFT_TO_CPU.test((error as Error).message)) throw error;
   }
