@@ -1,8 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
-import { resolve } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
 import sharp from 'sharp';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { startService } from '../../src/cli/service.ts';
+import { readConfig } from '../../src/config.ts';
 import type { WorkerInfo } from '../../src/jobs/schemas/catalog.ts';
 import type { Job } from '../../src/jobs/schemas/job.ts';
 import type { Sample } from '../../src/jobs/schemas/sample.ts';
@@ -138,5 +143,41 @@ describe.skipIf(!CAN_LIMIT)('a worker whose memory runs out', () => {
     const ended = both.map((worker) => new Promise((done) => worker.once('exit', done)));
     expect(await draw(huge)).toMatchObject({ status: 'failed', error: { code: 'out-of-memory' } });
     expect(await Promise.all(ended)).toEqual([RECYCLE_STATUS, RECYCLE_STATUS]);
+  });
+
+  it('is followed by a fresh one under npm start, which goes on with the work', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'findery-start-'));
+    const settings = {
+      FINDERY_DATA: folder,
+      FINDERY_MODELS: FAMILIES,
+      FINDERY_WARM: 'sd15',
+      FINDERY_REDIS_PREFIX: `test-start-${process.pid}`,
+      FINDERY_LOCK_SECONDS: '2',
+      LOG_LEVEL: 'fatal',
+      PORT: '0',
+    };
+    // Its worker reads the environment.
+    for (const [name, value] of Object.entries(settings)) vi.stubEnv(name, value);
+    const lines: string[] = [];
+    const logger = pino({ level: 'warn' }, { write: (line) => lines.push(line) });
+    const started = await startService({ config: readConfig(process.env), logger, say: () => {} });
+    try {
+      await started.workerReady;
+      const ask = async <T>(path: string, init?: RequestInit): Promise<T> =>
+        (await fetch(started.url + path, init)).json() as Promise<T>;
+      const { data } = await ask<{ data: WorkerInfo[] }>('/v1/workers');
+      limitMemory(data[0].pid, 100);
+      const headers = { 'content-type': 'application/json' };
+      const { id } = await ask<Sample>('/v1/samples', { method: 'POST', headers, body: JSON.stringify(huge) });
+      let sample = await ask<Sample>(`/v1/samples/${id}`);
+      for (; !['succeeded', 'failed'].includes(sample.status); await sleep(50))
+        sample = await ask<Sample>(`/v1/samples/${id}`);
+      expect(sample).toMatchObject({ status: 'succeeded', error: null });
+      expect(lines.join('')).toContain('the worker ran out of memory; starting a fresh one');
+    } finally {
+      await started.close();
+      vi.unstubAllEnvs();
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });

@@ -65,12 +65,13 @@ async function tryModel(config: Config, model: ModelBundle, say: Say): Promise<v
   // Its defaults have to fit together: a size that the UNet can't halve comes from another model's config.
   resolveSampler(model, {}, '/sampler');
   const began = performance.now();
-  const engine = await startEngine(config);
+  const engine = await startEngine(config, say);
   try {
     const sampler = { ...model.defaults, ...smallestSize(model), steps: 2, eta: 0 };
     await engine.open(model, [], { warmUp: false });
     const opened = performance.now();
-    const painter = await engine.painter({ model, rewards: [], prompt: PROMPT, negativePrompt: '', sampler });
+    const request = { model, rewards: [], prompt: PROMPT, negativePrompt: '', sampler, warmUp: false };
+    const painter = await engine.painter(request);
     await painter.evaluate([{ draw: DRAW }], { scores: false, pictures: true });
     const { family, defaults } = model;
     say(
@@ -90,7 +91,7 @@ async function tryReward(config: Config, reward: RewardBundle, say: Say): Promis
   const { models } = await readCatalog([EMBEDDED_MODELS]);
   const [model] = models;
   const terms = [{ reward, weight: 1 }];
-  const engine = await startEngine(config);
+  const engine = await startEngine(config, say);
   try {
     const sampler = { ...model.defaults, steps: 2, eta: 0 };
     const rewards = graphRewards(terms);
@@ -105,8 +106,8 @@ async function tryReward(config: Config, reward: RewardBundle, say: Say): Promis
   }
 }
 
-function startEngine({ executionProviders, threads }: Config): Promise<Engine> {
-  return Engine.start({ executionProviders, threads, batchSize: 1 });
+function startEngine({ executionProviders, deviceId, threads }: Config, say: Say): Promise<Engine> {
+  return Engine.start({ executionProviders, deviceId, threads, batchSize: 1 }, say);
 }
 
 function seconds(milliseconds: number): string {
