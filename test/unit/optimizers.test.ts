@@ -54,12 +54,19 @@ const transported = (state: OptimizerState): OptimizerState => ({
 
 describe('the registry', () => {
   it('has the optimizers of the paper and ours, elites first', () => {
-    expect(OPTIMIZERS.map(({ name }) => name)).toEqual(['elites', 'find', 'best-of-n']);
+    expect(OPTIMIZERS.map(({ name }) => name)).toEqual([
+      'elites',
+      'find',
+      'genetic',
+      'snes',
+      'zero-order',
+      'best-of-n',
+    ]);
     expect(DEFAULT_OPTIMIZER).toBe('elites');
   });
 
   it('names what there is when asked for something else', () => {
-    expect(() => findOptimizer('sgd')).toThrow(/"sgd".*elites, find, best-of-n/);
+    expect(() => findOptimizer('sgd')).toThrow(/"sgd".*elites, find, genetic, snes, zero-order, best-of-n/);
   });
 
   it.each(OPTIMIZERS.map((definition) => [definition.name, definition] as const))(

@@ -2,7 +2,7 @@ import { STREAMS } from '../draw.ts';
 import { standardNormal } from '../normal.ts';
 import { createMoments, FIND_ADAMW, type Moments, stepAdamW } from './adamw.ts';
 
-const HIDDEN = 256;
+const HIDDEN = 64;
 const LEARNING_RATE = 1e-4;
 
 /** One layer: `weights` [outputs, inputs] row by row, then `biases` [outputs], in one array. */
@@ -15,7 +15,11 @@ interface Layer {
 
 /**
  * FIND's dynamic reward calibration: Phi(mu, sigma, prompt embedding) predicts the expected reward of the current law
- * (Chen et al. 2024, section 3.3). Inputs -> 256 -> 256 -> 256 -> 1 with ReLU, mean squared error, AdamW at 1e-4.
+ * (Chen et al. 2024, section 3.3). Inputs -> 64 -> 64 -> 64 -> 1 with ReLU, mean squared error, AdamW at 1e-4.
+ *
+ * The authors' has 256 wide layers and reads all 2 d + 768 numbers: 8.6 million weights at d = 16,384, whose five steps of AdamW an
+ * iteration cost more than half of a denoising on a fast GPU. Ours reads a sketch of each part (`sketch.ts`): what Phi has to learn is one slowly
+ * moving number.
  */
 export class CalibrationNetwork {
   readonly #layers: readonly Layer[];

@@ -40,3 +40,23 @@ export function blend(centre: Float32Array, eps: Float32Array, c: number): Float
   const spread = Math.sqrt(1 - c * c);
   return centre.map((value, i) => c * value + spread * eps[i]);
 }
+
+/** A list of elites as a checkpoint holds them: small values, and their noises in one array. */
+export function packElites(
+  elites: readonly Elite[],
+  d: number,
+): { values: Omit<Elite, 'noise'>[]; noises: Float32Array } {
+  const noises = new Float32Array(elites.length * d);
+  for (const [i, { noise }] of elites.entries()) noises.set(noise, i * d);
+  return { values: elites.map(({ index, reward, founder }) => ({ index, reward, founder })), noises };
+}
+
+/** What `packElites` packed. Throws a RangeError when the noises do not fit the list. */
+export function unpackElites(values: unknown, noises: ArrayLike<number> | undefined, d: number): Elite[] {
+  const entries = values as Omit<Elite, 'noise'>[];
+  if (noises?.length !== entries.length * d) {
+    throw new RangeError(`The state has ${noises?.length} numbers for ${entries.length} noises of ${d}.`);
+  }
+  const all = noises as Float32Array;
+  return entries.map((elite, i) => ({ ...elite, noise: all.slice(i * d, (i + 1) * d) }));
+}

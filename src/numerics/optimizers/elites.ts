@@ -6,7 +6,7 @@ import { anchoredLaw } from '../laws/mixture.ts';
 import { sampleLaw } from '../laws/sample.ts';
 import { standardNormal } from '../normal.ts';
 import { mean, standardError } from '../statistics.ts';
-import { blend, chooseCentres, type Elite, onShell } from './elite.ts';
+import { blend, chooseCentres, type Elite, onShell, packElites, unpackElites } from './elite.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
 
 interface Settings {
@@ -118,28 +118,23 @@ class Elites implements Optimizer {
   }
 
   state(): OptimizerState {
-    const noises = new Float32Array(this.#archive.length * this.#dimension);
-    for (const [i, { noise }] of this.#archive.entries()) noises.set(noise, i * this.#dimension);
+    const { values: archive, noises } = packElites(this.#archive, this.#dimension);
     return {
       values: {
         count: this.#count,
         c: this.#c,
         heldOut: this.#heldOut.map((rewards) => [...rewards]),
-        archive: this.#archive.map(({ index, reward, founder }) => ({ index, reward, founder })),
+        archive,
       },
       tensors: { noises },
     };
   }
 
   restore({ values, tensors }: OptimizerState): void {
-    const noises = tensors.noises as Float32Array;
     this.#count = values.count as number;
     this.#c = values.c as number;
     this.#heldOut = (values.heldOut as number[][]).map((rewards) => [...rewards]);
-    this.#archive = (values.archive as Omit<Elite, 'noise'>[]).map((elite, i) => ({
-      ...elite,
-      noise: noises.slice(i * this.#dimension, (i + 1) * this.#dimension),
-    }));
+    this.#archive = unpackElites(values.archive, tensors.noises, this.#dimension);
   }
 
   /** One-fifth rule: the step sqrt(1 - c^2) grows while more than a fifth of the children beat their parents. */

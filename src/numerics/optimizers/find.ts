@@ -6,10 +6,13 @@ import { standardNormal } from '../normal.ts';
 import { createMoments, FIND_ADAMW, type Moments, stepAdamW } from './adamw.ts';
 import { CalibrationNetwork } from './calibration-network.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+import { Sketch } from './sketch.ts';
 import { type Rollout, surrogateGradient } from './surrogate.ts';
 
 const SMALLEST_STD = 1e-4;
 const CALIBRATION_STEPS = 5;
+const SKETCH_SIZE = 32;
+const LARGEST_GRADIENT = 1e15;
 
 interface Settings {
   readonly batchSize: number;
@@ -41,6 +44,8 @@ class Find implements Optimizer {
   readonly #mean: Float32Array;
   readonly #std: Float32Array;
   readonly #moments: { mean: Moments; std: Moments };
+  /** Of mu, sigma and the prompt embedding: what Phi reads. */
+  readonly #sketches: readonly Sketch[];
   readonly #phi: CalibrationNetwork | null;
   #rollouts: Rollout[] = [];
   #asked: Proposal[] = [];
@@ -55,8 +60,14 @@ class Find implements Optimizer {
     this.#mean = new Float32Array(this.#dimension);
     this.#std = new Float32Array(this.#dimension).fill(1);
     this.#moments = { mean: createMoments(this.#dimension), std: createMoments(this.#dimension) };
+    this.#sketches = [this.#dimension, this.#dimension, problem.promptEmbedding.length].map(
+      (length, index) => new Sketch(length, SKETCH_SIZE, problem.seed, index),
+    );
     this.#phi = settings.calibration
-      ? new CalibrationNetwork(2 * this.#dimension + problem.promptEmbedding.length, problem.seed)
+      ? new CalibrationNetwork(
+          this.#sketches.reduce((sum, { size }) => sum + size, 0),
+          problem.seed,
+        )
       : null;
   }
 
@@ -134,10 +145,15 @@ class Find implements Optimizer {
       this.#moments[name].second.set(tensors[`${name}.second`]);
     }
     this.#phi?.restore(values.phiStep as number, tensors);
+    const latent = (name: string) => {
+      const found = tensors[name] as Float32Array | undefined;
+      if (found?.length === this.#dimension) return found;
+      throw new RangeError(`${name} has ${found?.length ?? 'no'} numbers instead of ${this.#dimension}.`);
+    };
     this.#rollouts = (values.advantages as number[][]).map((advantages, i) => ({
-      mean: tensors[`rollout.${i}.mean`] as Float32Array,
-      std: tensors[`rollout.${i}.std`] as Float32Array,
-      noises: advantages.map((_, j) => tensors[`rollout.${i}.noise.${j}`] as Float32Array),
+      mean: latent(`rollout.${i}.mean`),
+      std: latent(`rollout.${i}.std`),
+      noises: advantages.map((_, j) => latent(`rollout.${i}.noise.${j}`)),
       advantages,
     }));
   }
@@ -145,11 +161,8 @@ class Find implements Optimizer {
   /** Phi's prediction for the law that was asked, from before it learned of these rewards; 0 without calibration. */
   #calibrate(rewards: readonly number[]): number {
     if (!this.#phi) return 0;
-    const { promptEmbedding } = this.#problem;
-    const input = new Float32Array(2 * this.#dimension + promptEmbedding.length);
-    input.set(this.#mean);
-    input.set(this.#std, this.#dimension);
-    input.set(promptEmbedding, 2 * this.#dimension);
+    const parts = [this.#mean, this.#std, this.#problem.promptEmbedding];
+    const input = Float32Array.from(parts.flatMap((part, i) => [...this.#sketches[i].of(part)]));
     const baseline = this.#phi.predict(input);
     this.#phi.train(input, rewards, CALIBRATION_STEPS);
     return baseline;
@@ -160,8 +173,8 @@ class Find implements Optimizer {
     const uphill = surrogateGradient(this.#rollouts, this.#mean, this.#std, clip);
     const pull = (2 * regularization) / this.#dimension;
     const downhill = {
-      mean: uphill.mean.map((value, i) => -rewardWeight * value + pull * this.#mean[i]),
-      std: uphill.std.map((value, i) => -rewardWeight * value + pull * (this.#std[i] - 1)),
+      mean: uphill.mean.map((value, i) => bounded(-rewardWeight * value + pull * this.#mean[i])),
+      std: uphill.std.map((value, i) => bounded(-rewardWeight * value + pull * (this.#std[i] - 1))),
     };
     this.#clipped = uphill.clipped;
     this.#step++;
@@ -170,6 +183,11 @@ class Find implements Optimizer {
     stepAdamW(this.#std, downhill.std, this.#moments.std, this.#step, adamW);
     for (let i = 0; i < this.#dimension; i++) this.#std[i] = Math.max(SMALLEST_STD, this.#std[i]);
   }
+}
+
+/** AdamW keeps squares of gradients as float32; its steps do not depend on their scale. */
+function bounded(gradient: number): number {
+  return Math.max(-LARGEST_GRADIENT, Math.min(LARGEST_GRADIENT, gradient));
 }
 
 export const find: OptimizerDefinition = {

@@ -1,10 +1,23 @@
 import { bestOfN } from './best-of-n.ts';
 import { elites } from './elites.ts';
 import { find } from './find.ts';
+import { genetic } from './genetic.ts';
+import { guarded } from './guard.ts';
+import { kriging } from './kriging.ts';
 import type { OptimizerDefinition } from './optimizer.ts';
+import { snes } from './snes.ts';
+import { zeroOrder } from './zero-order.ts';
 
 /** The optimizers that users can name; the first is the default. A new one is a file beside this and a line here. */
-export const OPTIMIZERS: readonly OptimizerDefinition[] = [elites, find, bestOfN];
+export const OPTIMIZERS: readonly OptimizerDefinition[] = [
+  elites,
+  find,
+  genetic,
+  snes,
+  zeroOrder,
+  bestOfN,
+  kriging,
+].map(guarded);
 
 export const DEFAULT_OPTIMIZER = OPTIMIZERS[0].name;
 

@@ -1,0 +1,18 @@
+import { resolveOptimizer } from '../../src/jobs/settings.ts';
+
+/** `elites:components=6` as a job's `optimizer`. Throws an Error that says what is wrong with it. */
+export function parseOptimizer(spec: string): { name: string; [parameter: string]: string | number | boolean } {
+  const [name, ...parameters] = spec.split(':');
+  const values = parameters.map((parameter): [string, number | boolean] => {
+    const [key, value] = parameter.split('=');
+    if (value === 'true' || value === 'false') return [key, value === 'true'];
+    const number = Number(value);
+    if (value === undefined || value === '' || Number.isNaN(number)) {
+      throw new Error(`"${parameter}" of optimizer "${spec}" is not parameter=value with a number, true or false.`);
+    }
+    return [key, number];
+  });
+  const request = { name, ...Object.fromEntries(values) };
+  resolveOptimizer(request);
+  return request;
+}

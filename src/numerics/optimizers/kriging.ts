@@ -1,0 +1,187 @@
+import { STREAMS } from '../draw.ts';
+import { dimension } from '../laws/check.ts';
+import { standardLaw } from '../laws/gaussian.ts';
+import type { Law } from '../laws/law.ts';
+import { anchoredLaw } from '../laws/mixture.ts';
+import { standardNormal } from '../normal.ts';
+import { mean, sampleStandardDeviation } from '../statistics.ts';
+import { blend, chooseCentres, type Elite, packElites, unpackElites } from './elite.ts';
+import type { Kernel } from './gaussian-process.ts';
+import { Lineage } from './lineage.ts';
+import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+
+interface Settings {
+  readonly batchSize: number;
+  readonly components: number;
+  readonly warmUp: number;
+  readonly searchC: number;
+  readonly c: number;
+  readonly power: number;
+  readonly nugget: number;
+}
+
+class Kriging implements Optimizer {
+  readonly #problem: SearchProblem;
+  readonly #settings: Settings;
+  readonly #kernel: Kernel;
+  readonly #dimension: number;
+  readonly #warmUpEnd: number;
+  /** The best warm-up draws, best first: the founders to be. */
+  #founders: Elite[] = [];
+  #warmUpRewards: number[] = [];
+  #lineages: Lineage[] = [];
+  #asked: { proposal: Proposal; lineage: Lineage | null }[] = [];
+  #count = 0;
+
+  constructor(problem: SearchProblem, settings: Settings) {
+    this.#problem = problem;
+    this.#settings = settings;
+    this.#kernel = { linear: 0, smooth: 1 - settings.nugget, power: settings.power, nugget: settings.nugget };
+    this.#dimension = dimension(problem.shape);
+    this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
+  }
+
+  batchSize(): number {
+    const end = this.#count < this.#warmUpEnd ? this.#warmUpEnd : this.#problem.budget;
+    return Math.max(1, Math.min(this.#settings.batchSize, end - this.#count));
+  }
+
+  ask(count: number): Proposal[] {
+    const scale = this.#scale();
+    this.#asked = Array.from({ length: count }, (_, i) => {
+      const index = this.#count + i;
+      const draw = { seed: this.#problem.seed, stream: STREAMS.search, index };
+      const eps = standardNormal(draw, this.#dimension);
+      if (this.#lineages.length === 0) return { proposal: { draw, noise: eps }, lineage: null };
+      const lineage = this.#lineages[index % this.#lineages.length];
+      const noise = blend(lineage.centre(scale).noise, eps, this.#settings.searchC);
+      return { proposal: { draw, noise }, lineage };
+    });
+    return this.#asked.map(({ proposal }) => proposal);
+  }
+
+  tell(rewards: readonly number[]): void {
+    for (const [i, reward] of rewards.entries()) {
+      const { proposal, lineage } = this.#asked[i];
+      const { index } = proposal.draw;
+      const point = { index, reward, founder: lineage?.founder ?? index, noise: proposal.noise };
+      if (lineage) {
+        lineage.add(point);
+        continue;
+      }
+      this.#warmUpRewards.push(reward);
+      this.#founders.push(point);
+    }
+    this.#founders = chooseCentres(this.#founders, { elites: this.#settings.components, perFounder: 1 });
+    this.#count += rewards.length;
+    if (this.#count >= this.#warmUpEnd && this.#lineages.length === 0) {
+      this.#lineages = this.#founders.map((founder) => {
+        const lineage = new Lineage(this.#kernel);
+        lineage.add(founder);
+        return lineage;
+      });
+    }
+  }
+
+  policy(): Law {
+    const { shape } = this.#problem;
+    if (this.#count === 0) return standardLaw(shape);
+    const scale = this.#scale();
+    const centres =
+      this.#lineages.length > 0
+        ? this.#lineages.map((lineage) => lineage.centre(scale).noise)
+        : this.#founders.map(({ noise }) => noise);
+    return anchoredLaw(shape, centres, this.#settings.c);
+  }
+
+  summary(): { readonly [key: string]: unknown } {
+    const scale = this.#scale();
+    return {
+      lineages: this.#lineages.map((lineage) => ({
+        founder: lineage.founder,
+        draws: lineage.points.length,
+        best: Math.max(...lineage.points.map(({ reward }) => reward)),
+        expected: lineage.centre(scale).expected,
+      })),
+    };
+  }
+
+  state(): OptimizerState {
+    const founders = packElites(this.#founders, this.#dimension);
+    const lineages = this.#lineages.map((lineage) => lineage.state(this.#dimension));
+    return {
+      values: {
+        count: this.#count,
+        warmUpRewards: [...this.#warmUpRewards],
+        founders: founders.values,
+        lineages: lineages.map(({ values }) => values),
+      },
+      tensors: {
+        founders: founders.noises,
+        ...Object.fromEntries(lineages.map(({ noises }, k) => [`lineage.${k}`, noises])),
+      },
+    };
+  }
+
+  restore({ values, tensors }: OptimizerState): void {
+    this.#count = values.count as number;
+    this.#warmUpRewards = [...(values.warmUpRewards as number[])];
+    this.#founders = unpackElites(values.founders, tensors.founders, this.#dimension);
+    this.#lineages = (values.lineages as unknown[]).map((points, k) =>
+      Lineage.restore(this.#kernel, points, tensors[`lineage.${k}`], this.#dimension),
+    );
+  }
+
+  /** Of the rewards of N(0, I). */
+  #scale(): { mean: number; deviation: number } {
+    const rewards = this.#warmUpRewards;
+    if (rewards.length < 2) return { mean: 0, deviation: 1 };
+    return { mean: mean(rewards), deviation: sampleStandardDeviation(rewards) || 1 };
+  }
+}
+
+export const kriging: OptimizerDefinition = {
+  name: 'kriging',
+  title: 'Lineages climbed by Gaussian processes',
+  source: 'findery',
+  parameters: {
+    batchSize: { type: 'integer', default: 10, minimum: 1, maximum: 256, description: 'draws an iteration' },
+    components: { type: 'integer', default: 3, minimum: 1, maximum: 64, description: 'components of the law' },
+    warmUp: {
+      type: 'number',
+      default: 0.2,
+      minimum: 0.01,
+      maximum: 1,
+      description: 'share of the budget drawn from N(0, I)',
+    },
+    searchC: {
+      type: 'number',
+      default: 0.9,
+      minimum: 0.1,
+      maximum: 0.99,
+      description: 'cosine of a proposal to the centre of its lineage',
+    },
+    c: {
+      type: 'number',
+      default: 0.98,
+      minimum: 0.1,
+      maximum: 0.99,
+      description: 'cosine of a draw of the law to its centre',
+    },
+    power: {
+      type: 'number',
+      default: 4,
+      minimum: 1,
+      maximum: 64,
+      description: 'of the cosine of two noises by which the covariance of their rewards falls off',
+    },
+    nugget: {
+      type: 'number',
+      default: 0.25,
+      minimum: 0.001,
+      maximum: 0.9,
+      description: 'share of the variance of a reward that its neighbours say nothing of',
+    },
+  },
+  create: (problem, parameters) => new Kriging(problem, parameters as unknown as Settings),
+};

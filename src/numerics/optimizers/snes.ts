@@ -1,0 +1,132 @@
+import { STREAMS } from '../draw.ts';
+import { dimension } from '../laws/check.ts';
+import { gaussianLaw } from '../laws/gaussian.ts';
+import type { Law } from '../laws/law.ts';
+import { standardNormal } from '../normal.ts';
+import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+
+interface Settings {
+  /** Draws of a generation. */
+  readonly batchSize: number;
+  readonly meanRate: number;
+  /** In units of the rate that its authors recommend, (3 + ln d) / (5 sqrt(d)). */
+  readonly stdRate: number;
+}
+
+/**
+ * Separable natural evolution strategy (Schaul, Glasmachers and Schmidhuber 2011, algorithm 2): FIND's policy, a diagonal Gaussian
+ * that starts at N(0, I), moved by the natural gradient of the expected utility, where a utility depends on a reward's RANK only:
+ *
+ *   mu += eta_mu sigma sum_i u_i s_i,   sigma *= exp(eta_sigma / 2 sum_i u_i (s_i^2 - 1)),   s_i = (z_i - mu) / sigma
+ *
+ * u_i = max(0, ln(n / 2 + 1) - ln(rank)), normalised, less 1 / n; rewards that tie share the mean of their utilities, so a constant
+ * reward moves nothing. Its mean is free to leave the origin, so its draws grow longer than the noise that the model was trained on:
+ * see `meanNorm` in its report.
+ */
+class Snes implements Optimizer {
+  readonly #problem: SearchProblem;
+  readonly #settings: Settings;
+  readonly #dimension: number;
+  readonly #mean: Float32Array;
+  readonly #std: Float32Array;
+  #asked: Float32Array[] = [];
+  #count = 0;
+
+  constructor(problem: SearchProblem, settings: Settings) {
+    this.#problem = problem;
+    this.#settings = settings;
+    this.#dimension = dimension(problem.shape);
+    this.#mean = new Float32Array(this.#dimension);
+    this.#std = new Float32Array(this.#dimension).fill(1);
+  }
+
+  batchSize(): number {
+    return this.#settings.batchSize;
+  }
+
+  ask(count: number): Proposal[] {
+    const draws = Array.from({ length: count }, (_, i) => ({
+      seed: this.#problem.seed,
+      stream: STREAMS.search,
+      index: this.#count + i,
+    }));
+    this.#asked = draws.map((draw) => standardNormal(draw, this.#dimension));
+    return draws.map((draw, i) => ({
+      draw,
+      noise: this.#asked[i].map((value, j) => this.#mean[j] + this.#std[j] * value),
+    }));
+  }
+
+  tell(rewards: readonly number[]): void {
+    const utilities = rankUtilities(rewards);
+    const { meanRate, stdRate } = this.#settings;
+    const d = this.#dimension;
+    const halfStdRate = (stdRate * (3 + Math.log(d))) / (10 * Math.sqrt(d));
+    for (let j = 0; j < d; j++) {
+      let towards = 0;
+      let wider = 0;
+      for (let i = 0; i < utilities.length; i++) {
+        const s = this.#asked[i][j];
+        towards += utilities[i] * s;
+        wider += utilities[i] * (s * s - 1);
+      }
+      this.#mean[j] += meanRate * this.#std[j] * towards;
+      this.#std[j] *= Math.exp(halfStdRate * wider);
+    }
+    this.#count += rewards.length;
+  }
+
+  policy(): Law {
+    return gaussianLaw(this.#problem.shape, this.#mean, this.#std);
+  }
+
+  summary(): { readonly [key: string]: unknown } {
+    return { generations: Math.ceil(this.#count / this.#settings.batchSize) };
+  }
+
+  state(): OptimizerState {
+    return { values: { count: this.#count }, tensors: { mean: this.#mean.slice(), std: this.#std.slice() } };
+  }
+
+  restore({ values, tensors }: OptimizerState): void {
+    this.#count = values.count as number;
+    this.#mean.set(tensors.mean);
+    this.#std.set(tensors.std);
+  }
+}
+
+/** One utility per reward; they sum to 0. */
+export function rankUtilities(rewards: readonly number[]): number[] {
+  const count = rewards.length;
+  const raw = rewards.map((_, rank) => Math.max(0, Math.log(count / 2 + 1) - Math.log(rank + 1)));
+  const total = raw.reduce((sum, value) => sum + value, 0);
+  const order = rewards.map((_, i) => i).sort((a, b) => rewards[b] - rewards[a]);
+  const utilities = new Array<number>(count).fill(0);
+  for (let first = 0; first < count; ) {
+    let end = first + 1;
+    while (end < count && rewards[order[end]] === rewards[order[first]]) end++;
+    const shared = raw.slice(first, end).reduce((sum, value) => sum + value, 0) / (end - first) / total - 1 / count;
+    for (let place = first; place < end; place++) utilities[order[place]] = shared;
+    first = end;
+  }
+  return utilities;
+}
+
+export const snes: OptimizerDefinition = {
+  name: 'snes',
+  title: 'SNES: separable natural evolution strategy',
+  source:
+    'Schaul, Glasmachers and Schmidhuber 2011, "High dimensions and heavy tails for natural evolution strategies" (GECCO), algorithm 2',
+  parameters: {
+    batchSize: { type: 'integer', default: 15, minimum: 1, maximum: 256, description: 'draws of a generation' },
+    meanRate: { type: 'number', default: 1, minimum: 1e-6, maximum: 2, description: 'learning rate of the mean' },
+    stdRate: {
+      type: 'number',
+      default: 1,
+      minimum: 0,
+      maximum: 10,
+      description: 'learning rate of sigma, in units of (3 + ln d) / (5 sqrt(d))',
+    },
+  },
+  create: (problem, parameters) => new Snes(problem, parameters as unknown as Settings),
+};

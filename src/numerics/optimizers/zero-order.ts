@@ -1,0 +1,94 @@
+import { STREAMS } from '../draw.ts';
+import { dimension } from '../laws/check.ts';
+import { standardLaw } from '../laws/gaussian.ts';
+import type { Law } from '../laws/law.ts';
+import { anchoredLaw } from '../laws/mixture.ts';
+import { standardNormal } from '../normal.ts';
+import { blend, type Elite, onShell, packElites, unpackElites } from './elite.ts';
+import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+
+interface Settings {
+  readonly batchSize: number;
+  /** Cosine of a neighbour to the pivot, and of a draw of the law. */
+  readonly c: number;
+}
+
+/**
+ * Zero-order search (Ma et al. 2025, section 3.1): a pivot, neighbours of it at cosine `c`, and the best of them, if it is better, is
+ * the next pivot. The first iteration draws from N(0, I). Its law is the neighbourhood of the last pivot: a single component, so its
+ * pictures resemble each other.
+ */
+class ZeroOrder implements Optimizer {
+  readonly #problem: SearchProblem;
+  readonly #settings: Settings;
+  readonly #dimension: number;
+  #pivot: Elite | null = null;
+  #asked: Proposal[] = [];
+  #count = 0;
+
+  constructor(problem: SearchProblem, settings: Settings) {
+    this.#problem = problem;
+    this.#settings = settings;
+    this.#dimension = dimension(problem.shape);
+  }
+
+  batchSize(): number {
+    return this.#settings.batchSize;
+  }
+
+  ask(count: number): Proposal[] {
+    const pivot = this.#pivot && onShell(this.#pivot.noise);
+    this.#asked = Array.from({ length: count }, (_, i) => {
+      const draw = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
+      const eps = standardNormal(draw, this.#dimension);
+      return { draw, noise: pivot ? blend(pivot, eps, this.#settings.c) : eps };
+    });
+    return this.#asked;
+  }
+
+  tell(rewards: readonly number[]): void {
+    for (const [i, reward] of rewards.entries()) {
+      if (this.#pivot && reward <= this.#pivot.reward) continue;
+      const { draw, noise } = this.#asked[i];
+      this.#pivot = { index: draw.index, reward, founder: this.#pivot?.founder ?? draw.index, noise };
+    }
+    this.#count += rewards.length;
+  }
+
+  policy(): Law {
+    if (!this.#pivot) return standardLaw(this.#problem.shape);
+    return anchoredLaw(this.#problem.shape, [onShell(this.#pivot.noise)], this.#settings.c);
+  }
+
+  summary(): { readonly [key: string]: unknown } {
+    return { pivot: this.#pivot && { index: this.#pivot.index, reward: this.#pivot.reward } };
+  }
+
+  state(): OptimizerState {
+    const { values, noises } = packElites(this.#pivot ? [this.#pivot] : [], this.#dimension);
+    return { values: { count: this.#count, pivot: values }, tensors: { pivot: noises } };
+  }
+
+  restore({ values, tensors }: OptimizerState): void {
+    this.#count = values.count as number;
+    this.#pivot = unpackElites(values.pivot, tensors.pivot, this.#dimension)[0] ?? null;
+  }
+}
+
+export const zeroOrder: OptimizerDefinition = {
+  name: 'zero-order',
+  title: 'Zero-order search around a pivot',
+  source:
+    'Ma et al. 2025, "Inference-time scaling for diffusion models beyond scaling denoising steps" (arXiv 2501.09732), section 3',
+  parameters: {
+    batchSize: { type: 'integer', default: 8, minimum: 1, maximum: 256, description: 'neighbours an iteration' },
+    c: {
+      type: 'number',
+      default: 0.95,
+      minimum: 0.1,
+      maximum: 0.99,
+      description: 'cosine of a neighbour, and of a draw of the law, to the pivot',
+    },
+  },
+  create: (problem, parameters) => new ZeroOrder(problem, parameters as unknown as Settings),
+};
