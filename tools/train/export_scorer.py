@@ -18,10 +18,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from accuracy import graph_score, pairs
-from data import Captions, KINDS, painted, to_tensor
+from data import Captions, KINDS, painted, rendered, to_tensor
 from judge_model import Judge
 from painted import Painter
-from reward_model import Reward
+from reward_model import Reward, know_kinds
 from scenes import caption, draw_scene
 
 CALIBRATION_PICTURES = 240
@@ -100,8 +100,10 @@ def main() -> None:
     options = parser.parse_args()
     captions = Captions(options.model / "tokenizer")
     model = (Reward if options.kind == "reward" else Judge)(len(captions))
-    model.load_state_dict(torch.load(options.weights)["model"])
+    model.load_state_dict(torch.load(options.weights)["model"], strict=False)
     model.eval()
+    if options.kind == "reward":
+        know_kinds(model, captions.tokenizer, rendered(4000, CALIBRATION_SEED))
     model.mean.zero_()
     model.std.fill_(1)
     if options.kind == "reward":

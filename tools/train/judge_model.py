@@ -1,21 +1,25 @@
 """The unseen scorer ("judge"): does the picture show what the caption says? Nothing is ever optimised for it.
 
-It shares nothing with the reward: patches and depthwise convolutions (ConvNeXt, Liu et al. 2022) instead of residual blocks, recurrent reading of
-the caption that looks at the picture word by word instead of a transformer over labels, no bottleneck, and another loss.
+It judges as GenEval does (Ghosh et al. 2023, arXiv 2310.11513): a detector finds things, colours, their number and place, and rules compare them with what the
+caption asks for. It shares nothing with the reward: patches and depthwise convolutions (ConvNeXt, Liu et al. 2022) instead of residual blocks, a fixed reading of
+the caption's grammar instead of a transformer, another loss, seed and other pictures.
 """
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 
 from rendering import CELLS
-from scenes import COLOURS
+from scenes import BACKGROUNDS, COLOURS, NUMBERS, PLACES, RELATIONS, plural
 from shapes import OBJECTS
+
+KINDS, HUES = len(OBJECTS), len(COLOURS)
 
 
 class Block(nn.Module):
     def __init__(self, width: int):
         super().__init__()
-        self.spread = nn.Conv2d(width, width, 5, 1, 2, groups=width)
+        self.spread = nn.Conv2d(width, width, 7, 1, 3, groups=width)
         self.norm = nn.LayerNorm(width)
         self.mix = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
 
@@ -23,87 +27,114 @@ class Block(nn.Module):
         return x + self.mix(self.norm(self.spread(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
 
 
-class Glance(nn.Module):
-    """Each word looks at the picture's cells once."""
+class Detector(nn.Module):
+    """[B, 3, 64, 64] in [-1, 1] to logits of the 16x16 cells: objects [B, 25, 16, 16], colours [B, 12, 16, 16], centres [B, 1, 16, 16]; place [B, 20]."""
 
-    def __init__(self, width: int, heads: int = 4):
+    def __init__(self, width: int = 96, blocks: int = 6):
         super().__init__()
-        self.heads = heads
-        self.query, self.key, self.value = nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, width)
+        self.patches = nn.Sequential(nn.Conv2d(3, width, 6, 4, 1), nn.GroupNorm(1, width))
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(blocks)))
+        self.labels = nn.Conv2d(width, KINDS + 1 + HUES + 1 + 1, 1)
+        self.place = nn.Linear(width, len(BACKGROUNDS) + 1)
 
-    def forward(self, words, cells):
-        batch, length, width = words.shape
-
-        def split(t):
-            return t.reshape(batch, -1, self.heads, width // self.heads).transpose(1, 2)
-
-        scores = split(self.query(words)) @ split(self.key(cells)).transpose(-1, -2) * (width // self.heads) ** -0.5
-        return (scores.softmax(-1) @ split(self.value(cells))).transpose(1, 2).reshape(batch, length, width)
+    def forward(self, pixel_values):
+        features = self.blocks(self.patches(pixel_values))
+        return *self.labels(features).split([KINDS + 1, HUES + 1, 1], 1), self.place(features.mean((2, 3)))
 
 
-class Recurrent(nn.Module):
-    """A gated recurrent unit (Cho et al. 2014) over the words, unrolled, so that it exports as plain arithmetic; padding keeps the state."""
+class Grammar(nn.Module):
+    """What a caption asks for, from its tokens; words that it does not know ask for nothing."""
 
-    def __init__(self, width: int):
+    def __init__(self, vocabulary: int):
         super().__init__()
-        self.inputs, self.gates, self.candidate = nn.Linear(width, 3 * width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+        for name, size in (("kind", KINDS), ("colour", HUES), ("number", len(NUMBERS)), ("place", len(PLACES)), ("relation", len(RELATIONS)), ("background", 1)):
+            self.register_buffer(name, torch.zeros(vocabulary, size))
 
-    def forward(self, words, mask, backwards: bool = False):
-        batch, length, width = words.shape
-        given = self.inputs(words)
-        state = words[:, 0] * 0
-        states = []
-        for step in reversed(range(length)) if backwards else range(length):
-            reset, update, new = given[:, step].chunk(3, -1)
-            gates = self.gates(state)
-            reset, update = torch.sigmoid(reset + gates[:, :width]), torch.sigmoid(update + gates[:, width:])
-            new = torch.tanh(new + self.candidate(reset * state))
-            update = update * mask[:, step, None]
-            state = (1 - update) * state + update * new
-            states.append(state)
-        if backwards:
-            states.reverse()
-        return torch.stack(states, 1), state
+    def learn(self, tokenizer) -> None:
+        """Fills the tables: each of these words is one token."""
+
+        def put(table: torch.Tensor, column: int, word: str) -> None:
+            token, = tokenizer(word, add_special_tokens=False)["input_ids"]
+            table[token, column] = 1
+
+        for column, name in enumerate(OBJECTS):
+            put(self.kind, column, name)
+            put(self.kind, column, plural(name))
+        for column, name in enumerate(COLOURS):
+            put(self.colour, column, name)
+        for column, name in enumerate(NUMBERS.values()):
+            put(self.number, column, name)
+        for column, text in enumerate(PLACES.values()):
+            put(self.place, column, text.split()[-1])
+        for column, name in enumerate(RELATIONS):
+            put(self.relation, column, name)
+        put(self.background, 0, "background")
+
+    def forward(self, input_ids):
+        """(kinds [B, 2, 24] of the first and the second thing, their colours [B, 2, 11], numbers [B, 4], places [B, 19], relations [B, 4]); zeros: not asked for."""
+        kind, colour = self.kind[input_ids], self.colour[input_ids]
+        before = F.pad(colour, (0, 0, 1, 0))[:, :-1]  # the colour right before a word is its colour
+        names = kind.amax(-1)
+        order = names.cumsum(1)
+        things = torch.stack([names * (order == 1), names * (order == 2)], 1)
+        backdrop = (before * self.background[input_ids]).amax(1)
+        places = torch.cat([self.place[input_ids].amax(1), backdrop], -1)
+        return things @ kind, things @ before, self.number[input_ids].amax(1), places, self.relation[input_ids].amax(1)
+
+
+FEATURES = 20
 
 
 class Judge(nn.Module):
     """forward(pixel_values [B, 3, 64, 64], input_ids [B, L <= 24] int64, attention_mask [B, L] int64) -> [B]: above 0 where the picture obeys."""
 
-    def __init__(self, vocabulary: int, width: int = 112):
+    def __init__(self, vocabulary: int, width: int = 48):
         super().__init__()
-        self.patches = nn.Conv2d(3, width, 4, 4)
-        self.fine = nn.Sequential(*(Block(width) for _ in range(4)))
-        self.labels = nn.Conv2d(width, len(OBJECTS) + 1 + len(COLOURS) + 1, 1)
-        self.join = nn.Conv2d(width, width, 2, 2)
-        self.coarse = nn.Sequential(*(Block(width) for _ in range(3)))
-        self.places = nn.Parameter(torch.randn((CELLS // 2) ** 2, width) * 0.02)
-        self.cell_norm = nn.LayerNorm(width)
-        self.words = nn.Embedding(vocabulary, width)
-        self.forwards, self.backwards = Recurrent(width), Recurrent(width)
-        self.glances = nn.ModuleList(Glance(width) for _ in range(3))
-        self.thoughts = nn.ModuleList(
-            nn.Sequential(nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.LayerNorm(width)) for _ in range(3)
-        )
-        self.readers = nn.ModuleList(Recurrent(width) for _ in range(3))
-        self.verdict = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
+        self.detector, self.grammar = Detector(), Grammar(vocabulary)
+        self.rules = nn.Sequential(nn.Linear(FEATURES, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        row = torch.linspace(-1, 1, CELLS)
+        self.register_buffer("grid", torch.stack([row[None].expand(CELLS, -1), row[:, None].expand(-1, CELLS)]).reshape(2, -1), persistent=False)
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
 
-    def gather(self, fine):
-        """Features of 16x16 cells [B, width, 16, 16] to what words look at: [B, 64, width]."""
-        coarse = self.coarse(self.join(fine)).flatten(2).transpose(1, 2)
-        return self.cell_norm(coarse + self.places)
-
-    def read(self, input_ids, attention_mask, cells):
-        mask = attention_mask.float()
-        words = self.words(input_ids)
-        words = words + self.forwards(words, mask)[0] + self.backwards(words, mask, True)[0]
-        for glance, thought, reader in zip(self.glances, self.thoughts, self.readers):
-            seen = thought(torch.cat([words, glance(words, cells)], -1))
-            states, last = reader(words + seen, mask)
-            words = words + states
-        worst = (seen - 1e4 * (1 - mask[..., None])).amax(1)
-        return (self.verdict(torch.cat([last, worst], -1))[:, 0] - self.mean) / self.std
+    def compare(self, detected, input_ids):
+        """[B, FEATURES]: what was asked for and what was found."""
+        objects, colours, centres, place = detected
+        kinds, hues, numbers, places, relations = self.grammar(input_ids)
+        p, hue = objects.softmax(1).flatten(2)[:, 1:], colours.softmax(1).flatten(2)[:, 1:]
+        # How much of each kind is near each cell: a centre may lie in a hole of its thing.
+        near = F.avg_pool2d(p.unflatten(2, (CELLS, CELLS)), 3, 1, 1).flatten(2)
+        near = near / (near.sum(1, keepdim=True) + 0.05)
+        many = (near * centres.sigmoid().flatten(2)).sum(-1)  # [B, 24]
+        mine = kinds @ p  # [B, 2, 256]: cells of the first and of the second thing
+        area = mine.sum(-1)
+        share = mine / (area[..., None] + 0.5)
+        right = (share * (hues @ hue)).sum(-1)
+        coloured = hues.sum(-1)
+        middle = share @ self.grid.T  # [B, 2, 2]
+        gap = middle[:, 0] - middle[:, 1]
+        along = torch.stack([-gap[:, 0], gap[:, 0], -gap[:, 1], gap[:, 1]], 1)  # left, right, above, below
+        across = torch.stack([gap[:, 1], gap[:, 1], gap[:, 0], gap[:, 0]], 1).abs()
+        asked = kinds.sum(-1)
+        named = kinds.sum(1).clamp(max=1)
+        count = torch.arange(2, 2 + len(NUMBERS), device=p.device).float()
+        wanted = numbers @ count + (1 - numbers.sum(-1))
+        found = (many[:, None] * kinds).sum(-1)
+        extra = (p.sum(-1) * (1 - named)).sum(-1)
+        chances = place.log_softmax(-1)
+        odds = (places * chances[:, 1:]).sum(-1) + (1 - places.sum(-1)) * torch.maximum(chances[:, 0], chances[:, -3])
+        related = relations.sum(-1)
+        return torch.stack(
+            [
+                asked[:, 1], (area[:, 0] / 10).clamp(max=2), asked[:, 1] * (area[:, 1] / 10).clamp(max=2), 2 * right[:, 0] * coloured[:, 0], coloured[:, 0],
+                2 * right[:, 1] * coloured[:, 1], coloured[:, 1], found[:, 0] - wanted, (found[:, 0] - wanted).abs(), wanted / 3,
+                asked[:, 1] * (found[:, 1] - 1), asked[:, 1] * (found[:, 1] - 1).abs(), (extra / 5).clamp(max=4), (many * (1 - named)).sum(-1),
+                related, 2 * (relations * along).sum(-1), 2 * (relations * across).sum(-1), places.sum(-1), (odds / 4).clamp(min=-3), p.sum((1, 2)) / 60,
+            ],
+            1,
+        )
 
     def forward(self, pixel_values, input_ids, attention_mask):
-        return self.read(input_ids, attention_mask, self.gather(self.fine(self.patches(pixel_values))))
+        # The mask is not needed: padding asks for nothing.
+        verdict = self.rules(self.compare(self.detector(pixel_values), input_ids))[:, 0]
+        return (verdict + 0 * attention_mask[:, 0] - self.mean) / self.std

@@ -3,14 +3,18 @@
 A convolutional trunk labels each of 16x16 cells with an object, a colour and the chance that a thing's centre is there. What the caption
 attends to is made of these labels only: one token per kind of object (how much of it, how many, where, in which colours) and one for the
 place. A search that climbs this score has to change what the trunk sees, not a texture that happens to please the last layer.
+
+Whether a picture obeys is nearly a yes or a no, and a search learns little from it. As people's marks do, the score therefore also grows with how plainly
+the things that the caption names are to be seen: the log-odds of their labels, which do not saturate.
 """
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from data import to_tensor
 from rendering import CELLS
-from scenes import BACKGROUNDS, COLOURS
+from scenes import BACKGROUNDS, COLOURS, plural
 from shapes import OBJECTS
 
 KINDS, HUES, PLACES = len(OBJECTS), len(COLOURS), len(BACKGROUNDS) + 1
@@ -80,11 +84,43 @@ FACTS = 1 + 1 + 4 + HUES + 1
 """Of one kind of object: its area, how many, its mean place and spread, its colours."""
 
 
+PLAINNESS = 6.0
+"""What one unit of log-odds is worth, where a right picture's verdict is about +5 and a wrong one's -5."""
+
+
+def plainness(objects, colours):
+    """How plainly each kind of object is there, [B, 24]: the log-odds of its label against all others and of its colour against the next one, as
+    means over its cells; 0 where there is none."""
+    p = objects.softmax(1)[:, 1:]
+    # log p / (1 - p) without the cancellation near p = 1
+    rest = torch.stack([torch.cat([objects[:, : k + 1], objects[:, k + 2 :]], 1).logsumexp(1) for k in range(KINDS)], 1)
+    best = colours.topk(2, 1).values
+    odds = (objects[:, 1:] - rest).clamp(min=0) + (best[:, :1] - best[:, 1:])
+    return (p * odds).sum((2, 3)) / (p.sum((2, 3)) + 2)
+
+
+@torch.no_grad()
+def know_kinds(model: "Reward", tokenizer, pictures) -> None:
+    """Tells a model which tokens are names of objects (each name, one or many, is one token of the tokenizer) and how plain each kind is where it is: some
+    outlines are easier than others, which is no merit of a picture. `pictures` are labelled ones."""
+    model.names.zero_()
+    for kind, name in enumerate(OBJECTS):
+        for word in {name, plural(name)}:
+            token, = tokenizer(word, add_special_tokens=False)["input_ids"]
+            model.names[token, kind] = 1
+    plain = torch.cat([plainness(*model.trunk(to_tensor(pictures.pixels[first : first + 250]))[:2]) for first in range(0, len(pictures), 250)])
+    there = torch.tensor([[any(thing.name == name for thing in scene.things) for name in OBJECTS] for scene in pictures.scenes])
+    model.usual.copy_((plain * there).sum(0) / there.sum(0))
+
+
 class Reward(nn.Module):
     """forward(pixel_values [B, 3, 64, 64], input_ids [B, L <= 24] int64, attention_mask [B, L] int64) -> [B]: higher keeps better to the text."""
 
     def __init__(self, vocabulary: int, width: int = 128, length: int = 24):
         super().__init__()
+        # Which token names which kind of object, and how plain each kind usually is; filled by know_kinds.
+        self.register_buffer("names", torch.zeros(vocabulary, KINDS))
+        self.register_buffer("usual", torch.zeros(KINDS))
         self.trunk = Trunk()
         self.facts = nn.Sequential(nn.Linear(FACTS, width), nn.GELU(), nn.Linear(width, width))
         self.kinds = nn.Parameter(torch.randn(KINDS, width) * 0.3)
@@ -131,7 +167,11 @@ class Reward(nn.Module):
         x = words + self.neighbours(words.transpose(1, 2)).transpose(1, 2) + self.positions[: input_ids.shape[1]]
         for layer in self.layers:
             x = layer(x, picture, mask)
-        return (self.head(x[:, 0])[:, 0] - self.mean) / self.std
+        return self.head(x[:, 0])[:, 0]
 
     def forward(self, pixel_values, input_ids, attention_mask):
-        return self.text(input_ids, attention_mask, self.picture(*self.look(pixel_values)))
+        labels = self.trunk(pixel_values)
+        verdict = self.text(input_ids, attention_mask, self.picture(*self.read(*labels)))
+        named = self.names[input_ids].amax(1)
+        plain = ((plainness(*labels[:2]) - self.usual) * named).sum(1) / named.sum(1).clamp(min=1)
+        return (verdict + PLAINNESS * plain - self.mean) / self.std

@@ -56,13 +56,16 @@ def phrase(thing: Thing) -> str:
     return article(f"{thing.colour} {thing.name}" if thing.said else thing.name)
 
 
+def plural(name: str) -> str:
+    return PLURALS.get(name, f"{name}s")
+
+
 def caption(scene: Scene) -> str:
     first = scene.things[0]
     if scene.kind == "single":
         text = phrase(first)
     elif scene.kind == "count":
-        plural = PLURALS.get(first.name, f"{first.name}s")
-        text = " ".join([NUMBERS[scene.count], *([first.colour] if first.said else []), plural])
+        text = " ".join([NUMBERS[scene.count], *([first.colour] if first.said else []), plural(first.name)])
     else:
         text = f"{phrase(first)} {RELATIONS.get(scene.relation, 'and')} {phrase(scene.things[1])}"
     if scene.place.startswith("bg:"):

@@ -1,0 +1,27 @@
+"""Reward bundles of findery (CLIP's tokenizer, square pictures), run by onnxruntime."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from transformers import CLIPTokenizer
+
+
+class Scorer:
+    def __init__(self, folder: Path):
+        side = json.loads((folder / "preprocessor_config.json").read_text())
+        self.mean, self.std = np.array(side["image_mean"], np.float32), np.array(side["image_std"], np.float32)
+        self.size = (side["crop_size"]["height"], side["crop_size"]["width"])
+        self.tokenizer = CLIPTokenizer.from_pretrained(folder)
+        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+
+    def __call__(self, pixels: np.ndarray, prompt: str) -> np.ndarray:
+        """[B] float32 of [B, H, W, 3] uint8; no resizing is done here, so H and W have to be the bundle's."""
+        if pixels.shape[1:3] != self.size:
+            raise ValueError(f"pictures of {pixels.shape[1:3]}, where the scorer takes {self.size}")
+        tokens = self.tokenizer([prompt] * len(pixels), padding="max_length", truncation=True, return_tensors="np")
+        images = ((pixels.astype(np.float32) / 255 - self.mean) / self.std).transpose(0, 3, 1, 2)
+        names = {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
+        feed = {"pixel_values": np.ascontiguousarray(images), **{name: ids.astype(np.int64) for name, ids in names.items()}}
+        return self.session.run(None, feed)[0]
