@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { readCatalog } from '../../src/bundles/catalog.ts';
 import { readConfig } from '../../src/config.ts';
@@ -9,18 +9,20 @@ import { uniform } from '../../src/numerics/normal.ts';
 import { graphRewards, weighRewards } from '../../src/rewards/weigh.ts';
 
 /**
- * `npm run evaluate:prompts`: chooses the prompts of the suites and writes complex-prompts.json.
+ * `npm run evaluate:prompts -- CAPTIONS`: chooses the prompts of the suites and writes complex-prompts.json.
  *
- * Random captions of the embedded model's world, in the order in which SEED makes them, the first of each kind whose base pictures (DRAWS of N(0, I)) obey
- * in 20 to 80 % as the unseen scorer sees it: a model that never misses has nothing to learn, one that never hits nothing to learn from. No optimizer
- * and not the reward take part in the choice.
+ * Random captions of the embedded model's world, in the order in which SEED makes them, the first of each kind that
+ *
+ * - training never showed together: none of the captions of the generator's training pictures (the lines of the file CAPTIONS) has all of its parts;
+ * - the base obeys in 20 to 80 % of DRAWS pictures as the unseen scorer sees it: a model that never misses has nothing to learn, one that never hits
+ *   nothing to learn from. No optimizer and not the reward take part in the choice.
  */
 const SEED = 45;
 const DRAWS = 24;
 const RANGE = [0.2, 0.8] as const;
-const QUOTAS = { relation: 17, colours: 13, place: 10, count: 10, single: 1 } as const;
+const QUOTAS = { relation: 17, colours: 13, place: 11, count: 10 } as const;
 /** Of each kind the first ones are of the six. */
-const OF_THE_SIX = { relation: 2, colours: 1, place: 1, count: 1, single: 1 } as const;
+const OF_THE_SIX = { relation: 2, colours: 1, place: 2, count: 1 } as const;
 type Kind = keyof typeof QUOTAS;
 
 const OBJECTS =
@@ -44,33 +46,44 @@ const NUMBERS = ['two', 'three', 'four', 'five'];
 const article = (words: string) => `${/^[aeiou]/.test(words) ? 'an' : 'a'} ${words}`;
 const plural = (name: string) => (name === 'fish' ? 'fish' : name === 'bus' ? 'buses' : `${name}s`);
 
-function candidate(kind: Kind, index: number): string {
+interface Candidate {
+  readonly prompt: string;
+  /** What a training caption must not have all of. */
+  readonly parts: readonly string[];
+}
+
+function candidate(kind: Kind, index: number): Candidate {
   let lane = 0;
   const draw = { seed: SEED, stream: STREAMS.samples, index: index * 8 + Object.keys(QUOTAS).indexOf(kind) };
   const pick = <T>(choices: readonly T[]): T => choices[Math.floor(uniform(draw, lane++) * choices.length)];
   const first = pick(OBJECTS);
   const second = pick(OBJECTS.filter((name) => name !== first));
   const colour = pick(COLOURS);
-  const one = article(`${colour} ${first}`);
-  const other = article(`${pick(COLOURS.filter((name) => name !== colour))} ${second}`);
+  const colours = [colour, pick(COLOURS.filter((name) => name !== colour))];
+  const things = [`${colours[0]} ${first}`, `${colours[1]} ${second}`];
+  const [one, other] = things.map(article);
   switch (kind) {
     case 'relation':
-      return `${one} ${pick(RELATIONS)} ${other}`;
+      return { prompt: `${one} ${pick(RELATIONS)} ${other}`, parts: things };
     case 'colours':
-      return `${one} and ${other}`;
+      return { prompt: `${one} and ${other}`, parts: things };
     case 'place':
-      return `${one} and ${other} ${pick(PLACES)}`;
-    case 'count':
-      return `${pick(NUMBERS)} ${colour} ${plural(first)} ${pick(PLACES)}`;
-    case 'single':
-      return `${one} ${pick(PLACES)}`;
+      return { prompt: `${one} and ${other} ${pick(PLACES)}`, parts: things };
+    case 'count': {
+      const parts = [`${pick(NUMBERS)} ${colour} ${plural(first)}`, pick(PLACES)];
+      return { prompt: parts.join(' '), parts };
+    }
   }
 }
 
+const file = process.argv[2];
+if (!file)
+  throw new Error("Name the file of the generator's training captions; tools/train/README.md says how it is written.");
+const training = (await readFile(file, 'utf8')).split('\n');
 const config = readConfig(process.env);
 const catalog = await readCatalog(config.modelFolders);
 const model = chooseModel(catalog, undefined, 'model');
-const terms = chooseTerms(catalog, process.argv[2] ?? 'stickers-judge', 'unseen');
+const terms = chooseTerms(catalog, 'stickers-judge', 'unseen');
 const sampler = resolveSampler(model, {}, 'sampler');
 const engine = await Engine.start({
   executionProviders: [...config.executionProviders],
@@ -85,8 +98,9 @@ let tried = 0;
 for (const kind of Object.keys(QUOTAS) as Kind[]) {
   let found = 0;
   for (let index = 0; found < QUOTAS[kind]; index++) {
-    const prompt = candidate(kind, index);
+    const { prompt, parts } = candidate(kind, index);
     tried++;
+    if (training.some((caption) => parts.every((part) => caption.includes(part)))) continue;
     const painter = await engine.painter({ model, rewards: graphRewards(terms), prompt, negativePrompt: '', sampler });
     const draws = Array.from({ length: DRAWS }, (_, i) => ({
       draw: { seed: SEED, stream: STREAMS.samples, index: 1_000_000 + i },
@@ -101,6 +115,8 @@ for (const kind of Object.keys(QUOTAS) as Kind[]) {
   }
 }
 await engine.close();
-const chosen = `the first of each kind whose base obeys in ${100 * RANGE[0]} to ${100 * RANGE[1]} % of ${DRAWS} pictures, of ${tried} candidates; see choose-prompts.ts`;
-const file = fileURLToPath(new URL('complex-prompts.json', import.meta.url));
-await writeFile(file, `${JSON.stringify({ chosen, six, prompts }, null, 2)}\n`);
+const chosen = `the first of each kind whose base obeys in ${100 * RANGE[0]} to ${100 * RANGE[1]} % of ${DRAWS} pictures and whose parts no training caption has together, of ${tried} candidates; see choose-prompts.ts`;
+await writeFile(
+  fileURLToPath(new URL('complex-prompts.json', import.meta.url)),
+  `${JSON.stringify({ chosen, six, prompts }, null, 2)}\n`,
+);

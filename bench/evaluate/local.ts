@@ -4,7 +4,6 @@ import { readConfig } from '../../src/config.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { chooseModel, chooseTerms, resolveSampler } from '../../src/jobs/choices.ts';
 import { resolveOptimizer } from '../../src/jobs/settings.ts';
-import { STREAMS } from '../../src/numerics/draw.ts';
 import { sampleLaw } from '../../src/numerics/laws/sample.ts';
 import { findOptimizer } from '../../src/numerics/optimizers/registry.ts';
 import { summarizeReport } from '../../src/numerics/report.ts';
@@ -12,6 +11,7 @@ import { thumbnailFeatures } from '../../src/pictures/features.ts';
 import { graphRewards, type Term, weighRewards } from '../../src/rewards/weigh.ts';
 import type { Evaluation, Generator, NoiseDraw, Picture } from '../../src/search/generator.ts';
 import { runSearch } from '../../src/search/run.ts';
+import { freshDraws } from './fresh.ts';
 import { parseOptimizer } from './optimizer-spec.ts';
 import { type Cell, type Run, rounded, type Setup } from './record.ts';
 import type { Choice, Runner } from './runner.ts';
@@ -110,9 +110,6 @@ export async function startLocal(choice: Choice): Promise<Runner> {
     stop: () => engine.close(),
   };
 }
-
-const freshDraws = (seed: number, count: number): NoiseDraw[] =>
-  Array.from({ length: count }, (_, index) => ({ draw: { seed, stream: STREAMS.report, index } }));
 
 async function look(generator: Generator, draws: readonly NoiseDraw[], seenTerms: number) {
   const evaluations = await generator.evaluate(draws, { reward: true, pictures: true });

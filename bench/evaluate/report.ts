@@ -28,22 +28,25 @@ export async function renderReport(file: string): Promise<{ markdown: string; fi
   };
 }
 
-const EXPLANATION = `All but "best image" is of fresh draws, the same noise through N(0, I) and through the learned law; ± is a 95 % interval over prompts
+export const EXPLANATION = `All but "best image" is of fresh draws, the same noise through N(0, I) and through the learned law; ± is a 95 % interval over prompts
 and seeds. *gain*: learned less base. *success*: share of draws above the base's 90th percentile. *best image*: gain of the best one that the search
 saw. *unseen gain*, *obeys*: by a scorer that nothing was optimised for. *diversity*: mean distance of pictures, learned over base. *norm*:
 ||z|| / sqrt(d). *seconds*: of the search.`;
 
-function describe({ setup, runs }: Records): string {
+/** Of what and how, in one sentence. */
+export function describe({ setup, runs }: Records): string {
   const { model, reward, unseen, sampler, draws } = setup;
   const seeds = [...new Set(runs.map(({ seed }) => seed))].sort((a, b) => a - b);
   const prompts = new Set(runs.map(({ prompt }) => prompt)).size;
   return `${prompts} prompts, seeds ${seeds.join(', ')}; model ${model}, ${sampler.scheduler} ${sampler.steps} steps, guidance scale ${sampler.guidanceScale}; reward ${reward}, unseen scorer ${unseen ?? 'none'}; ${draws} fresh draws of each law.`;
 }
 
-function differences(records: Records, rows: readonly Row[]): string {
+/** Paired differences of each two optimizers, or of `only` and each other one. */
+export function differences(records: Records, rows: readonly Row[], only?: string): string {
   const lines = rows.flatMap((a) =>
     rows.flatMap((b) => {
-      if (a.budget !== b.budget || a.gain.mean <= b.gain.mean) return [];
+      if (a.budget !== b.budget || a === b) return [];
+      if (only ? a.optimizer !== only : a.gain.mean <= b.gain.mean) return [];
       const difference = pairedDifference(records, a.optimizer, b.optimizer, a.budget);
       return difference ? [[String(a.budget), `\`${a.optimizer}\` - \`${b.optimizer}\``, interval(difference)]] : [];
     }),

@@ -9,9 +9,9 @@ export interface Preset {
 }
 
 export const PRESET_VALUES: Record<(typeof PRESETS)[number], Preset> = {
-  fast: { optimizer: { name: 'elites' }, images: 150, sampler: {} },
+  fast: { optimizer: { name: 'kriging' }, images: 150, sampler: {} },
   // FIND's published settings (Chen et al. 2024, appendix; the authors' code), but for eta: with eta = 1 most of the
   // randomness of a picture lies outside the noise that is learned. Ask for `"sampler": {"eta": 1}` to have it.
   paper: { optimizer: { name: 'find' }, images: 150, sampler: { scheduler: 'ddim', steps: 50, guidanceScale: 7.5 } },
-  thorough: { optimizer: { name: 'elites' }, images: 500, sampler: {} },
+  thorough: { optimizer: { name: 'kriging' }, images: 500, sampler: {} },
 };

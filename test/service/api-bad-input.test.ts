@@ -161,7 +161,7 @@ const names: Row[] = [
     { optimizer: { name: 'adam' } },
     422,
     'unknown-optimizer',
-    ['/optimizer/name', '"adam"', 'elites, find, best-of-n'],
+    ['/optimizer/name', '"adam"', 'kriging, elites, find, genetic, snes, zero-order, best-of-n'],
   ],
   [
     'an unknown scheduler',

@@ -53,8 +53,9 @@ const transported = (state: OptimizerState): OptimizerState => ({
 });
 
 describe('the registry', () => {
-  it('has the optimizers of the paper and ours, elites first', () => {
+  it('has the optimizers of the paper and ours, kriging first', () => {
     expect(OPTIMIZERS.map(({ name }) => name)).toEqual([
+      'kriging',
       'elites',
       'find',
       'genetic',
@@ -62,11 +63,11 @@ describe('the registry', () => {
       'zero-order',
       'best-of-n',
     ]);
-    expect(DEFAULT_OPTIMIZER).toBe('elites');
+    expect(DEFAULT_OPTIMIZER).toBe('kriging');
   });
 
   it('names what there is when asked for something else', () => {
-    expect(() => findOptimizer('sgd')).toThrow(/"sgd".*elites, find, genetic, snes, zero-order, best-of-n/);
+    expect(() => findOptimizer('sgd')).toThrow(/"sgd".*kriging, elites, find, genetic, snes, zero-order, best-of-n/);
   });
 
   it.each(OPTIMIZERS.map((definition) => [definition.name, definition] as const))(

@@ -38,7 +38,7 @@ def train_detector(model: Judge, batches: Batches, minutes: float) -> None:
         objects, colours, centres, place = model.detector(jitter(to_tensor(pictures.pixels[rows])).contiguous())
         true, there = grid(pictures.objects), grid(pictures.centres).clamp(max=1).float()
         loss = 3 * focal(objects, true) + 2 * focal(colours, grid(pictures.colours))
-        loss = loss + 0.1 * F.binary_cross_entropy_with_logits(centres[:, 0], there, reduction="none").sum((1, 2)).mean()
+        loss = loss + 0.2 * F.binary_cross_entropy_with_logits(centres[:, 0], there, reduction="none").sum((1, 2)).mean()
         loss = loss + 0.3 * F.cross_entropy(place, torch.from_numpy(pictures.places[rows]))
         return loss, (objects.argmax(1) == true)[true > 0].float().mean().item()
 

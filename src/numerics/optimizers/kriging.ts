@@ -20,6 +20,19 @@ interface Settings {
   readonly nugget: number;
 }
 
+/**
+ * Lineages climbed by Gaussian processes.
+ *
+ * 1. A share `warmUp` of the budget is drawn from N(0, I); its best `components` draws found a lineage each. Draws of N(0, I) are all but orthogonal, so
+ *    the lineages stay apart, which is what keeps the learned law's pictures different from each other.
+ * 2. Each lineage in turn proposes near its centre, at cosine `searchC`, on the shell. The rewards of a lineage condition a Gaussian process over directions
+ *    of noise, whose covariance falls off with the `power` of their cosine, with a `nugget` for what neighbours say nothing of (Matheron 1963 named this
+ *    kriging; Rasmussen and Williams 2006, section 2.2). The next centre is where its mean is highest on the sphere of the lineage's span: not the best
+ *    draw, which is mostly the luckiest, but the combination of all draws that is expected to be best.
+ * 3. The law is a mixture with equal weights of z = c * centre_k + sqrt(1 - c^2) * eps, one component per lineage.
+ *
+ * Kernel and cosines are one set for all prompts and budgets. A step costs O(n^2 d / components) for n draws of d numbers.
+ */
 class Kriging implements Optimizer {
   readonly #problem: SearchProblem;
   readonly #settings: Settings;
@@ -143,7 +156,8 @@ class Kriging implements Optimizer {
 export const kriging: OptimizerDefinition = {
   name: 'kriging',
   title: 'Lineages climbed by Gaussian processes',
-  source: 'findery',
+  source:
+    'findery; kriging after Matheron 1963, Gaussian processes as in Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", section 2.2',
   parameters: {
     batchSize: { type: 'integer', default: 10, minimum: 1, maximum: 256, description: 'draws an iteration' },
     components: { type: 'integer', default: 3, minimum: 1, maximum: 64, description: 'components of the law' },

@@ -10,13 +10,13 @@ import { zeroOrder } from './zero-order.ts';
 
 /** The optimizers that users can name; the first is the default. A new one is a file beside this and a line here. */
 export const OPTIMIZERS: readonly OptimizerDefinition[] = [
+  kriging,
   elites,
   find,
   genetic,
   snes,
   zeroOrder,
   bestOfN,
-  kriging,
 ].map(guarded);
 
 export const DEFAULT_OPTIMIZER = OPTIMIZERS[0].name;

@@ -1,0 +1,97 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { rewardCurve } from '../../src/figures/reward-curve.ts';
+import { OPTIMIZERS } from '../../src/numerics/optimizers/registry.ts';
+import { gaussianSmooth, mean } from '../../src/numerics/statistics.ts';
+import { accuracyTable } from './accuracy-table.ts';
+import { claims } from './claims.ts';
+import { ABLATION, BUDGETS, CURVES, FULL, LIMITS, METHOD, PUBLISHED, QUICK, SCORERS } from './evidence-text.ts';
+import { gainFigure } from './figures.ts';
+import { paperTable } from './paper-table.ts';
+import { type Records, readRecords } from './record.ts';
+import { describe, differences, EXPLANATION } from './report.ts';
+import { promptTable, rowsOf, rowTable } from './tables.ts';
+
+/** Iterations of the Gaussian by which the reward curves are smoothed. */
+const SIGMA = 6;
+const CURVES_SHOWN = 4;
+const DEFAULT = OPTIMIZERS[0].name;
+
+/**
+ * docs/evidence.md and its figures, from the JSON lines beside it: the same records give the same bytes.
+ *
+ * @param folder docs/evidence
+ * @returns figures by file name; the page is to lie beside `folder`, in which the figures are
+ */
+export async function renderEvidence(folder: string): Promise<{ page: string; figures: { [name: string]: string } }> {
+  const figures: { [name: string]: string } = {};
+  const sections: string[] = ['# Evidence', METHOD, '## The scorers', SCORERS];
+  for (const scorer of ['stickers-reward', 'stickers-judge']) {
+    const file = join(folder, `${scorer}.json`);
+    if (existsSync(file)) sections.push(`\`${scorer}\`:`, accuracyTable(JSON.parse(await readFile(file, 'utf8'))));
+  }
+
+  const suite = async (name: string, title: string, text: string) => {
+    const records = await recordsOf(folder, name);
+    if (!records || records.runs.length === 0) return null;
+    const rows = rowsOf(records);
+    const figure = `${name}-gains.svg`;
+    figures[figure] = gainFigure(rows, `Gain in reward over the base: ${title.toLowerCase()}`);
+    sections.push(`## ${title}`, text, describe(records), rowTable(rows), `![gains](evidence/${figure})`);
+    return { records, rows };
+  };
+
+  const quick = await suite('quick', 'At 150 images', QUICK);
+  if (quick) {
+    sections.push(EXPLANATION, claims(quick.records, DEFAULT), differences(quick.records, quick.rows));
+    sections.push(promptTable(quick.records, 150));
+  }
+  const budgets = await suite('budgets', 'At other budgets', BUDGETS);
+  if (budgets) sections.push(differences(budgets.records, budgets.rows, DEFAULT));
+  await suite('optimizers', 'The other published searches', PUBLISHED);
+  await suite('ablation', "FIND's parts", ABLATION);
+
+  const full = await recordsOf(folder, 'full');
+  if (full && full.runs.length > 0) {
+    const dpok = await recordsOf(folder, 'dpok');
+    const all = { setup: full.setup, runs: [...full.runs, ...(dpok?.runs ?? [])] };
+    sections.push('## The paper’s comparison, 45 complex prompts', FULL, describe(full), paperTable(all));
+    const prompts = [...new Set(full.runs.map(({ prompt }) => prompt))].slice(0, CURVES_SHOWN);
+    const curves = prompts.flatMap((prompt, i) => {
+      const run = full.runs.find((run) => run.prompt === prompt && run.optimizer === 'find');
+      if (!run) return [];
+      const name = `curve-${i + 1}.svg`;
+      const smoothed = gaussianSmooth(run.search, SIGMA);
+      figures[name] = rewardCurve({ rewards: run.search, smoothed, title: prompt, sigma: SIGMA });
+      return [`![${prompt}](evidence/${name})`];
+    });
+    sections.push('### Reward curves', CURVES, curves.join('\n'));
+    sections.push('### By prompt', byPrompt(all, DEFAULT));
+  }
+  sections.push('## Limits', LIMITS);
+  return { page: `${sections.join('\n\n')}\n`, figures };
+}
+
+async function recordsOf(folder: string, name: string): Promise<Records | null> {
+  const file = join(folder, `${name}.jsonl`);
+  return existsSync(file) ? readRecords(file) : null;
+}
+
+function byPrompt(records: Records, ours: string): string {
+  const prompts = [...new Set(records.runs.map(({ prompt }) => prompt))];
+  const value = (prompt: string, optimizer: string) => {
+    const runs = records.runs.filter((run) => run.prompt === prompt && run.optimizer === optimizer);
+    return runs.length === 0 ? '-' : mean(runs.map(({ learned }) => learned)).toFixed(2);
+  };
+  const base = (prompt: string) =>
+    mean(records.runs.filter((r) => r.prompt === prompt && r.optimizer === ours).map((r) => r.base));
+  return [
+    `| prompt | base | DPOK | \`find\` | \`${ours}\` |`,
+    '| --- | --- | --- | --- | --- |',
+    ...prompts.map(
+      (prompt) =>
+        `| ${prompt} | ${base(prompt).toFixed(2)} | ${value(prompt, 'dpok')} | ${value(prompt, 'find')} | ${value(prompt, ours)} |`,
+    ),
+  ].join('\n');
+}

@@ -1,0 +1,34 @@
+import { mean } from '../../src/numerics/statistics.ts';
+import { estimate } from './estimate.ts';
+import type { Records, Run } from './record.ts';
+import { fixed, interval, markdownTable } from './tables.ts';
+
+const share = (scores: readonly number[]) => scores.filter((score) => score > 0).length / scores.length;
+const minutes = (runs: readonly Run[]) => runs.reduce((sum, { seconds }) => sum + seconds, 0) / 60;
+
+/** The table of the paper: a line for the base and each method, means over the prompts, and the minutes of all its searches. */
+export function paperTable({ runs }: Records): string {
+  const order = (name: string) => ['dpok', 'find'].indexOf(name) + 1 || 3;
+  const methods = [...new Set(runs.map(({ optimizer }) => optimizer))].sort((a, b) => order(a) - order(b));
+  const of = (method: string) => runs.filter(({ optimizer }) => optimizer === method);
+  const line = (name: string, mine: readonly Run[], kind: 'base' | 'learned', time: string) => {
+    const unseen = mine.flatMap((run) => (kind === 'base' ? run.unseenBase : run.unseenLearned) ?? []);
+    const gain = kind === 'base' ? null : estimate(mine.map(({ base, learned }) => learned - base));
+    return [
+      name,
+      String(mine.length),
+      fixed(mean(mine.map((run) => run[kind]))),
+      interval(gain),
+      unseen.length === 0 ? '-' : fixed(mean(unseen)),
+      unseen.length === 0 ? '-' : `${(100 * share(unseen)).toFixed(0)} %`,
+      time,
+    ];
+  };
+  return markdownTable(
+    ['method', 'prompts', 'reward', 'gain', 'unseen score', 'obeys', 'minutes'],
+    [
+      line('base', of(methods[methods.length - 1]), 'base', '0'),
+      ...methods.map((method) => line(`\`${method}\``, of(method), 'learned', fixed(minutes(of(method)), 1))),
+    ],
+  );
+}
