@@ -13,7 +13,9 @@ import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchPr
 interface Settings {
   readonly batchSize: number;
   readonly components: number;
+  readonly founders: number;
   readonly warmUp: number;
+  readonly race: number;
   readonly searchC: number;
   readonly c: number;
   readonly power: number;
@@ -39,6 +41,7 @@ class Kriging implements Optimizer {
   readonly #kernel: Kernel;
   readonly #dimension: number;
   readonly #warmUpEnd: number;
+  readonly #raceEnd: number;
   /** The best warm-up draws, best first: the founders to be. */
   #founders: Elite[] = [];
   #warmUpRewards: number[] = [];
@@ -52,10 +55,11 @@ class Kriging implements Optimizer {
     this.#kernel = { linear: 0, smooth: 1 - settings.nugget, power: settings.power, nugget: settings.nugget };
     this.#dimension = dimension(problem.shape);
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
+    this.#raceEnd = Math.max(this.#warmUpEnd, Math.round((settings.warmUp + settings.race) * problem.budget));
   }
 
   batchSize(): number {
-    const end = this.#count < this.#warmUpEnd ? this.#warmUpEnd : this.#problem.budget;
+    const end = [this.#warmUpEnd, this.#raceEnd].find((end) => this.#count < end) ?? this.#problem.budget;
     return Math.max(1, Math.min(this.#settings.batchSize, end - this.#count));
   }
 
@@ -85,7 +89,10 @@ class Kriging implements Optimizer {
       this.#warmUpRewards.push(reward);
       this.#founders.push(point);
     }
-    this.#founders = chooseCentres(this.#founders, { elites: this.#settings.components, perFounder: 1 });
+    this.#founders = chooseCentres(this.#founders, {
+      elites: Math.max(this.#settings.founders, this.#settings.components),
+      perFounder: 1,
+    });
     this.#count += rewards.length;
     if (this.#count >= this.#warmUpEnd && this.#lineages.length === 0) {
       this.#lineages = this.#founders.map((founder) => {
@@ -94,6 +101,7 @@ class Kriging implements Optimizer {
         return lineage;
       });
     }
+    if (this.#count >= this.#raceEnd) this.#lineages = this.#best();
   }
 
   policy(): Law {
@@ -102,8 +110,8 @@ class Kriging implements Optimizer {
     const scale = this.#scale();
     const centres =
       this.#lineages.length > 0
-        ? this.#lineages.map((lineage) => lineage.centre(scale).noise)
-        : this.#founders.map(({ noise }) => noise);
+        ? this.#best().map((lineage) => lineage.centre(scale).noise)
+        : this.#founders.slice(0, this.#settings.components).map(({ noise }) => noise);
     return anchoredLaw(shape, centres, this.#settings.c);
   }
 
@@ -145,6 +153,16 @@ class Kriging implements Optimizer {
     );
   }
 
+  /** The `components` lineages whose centres are expected to be best, in their order. */
+  #best(): Lineage[] {
+    const scale = this.#scale();
+    const expected = (lineage: Lineage) => lineage.centre(scale).expected;
+    const kept = new Set(
+      [...this.#lineages].sort((a, b) => expected(b) - expected(a)).slice(0, this.#settings.components),
+    );
+    return this.#lineages.filter((lineage) => kept.has(lineage));
+  }
+
   /** Of the rewards of N(0, I). */
   #scale(): { mean: number; deviation: number } {
     const rewards = this.#warmUpRewards;
@@ -167,6 +185,14 @@ export const kriging: OptimizerDefinition = {
       minimum: 0.01,
       maximum: 1,
       description: 'share of the budget drawn from N(0, I)',
+    },
+    founders: { type: 'integer', default: 3, minimum: 1, maximum: 64, description: 'lineages that start' },
+    race: {
+      type: 'number',
+      default: 0.2,
+      minimum: 0,
+      maximum: 1,
+      description: 'share of the budget after which the best `components` lineages of the `founders` go on alone',
     },
     searchC: {
       type: 'number',

@@ -1,0 +1,44 @@
+import { parseArgs } from 'node:util';
+import { standardNormal } from '../src/numerics/normal.ts';
+import { OPTIMIZERS } from '../src/numerics/optimizers/registry.ts';
+
+/** `npm run bench:optimizers`: what each optimizer itself costs, on rewards that cost nothing. */
+const { values } = parseArgs({ options: { only: { type: 'string' } } });
+const SHAPES = { 'SD 1.5': [4, 64, 64], SDXL: [4, 128, 128] } as const;
+const BUDGETS = [150, 500];
+const PROMPT = standardNormal({ seed: 1, stream: 9, index: 0 }, 768);
+
+console.log('| optimizer | latents | images | ms a draw | MiB |\n| --- | --- | --- | --- | --- |');
+for (const definition of OPTIMIZERS) {
+  if (values.only && definition.name !== values.only) continue;
+  for (const [model, shape] of Object.entries(SHAPES)) {
+    for (const budget of BUDGETS) {
+      const parameters = Object.fromEntries(
+        Object.entries(definition.parameters).map(([name, parameter]) => [name, parameter.default]),
+      );
+      (globalThis as { gc?: () => void }).gc?.();
+      const before = process.memoryUsage.rss();
+      let most = before;
+      const optimizer = definition.create({ shape: [...shape], seed: 1, budget, promptEmbedding: PROMPT }, parameters);
+      let spent = 0;
+      let milliseconds = 0;
+      while (spent < budget) {
+        const began = performance.now();
+        const proposals = optimizer.ask(Math.min(optimizer.batchSize(), budget - spent));
+        milliseconds += performance.now() - began;
+        // Some reward of the noise, so that the search has something to follow.
+        const rewards = proposals.map(({ noise }) => noise.subarray(0, 64).reduce((sum, value) => sum + value, 0) / 8);
+        const again = performance.now();
+        optimizer.tell(rewards);
+        milliseconds += performance.now() - again;
+        spent += proposals.length;
+        most = Math.max(most, process.memoryUsage.rss());
+      }
+      optimizer.policy();
+      const mebibytes = (most - before) / 2 ** 20;
+      console.log(
+        `| ${definition.name} | ${model} | ${budget} | ${(milliseconds / budget).toFixed(1)} | ${mebibytes.toFixed(0)} |`,
+      );
+    }
+  }
+}
