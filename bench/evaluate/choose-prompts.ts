@@ -83,7 +83,7 @@ const training = (await readFile(file, 'utf8')).split('\n');
 const config = readConfig(process.env);
 const catalog = await readCatalog(config.modelFolders);
 const model = chooseModel(catalog, undefined, 'model');
-const terms = chooseTerms(catalog, 'stickers-judge', 'unseen');
+const terms = chooseTerms(catalog, 'stickers-unseen', 'unseen');
 const sampler = resolveSampler(model, {}, 'sampler');
 const engine = await Engine.start({
   executionProviders: [...config.executionProviders],

@@ -10,7 +10,7 @@ one set for all prompts and budgets; those of \`find\` are the paper's.
 The prompts are in \`bench/evaluate/complex-prompts.json\`. \`npm run evaluate:prompts\` chose them: random captions of the model's world of which no training caption has all parts, and which
 the base obeys in 20 to 80 % of 24 pictures as the unseen scorer sees it. Neither the reward nor an optimizer took part. A prompt that the base never misses has nothing to learn.`;
 
-export const SCORERS = `\`stickers-reward\` is what searches climb. \`stickers-judge\`, the unseen scorer, is of another architecture (a detector and rules, as in GenEval), loss, seed and training pictures,
+export const SCORERS = `\`stickers-reward\` is what searches climb. \`stickers-unseen\`, the unseen scorer, is of another architecture (a detector and rules, as in GenEval), loss, seed and training pictures,
 and nothing is ever optimised for it; a picture *obeys* when it scores above 0, the threshold with the best balanced accuracy on labelled pictures. Held-out pairs of a right caption and
 one with ONE error, and the share that each scorer puts in the right order; *rendered*: drawn scenes, *painted*: the same kind of scenes as the generator paints them
 (\`tools/train/accuracy.py\`).`;

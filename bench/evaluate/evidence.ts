@@ -27,7 +27,7 @@ const DEFAULT = OPTIMIZERS[0].name;
 export async function renderEvidence(folder: string): Promise<{ page: string; figures: { [name: string]: string } }> {
   const figures: { [name: string]: string } = {};
   const sections: string[] = ['# Evidence', METHOD, '## The scorers', SCORERS];
-  for (const scorer of ['stickers-reward', 'stickers-judge']) {
+  for (const scorer of ['stickers-reward', 'stickers-unseen']) {
     const file = join(folder, `${scorer}.json`);
     if (existsSync(file)) sections.push(`\`${scorer}\`:`, accuracyTable(JSON.parse(await readFile(file, 'utf8'))));
   }

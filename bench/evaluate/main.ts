@@ -37,7 +37,7 @@ await runMain(async () => {
       draws: { type: 'string' },
       model: { type: 'string' },
       reward: { type: 'string' },
-      unseen: { type: 'string', default: 'stickers-judge' },
+      unseen: { type: 'string', default: 'stickers-unseen' },
       service: { type: 'string' },
       'max-minutes': { type: 'string' },
       report: { type: 'boolean', default: false },

@@ -52,7 +52,7 @@ describe('readCatalog on the embedded bundles', async () => {
   it('finds no problem', () => {
     expect(problems).toEqual([]);
     expect(models.map(({ name }) => name)).toEqual(['stickers']);
-    expect(rewards.map(({ name }) => name)).toEqual(['stickers-reward', 'jpeg-size']);
+    expect(rewards.map(({ name }) => name)).toEqual(['stickers-reward', 'stickers-unseen', 'jpeg-size']);
   });
 
   it("gives the model as the model's files describe it", async () => {

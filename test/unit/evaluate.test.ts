@@ -17,7 +17,7 @@ const SETUP: Setup = {
   suite: 'quick',
   model: 'stickers',
   reward: 'stickers-reward',
-  unseen: 'stickers-judge',
+  unseen: 'stickers-unseen',
   sampler: { scheduler: 'dpmsolver++', steps: 12, guidanceScale: 4, eta: 0 },
   draws: 2,
 };

@@ -1,6 +1,6 @@
 """DPOK on each prompt of a file, for a given time, judged on the same fresh noises as findery's optimizers: JSON lines of bench/evaluate.
 
-usage: python dpok.py PIPELINE --prompts prompts.json --noises noises.npy --reward models/stickers-reward --unseen models/stickers-judge \\
+usage: python dpok.py PIPELINE --prompts prompts.json --noises noises.npy --reward models/stickers-reward --unseen models/stickers-unseen \\
                       --seconds 30 --out dpok.jsonl
 
 PIPELINE is the diffusers folder of the same weights as the served bundle. `npm run evaluate:noises` writes prompts.json and noises.npy. Prompts that OUT has are
