@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { readCatalog } from '../../src/bundles/catalog.ts';
@@ -81,7 +82,7 @@ if (!file)
   throw new Error("Name the file of the generator's training captions; tools/train/README.md says how it is written.");
 const training = (await readFile(file, 'utf8')).split('\n');
 const config = readConfig(process.env);
-const catalog = await readCatalog(config.modelFolders);
+const catalog = await readCatalog(config.modelFolders.filter((folder) => existsSync(folder)));
 const model = chooseModel(catalog, undefined, 'model');
 const terms = chooseTerms(catalog, 'stickers-unseen', 'unseen');
 const sampler = resolveSampler(model, {}, 'sampler');

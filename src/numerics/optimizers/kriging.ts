@@ -13,9 +13,7 @@ import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchPr
 interface Settings {
   readonly batchSize: number;
   readonly components: number;
-  readonly founders: number;
   readonly warmUp: number;
-  readonly race: number;
   readonly searchC: number;
   readonly c: number;
   readonly power: number;
@@ -41,7 +39,6 @@ class Kriging implements Optimizer {
   readonly #kernel: Kernel;
   readonly #dimension: number;
   readonly #warmUpEnd: number;
-  readonly #raceEnd: number;
   /** The best warm-up draws, best first: the founders to be. */
   #founders: Elite[] = [];
   #warmUpRewards: number[] = [];
@@ -55,11 +52,10 @@ class Kriging implements Optimizer {
     this.#kernel = { linear: 0, smooth: 1 - settings.nugget, power: settings.power, nugget: settings.nugget };
     this.#dimension = dimension(problem.shape);
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
-    this.#raceEnd = Math.max(this.#warmUpEnd, Math.round((settings.warmUp + settings.race) * problem.budget));
   }
 
   batchSize(): number {
-    const end = [this.#warmUpEnd, this.#raceEnd].find((end) => this.#count < end) ?? this.#problem.budget;
+    const end = this.#count < this.#warmUpEnd ? this.#warmUpEnd : this.#problem.budget;
     return Math.max(1, Math.min(this.#settings.batchSize, end - this.#count));
   }
 
@@ -89,10 +85,7 @@ class Kriging implements Optimizer {
       this.#warmUpRewards.push(reward);
       this.#founders.push(point);
     }
-    this.#founders = chooseCentres(this.#founders, {
-      elites: Math.max(this.#settings.founders, this.#settings.components),
-      perFounder: 1,
-    });
+    this.#founders = chooseCentres(this.#founders, { elites: this.#settings.components, perFounder: 1 });
     this.#count += rewards.length;
     if (this.#count >= this.#warmUpEnd && this.#lineages.length === 0) {
       this.#lineages = this.#founders.map((founder) => {
@@ -101,7 +94,6 @@ class Kriging implements Optimizer {
         return lineage;
       });
     }
-    if (this.#count >= this.#raceEnd) this.#lineages = this.#best();
   }
 
   policy(): Law {
@@ -110,8 +102,8 @@ class Kriging implements Optimizer {
     const scale = this.#scale();
     const centres =
       this.#lineages.length > 0
-        ? this.#best().map((lineage) => lineage.centre(scale).noise)
-        : this.#founders.slice(0, this.#settings.components).map(({ noise }) => noise);
+        ? this.#lineages.map((lineage) => lineage.centre(scale).noise)
+        : this.#founders.map(({ noise }) => noise);
     return anchoredLaw(shape, centres, this.#settings.c);
   }
 
@@ -153,16 +145,6 @@ class Kriging implements Optimizer {
     );
   }
 
-  /** The `components` lineages whose centres are expected to be best, in their order. */
-  #best(): Lineage[] {
-    const scale = this.#scale();
-    const expected = (lineage: Lineage) => lineage.centre(scale).expected;
-    const kept = new Set(
-      [...this.#lineages].sort((a, b) => expected(b) - expected(a)).slice(0, this.#settings.components),
-    );
-    return this.#lineages.filter((lineage) => kept.has(lineage));
-  }
-
   /** Of the rewards of N(0, I). */
   #scale(): { mean: number; deviation: number } {
     const rewards = this.#warmUpRewards;
@@ -177,22 +159,14 @@ export const kriging: OptimizerDefinition = {
   source:
     'findery; kriging after Matheron 1963, Gaussian processes as in Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", section 2.2',
   parameters: {
-    batchSize: { type: 'integer', default: 10, minimum: 1, maximum: 256, description: 'draws an iteration' },
-    components: { type: 'integer', default: 3, minimum: 1, maximum: 64, description: 'components of the law' },
+    batchSize: { type: 'integer', default: 4, minimum: 1, maximum: 256, description: 'draws an iteration' },
+    components: { type: 'integer', default: 2, minimum: 1, maximum: 64, description: 'components of the law' },
     warmUp: {
       type: 'number',
       default: 0.2,
       minimum: 0.01,
       maximum: 1,
       description: 'share of the budget drawn from N(0, I)',
-    },
-    founders: { type: 'integer', default: 3, minimum: 1, maximum: 64, description: 'lineages that start' },
-    race: {
-      type: 'number',
-      default: 0.2,
-      minimum: 0,
-      maximum: 1,
-      description: 'share of the budget after which the best `components` lineages of the `founders` go on alone',
     },
     searchC: {
       type: 'number',
@@ -203,7 +177,7 @@ export const kriging: OptimizerDefinition = {
     },
     c: {
       type: 'number',
-      default: 0.98,
+      default: 0.97,
       minimum: 0.1,
       maximum: 0.99,
       description: 'cosine of a draw of the law to its centre',
