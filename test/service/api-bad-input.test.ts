@@ -114,7 +114,13 @@ const names: Row[] = [
     'unknown-model',
     ['/model', 'no model "sdxl"', 'there are: stickers', 'one of stickers'],
   ],
-  ['an unknown reward', { reward: 'taste' }, 422, 'unknown-reward', ['/reward', '"taste"', 'one of stickers-reward, stickers-unseen']],
+  [
+    'an unknown reward',
+    { reward: 'taste' },
+    422,
+    'unknown-reward',
+    ['/reward', '"taste"', 'one of stickers-reward, stickers-unseen'],
+  ],
   [
     'a number as the reward',
     { reward: 5 },

@@ -27,15 +27,17 @@ export class GaussianProcess {
   /**
    * @param cosines [n][n], ones on the diagonal
    * @param rewards n of about mean 0 and variance 1
+   * @param factor of the same noises, where one has been grown with them
    */
-  constructor(kernel: Kernel, cosines: readonly Float64Array[], rewards: readonly number[]) {
+  constructor(
+    kernel: Kernel,
+    cosines: readonly Float64Array[],
+    rewards: readonly number[],
+    factor = Factor.of(kernel, cosines),
+  ) {
     this.#kernel = kernel;
     this.#cosines = cosines;
-    const own = kernel.linear + kernel.smooth + kernel.nugget;
-    const rows = cosines.map((row, i) =>
-      Float64Array.from({ length: i + 1 }, (_, j) => (i === j ? own : covariance(kernel, row[j]))),
-    );
-    this.#weights = solve(rows, rewards);
+    this.#weights = factor.solve(rewards);
   }
 
   /** Expected reward of a noise with these n cosines to the known ones. */
@@ -103,24 +105,51 @@ function dot(a: Float64Array, b: Float64Array): number {
   return sum;
 }
 
-/** x of A x = b by Cholesky's factor; A symmetric and positive definite, given by the rows of its lower half, which are overwritten. */
-function solve(rows: Float64Array[], b: readonly number[]): Float64Array {
-  const count = rows.length;
-  const x = Float64Array.from(b);
-  for (let i = 0; i < count; i++) {
-    const row = rows[i];
-    for (let j = 0; j <= i; j++) {
-      const other = rows[j];
-      let rest = row[j];
-      for (let k = 0; k < j; k++) rest -= row[k] * other[k];
-      row[j] = i === j ? Math.sqrt(Math.max(1e-9, rest)) : rest / other[j];
+/** Cholesky's factor of the covariance matrix of rewards, which grows by a row with every noise. */
+export class Factor {
+  readonly #kernel: Kernel;
+  /** Row i: the i + 1 numbers of its lower half. */
+  readonly #rows: Float64Array[] = [];
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  static of(kernel: Kernel, cosines: readonly Float64Array[]): Factor {
+    const factor = new Factor(kernel);
+    for (const [i, row] of cosines.entries()) factor.add(row.subarray(0, i));
+    return factor;
+  }
+
+  /** Takes in a noise by its cosines to the n that are there. */
+  add(cosines: ArrayLike<number>): void {
+    const { linear, smooth, nugget } = this.#kernel;
+    const count = this.#rows.length;
+    const row = new Float64Array(count + 1);
+    let rest = linear + smooth + nugget;
+    for (let j = 0; j < count; j++) {
+      const other = this.#rows[j];
+      let value = covariance(this.#kernel, cosines[j]);
+      for (let k = 0; k < j; k++) value -= row[k] * other[k];
+      row[j] = value / other[j];
+      rest -= row[j] ** 2;
     }
-    for (let k = 0; k < i; k++) x[i] -= row[k] * x[k];
-    x[i] /= row[i];
+    row[count] = Math.sqrt(Math.max(1e-9, rest));
+    this.#rows.push(row);
   }
-  for (let i = count - 1; i >= 0; i--) {
-    x[i] /= rows[i][i];
-    for (let k = 0; k < i; k++) x[k] -= rows[i][k] * x[i];
+
+  /** x of A x = b, where A is the covariance matrix; b has as many numbers as there are noises. */
+  solve(b: readonly number[]): Float64Array {
+    const x = Float64Array.from(b);
+    const rows = this.#rows;
+    for (const [i, row] of rows.entries()) {
+      for (let k = 0; k < i; k++) x[i] -= row[k] * x[k];
+      x[i] /= row[i];
+    }
+    for (let i = rows.length - 1; i >= 0; i--) {
+      x[i] /= rows[i][i];
+      for (let k = 0; k < i; k++) x[k] -= rows[i][k] * x[i];
+    }
+    return x;
   }
-  return x;
 }

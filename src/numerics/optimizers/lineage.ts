@@ -1,5 +1,5 @@
 import { type Elite, onShell, packElites, unpackElites } from './elite.ts';
-import { GaussianProcess, type Kernel } from './gaussian-process.ts';
+import { Factor, GaussianProcess, type Kernel } from './gaussian-process.ts';
 
 /**
  * A founder, its descendants, and where the best noise among and between them is expected to be. Lineages of independent founders are all but
@@ -7,6 +7,7 @@ import { GaussianProcess, type Kernel } from './gaussian-process.ts';
  */
 export class Lineage {
   readonly #kernel: Kernel;
+  readonly #factor: Factor;
   readonly #points: Elite[] = [];
   /** [n][n] between the points. */
   #cosines: Float64Array[] = [];
@@ -14,6 +15,7 @@ export class Lineage {
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
+    this.#factor = new Factor(kernel);
   }
 
   get points(): readonly Elite[] {
@@ -28,6 +30,7 @@ export class Lineage {
     const noise = onShell(point.noise);
     const row = this.#points.map((known) => cosine(known.noise, noise));
     this.#cosines = [...this.#cosines.map((known, i) => Float64Array.of(...known, row[i])), Float64Array.of(...row, 1)];
+    this.#factor.add(row);
     this.#points.push({ ...point, noise });
     this.#centre = null;
   }
@@ -53,7 +56,7 @@ export class Lineage {
 
   #findCentre({ mean, deviation }: { readonly mean: number; readonly deviation: number }) {
     const rewards = this.#points.map(({ reward }) => (reward - mean) / deviation);
-    const process = new GaussianProcess(this.#kernel, this.#cosines, rewards);
+    const process = new GaussianProcess(this.#kernel, this.#cosines, rewards, this.#factor);
     const guesses = this.#cosines.map((row) => process.predict(row));
     const { coefficients, expected } = process.climb(guesses.indexOf(Math.max(...guesses)));
     const noise = new Float32Array(this.#points[0].noise.length);
