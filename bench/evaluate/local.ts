@@ -69,6 +69,7 @@ export async function startLocal(choice: Choice): Promise<Runner> {
         { shape: generator.shape, seed, budget, promptEmbedding: generator.promptEmbedding },
         parameters as Record<string, number | boolean>,
       );
+      const before = process.cpuUsage();
       const search = await runSearch({
         optimizer,
         generator,
@@ -76,10 +77,11 @@ export async function startLocal(choice: Choice): Promise<Runner> {
         now: () => performance.now(),
         onIteration: ({ rewards }) => onImages(rewards.length),
       });
+      const { user, system } = process.cpuUsage(before);
       const law = optimizer.policy();
       const draws = freshDraws(seed, choice.draws);
       const noises = draws.map(({ draw }) => sampleLaw(law, draw));
-      const before = await base(JSON.stringify([prompt, seed]));
+      const unlearned = await base(JSON.stringify([prompt, seed]));
       const after = await look(
         await judging(prompt),
         draws.map(({ draw }, i) => ({ draw, noise: noises[i] })),
@@ -87,9 +89,9 @@ export async function startLocal(choice: Choice): Promise<Runner> {
       );
       onImages(choice.draws);
       const report = summarizeReport({
-        baseRewards: before.rewards,
+        baseRewards: unlearned.rewards,
         learnedRewards: after.rewards,
-        baseFeatures: before.features,
+        baseFeatures: unlearned.features,
         learnedFeatures: after.features,
         learnedNoises: noises,
       });
@@ -101,10 +103,11 @@ export async function startLocal(choice: Choice): Promise<Runner> {
         success: rounded(report.successRate),
         diversity: report.diversityRatio === null ? null : rounded(report.diversityRatio),
         norm: rounded(report.meanNorm),
-        unseenBase: before.unseen,
+        unseenBase: unlearned.unseen,
         unseenLearned: after.unseen,
         search: search.rewards.map(rounded),
         seconds: rounded(search.seconds),
+        cpuSeconds: rounded((user + system) / 1e6),
       };
     },
     stop: () => engine.close(),

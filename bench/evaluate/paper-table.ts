@@ -4,9 +4,9 @@ import type { Records, Run } from './record.ts';
 import { fixed, interval, markdownTable } from './tables.ts';
 
 const share = (scores: readonly number[]) => scores.filter((score) => score > 0).length / scores.length;
-const minutes = (runs: readonly Run[]) => runs.reduce((sum, { seconds }) => sum + seconds, 0) / 60;
+const minutes = (runs: readonly Run[]) => runs.reduce((sum, { cpuSeconds = Number.NaN }) => sum + cpuSeconds, 0) / 60;
 
-/** The table of the paper: a line for the base and each method, means over the prompts, and the minutes of all its searches. */
+/** The table of the paper: a line for the base and each method, means over the prompts, and the minutes of processor time of all its searches. */
 export function paperTable({ runs }: Records): string {
   const order = (name: string) => ['dpok', 'find'].indexOf(name) + 1 || 3;
   const methods = [...new Set(runs.map(({ optimizer }) => optimizer))].sort((a, b) => order(a) - order(b));
@@ -25,7 +25,7 @@ export function paperTable({ runs }: Records): string {
     ];
   };
   return markdownTable(
-    ['method', 'prompts', 'reward', 'gain', 'unseen score', 'obeys', 'minutes'],
+    ['method', 'prompts', 'reward', 'gain', 'unseen score', 'obeys', 'CPU minutes'],
     [
       line('base', of(methods[methods.length - 1]), 'base', '0'),
       ...methods.map((method) => line(`\`${method}\``, of(method), 'learned', fixed(minutes(of(method)), 1))),

@@ -48,8 +48,10 @@ export interface Run extends Cell {
   readonly unseenLearned: readonly number[] | null;
   /** Rewards that the search saw, in order. */
   readonly search: readonly number[];
-  /** Of the search, without its judgement. */
+  /** Of the search, without its judgement, as a clock on the wall tells it. */
   readonly seconds: number;
+  /** Processor time of the search, over all threads: it does not count what else the machine does. Absent: it ran elsewhere, or was not measured. */
+  readonly cpuSeconds?: number;
 }
 
 export interface Records {

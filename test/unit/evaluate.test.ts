@@ -36,7 +36,8 @@ const run = (optimizer: string, prompt: string, learned: number, more: Partial<R
   unseenBase: [-1, -1],
   unseenLearned: [1, -1],
   search: [learned, 0.5],
-  seconds: 60,
+  seconds: 70,
+  cpuSeconds: 60,
   ...more,
 });
 

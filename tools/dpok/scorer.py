@@ -14,7 +14,10 @@ class Scorer:
         self.mean, self.std = np.array(side["image_mean"], np.float32), np.array(side["image_std"], np.float32)
         self.size = (side["crop_size"]["height"], side["crop_size"]["width"])
         self.tokenizer = CLIPTokenizer.from_pretrained(folder)
-        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+        options = onnxruntime.SessionOptions()
+        # More threads would wait in a loop for work, and count as processor time.
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
 
     def __call__(self, pixels: np.ndarray, prompt: str) -> np.ndarray:
         """[B] float32 of [B, H, W, 3] uint8; no resizing is done here, so H and W have to be the bundle's."""
