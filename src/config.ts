@@ -30,6 +30,10 @@ export interface Config {
   /** Seconds after which a job of a dead worker is given to another one. */
   readonly lockSeconds: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
+  /** When the API asks for keys: as soon as there are any, and always where others than this machine reach it; always; never. */
+  readonly keys: 'auto' | 'required' | 'off';
+  /** Origins whose pages may read answers, as `https://app.example.com`; `*`: any. */
+  readonly corsOrigins: readonly string[];
   /** Largest JSON body, bytes. */
   readonly bodyLimit: number;
   /** Largest policy file that may be imported, bytes. */
@@ -87,6 +91,17 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
     name: 'FINDERY_LOCK_SECONDS',
     default: '15',
     description: 'seconds after which the job of a dead worker goes to another, 2 to 600',
+  },
+  {
+    name: 'FINDERY_KEYS',
+    default: 'auto',
+    description:
+      'when the API asks for keys: `auto`, as soon as there are any, and always at a `HOST` that others reach; `required`, always (behind a proxy on this machine); `off`, never: whoever reaches it may do everything',
+  },
+  {
+    name: 'FINDERY_CORS_ORIGINS',
+    default: 'none',
+    description: 'origins whose pages may use the API, separated by commas, as https://app.example.com; `*`: any',
   },
   { name: 'FINDERY_BODY_LIMIT', default: '65536', description: 'largest JSON body, bytes' },
   { name: 'FINDERY_IMPORT_LIMIT', default: '67108864', description: 'largest policy file that may be imported, bytes' },
@@ -148,6 +163,19 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     .map((name) => name.trim())
     .filter(Boolean);
 
+  const keys = text('FINDERY_KEYS', 'auto');
+  if (!isKeysWord(keys)) wrong.push(`FINDERY_KEYS is "${keys}"; it takes auto, required or off`);
+  const corsOrigins = text('FINDERY_CORS_ORIGINS', '')
+    .split(',')
+    .map((origin) => origin.trim())
+    .filter(Boolean);
+  for (const origin of corsOrigins) {
+    if (origin !== '*' && !(URL.canParse(origin) && new URL(origin).origin === origin))
+      wrong.push(
+        `FINDERY_CORS_ORIGINS holds "${origin}"; it takes origins, as https://app.example.com (no path, no slash at the end), or *`,
+      );
+  }
+
   const dataFolder = resolve(text('FINDERY_DATA', '.findery'));
   const config: Config = {
     host: text('HOST', '127.0.0.1'),
@@ -172,6 +200,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     concurrency: integer('FINDERY_CONCURRENCY', 1, 1, 64),
     lockSeconds: integer('FINDERY_LOCK_SECONDS', 15, 2, 600),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
+    keys: isKeysWord(keys) ? keys : 'required',
+    corsOrigins,
     bodyLimit: integer('FINDERY_BODY_LIMIT', 65536, 1024, 2 ** 30),
     importLimit: integer('FINDERY_IMPORT_LIMIT', 64 * 2 ** 20, 1024, 2 ** 31 - 1),
   };
@@ -191,6 +221,10 @@ export function blobFolder(config: Config): string {
 
 function isWarmWord(value: string): value is 'first' | 'all' | 'none' {
   return ['first', 'all', 'none'].includes(value);
+}
+
+function isKeysWord(value: string): value is Config['keys'] {
+  return ['auto', 'required', 'off'].includes(value);
 }
 
 function isLogLevel(value: string): value is Config['logLevel'] {

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { ProblemError } from '../src/jobs/problem.ts';
-import type { Change, Records } from '../src/jobs/records.ts';
+import type { AnyRecord, Change, Records } from '../src/jobs/records.ts';
 import { Interruption } from './interruption.ts';
 
 /** A record that a worker holds: every change is fenced by the token of this taking. */
-export class Claim<T extends { readonly id: string }> {
+export class Claim<T extends AnyRecord> {
   readonly #records: Records<T>;
   readonly id: string;
   readonly owner = randomUUID();

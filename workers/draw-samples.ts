@@ -1,6 +1,7 @@
 import { byName, termNames } from '../src/jobs/choices.ts';
 import { ProblemError } from '../src/jobs/problem.ts';
-import type { Image, SampleSettings } from '../src/jobs/schemas/sample.ts';
+import type { Image } from '../src/jobs/schemas/sample.ts';
+import type { SampleRecord } from '../src/jobs/store.ts';
 import { STREAMS } from '../src/numerics/draw.ts';
 import type { Law } from '../src/numerics/laws/law.ts';
 import { sampleLaw } from '../src/numerics/laws/sample.ts';
@@ -17,7 +18,7 @@ export async function drawSamples(
   context: WorkerContext,
   parameters: {
     readonly sampleId: string;
-    readonly settings: Pick<SampleSettings, 'seed' | 'count' | 'bestOf' | 'format' | 'reward'>;
+    readonly settings: Pick<SampleRecord, 'tenant' | 'seed' | 'count' | 'bestOf' | 'format' | 'reward'>;
     readonly law: Law | null;
     readonly generator: Generator;
     readonly signal?: AbortSignal;
@@ -45,6 +46,7 @@ export async function drawSamples(
     const { id, width, height } = await storeImage(context, {
       id: imageId(sampleId, index),
       parentId: sampleId,
+      tenant: settings.tenant,
       picture,
       format: settings.format,
     });

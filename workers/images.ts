@@ -22,14 +22,17 @@ export async function storeImage(
   image: {
     readonly id: string;
     readonly parentId: string;
+    readonly tenant: string;
     readonly picture: Picture;
     readonly format: 'png' | 'webp' | 'jpeg';
   },
 ): Promise<ImageRecord> {
-  const { id, parentId, picture, format } = image;
+  const { id, parentId, tenant, picture, format } = image;
   const key = `images/${id}.${format}`;
-  await blobs.put(key, await encodePicture(picture, format));
-  const record = { id, key, width: picture.width, height: picture.height, format, createdAt: new Date().toISOString() };
+  const file = await encodePicture(picture, format);
+  await blobs.put(key, file);
+  const { width, height } = picture;
+  const record = { id, key, tenant, width, height, format, bytes: file.length, createdAt: new Date().toISOString() };
   await store.images.create(record, { parent: parentId });
   return record;
 }

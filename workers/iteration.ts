@@ -40,7 +40,7 @@ export async function publishIteration(
   let previewUrl: string | undefined;
   if (newBest) {
     const id = imageId(claim.id, PREVIEW_OFFSET + iteration);
-    await storeImage(context, { id, parentId: claim.id, picture: newBest, format: 'png' });
+    await storeImage(context, { id, parentId: claim.id, tenant: record.tenant, picture: newBest, format: 'png' });
     previewUrl = `/v1/images/${id}`;
     events.push({ type: 'preview', sequence: iteration, data: { iteration, reward: summary.best, url: previewUrl } });
   }

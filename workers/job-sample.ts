@@ -5,10 +5,11 @@ import type { RunningJob } from './running-job.ts';
 
 /** The record of the images that a job draws at its end (`samples`); a job that is done over finds its own again. */
 export async function openJobSample({ context, record }: RunningJob, policyId: string): Promise<SampleRecord> {
-  const { prompt, negativePrompt, model, reward, sampler, seed, priority, metadata, requestId } = record;
+  const { prompt, negativePrompt, model, reward, sampler, seed, priority, metadata, requestId, tenant } = record;
   const now = new Date().toISOString();
   const sample: SampleRecord = {
     id: derivedId('smp', record.id),
+    tenant,
     status: 'running',
     createdAt: now,
     startedAt: now,

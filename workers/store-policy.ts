@@ -43,6 +43,7 @@ export async function storePolicy(
   await context.blobs.put(`policies/${id}.safetensors`, file);
   const policy: PolicyRecord = {
     id,
+    tenant: record.tenant,
     createdAt: new Date().toISOString(),
     origin: 'job',
     jobId: record.id,

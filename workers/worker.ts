@@ -85,14 +85,15 @@ export async function startWorker({
   const serve = (
     name: QueueName,
     concurrency: number,
-    process: (job: Job<{ id: string }>, lastTry: boolean, lock?: AbortSignal) => Promise<void>,
+    process: (job: Job<{ id: string; tenant?: string }>, lastTry: boolean, lock?: AbortSignal) => Promise<void>,
   ) => {
     const connection = store.redis.duplicate({ maxRetriesPerRequest: null });
-    const worker = new Worker<{ id: string }>(
+    const worker = new Worker<{ id: string; tenant?: string }>(
       QUEUES[name],
       async (job, token, lock) => {
         current.add(job.data.id);
         try {
+          await store.queues.taken(name, job.data);
           await process(job, job.attemptsMade + 1 >= (job.opts.attempts ?? 1), lock);
         } catch (error) {
           const isGivenBack = error instanceof Interruption && ['shutdown', 'memory'].includes(error.kind);

@@ -1,6 +1,9 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
+import { access } from './plugins/access.ts';
+import { audit } from './plugins/audit.ts';
+import { browsers } from './plugins/browsers.ts';
 import { json } from './plugins/json.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
 import { openapi } from './plugins/swagger.ts';
@@ -31,13 +34,16 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.decorate('services', services);
   app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
+    reply.header('x-request-id', request.id);
   });
   // A connection that is kept after its answer would hold up the end of the server.
   app.addHook('onSend', async (_request, reply) => {
     if (services.closing.aborted) reply.header('connection', 'close');
   });
+  await app.register(browsers); // first: its route for every OPTIONS is no address of ours
   await app.register(problems);
+  await app.register(access);
+  await app.register(audit);
   await app.register(json);
   await app.register(validation);
   await app.register(openapi);

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type IdKind, newId } from '../jobs/ids.ts';
 import { ProblemError } from '../jobs/problem.ts';
-import type { Store } from '../jobs/store.ts';
+import type { TenantStore } from '../jobs/store.ts';
+import { DEFAULT_TENANT } from '../jobs/tenants.ts';
 
 const DAY = 86_400;
 
@@ -10,7 +11,7 @@ const DAY = 86_400;
  * @throws ProblemError `idempotency-mismatch` when the key came with another body
  */
 export async function claimKey(
-  store: Store,
+  store: TenantStore,
   kind: IdKind,
   key: string | undefined,
   body: unknown,
@@ -19,7 +20,9 @@ export async function claimKey(
   if (key === undefined) return { id, isNew: true };
   const hash = (text: string) => createHash('sha256').update(text).digest('hex');
   const digest = hash(canonical(body));
-  const redisKey = store.keys.idempotency(hash(key));
+  // A header holds no line break, so no tenant's keys can be another's.
+  const own = store.tenant === DEFAULT_TENANT ? key : `${store.tenant}\n${key}`;
+  const redisKey = store.keys.idempotency(hash(own));
   const previous = await store.redis.set(redisKey, JSON.stringify({ id, digest }), 'EX', DAY, 'NX', 'GET');
   if (previous === null) return { id, isNew: true };
   const known = JSON.parse(previous) as { id: string; digest: string };

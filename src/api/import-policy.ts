@@ -4,9 +4,10 @@ import type { Catalog } from '../bundles/catalog.ts';
 import { chooseModel, chooseTerms, nameTerms, promptWarnings, resolveSampler } from '../jobs/choices.ts';
 import { newId } from '../jobs/ids.ts';
 import { ProblemError } from '../jobs/problem.ts';
+import { checkSpace } from '../jobs/quota.ts';
 import { Link, RewardChoice, type RewardChoiceRequest, SamplerRequest } from '../jobs/schemas/common.ts';
 import { ImportQuery } from '../jobs/schemas/policy.ts';
-import type { PolicyRecord, Store } from '../jobs/store.ts';
+import type { PolicyRecord, TenantStore } from '../jobs/store.ts';
 import { lawKind } from '../numerics/laws/check.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 import { decodePolicy, PolicyFileError } from '../storage/policy-file.ts';
@@ -34,10 +35,10 @@ const isUse = createAjv(false).compile<Use>({
 
 /**
  * Stores a policy file as it was sent. What it is for comes from the query, else from the file's own metadata.
- * @throws ProblemError `bad-policy-file` when the file is damaged or does not fit the model; nothing is kept then
+ * @throws ProblemError `bad-policy-file` when the file is damaged or does not fit the model, `quota-exceeded`; nothing is kept then
  */
 export async function importPolicy(
-  { store, blobs, catalog }: { readonly store: Store; readonly blobs: BlobStore; readonly catalog: Catalog },
+  { store, blobs, catalog }: { readonly store: TenantStore; readonly blobs: BlobStore; readonly catalog: Catalog },
   bytes: Uint8Array,
   options: ImportOptions,
   now: string,
@@ -59,6 +60,7 @@ export async function importPolicy(
   const id = newId('pol');
   const record: PolicyRecord = {
     id,
+    tenant: store.tenant,
     createdAt: now,
     origin: 'import',
     jobId: null,
@@ -79,6 +81,7 @@ export async function importPolicy(
     sha256: createHash('sha256').update(bytes).digest('hex'),
     warnings: promptWarnings([model, ...(terms ?? []).map(({ reward }) => reward)], prompt, negativePrompt),
   };
+  await checkSpace(store, bytes.byteLength);
   await blobs.put(`policies/${id}.safetensors`, bytes);
   await store.policies.create(record);
   return record;

@@ -5,6 +5,10 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
   'bad-request':
     'A field, a header or a part of the query is missing, of the wrong type, out of range, or not known. `errors` points at each one with the value that was there and what is accepted.',
   'invalid-json': 'The body could not be read as JSON, or it names `__proto__` or `constructor.prototype`.',
+  unauthorized:
+    'The service asks for a key in `Authorization: Bearer fdy_...`, and the request has none, or one that is unknown, revoked or has ended. Who runs the service makes them: `findery keys create`.',
+  forbidden:
+    'The key is good, but lacks the scope that this address asks for; the detail names it. `findery keys create` makes keys with other scopes.',
   'not-found': 'No such address, or no thing with this id. Ids are those that creating or listing returned.',
   'method-not-allowed': 'The address exists, but not for this method; the header `Allow` lists those it takes.',
   'not-acceptable': 'What is asked for exists, but not in a form that the header `Accept` takes.',
@@ -27,6 +31,10 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
     'The file is no safetensors file, is damaged, holds numbers that make no law, or is a law over latents of another shape.',
   'idempotency-mismatch':
     'This Idempotency-Key came with another body within the last 24 hours. Take a new key for a new request.',
+  'rate-limited':
+    'More requests in a minute than the key allows. `RateLimit-Policy` and `RateLimit` tell how many there are and are left, `Retry-After` the seconds to wait.',
+  'quota-exceeded':
+    'The tenant has as much as its keys allow: of waiting work, of images a day (UTC), or of bytes in storage; the detail tells which. Wait for `Retry-After`, cancel or delete something, or ask for a higher limit.',
   'generation-failed': 'The model or the reward failed at this request, or gave numbers that are not finite.',
   'out-of-memory':
     'One picture of this model at this size needs more memory than the worker has, also in a fresh process. Ask for a smaller size, another model, or a worker with more memory. What was learnt until then is kept in a policy without a report.',

@@ -1,9 +1,12 @@
 import type { Logger } from 'pino';
-import type { Config } from '../config.ts';
+import { type Config, ConfigError } from '../config.ts';
+import { ApiKeys } from '../jobs/api-keys.ts';
+import { indexTenants } from '../jobs/index-tenants.ts';
 import { openResources } from '../jobs/resources.ts';
-import { openStore } from '../jobs/store.ts';
+import { openStore, type Store } from '../jobs/store.ts';
 import { requeueOrphans } from '../jobs/submit.ts';
 import { buildApp } from './app.ts';
+import { Gatekeeper, isLoopback } from './gatekeeper.ts';
 
 /** Milliseconds that requests may still take when the server closes; then their connections are cut. */
 const PATIENCE = 10_000;
@@ -16,6 +19,7 @@ export interface RunningApi {
 
 /**
  * Starts the HTTP interface. Resolves when it listens.
+ * @throws ConfigError when others than this machine would reach it, and there is no key that it could ask for
  * @throws Error when the models folder, storage or the port can't be used
  */
 export async function startApi({
@@ -35,11 +39,13 @@ export async function startApi({
   const closing = new AbortController();
   const app = await buildApp({ config, store, blobs, catalog, closing: closing.signal }, logger);
   try {
+    if (await new Gatekeeper(store, config).lacksKeys()) throw new ConfigError(lackOfKeys(config));
+    await indexTenants(store);
     const orphans = await requeueOrphans(store);
     if (orphans > 0) logger.info({ orphans }, 'queued again what a crash had left unqueued');
+    await store.queues.settle();
     const url = await app.listen({ host: config.host, port: config.port });
-    if (!['127.0.0.1', '::1', 'localhost'].includes(config.host))
-      logger.warn({ host: config.host }, 'the API has no keys yet: whoever reaches this address can use it');
+    await tellWhoMayUseIt(store, config, logger);
     return {
       url,
       async close() {
@@ -54,5 +60,31 @@ export async function startApi({
     await app.close();
     await store.close();
     throw error;
+  }
+}
+
+/** What to do about a server that nobody could use, or anybody. */
+function lackOfKeys({ host, keys }: Config): string {
+  return [
+    keys === 'required'
+      ? 'FINDERY_KEYS is "required", and there is no key yet.'
+      : `HOST is "${host}", which other machines may reach, and there is no key that could be asked of them.`,
+    'Make one: findery keys create --name admin --scopes admin (with the same REDIS_URL, FINDERY_REDIS_PREFIX and FINDERY_DATA).',
+    'Or leave HOST out, to serve this machine alone; or set FINDERY_KEYS=off where a proxy or a network of your own keeps strangers out.',
+  ].join('\n');
+}
+
+async function tellWhoMayUseIt(store: Store, { host, keys }: Config, logger: Logger): Promise<void> {
+  if (keys === 'off') {
+    const line = 'FINDERY_KEYS=off: whoever reaches this address may do everything';
+    if (isLoopback(host)) logger.info({ host }, line);
+    else logger.warn({ host }, line);
+  } else if (await new ApiKeys(store.redis, store.keys).any()) {
+    logger.info({ host }, 'a key is asked for (findery keys list)');
+  } else {
+    logger.info(
+      { host },
+      'there are no keys: only this machine can use the API (findery keys create makes the first one)',
+    );
   }
 }

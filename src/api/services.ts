@@ -1,12 +1,13 @@
 import type { LiveCatalog } from '../bundles/catalog.ts';
 import type { Config } from '../config.ts';
-import type { Store } from '../jobs/store.ts';
+import type { SharedStore } from '../jobs/store.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 
 /** What the routes work with. */
 export interface Services {
   readonly config: Config;
-  readonly store: Store;
+  /** Without records: those of the caller's tenant are in `request.store`. */
+  readonly store: SharedStore;
   readonly blobs: BlobStore;
   readonly catalog: Pick<LiveCatalog, 'now'>;
   /** Aborted when the server closes: ends what holds a connection open. */

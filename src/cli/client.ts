@@ -3,6 +3,11 @@ import type { Job, JobRequest } from '../jobs/schemas/job.ts';
 import type { Policy } from '../jobs/schemas/policy.ts';
 import type { Sample } from '../jobs/schemas/sample.ts';
 
+/** What a request to a service is sent with, where that asks for a key: FINDERY_KEY. */
+export function keyHeaders(key: string | undefined = process.env.FINDERY_KEY): Record<string, string> {
+  return key ? { authorization: `Bearer ${key}` } : {};
+}
+
 /** A findery service over HTTP, like any client's view of it. */
 export class Client {
   readonly url: string;
@@ -63,7 +68,7 @@ export class Client {
   ): Promise<Response> {
     const response = await fetch(new URL(path, this.url), {
       method,
-      headers: body ? { 'content-type': 'application/json', ...headers } : headers,
+      headers: { ...keyHeaders(), ...(body ? { 'content-type': 'application/json' } : {}), ...headers },
       body: body && JSON.stringify(body),
       signal,
     });

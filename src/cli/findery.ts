@@ -1,3 +1,4 @@
+import * as keys from './commands/keys.ts';
 import * as models from './commands/models.ts';
 import * as workers from './commands/workers.ts';
 import { runMain } from './run-main.ts';
@@ -15,7 +16,7 @@ export interface Command {
   run(args: readonly string[], stop: AbortSignal): Promise<number>;
 }
 
-const COMMANDS: { readonly [name: string]: Command } = { models, workers };
+const COMMANDS: { readonly [name: string]: Command } = { keys, models, workers };
 const USAGE = `Usage: findery <command>
 
 ${Object.entries(COMMANDS)

@@ -65,6 +65,15 @@ export async function startPrivateRedis({
   }
 }
 
+/** Where the private Redis of `dataDir` answers, when a process runs one; null: none does. */
+export async function findPrivateRedis(dataDir: string): Promise<string | null> {
+  const folder = await realpath(join(dataDir, 'redis')).catch(() => null);
+  if (folder === null) return null;
+  const owner = await readOwner(join(folder, 'owner.json'));
+  if (owner === null || (await probe(owner.port, folder)) !== 'ready') return null;
+  return `redis://127.0.0.1:${owner.port}`;
+}
+
 /**
  * Becomes the server after leaving a watcher behind: a shell that reads our pipe, which the system closes when this
  * process ends in any way, SIGKILL included, and then tells the server to shut down. The watcher stays in the server's

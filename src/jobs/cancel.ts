@@ -31,7 +31,7 @@ export async function cancelJob(
     const set = { status: 'canceling' as const, cancelRequested: true, keepPartial };
     const events = [{ type: 'status', data: { status: 'canceling', stage: job.progress.stage } }];
     await store.jobs.change(id, { set, events, statuses: ['queued', 'running'] });
-    if (needsWorker) await store.queues.add('optimize', id, job.priority); // changes nothing where it is in the queue
+    if (needsWorker) await store.queues.add('optimize', job); // changes nothing where it is in the queue
     await store.redis.publish(store.keys.cancels(), id);
   }
   return store.jobs.get(id);

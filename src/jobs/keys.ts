@@ -12,9 +12,9 @@ export class Keys {
   record(id: string): string {
     return `${this.prefix}:record:${id}`;
   }
-  /** Sorted set of the ids of a kind, in the order of time. */
-  index(kind: IdKind): string {
-    return `${this.prefix}:index:${kind}`;
+  /** Sorted set of the ids of a kind, in the order of time: everybody's, or one tenant's. */
+  index(kind: IdKind, tenant?: string): string {
+    return tenant === undefined ? `${this.prefix}:index:${kind}` : `${this.prefix}:index:${kind}:of:${tenant}`;
   }
   /** Set of what was made from a policy or for a job and goes with it: sample and image ids. */
   children(id: string): string {
@@ -34,6 +34,34 @@ export class Keys {
   }
   idempotency(hash: string): string {
     return `${this.prefix}:idempotency:${hash}`;
+  }
+  /** Hash: API keys by the SHA-256 of what clients send. */
+  apiKeys(): string {
+    return `${this.prefix}:apikeys`;
+  }
+  /** Hash: when a key was last used, by its id. */
+  apiKeysUsed(): string {
+    return `${this.prefix}:apikeys:used`;
+  }
+  /** Prefix of the counters of requests by key. */
+  requests(): string {
+    return `${this.prefix}:requests:`;
+  }
+  /** Hash: bytes that each tenant has in storage, by its name. */
+  storedBytes(): string {
+    return `${this.prefix}:bytes`;
+  }
+  /** Counter: images that a tenant asked for on a day (UTC, 2026-01-31). */
+  imagesAsked(tenant: string, day: string): string {
+    return `${this.prefix}:images:${day}:${tenant}`;
+  }
+  /** Sorted set: work of a tenant that is being accepted, by the time of its beginning. */
+  admitted(tenant: string): string {
+    return `${this.prefix}:admitted:${tenant}`;
+  }
+  /** Prefix of what keeps whose turn it is in a queue; see `turns.ts`. */
+  turns(queue: string): string {
+    return `${this.prefix}:turns:${queue}:`;
   }
   worker(id: string): string {
     return `${this.prefix}:worker:${id}`;

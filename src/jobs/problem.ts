@@ -4,6 +4,8 @@ import type { Problem } from './schemas/common.ts';
 export const PROBLEMS = {
   'bad-request': { status: 400, title: 'The request is malformed' },
   'invalid-json': { status: 400, title: 'The body is not JSON' },
+  unauthorized: { status: 401, title: 'A key is needed' },
+  forbidden: { status: 403, title: 'The key does not allow this' },
   'not-found': { status: 404, title: 'There is nothing here' },
   'method-not-allowed': { status: 405, title: 'This address does not take that method' },
   'not-acceptable': { status: 406, title: 'This cannot be had in that form' },
@@ -20,6 +22,8 @@ export const PROBLEMS = {
   'broken-bundle': { status: 422, title: 'The bundle is damaged' },
   'bad-policy-file': { status: 422, title: 'The policy file cannot be used' },
   'idempotency-mismatch': { status: 422, title: 'The idempotency key belongs to another request' },
+  'rate-limited': { status: 429, title: 'Too many requests' },
+  'quota-exceeded': { status: 429, title: 'The limit of this tenant is reached' },
   'generation-failed': { status: 500, title: 'Pictures or rewards could not be made' },
   'out-of-memory': { status: 500, title: 'There is not enough memory for this' },
   'reward-failed': { status: 502, title: 'A reward gave no scores' },
@@ -35,16 +39,20 @@ export class ProblemError extends Error {
   override readonly name = 'ProblemError';
   readonly code: ProblemCode;
   readonly errors: Problem['errors'];
+  /** Seconds after which it is worth trying again, where that is known. */
+  readonly retryAfter: number | undefined;
 
   /**
    * @param code kind of problem
    * @param detail what was wrong, what is accepted, what to do
    * @param errors places in the request, as JSON pointers
+   * @param retryAfter seconds after which it is worth trying again
    */
-  constructor(code: ProblemCode, detail: string, errors?: Problem['errors']) {
+  constructor(code: ProblemCode, detail: string, errors?: Problem['errors'], retryAfter?: number) {
     super(detail);
     this.code = code;
     this.errors = errors;
+    this.retryAfter = retryAfter;
   }
 }
 

@@ -2,36 +2,45 @@ import { Queue } from 'bullmq';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
 import type { PRIORITIES } from './schemas/job.ts';
+import { DEFAULT_TENANT } from './tenants.ts';
+import { PARKED_PRIORITY, Turns } from './turns.ts';
 
 /** Work that waits for a worker. Job data are ids; what is to be done is in the record. */
 export const QUEUES = { optimize: 'optimize', sample: 'sample' } as const;
 export type QueueName = keyof typeof QUEUES;
 
-/** BullMQ serves the lowest number first; 0 would go before all of them. */
-const PRIORITY: Record<(typeof PRIORITIES)[number], number> = { high: 1, normal: 2, low: 3 };
+/** What is to be queued: a record of a job or of samples. */
+export interface Queueable {
+  readonly id: string;
+  readonly tenant: string;
+  readonly priority: (typeof PRIORITIES)[number];
+}
 
 /** The API's side of the queues. */
 export class Queues {
   readonly #redis: Redis;
   readonly #queues: Record<QueueName, Queue>;
+  readonly #turns: Record<QueueName, Turns>;
 
   constructor(redis: Redis, keys: Keys) {
     this.#redis = redis;
     const open = (name: QueueName) =>
       new Queue(QUEUES[name], { connection: redis, prefix: keys.queues(), skipWaitingForReady: true });
     this.#queues = { optimize: open('optimize'), sample: open('sample') };
+    const turnsOf = (name: QueueName) => new Turns(redis, this.#queues[name].toKey(''), keys.turns(name));
+    this.#turns = { optimize: turnsOf('optimize'), sample: turnsOf('sample') };
     // Without a listener an error of the connection would end the process; the connection itself reports it.
     for (const queue of Object.values(this.#queues)) queue.on('error', () => {});
   }
 
-  /** Queues the record `id`; a second call with the same id changes nothing while it waits or runs. */
-  async add(name: QueueName, id: string, priority: (typeof PRIORITIES)[number]): Promise<void> {
+  /** Queues the record; a second call with the same id changes nothing while it waits or runs. */
+  async add(name: QueueName, { id, tenant, priority }: Queueable): Promise<void> {
     await this.#queues[name].add(
       name,
-      { id },
+      { id, tenant },
       {
         jobId: id,
-        priority: PRIORITY[priority],
+        priority: PARKED_PRIORITY[priority],
         // Failures that a second try can't mend are thrown as unrecoverable; the rest (storage, Redis) is tried again.
         attempts: 4,
         backoff: { type: 'exponential', delay: 1000 },
@@ -41,6 +50,31 @@ export class Queues {
         sizeLimit: 1024,
       },
     );
+    await this.#turns[name].enrol(id);
+  }
+
+  /** To be called by the worker that has begun with it: the turn passes on. */
+  async taken(name: QueueName, { id, tenant = DEFAULT_TENANT }: { id: string; tenant?: string }): Promise<void> {
+    await this.#turns[name].taken(tenant, id);
+  }
+
+  /** How much of a tenant waits, of its first tries. */
+  async waitingOf(tenant: string): Promise<Record<QueueName, number>> {
+    const [optimize, sample] = await Promise.all([
+      this.#turns.optimize.count(tenant),
+      this.#turns.sample.count(tenant),
+    ]);
+    return { optimize, sample };
+  }
+
+  /** Ids of what is being worked on. */
+  async active(name: QueueName): Promise<string[]> {
+    return this.#redis.lrange(this.#queues[name].toKey('active'), 0, -1);
+  }
+
+  /** To be called when an API starts; see `Turns.settle`. */
+  async settle(): Promise<void> {
+    await Promise.all(Object.values(this.#turns).map((turns) => turns.settle()));
   }
 
   /** Takes it out of the queue. False when it doesn't wait there (any more). */
@@ -49,10 +83,11 @@ export class Queues {
     if (!job) return false;
     try {
       await job.remove();
-      return true;
     } catch {
       return false; // a worker has it
     }
+    await this.#turns[name].removed((job.data as { tenant?: string }).tenant ?? DEFAULT_TENANT, id);
+    return true;
   }
 
   /** Whether it waits or runs. */
@@ -60,10 +95,9 @@ export class Queues {
     return (await this.#queues[name].getJob(id)) !== undefined;
   }
 
-  /** 1 for the next to be served; null when it doesn't wait. */
+  /** 1 for the next to be served, if nothing else comes; null when it doesn't wait. */
   async position(name: QueueName, id: string): Promise<number | null> {
-    const rank = await this.#redis.zrank(this.#queues[name].toKey('prioritized'), id);
-    return rank === null ? null : rank + 1;
+    return this.#turns[name].position(id);
   }
 
   /** How much waits (for a worker, or for its next try) and how much is being worked on. */

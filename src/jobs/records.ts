@@ -2,6 +2,7 @@ import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
 import { ProblemError } from './problem.ts';
 import type { Redis } from './redis.ts';
+import { DEFAULT_TENANT } from './tenants.ts';
 
 /** An event to be appended to a record's stream. */
 export interface StreamEvent {
@@ -69,22 +70,41 @@ return 'done'
 
 /** A new record, all or nothing; two requests with one id (idempotency) can't write over each other. */
 const CREATE = `
-local record, index, children, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local record, index, children, stream, tenants_index, stored_bytes = unpack(KEYS)
 local id, only_new, has_parent, fields, events = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
-if only_new == '1' and redis.call('EXISTS', record) == 1 then return end
+local tenant, bytes = ARGV[6], tonumber(ARGV[7])
+if redis.call('EXISTS', record) == 1 then
+  local owner = redis.call('HGET', record, 'tenant') or '"default"'
+  if owner ~= '"' .. tenant .. '"' then return 'taken' end
+  if only_new == '1' then return end
+end
+local more = bytes - tonumber(redis.call('HGET', record, 'bytes') or '0')
+if more ~= 0 then redis.call('HINCRBY', stored_bytes, tenant, more) end
 for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
 redis.call('ZADD', index, 0, id)
+redis.call('ZADD', tenants_index, 0, id)
 if has_parent == '1' then redis.call('SADD', children, id) end
 for _, event in ipairs(events) do redis.call('XADD', stream, '*', 'type', event.type, 'data', event.data) end
 `;
 
 type WithCommands = Redis & {
   finderyCommit(...parameters: (string | number)[]): Promise<Outcome>;
-  finderyCreate(...parameters: (string | number)[]): Promise<null>;
+  finderyCreate(...parameters: (string | number)[]): Promise<null | 'taken'>;
 };
 
-/** Records of one kind: durable, listed by time, changed atomically. */
-export class Records<T extends { readonly id: string }> {
+/** What every record has; `bytes` are those of its file in storage. */
+export interface AnyRecord {
+  readonly id: string;
+  /** Whose it is. */
+  readonly tenant: string;
+  readonly bytes?: number;
+}
+
+/**
+ * Records of one kind, of all tenants: durable, listed by time, changed atomically. Who serves one tenant has `TenantRecords`,
+ * which has to guard every method that is added here.
+ */
+export class Records<T extends AnyRecord> {
   readonly #redis: WithCommands;
   readonly #keys: Keys;
   readonly #kind: IdKind;
@@ -93,7 +113,7 @@ export class Records<T extends { readonly id: string }> {
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
     if (!('finderyCommit' in redis)) {
       redis.defineCommand('finderyCommit', { numberOfKeys: 3, lua: COMMIT });
-      redis.defineCommand('finderyCreate', { numberOfKeys: 4, lua: CREATE });
+      redis.defineCommand('finderyCreate', { numberOfKeys: 6, lua: CREATE });
     }
     this.#redis = redis as WithCommands;
     this.#keys = keys;
@@ -101,22 +121,31 @@ export class Records<T extends { readonly id: string }> {
     this.#noun = noun;
   }
 
-  /** Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`. */
+  /**
+   * Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`.
+   * @throws ProblemError `conflict` when another tenant has this id
+   */
   async create(
     record: T,
     options: { readonly parent?: string; readonly events?: readonly StreamEvent[]; readonly onlyNew?: boolean } = {},
   ): Promise<void> {
-    await this.#redis.finderyCreate(
+    const tenant = record.tenant ?? DEFAULT_TENANT;
+    const outcome = await this.#redis.finderyCreate(
       this.#keys.record(record.id),
       this.#keys.index(this.#kind),
       this.#keys.children(options.parent ?? ''),
       this.#keys.events(record.id),
+      this.#keys.index(this.#kind, tenant),
+      this.#keys.storedBytes(),
       record.id,
       options.onlyNew ? 1 : 0,
       options.parent ? 1 : 0,
       JSON.stringify(fieldsOf(record)),
       JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
+      tenant,
+      record.bytes ?? 0,
     );
+    if (outcome === 'taken') throw new ProblemError('conflict', `The id ${record.id} is taken; choose another one.`);
   }
 
   async find(id: string): Promise<T | null> {
@@ -131,12 +160,28 @@ export class Records<T extends { readonly id: string }> {
   async get(id: string): Promise<T> {
     const record = await this.find(id);
     if (record) return record;
-    const deletedAt = this.#isOurs(id) && (await this.#redis.get(this.#keys.gone(id)));
-    if (deletedAt) throw new ProblemError('gone', `The ${this.#noun} ${id} was deleted at ${deletedAt}.`);
+    const gone = await this.findGone(id);
+    if (gone) throw new ProblemError('gone', `The ${this.#noun} ${id} was deleted at ${gone.at}.`);
     throw new ProblemError(
       'not-found',
       `There is no ${this.#noun} "${id}". Ids are those that creating or listing returned.`,
     );
+  }
+
+  /** When it was deleted, and whose it was; null: it was not. */
+  async findGone(id: string): Promise<{ readonly at: string; readonly tenant: string } | null> {
+    const entry = this.#isOurs(id) ? await this.#redis.get(this.#keys.gone(id)) : null;
+    if (entry === null) return null;
+    const [at, tenant = DEFAULT_TENANT] = entry.split(' ');
+    return { at, tenant };
+  }
+
+  /** Whose it is; null: there is no such record. */
+  async tenantOf(id: string): Promise<string | null> {
+    if (!this.#isOurs(id)) return null;
+    const [known, tenant] = await this.#redis.hmget(this.#keys.record(id), 'id', 'tenant');
+    if (known === null) return null;
+    return tenant ? (JSON.parse(tenant) as string) : DEFAULT_TENANT;
   }
 
   /** All kinds lie under one prefix: without this, a job's id would read as a policy's. */
@@ -166,16 +211,18 @@ export class Records<T extends { readonly id: string }> {
     );
   }
 
-  /** Newest first. `accept` filters; a page may look at many records to fill itself. */
+  /** Newest first, everybody's or one tenant's. `accept` filters; a page may look at many records to fill itself. */
   async list(options: {
     readonly limit: number;
     readonly after?: string;
     readonly accept?: (record: T) => boolean;
+    readonly tenant?: string;
   }): Promise<{ data: T[]; hasMore: boolean }> {
     const data: T[] = [];
+    const index = this.#keys.index(this.#kind, options.tenant);
     let before = options.after ? `(${options.after}` : '+';
     for (;;) {
-      const ids = await this.#redis.zrange(this.#keys.index(this.#kind), before, '-', 'BYLEX', 'REV', 'LIMIT', 0, 100);
+      const ids = await this.#redis.zrange(index, before, '-', 'BYLEX', 'REV', 'LIMIT', 0, 100);
       const pipeline = this.#redis.pipeline();
       for (const id of ids) pipeline.hgetall(this.#keys.record(id));
       for (const [error, fields] of (await pipeline.exec()) ?? []) {
@@ -201,19 +248,25 @@ export class Records<T extends { readonly id: string }> {
 
   /** Takes back a record that was never handed out: as if it had not been there. */
   async discard(id: string): Promise<void> {
+    const tenant = (await this.tenantOf(id)) ?? DEFAULT_TENANT;
     await this.#redis
       .multi()
       .zrem(this.#keys.index(this.#kind), id)
+      .zrem(this.#keys.index(this.#kind, tenant), id)
       .del(this.#keys.record(id), this.#keys.events(id))
       .exec();
   }
 
   /** Forgets it, but not that it was there. */
   async remove(id: string, at: string): Promise<void> {
+    const record = parseRecord<T>(await this.#redis.hgetall(this.#keys.record(id)));
+    const { tenant = DEFAULT_TENANT, bytes = 0 } = record ?? {};
     await this.#redis
       .multi()
-      .set(this.#keys.gone(id), at)
+      .set(this.#keys.gone(id), `${at} ${tenant}`)
+      .hincrby(this.#keys.storedBytes(), tenant, -bytes)
       .zrem(this.#keys.index(this.#kind), id)
+      .zrem(this.#keys.index(this.#kind, tenant), id)
       .del(this.#keys.record(id), this.#keys.children(id), this.#keys.events(id), this.#keys.rewards(id))
       .exec();
   }
@@ -237,5 +290,6 @@ function fieldsOf(record: object): string[] {
 function parseRecord<T>(fields: Record<string, string>): T | null {
   const entries = Object.entries(fields).filter(([name]) => !name.startsWith('_'));
   if (entries.length === 0) return null;
-  return Object.fromEntries(entries.map(([name, value]) => [name, name === 'status' ? value : JSON.parse(value)])) as T;
+  const values = entries.map(([name, value]) => [name, name === 'status' ? value : JSON.parse(value)]);
+  return { tenant: DEFAULT_TENANT, ...Object.fromEntries(values) } as T;
 }

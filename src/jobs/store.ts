@@ -1,3 +1,4 @@
+import type { Limits } from './api-keys.ts';
 import { Changes } from './changes.ts';
 import { Keys } from './keys.ts';
 import { Queues } from './queues.ts';
@@ -6,9 +7,11 @@ import { connectRedis, type Redis } from './redis.ts';
 import type { Job } from './schemas/job.ts';
 import type { Policy } from './schemas/policy.ts';
 import type { Image, Sample } from './schemas/sample.ts';
+import { TenantRecords } from './tenant-records.ts';
 
 /** A job as it is kept: what clients see, and where its work stands. */
 export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition'> & {
+  readonly tenant: string;
   /** Asked for by a client; the worker that runs it looks at this. */
   readonly cancelRequested: boolean;
   readonly keepPartial: boolean;
@@ -21,15 +24,19 @@ export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition'> & {
 };
 
 export type SampleRecord = Omit<Sample, 'object' | 'urls'> & {
+  readonly tenant: string;
   /** How often workers had too little memory for it; absent: never. */
   readonly outOfMemory?: { readonly times: number } | null;
 };
-export type PolicyRecord = Omit<Policy, 'object' | 'urls'>;
+export type PolicyRecord = Omit<Policy, 'object' | 'urls'> & { readonly tenant: string };
 
 /** An image, and where its bytes lie. */
 export type ImageRecord = Pick<Image, 'id' | 'width' | 'height' | 'format'> & {
   readonly key: string;
   readonly createdAt: string;
+  readonly tenant: string;
+  /** Of its file; absent: it was stored before that was counted. */
+  readonly bytes?: number;
 };
 
 /** All that API and workers share through Redis. */
@@ -43,6 +50,33 @@ export interface Store {
   readonly queues: Queues;
   readonly changes: Changes;
   close(): Promise<void>;
+}
+
+/** The store without its records, which routes get from `scopeStore` alone. */
+export type SharedStore = Omit<Store, 'jobs' | 'samples' | 'policies' | 'images'>;
+
+/** The store as one tenant sees it. */
+export interface TenantStore extends Store {
+  readonly tenant: string;
+  /** What it may have at most; null: nobody counts. */
+  readonly limits: Limits | null;
+}
+
+/** The store with the records of one tenant in place of everybody's. */
+export function scopeStore(
+  store: SharedStore,
+  { tenant, key, limits }: { readonly tenant: string; readonly key: object | null; readonly limits: Limits },
+): TenantStore {
+  const { redis, keys } = store;
+  return {
+    ...store,
+    tenant,
+    limits: key && limits,
+    jobs: new TenantRecords(redis, keys, 'job', 'job', tenant),
+    samples: new TenantRecords(redis, keys, 'smp', 'sample', tenant),
+    policies: new TenantRecords(redis, keys, 'pol', 'policy', tenant),
+    images: new TenantRecords(redis, keys, 'img', 'image', tenant),
+  };
 }
 
 /** Opens the store. `failFast`: requests fail at once while Redis is away (API) instead of waiting for it (worker). */

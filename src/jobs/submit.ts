@@ -1,10 +1,11 @@
 import { newId } from './ids.ts';
 import { ProblemError } from './problem.ts';
 import type { QueueName } from './queues.ts';
+import { withinQuota } from './quota.ts';
 import type { Warning } from './schemas/common.ts';
 import type { JobSettings } from './schemas/job.ts';
 import type { SampleSettings } from './schemas/sample.ts';
-import type { JobRecord, SampleRecord, Store } from './store.ts';
+import type { JobRecord, SampleRecord, Store, TenantStore } from './store.ts';
 
 interface Submission {
   /** A new one when left out. */
@@ -17,15 +18,15 @@ interface Submission {
 
 /**
  * Accepts a job: its record is written, then it is queued.
- * @throws ProblemError `unavailable` when it could not be queued; nothing is left behind
+ * @throws ProblemError `unavailable` when it could not be queued, `quota-exceeded` when the tenant has too much already; nothing is left behind
  */
 export async function submitJob(
-  store: Store,
+  store: TenantStore,
   settings: JobSettings,
   { id = newId('job'), warnings, requestId, now }: Submission,
 ): Promise<JobRecord> {
   const record: JobRecord = {
-    ...fresh({ id, warnings, requestId, now }),
+    ...fresh(store, { id, warnings, requestId, now }),
     ...settings,
     progress: {
       stage: 'waiting',
@@ -47,31 +48,37 @@ export async function submitJob(
     takenAt: null,
   };
   const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
-  await store.jobs.create(record, { events, onlyNew: true });
-  await enqueue(store, 'optimize', record, () => store.jobs.discard(id));
+  const images = settings.budget.images + 2 * settings.reportDraws + settings.samples;
+  await withinQuota(store, { id, images }, async () => {
+    await store.jobs.create(record, { events, onlyNew: true });
+    await enqueue(store, 'optimize', record, () => store.jobs.discard(id));
+  });
   return record;
 }
 
 /** Accepts a batch of samples, in the same way. */
 export async function submitSample(
-  store: Store,
+  store: TenantStore,
   settings: SampleSettings,
   { id = newId('smp'), warnings, requestId, now }: Submission,
 ): Promise<SampleRecord> {
   const record: SampleRecord = {
-    ...fresh({ id, warnings, requestId, now }),
+    ...fresh(store, { id, warnings, requestId, now }),
     ...settings,
     images: [],
   };
-  await store.samples.create(record, settings.policyId ? { parent: settings.policyId } : {});
-  await enqueue(store, 'sample', record, () => store.samples.discard(id));
+  await withinQuota(store, { id, images: settings.bestOf }, async () => {
+    await store.samples.create(record, settings.policyId ? { parent: settings.policyId } : {});
+    await enqueue(store, 'sample', record, () => store.samples.discard(id));
+  });
   return record;
 }
 
 /** What every record of accepted work begins with. */
-function fresh({ id, warnings, requestId, now }: Required<Submission>) {
+function fresh({ tenant }: TenantStore, { id, warnings, requestId, now }: Required<Submission>) {
   const times = { createdAt: now, startedAt: null, finishedAt: null };
-  return { id, status: 'queued' as const, ...times, error: null, warnings: [...warnings], attempts: 0, requestId };
+  const outcome = { error: null, warnings: [...warnings], attempts: 0 };
+  return { id, tenant, status: 'queued' as const, ...times, ...outcome, requestId };
 }
 
 /** Queues what was written but, because of a crash in between, never queued. Returns how many there were. */
@@ -85,9 +92,9 @@ export async function requeueOrphans(store: Store): Promise<number> {
       limit: Number.POSITIVE_INFINITY,
       accept: ({ status }) => status === 'queued',
     });
-    for (const { id, priority } of data) {
-      if (await store.queues.has(name, id)) continue;
-      await store.queues.add(name, id, priority);
+    for (const record of data) {
+      if (await store.queues.has(name, record.id)) continue;
+      await store.queues.add(name, record);
       count++;
     }
   }
@@ -101,7 +108,7 @@ async function enqueue(
   undo: () => Promise<void>,
 ): Promise<void> {
   try {
-    await store.queues.add(name, record.id, record.priority);
+    await store.queues.add(name, record);
   } catch (error) {
     // With Redis away the record may stay an orphan: it is queued when the request is sent again with its key, or at the next start.
     await undo().catch(() => {});

@@ -11,6 +11,7 @@ export function viewJob(record: JobRecord, queuePosition: number | null): Job {
     checkpoint: ___,
     takenAt: ____,
     outOfMemory: _____,
+    tenant: ______,
     ...visible
   } = record;
   const self = `/v1/jobs/${record.id}`;
@@ -28,7 +29,7 @@ export function viewJob(record: JobRecord, queuePosition: number | null): Job {
   };
 }
 
-export function viewPolicy(record: PolicyRecord): Policy {
+export function viewPolicy({ tenant: _, ...record }: PolicyRecord): Policy {
   const self = `/v1/policies/${record.id}`;
   return {
     object: 'policy',
@@ -43,7 +44,7 @@ export function viewPolicy(record: PolicyRecord): Policy {
 }
 
 export function viewSample(record: SampleRecord): Sample {
-  const { outOfMemory: _, ...visible } = record;
+  const { outOfMemory: _, tenant: __, ...visible } = record;
   return {
     object: 'sample',
     ...visible,

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { NO_LIMITS } from '../../src/jobs/api-keys.ts';
+import { scopeStore } from '../../src/jobs/store.ts';
 import { submitJob } from '../../src/jobs/submit.ts';
 import { expectProblem, PROMPT, queueJob, readOk, startTestApi, succeedJob, type TestApi } from './support.ts';
 
@@ -175,7 +177,8 @@ describe('Idempotency-Key', () => {
     const first = await queueJob(api, { seed: 5 });
     await api.store.jobs.change(first.id, { set: { status: 'running' } });
     const settings = await api.store.jobs.get(first.id);
-    await submitJob(api.store, { ...settings, seed: 6 }, { id: first.id, warnings: [], requestId: 'late', now: '' });
+    const store = scopeStore(api.store, { tenant: 'default', key: null, limits: NO_LIMITS });
+    await submitJob(store, { ...settings, seed: 6 }, { id: first.id, warnings: [], requestId: 'late', now: '' });
     expect(await api.store.jobs.get(first.id)).toEqual(settings);
     expect(await api.store.redis.xlen(api.store.keys.events(first.id))).toBe(1);
   });

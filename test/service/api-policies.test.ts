@@ -108,7 +108,7 @@ describe('policies', () => {
       .toBuffer();
     await api.blobs.put(key, picture);
     await api.store.images.create(
-      { id: image, key, width: 8, height: 4, format: 'png', createdAt: new Date().toISOString() },
+      { id: image, tenant: 'default', key, width: 8, height: 4, format: 'png', createdAt: new Date().toISOString() },
       { parent: sample.id },
     );
     expect((await api.get(`/v1/images/${image}`)).status).toBe(200);
@@ -139,7 +139,15 @@ describe('GET /v1/images/{id}', () => {
       .toBuffer();
     const key = `images/${id}.png`;
     await api.blobs.put(key, picture);
-    await api.store.images.create({ id, key, width: 64, height: 32, format: 'png', createdAt: '2025-01-01T00:00:00Z' });
+    await api.store.images.create({
+      id,
+      key,
+      width: 64,
+      height: 32,
+      format: 'png',
+      tenant: 'default',
+      createdAt: '2025-01-01T00:00:00Z',
+    });
   });
 
   it('gives the bytes, whole or a part, with an ETag', async () => {
@@ -165,7 +173,7 @@ describe('GET /v1/images/{id}', () => {
   it('404 when storage has lost the bytes', async () => {
     const lost = newId('img');
     const record = { key: `images/${lost}.png`, width: 1, height: 1, format: 'png' as const };
-    await api.store.images.create({ id: lost, createdAt: '2025-01-01T00:00:00Z', ...record });
+    await api.store.images.create({ id: lost, tenant: 'default', createdAt: '2025-01-01T00:00:00Z', ...record });
     const { detail } = await expectProblem(await api.get(`/v1/images/${lost}`), 404, 'not-found');
     expect(detail).toMatch(/not in storage.*FINDERY_DATA/);
   });

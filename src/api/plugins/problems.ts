@@ -48,7 +48,8 @@ export function sendProblem(
   const known = error instanceof ProblemError ? error : translate(error, request);
   if (!known) request.log.error({ err: error }, 'request failed');
   const problem = problemOf(known ?? error, request.id);
-  if (problem.status === 503) reply.header('retry-after', '2');
+  if (known?.retryAfter !== undefined) reply.header('retry-after', String(known.retryAfter));
+  else if (problem.status === 503) reply.header('retry-after', '2');
   // Errors before routing come past the hook that sets it.
   reply.header('x-request-id', request.id);
   return reply.code(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem);

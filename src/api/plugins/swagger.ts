@@ -1,9 +1,10 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
 import { NAMED_SCHEMAS } from '../../jobs/schemas/index.ts';
 import { VERSION } from '../../version.ts';
+import { scopeOf } from '../scopes.ts';
 
 /** The contract (OpenAPI 3.1) from the routes' own schemas, and its reference at /docs. */
 export const openapi = fp(async (app: FastifyInstance) => {
@@ -25,12 +26,40 @@ export const openapi = fp(async (app: FastifyInstance) => {
         { name: 'catalog', description: 'what is installed' },
         { name: 'service', description: 'health and contract' },
       ],
+      components: {
+        securitySchemes: {
+          key: {
+            type: 'http',
+            scheme: 'bearer',
+            bearerFormat: 'fdy_...',
+            description:
+              'A key of the service, made with `findery keys create`. A server that has none asks for none, and only this machine can reach it.',
+          },
+        },
+      },
     },
+    transform: ({ schema, url, route }) => ({ schema: withKeys(schema ?? {}, url, route), url }),
     transformObject: (given) => ('openapiObject' in given ? optionalBodies(given.openapiObject) : given.swaggerObject),
     refResolver: { buildLocalReference: (json) => String(json.$id) },
   });
-  await app.register(swaggerUi, { routePrefix: '/docs' });
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
 });
+
+/** What a key has to allow, and the problems of those who may not; as `access` has it. */
+function withKeys(schema: FastifySchema, url: string, { method, config }: RouteOptions): FastifySchema {
+  const scope = scopeOf([method].flat()[0], url, config);
+  const answers = schema.response as Record<string, object> | undefined;
+  if (scope === null || !answers) return { ...schema, security: [] };
+  const refusal = (description: string) => ({ ...answers.default, description });
+  const refusals = {
+    401: refusal('no key, or one that does not count (`WWW-Authenticate`)'),
+    403: refusal(`the key lacks the scope ${scope}`),
+    429: refusal(
+      'too many requests, or more than the tenant may have (`RateLimit`, `RateLimit-Policy`, `Retry-After`)',
+    ),
+  };
+  return { ...schema, security: [{ key: [scope] }], response: { ...refusals, ...answers } };
+}
 
 /** The plugin calls every body required; those that may be null may be left out. */
 function optionalBodies<T extends object>(document: T): T {

@@ -2,12 +2,15 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { Catalog, ModelBundle, RewardBundle } from '../../bundles/catalog.ts';
 import { ProblemError } from '../../jobs/problem.ts';
+import type { QueueName } from '../../jobs/queues.ts';
 import { Model, OptimizerInfo, Queues, Reward, WorkerInfo } from '../../jobs/schemas/catalog.ts';
 import { Link } from '../../jobs/schemas/common.ts';
+import type { TenantStore } from '../../jobs/store.ts';
 import { listWorkers } from '../../jobs/worker-registry.ts';
 import { DEFAULT_OPTIMIZER, OPTIMIZERS } from '../../numerics/optimizers/registry.ts';
 import { schedulersFor } from '../../numerics/schedulers/registry.ts';
 import { All, answers } from '../answers.ts';
+import type { Caller } from '../gatekeeper.ts';
 
 const tags = ['catalog'];
 
@@ -170,13 +173,14 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getQueues',
-        summary: 'How much work waits, and how much is in progress',
+        summary: 'How much work waits, and how much is in progress: of the tenant, or, for keys with `admin`, of all',
         tags,
         response: answers({ 200: Link(Queues) }),
       },
     },
-    async () => {
-      const [optimize, sample] = await Promise.all([store.queues.count('optimize'), store.queues.count('sample')]);
+    async ({ caller, store: own }) => {
+      const count = (name: QueueName) => (seesAll(caller) ? store.queues.count(name) : countOwn(own, name));
+      const [optimize, sample] = await Promise.all([count('optimize'), count('sample')]);
       const unfinished = optimize.waiting + optimize.active + sample.waiting + sample.active;
       return { object: 'queues' as const, optimize, sample, unfinished };
     },
@@ -187,13 +191,32 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'listWorkers',
-        summary: 'Live workers',
+        summary: 'Live workers; `currentJobs` names those of the tenant, or, for keys with `admin`, all',
         tags,
         response: answers({ 200: All(WorkerInfo) }),
       },
     },
-    async () => ({
-      data: await listWorkers(store.redis, store.keys),
-    }),
+    async ({ caller, store: own }) => {
+      const workers = await listWorkers(store.redis, store.keys);
+      if (seesAll(caller)) return { data: workers };
+      const show = async (worker: WorkerInfo) => ({ ...worker, currentJobs: await keepOwn(own, worker.currentJobs) });
+      return { data: await Promise.all(workers.map(show)) };
+    },
   );
 };
+
+/** Who runs the service may see how much others have to do; nobody else may. */
+function seesAll(caller: Caller | null): boolean {
+  return caller?.scopes.includes('admin') ?? false;
+}
+
+async function countOwn(own: TenantStore, name: QueueName): Promise<{ waiting: number; active: number }> {
+  const [waiting, active] = await Promise.all([own.queues.waitingOf(own.tenant), own.queues.active(name)]);
+  return { waiting: waiting[name], active: (await keepOwn(own, active)).length };
+}
+
+/** Those of some ids of jobs and samples that are the tenant's. */
+async function keepOwn({ jobs, samples }: TenantStore, ids: readonly string[]): Promise<string[]> {
+  const owners = await Promise.all(ids.map(async (id) => (await jobs.tenantOf(id)) ?? (await samples.tenantOf(id))));
+  return ids.filter((_, i) => owners[i] !== null);
+}

@@ -8,7 +8,7 @@ import { answers, file, IdInPath } from '../answers.ts';
 
 /** The pictures themselves. */
 export const images: FastifyPluginAsyncTypebox = async (app) => {
-  const { store, blobs } = app.services;
+  const { blobs } = app.services;
 
   app.get(
     '/v1/images/:id',
@@ -36,7 +36,7 @@ export const images: FastifyPluginAsyncTypebox = async (app) => {
     async (request, reply) => {
       const { id } = request.params;
       const { width } = request.query;
-      const image = await store.images.get(id);
+      const image = await request.store.images.get(id);
       const stored = await blobs.get(image.key);
       if (!stored)
         throw new ProblemError(

@@ -12,7 +12,7 @@ const HEARTBEAT = 15_000;
 
 /** A job as server-sent events: all that happened, then what happens, until the job ends. */
 export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
-  const { store, closing } = app.services;
+  const { closing } = app.services;
 
   app.get(
     '/v1/jobs/:id/events',
@@ -39,6 +39,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
     },
     async (request, reply) => {
       const { id } = request.params;
+      const { store } = request;
       const job = await store.jobs.get(id);
       const asked = request.headers['last-event-id'] ?? request.query.lastEventId ?? '0';
       let position = isEventId(asked) ? asked : '0';

@@ -18,8 +18,6 @@ const PREFERENCE = [TYPES.json, TYPES.csv, TYPES.png, TYPES.svg];
 
 /** Every draw's reward: as data, as a table, and as the paper's plot. */
 export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
-  const { store } = app.services;
-
   app.get(
     '/v1/jobs/:id/rewards',
     {
@@ -58,6 +56,7 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
         format?: Format;
         sigma?: number;
       };
+      const { store } = request;
       const job = await store.jobs.get(request.params.id);
       const rewards = await store.jobs.rewards(job.id);
       const names = termNames(job.reward);

@@ -6,7 +6,7 @@ import { ProblemError } from '../../jobs/problem.ts';
 import { Link, Nullable } from '../../jobs/schemas/common.ts';
 import { CancelRequest, ENDED, Job, JobPage, JobQuery, JobRequest } from '../../jobs/schemas/job.ts';
 import { resolveJob } from '../../jobs/settings.ts';
-import type { JobRecord } from '../../jobs/store.ts';
+import type { JobRecord, TenantStore } from '../../jobs/store.ts';
 import { submitJob } from '../../jobs/submit.ts';
 import { viewJob } from '../../jobs/views.ts';
 import { answers, IdInPath, json, PreferHeader } from '../answers.ts';
@@ -27,13 +27,14 @@ const CreateHeaders = Type.Object({
 
 /** Queue, look at, list and cancel optimisations. */
 export const jobs: FastifyPluginAsyncTypebox = async (app) => {
-  const { store, blobs, catalog, closing } = app.services;
+  const { store: shared, blobs, catalog, closing } = app.services;
 
   const view = async (record: JobRecord) =>
-    viewJob(record, record.status === 'queued' ? await store.queues.position('optimize', record.id) : null);
+    viewJob(record, record.status === 'queued' ? await shared.queues.position('optimize', record.id) : null);
 
   /** The job as soon as `isReached`, or as it is when the time is over. */
   const wait = async (
+    store: TenantStore,
     id: string,
     milliseconds: number,
     isReached: (job: JobRecord) => boolean,
@@ -66,6 +67,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async (request, reply) => {
+      const { store } = request;
       const body = request.body as JobRequest;
       const { settings, warnings } = resolveJob(body, await catalog.now());
       const claimed = await claimKey(store, 'job', request.headers['idempotency-key'], body);
@@ -80,9 +82,10 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         }));
       if (!known) request.log.info({ jobId: record.id }, 'job queued');
       // A crash may have come between record and queue; one that is in the queue is not queued twice.
-      else if (known.status === 'queued') await store.queues.add('optimize', known.id, known.priority);
+      else if (known.status === 'queued') await store.queues.add('optimize', known);
       const milliseconds = preferredWait(request, reply);
       const now = await wait(
+        store,
         record.id,
         milliseconds,
         ({ status }) => ENDED.includes(status),
@@ -126,7 +129,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         (status === undefined || job.status === status) &&
         (model === undefined || job.model === model) &&
         wanted.every(([key, value]) => job.metadata[key] === value);
-      const { data, hasMore } = await store.jobs.list({ limit, after, accept });
+      const { data, hasMore } = await request.store.jobs.list({ limit, after, accept });
       return {
         data: await Promise.all(data.map(view)),
         hasMore,
@@ -149,10 +152,13 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     },
     async (request, reply) => {
       const { id } = request.params;
+      const { store } = request;
       const job = await store.jobs.get(id);
       const milliseconds = ENDED.includes(job.status) ? 0 : preferredWait(request, reply);
       if (milliseconds === 0) return view(job);
-      return view(await wait(id, milliseconds, ({ status }) => status !== job.status, goneSignal(reply, closing)));
+      return view(
+        await wait(store, id, milliseconds, ({ status }) => status !== job.status, goneSignal(reply, closing)),
+      );
     },
   );
 
@@ -174,7 +180,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     async (request, reply) => {
       const { id } = request.params;
       const { keepPartial = false } = (request.body as { keepPartial?: boolean } | null) ?? {};
-      const job = await cancelJob(store, blobs, id, { keepPartial, now: new Date().toISOString() });
+      const job = await cancelJob(request.store, blobs, id, { keepPartial, now: new Date().toISOString() });
       request.log.info({ keepPartial }, 'job cancel requested');
       if (ENDED.includes(job.status)) return view(job);
       return accepted(reply, await view(job));

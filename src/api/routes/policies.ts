@@ -13,7 +13,7 @@ const tags = ['policies'];
 
 /** The learned laws: list, look at, download, bring in, delete. */
 export const policies: FastifyPluginAsyncTypebox = async (app) => {
-  const { store, blobs, catalog, config } = app.services;
+  const { blobs, catalog, config } = app.services;
   app.addContentTypeParser(
     'application/octet-stream',
     { parseAs: 'buffer', bodyLimit: config.importLimit },
@@ -34,7 +34,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     async (request) => {
       const { limit = 20, after, model } = request.query as { limit?: number; after?: string; model?: string };
       const accept = (policy: PolicyRecord) => model === undefined || policy.model === model;
-      const { data, hasMore } = await store.policies.list({ limit, after, accept });
+      const { data, hasMore } = await request.store.policies.list({ limit, after, accept });
       return { data: data.map(viewPolicy), hasMore, nextAfter: hasMore ? (data.at(-1)?.id ?? null) : null };
     },
   );
@@ -50,7 +50,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
         response: answers({ 200: Link(Policy) }),
       },
     },
-    async (request) => viewPolicy(await store.policies.get(request.params.id)),
+    async (request) => viewPolicy(await request.store.policies.get(request.params.id)),
   );
 
   app.get(
@@ -68,7 +68,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async (request, reply) => {
-      const policy = await store.policies.get(request.params.id);
+      const policy = await request.store.policies.get(request.params.id);
       const etag = `"${policy.sha256}"`;
       reply.header('etag', etag).header('cache-control', 'private, max-age=31536000, immutable');
       if (request.headers['if-none-match']?.includes(etag)) return reply.code(304).send(null);
@@ -107,7 +107,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
         );
       }
       const record = await importPolicy(
-        { store, blobs, catalog: await catalog.now() },
+        { store: request.store, blobs, catalog: await catalog.now() },
         request.body,
         request.query as Parameters<typeof importPolicy>[2],
         new Date().toISOString(),
@@ -129,7 +129,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async (request, reply) => {
-      await removePolicy(store, blobs, request.params.id, new Date().toISOString());
+      await removePolicy(request.store, blobs, request.params.id, new Date().toISOString());
       request.log.info('policy deleted');
       return reply.code(204).send(null);
     },

@@ -18,9 +18,10 @@ const hasEnded = ({ status }: SampleRecord) => status === 'succeeded' || status 
 
 /** Draw new images, from a learned law or from N(0, I). */
 export const samples: FastifyPluginAsyncTypebox = async (app) => {
-  const { store, catalog, closing } = app.services;
+  const { catalog, closing } = app.services;
 
   const wait = async (id: string, request: FastifyRequest, reply: FastifyReply) => {
+    const { store } = request;
     const milliseconds = preferredWait(request, reply);
     if (milliseconds > 0) {
       const look = async () => {
@@ -34,7 +35,7 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
 
   const submit = async (resolved: ReturnType<typeof resolveSample>, request: FastifyRequest, reply: FastifyReply) => {
     const { settings, warnings } = resolved;
-    const { id } = await submitSample(store, settings, {
+    const { id } = await submitSample(request.store, settings, {
       warnings,
       requestId: request.id,
       now: new Date().toISOString(),
@@ -61,7 +62,7 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async (request, reply) => {
-      const policy = await store.policies.get(request.params.id);
+      const policy = await request.store.policies.get(request.params.id);
       return submit(
         resolvePolicySample(policy, (request.body as PolicySampleRequest | null) ?? {}, await catalog.now()),
         request,

@@ -1,12 +1,14 @@
 import { parseArgs } from 'node:util';
 import type { WorkerInfo } from '../../jobs/schemas/catalog.ts';
+import { keyHeaders } from '../client.ts';
 import { table } from '../table.ts';
 import { UsageError } from '../usage-error.ts';
 
 export const summary = 'the workers of a running service, and what they do';
 export const usage = `Usage: findery workers [--url http://127.0.0.1:8080] [--json]
 
-Lists the live workers: where they run, on which device, what they have in memory, what they work on.`;
+Lists the live workers: where they run, on which device, what they have in memory, what they work on. Where the service asks for
+keys, FINDERY_KEY is one; without the scope admin, only work of its tenant is shown.`;
 
 export async function run(args: readonly string[]): Promise<number> {
   const { url, json } = parse(args);
@@ -31,7 +33,7 @@ function parse(args: readonly string[]): { url: string; json: boolean } {
 }
 
 async function fetchWorkers(url: string): Promise<WorkerInfo[]> {
-  const response = await fetch(new URL('/v1/workers', url)).catch((error: Error) => {
+  const response = await fetch(new URL('/v1/workers', url), { headers: keyHeaders() }).catch((error: Error) => {
     const cause = (error.cause as NodeJS.ErrnoException | undefined)?.code ?? error.message;
     throw new Error(
       `No service answers at ${url} (${cause}); start it with npm start, or give its address with --url.`,
@@ -39,6 +41,8 @@ async function fetchWorkers(url: string): Promise<WorkerInfo[]> {
   });
   const body = (await response.json().catch(() => null)) as { data?: WorkerInfo[] } | null;
   if (response.ok && body?.data) return body.data;
+  if (response.status === 401 || response.status === 403)
+    throw new Error(`${url} asks for a key: set FINDERY_KEY to one with the scope admin (findery keys create).`);
   throw new Error(`${url} answered with ${response.status}, which is no findery service; give its address with --url.`);
 }
 

@@ -1,0 +1,111 @@
+import type { Config } from '../config.ts';
+import { type ApiKey, ApiKeys, type Limits, NO_LIMITS, type Scope } from '../jobs/api-keys.ts';
+import { ProblemError } from '../jobs/problem.ts';
+import type { SharedStore } from '../jobs/store.ts';
+import { DEFAULT_TENANT } from '../jobs/tenants.ts';
+
+/** Who sent a request. */
+export interface Caller {
+  /** Id and name of the key; null: the server asks for none. */
+  readonly key: Pick<ApiKey, 'id' | 'name'> | null;
+  readonly tenant: string;
+  readonly scopes: readonly Scope[];
+  readonly limits: Limits;
+}
+
+const ANYBODY: Caller = { key: null, tenant: DEFAULT_TENANT, scopes: ['admin'], limits: NO_LIMITS };
+
+/** Milliseconds for which what Redis said of a key counts: revoking one takes effect within this time. */
+const FRESH = 1000;
+/** Milliseconds between notes of a key's use. */
+const NOTE_EVERY = 60_000;
+/** Keys that are remembered at most. */
+const MOST_REMEMBERED = 10_000;
+
+/** Whether only this machine can reach a server that listens there. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** Tells by a request's key who sent it. */
+export class Gatekeeper {
+  readonly #keys: ApiKeys;
+  readonly #setting: Config['keys'];
+  readonly #isExposed: boolean;
+  readonly #known = new Map<string, { readonly key: ApiKey; readonly until: number }>();
+  readonly #noted = new Map<string, number>();
+  /** Once true, for good: a Redis that was emptied opens no door. */
+  #hasKeys = false;
+  #askedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(store: SharedStore, { host, keys }: Pick<Config, 'host' | 'keys'>) {
+    this.#keys = new ApiKeys(store.redis, store.keys);
+    this.#setting = keys;
+    this.#isExposed = !isLoopback(host);
+  }
+
+  /** Whether this server has to be refused: it would let in whoever reaches it, or nobody at all. */
+  async lacksKeys(): Promise<boolean> {
+    if (this.#setting === 'off' || (this.#setting === 'auto' && !this.#isExposed)) return false;
+    return !(await this.#keys.any());
+  }
+
+  /**
+   * Who sends a request with this `Authorization` header.
+   * @throws ProblemError `unauthorized` when a key is asked for and there is none that counts
+   */
+  async identify(header: string | undefined): Promise<Caller> {
+    if (this.#setting === 'off' || !(await this.#asksForKeys())) return ANYBODY;
+    if (header === undefined)
+      throw new ProblemError(
+        'unauthorized',
+        'This service asks for a key: send it as "Authorization: Bearer fdy_...".',
+      );
+    const [, secret] = /^Bearer +(fdy_[A-Za-z0-9_-]{43}) *$/i.exec(header) ?? [];
+    if (secret === undefined)
+      throw new ProblemError(
+        'unauthorized',
+        'The header Authorization is not understood; it takes "Bearer fdy_..." with a key of this service.',
+      );
+    const key = await this.#find(secret);
+    if (!key)
+      throw new ProblemError('unauthorized', 'This key is not known here. Was it revoked, or cut when it was copied?');
+    if (key.revokedAt !== null)
+      throw new ProblemError('unauthorized', `The key ${key.id} was revoked at ${key.revokedAt}.`);
+    if (key.expiresAt !== null && Date.parse(key.expiresAt) <= Date.now())
+      throw new ProblemError('unauthorized', `The key ${key.id} ended at ${key.expiresAt}; ask for a new one.`);
+    this.#note(key.id);
+    return { key, tenant: key.tenant, scopes: key.scopes, limits: key.limits };
+  }
+
+  async #asksForKeys(): Promise<boolean> {
+    if (this.#hasKeys || this.#isExposed || this.#setting === 'required') return true;
+    const now = performance.now();
+    if (now - this.#askedAt < FRESH) return false;
+    this.#hasKeys = await this.#keys.any();
+    this.#askedAt = now;
+    return this.#hasKeys;
+  }
+
+  async #find(secret: string): Promise<ApiKey | null> {
+    const now = performance.now();
+    const known = this.#known.get(secret);
+    if (known && known.until > now) return known.key;
+    const key = await this.#keys.find(secret);
+    if (!key) {
+      this.#known.delete(secret);
+      return null;
+    }
+    if (this.#known.size >= MOST_REMEMBERED) this.#known.clear();
+    this.#known.set(secret, { key, until: now + FRESH });
+    return key;
+  }
+
+  #note(id: string): void {
+    const now = performance.now();
+    if (now - (this.#noted.get(id) ?? Number.NEGATIVE_INFINITY) < NOTE_EVERY) return;
+    this.#noted.set(id, now);
+    // Of no weight for the request.
+    this.#keys.touch(id, new Date().toISOString()).catch(() => this.#noted.delete(id));
+  }
+}

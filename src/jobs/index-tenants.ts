@@ -1,0 +1,22 @@
+import type { IdKind } from './ids.ts';
+import type { Store } from './store.ts';
+import { DEFAULT_TENANT } from './tenants.ts';
+
+const KINDS: readonly IdKind[] = ['job', 'smp', 'pol', 'img'];
+
+/** Once in the life of a Redis: what was made before there were tenants is listed as the default one's. */
+const ADOPT = `
+if redis.call('EXISTS', KEYS[2]) == 1 or redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return redis.call('ZUNIONSTORE', KEYS[2], 1, KEYS[1])
+`;
+
+/**
+ * Lists records from before there were tenants as those of the default tenant. To be called before an API takes requests, as long as
+ * no other tenant has written anything; later calls change nothing.
+ */
+export async function indexTenants({ redis, keys }: Store): Promise<void> {
+  const marker = `${keys.index('job')}:of`;
+  if ((await redis.exists(marker)) === 1) return;
+  for (const kind of KINDS) await redis.eval(ADOPT, 2, keys.index(kind), keys.index(kind, DEFAULT_TENANT));
+  await redis.set(marker, 1);
+}

@@ -1,0 +1,79 @@
+import type { Keys } from './keys.ts';
+import { type AnyRecord, type Change, type Outcome, Records } from './records.ts';
+import type { Redis } from './redis.ts';
+
+type Parameters<T extends AnyRecord, Name extends 'create' | 'list'> = Records<T>[Name] extends (
+  ...parameters: infer P
+) => unknown
+  ? P
+  : never;
+
+/**
+ * The records of one tenant: for whoever holds these, nobody else's exist, in no state. Every method of `Records` has its guard here
+ * (a test compares the two), so no route has a check of its own that it could forget.
+ */
+export class TenantRecords<T extends AnyRecord> extends Records<T> {
+  readonly #tenant: string;
+
+  constructor(redis: Redis, keys: Keys, kind: 'job' | 'pol' | 'smp' | 'img', noun: string, tenant: string) {
+    super(redis, keys, kind, noun);
+    this.#tenant = tenant;
+  }
+
+  async #isMine(id: string): Promise<boolean> {
+    return (await this.tenantOf(id)) !== null;
+  }
+
+  override async tenantOf(id: string): Promise<string | null> {
+    return (await super.tenantOf(id)) === this.#tenant ? this.#tenant : null;
+  }
+
+  override async create(...[record, options]: Parameters<T, 'create'>): Promise<void> {
+    if (record.tenant !== this.#tenant)
+      throw new Error(`A record of ${record.tenant} can't be written for ${this.#tenant}.`);
+    return super.create(record, options);
+  }
+
+  override async find(id: string): Promise<T | null> {
+    const record = await super.find(id);
+    return record?.tenant === this.#tenant ? record : null;
+  }
+
+  /** Stands on `find` and `findGone`: what is another's is not found, and was never there. */
+  override async get(id: string): Promise<T> {
+    return super.get(id);
+  }
+
+  override async findGone(id: string): ReturnType<Records<T>['findGone']> {
+    const gone = await super.findGone(id);
+    return gone?.tenant === this.#tenant ? gone : null;
+  }
+
+  override async change(id: string, change: Change<T>): Promise<Outcome> {
+    return (await this.#isMine(id)) ? super.change(id, change) : 'missing';
+  }
+
+  override async list(...[options]: Parameters<T, 'list'>): ReturnType<Records<T>['list']> {
+    return super.list({ ...options, tenant: this.#tenant });
+  }
+
+  override async children(id: string): Promise<string[]> {
+    return (await this.#isMine(id)) ? super.children(id) : [];
+  }
+
+  override async adopt(parent: string, children: readonly string[]): Promise<void> {
+    if (await this.#isMine(parent)) return super.adopt(parent, children);
+  }
+
+  override async discard(id: string): Promise<void> {
+    if (await this.#isMine(id)) return super.discard(id);
+  }
+
+  override async remove(id: string, at: string): Promise<void> {
+    if (await this.#isMine(id)) return super.remove(id, at);
+  }
+
+  override async rewards(id: string): ReturnType<Records<T>['rewards']> {
+    return (await this.#isMine(id)) ? super.rewards(id) : [];
+  }
+}
