@@ -55,7 +55,7 @@ export class Gatekeeper {
    * @throws ProblemError `unauthorized` when a key is asked for and there is none that counts
    */
   async identify(header: string | undefined): Promise<Caller> {
-    if (this.#setting === 'off' || !(await this.#asksForKeys())) return ANYBODY;
+    if (this.#setting === 'off' || !(await this.#asksForKeys(header !== undefined))) return ANYBODY;
     if (header === undefined)
       throw new ProblemError(
         'unauthorized',
@@ -78,10 +78,11 @@ export class Gatekeeper {
     return { key, tenant: key.tenant, scopes: key.scopes, limits: key.limits };
   }
 
-  async #asksForKeys(): Promise<boolean> {
+  /** @param isOffered whether a key came along: then there may well be some since the last look */
+  async #asksForKeys(isOffered: boolean): Promise<boolean> {
     if (this.#hasKeys || this.#isExposed || this.#setting === 'required') return true;
     const now = performance.now();
-    if (now - this.#askedAt < FRESH) return false;
+    if (!isOffered && now - this.#askedAt < FRESH) return false;
     this.#hasKeys = await this.#keys.any();
     this.#askedAt = now;
     return this.#hasKeys;

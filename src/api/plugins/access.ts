@@ -22,8 +22,8 @@ const MINUTE = 60;
 
 /** Who may do what: keys, their scopes, their requests in a minute. Whatever a route asks of the store, it asks as its tenant. */
 export const access = fp(async (app: FastifyInstance) => {
-  const { store, config } = app.services;
-  const gatekeeper = new Gatekeeper(store, config);
+  const { store } = app.services;
+  const gatekeeper = new Gatekeeper(store, app.services.config);
   const scoped = new WeakMap<Caller, TenantStore>();
 
   app.decorateRequest('caller', null);
@@ -48,9 +48,8 @@ export const access = fp(async (app: FastifyInstance) => {
   const count = app.createRateLimit();
 
   app.addHook('onRequest', async (request, reply) => {
-    const { url, method } = request.routeOptions;
-    const scope =
-      url === undefined ? null : scopeOf([method].flat()[0] ?? request.method, url, request.routeOptions.config);
+    const { url, config } = request.routeOptions;
+    const scope = url === undefined ? null : scopeOf(request.method, url, config);
     if (scope === null) return;
     request.caller = await gatekeeper.identify(request.headers.authorization).catch((error: unknown) => {
       if (error instanceof ProblemError) {
