@@ -24,6 +24,8 @@ describe('readConfig', () => {
       concurrency: 1,
       lockSeconds: 15,
       logLevel: 'info',
+      keys: 'auto',
+      corsOrigins: [],
       bodyLimit: 65_536,
       importLimit: 64 * 2 ** 20,
     });
@@ -50,6 +52,8 @@ describe('readConfig', () => {
       FINDERY_MODELS_IN_MEMORY: '7',
       FINDERY_CONCURRENCY: '5',
       FINDERY_LOCK_SECONDS: '6',
+      FINDERY_KEYS: 'required',
+      FINDERY_CORS_ORIGINS: 'https://a.example, http://localhost:3000',
       FINDERY_BODY_LIMIT: '2048',
       FINDERY_IMPORT_LIMIT: '4096',
       LOG_LEVEL: 'debug',
@@ -70,6 +74,8 @@ describe('readConfig', () => {
       concurrency: 5,
       lockSeconds: 6,
       logLevel: 'debug',
+      keys: 'required',
+      corsOrigins: ['https://a.example', 'http://localhost:3000'],
       bodyLimit: 2048,
       importLimit: 4096,
     });
