@@ -93,7 +93,8 @@ export async function startWorker({
       async (job, token, lock) => {
         current.add(job.data.id);
         try {
-          await store.queues.taken(name, job.data);
+          // The work is not to suffer: a turn that is passed on late is no loss.
+          await store.queues.taken(name, job.data).catch((error: unknown) => logger.warn({ err: error }, 'turn'));
           await process(job, job.attemptsMade + 1 >= (job.opts.attempts ?? 1), lock);
         } catch (error) {
           const isGivenBack = error instanceof Interruption && ['shutdown', 'memory'].includes(error.kind);

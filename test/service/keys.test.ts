@@ -4,10 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { Gatekeeper } from '../../src/api/gatekeeper.ts';
 import { startApi } from '../../src/api/server.ts';
+import * as keys from '../../src/cli/commands/keys.ts';
 import { createLogger } from '../../src/cli/logger.ts';
 import type { ApiKey } from '../../src/jobs/api-keys.ts';
+import { Keys } from '../../src/jobs/keys.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
 import { as, makeKey } from './key-holders.ts';
 import { expectProblem, PROMPT, queueJob, readOk, startTestApi, type TestApi } from './support.ts';
@@ -28,26 +31,37 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-/** `findery keys ...` on the Redis of the API. */
-async function findery(...args: string[]): Promise<{ stdout: string; stderr: string; code: number }> {
+const environment = () => ({
+  REDIS_URL: `redis://${api.store.redis.options.host}:${api.store.redis.options.port}`,
+  FINDERY_REDIS_PREFIX: api.config.redisPrefix,
+  FINDERY_DATA: api.folder,
+});
+
+/** `findery keys ...` on the Redis of the API, as a process. */
+async function findery(...args: string[]): Promise<{ stdout: string; stderr: string }> {
   const program = fileURLToPath(new URL('../../src/cli/findery.ts', import.meta.url));
-  const { host, port } = api.store.redis.options;
-  const env = {
-    ...process.env,
-    REDIS_URL: `redis://${host}:${port}`,
-    FINDERY_REDIS_PREFIX: api.config.redisPrefix,
-    FINDERY_DATA: api.folder,
-  };
-  return promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', program, 'keys', ...args], {
-    env,
-  })
-    .then((output) => ({ ...output, code: 0 }))
-    .catch((error: { stdout: string; stderr: string; code: number }) => error);
+  const command = ['--disable-warning=ExperimentalWarning', program, 'keys', ...args];
+  return promisify(execFile)(process.execPath, command, { env: { ...process.env, ...environment() } });
+}
+
+/** The same without a process, which takes its time to start; what it prints to standard output. */
+async function keysCommand(...args: string[]): Promise<string> {
+  for (const [name, value] of Object.entries(environment())) vi.stubEnv(name, value);
+  const out = vi.spyOn(console, 'log').mockImplementation(() => {});
+  const told = vi.spyOn(console, 'error').mockImplementation(() => {});
+  try {
+    await keys.run(args);
+    return out.mock.calls.flat().join('\n');
+  } finally {
+    out.mockRestore();
+    told.mockRestore();
+    vi.unstubAllEnvs();
+  }
 }
 
 const holderOf = (secret: string) => as(api, { authorization: `Bearer ${secret}` });
 const readList = async () =>
-  JSON.parse((await findery('list', '--json')).stdout) as (ApiKey & { lastUsedAt: string | null })[];
+  JSON.parse(await keysCommand('list', '--json')) as (ApiKey & { lastUsedAt: string | null })[];
 
 describe('keys', () => {
   it('are made on the command line, shown once, and kept as hashes', async () => {
@@ -75,7 +89,7 @@ describe('keys', () => {
     const kept = JSON.stringify(await api.store.redis.hgetall(api.store.keys.apiKeys()));
     expect(kept).toContain(key.id);
     expect(kept).not.toContain(secret.slice(4));
-    expect((await findery('list')).stdout).toMatch(/key_\w+ +ci +acme +read,jobs:write,samples:write +valid +600 /);
+    expect(await keysCommand('list')).toMatch(/key_\w+ +ci +acme +read,jobs:write,samples:write +valid +600 /);
   });
 
   it('are replaced while both count, and revoked within a second', async () => {
@@ -85,7 +99,7 @@ describe('keys', () => {
     expect(rotated.stderr).toMatch(new RegExp(`The old one, ${key.id}, counts until 20`));
     const { id } = await queueJob(holderOf(secret));
     await readOk(await holderOf(next).get(`/v1/jobs/${id}`), 200);
-    expect((await findery('revoke', key.id)).stdout).toMatch(/is revoked/);
+    expect(await keysCommand('revoke', key.id)).toMatch(/is revoked/);
     await sleep(1100);
     const { detail } = await expectProblem(await holderOf(secret).get('/v1/jobs'), 401, 'unauthorized');
     expect(detail).toMatch(new RegExp(`${key.id} was revoked at 20`));
@@ -118,9 +132,7 @@ describe('keys', () => {
     [['revoke', 'key_0'], /no valid key key_0/],
     [['frobnicate'], /There is no "keys frobnicate"/],
   ])('findery keys %j says what is wrong', async (args, words) => {
-    const { code, stderr } = await findery(...args);
-    expect(stderr).toMatch(words);
-    expect(code).toBeGreaterThan(0);
+    await expect(keysCommand(...args)).rejects.toThrow(words);
   });
 });
 
@@ -133,9 +145,13 @@ describe('a server', () => {
     await expect(start({ host: '0.0.0.0', keys: 'auto' })).rejects.toThrow(
       /HOST is "0.0.0.0".*\n.*findery keys create.*\n.*FINDERY_KEYS=off/,
     );
-    await expect(start({ keys: 'required' })).rejects.toThrow(/FINDERY_KEYS is "required", and there is no key yet/);
-    const open = await start({ host: '0.0.0.0', keys: 'off' });
-    await open.close();
+    const { store } = api;
+    const empty = { ...store, keys: new Keys(config.redisPrefix) };
+    const lacks = (host: string, keys: 'auto' | 'required' | 'off') =>
+      new Gatekeeper(empty, { host, keys }).lacksKeys();
+    expect(await lacks('::', 'auto')).toBe(true);
+    for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost']) expect(await lacks(host, 'auto')).toBe(false);
+    expect([await lacks('127.0.0.1', 'required'), await lacks('0.0.0.0', 'off')]).toEqual([true, false]);
   });
 
   it('without keys serves this machine, and asks for keys as soon as there is one, for good', async () => {

@@ -1,15 +1,20 @@
 import { Queue, Worker } from 'bullmq';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newId } from '../../src/jobs/ids.ts';
 import { QUEUES } from '../../src/jobs/queues.ts';
 import { startTestApi, type TestApi } from './support.ts';
 
 /** The queue itself, with workers of BullMQ as `workers/worker.ts` has them, but for the work. */
 let api: TestApi;
-beforeEach(async () => {
+beforeAll(async () => {
   api = await startTestApi();
 });
-afterEach(() => api.close());
+afterAll(() => api.close());
+// A test may stop while something waits.
+afterEach(async () => {
+  const left = await api.store.redis.keys(`${api.config.redisPrefix}:*`);
+  if (left.length > 0) await api.store.redis.del(...left);
+});
 
 type Priority = 'high' | 'normal' | 'low';
 const names = new Map<string, string>();

@@ -45,18 +45,33 @@ export const openapi = fp(async (app: FastifyInstance) => {
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
 });
 
+const REFUSAL_HEADERS = {
+  'www-authenticate': 'what is wrong with the key (RFC 6750)',
+  'ratelimit-policy':
+    'how many requests the key has in how many seconds, as `"requests";q=600;w=60`; in every answer to such a key',
+  ratelimit: 'how many are left, and seconds until the next ones, as `"requests";r=599;t=42`; likewise',
+  'retry-after': 'seconds until it is worth asking again',
+};
+
 /** What a key has to allow, and the problems of those who may not; as `access` has it. */
 function withKeys(schema: FastifySchema, url: string, { method, config }: RouteOptions): FastifySchema {
   const scope = scopeOf([method].flat()[0], url, config);
   const answers = schema.response as Record<string, object> | undefined;
   if (scope === null || !answers) return { ...schema, security: [] };
-  const refusal = (description: string) => ({ ...answers.default, description });
+  const refusal = (description: string, headers: readonly (keyof typeof REFUSAL_HEADERS)[]) => ({
+    ...answers.default,
+    description,
+    headers: Object.fromEntries(headers.map((name) => [name, { type: 'string', description: REFUSAL_HEADERS[name] }])),
+  });
+  const limited = refusal('too many requests, or more than the tenant may have', [
+    'ratelimit-policy',
+    'ratelimit',
+    'retry-after',
+  ]);
   const refusals = {
-    401: refusal('no key, or one that does not count (`WWW-Authenticate`)'),
-    403: refusal(`the key lacks the scope ${scope}`),
-    429: refusal(
-      'too many requests, or more than the tenant may have (`RateLimit`, `RateLimit-Policy`, `Retry-After`)',
-    ),
+    401: refusal('no key, or one that does not count', ['www-authenticate']),
+    403: refusal(`the key lacks the scope ${scope}`, ['www-authenticate']),
+    429: limited,
   };
   return { ...schema, security: [{ key: [scope] }], response: { ...refusals, ...answers } };
 }
