@@ -52,10 +52,20 @@ export class Gatekeeper {
 
   /**
    * Who sends a request with this `Authorization` header.
+   * @param hostname that the request is meant for, without its port
    * @throws ProblemError `unauthorized` when a key is asked for and there is none that counts
    */
-  async identify(header: string | undefined): Promise<Caller> {
-    if (this.#setting === 'off' || !(await this.#asksForKeys(header !== undefined))) return ANYBODY;
+  async identify(header: string | undefined, hostname: string): Promise<Caller> {
+    if (this.#setting === 'off') return ANYBODY;
+    if (!(await this.#asksForKeys(header !== undefined))) {
+      // A proxy that lets others in, or a page whose name was bent to this machine (DNS rebinding).
+      if (!isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')))
+        throw new ProblemError(
+          'unauthorized',
+          `This service has no keys, so it serves this machine alone, and the request is for "${hostname.slice(0, 80)}". Make a key (findery keys create), or set FINDERY_KEYS=off where whoever comes that way may do everything.`,
+        );
+      return ANYBODY;
+    }
     if (header === undefined)
       throw new ProblemError(
         'unauthorized',

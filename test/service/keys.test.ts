@@ -1,5 +1,8 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { Writable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -57,6 +60,12 @@ async function keysCommand(...args: string[]): Promise<string> {
     told.mockRestore();
     vi.unstubAllEnvs();
   }
+}
+
+/** `fetch` lets nobody choose the header Host. */
+async function rawGet({ url }: TestApi, path: string, host: string): Promise<{ status?: number; body: string }> {
+  const [response] = (await once(get(new URL(path, url), { headers: { host } }), 'response')) as [IncomingMessage];
+  return { status: response.statusCode, body: await text(response) };
 }
 
 const holderOf = (secret: string) => as(api, { authorization: `Bearer ${secret}` });
@@ -158,6 +167,11 @@ describe('a server', () => {
     const own = await startTestApi();
     try {
       const { id } = await queueJob(own);
+      for (const host of ['findery.example.com', 'evil.example:8080', '[2001:db8::1]:80'])
+        expect((await rawGet(own, '/v1/jobs', host)).status, host).toBe(401);
+      expect((await rawGet(own, '/v1/jobs', 'evil.example')).body).toMatch(/serves this machine alone.*evil.example/);
+      for (const host of ['localhost:8080', '127.0.0.1', '[::1]:8080'])
+        expect((await rawGet(own, '/v1/jobs', host)).status, host).toBe(200);
       const { headers } = await makeKey(own, { tenant: 'acme' });
       await sleep(1100);
       await expectProblem(await own.get(`/v1/jobs/${id}`), 401, 'unauthorized');

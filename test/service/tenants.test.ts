@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SCOPES } from '../../src/jobs/api-keys.ts';
 import { newId } from '../../src/jobs/ids.ts';
+import { indexTenants } from '../../src/jobs/index-tenants.ts';
 import { Records } from '../../src/jobs/records.ts';
 import type { WorkerInfo } from '../../src/jobs/schemas/catalog.ts';
 import { TenantRecords } from '../../src/jobs/tenant-records.ts';
@@ -227,7 +228,10 @@ describe('tenants', () => {
     try {
       const { id } = await queueJob(old);
       const { redis, keys } = old.store;
+      // As an older version left it.
       await redis.hdel(keys.record(id), 'tenant');
+      await redis.del(keys.index('job', 'default'), `${keys.index('job')}:of`);
+      await indexTenants(old.store);
       const holder = as(old, (await makeKey(old, { tenant: 'default' })).headers);
       const stranger = as(old, (await makeKey(old, { tenant: 'acme' })).headers);
       expect(await readOk(await holder.get(`/v1/jobs/${id}`), 200)).toMatchObject({ id });

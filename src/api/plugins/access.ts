@@ -51,13 +51,15 @@ export const access = fp(async (app: FastifyInstance) => {
     const { url, config } = request.routeOptions;
     const scope = url === undefined ? null : scopeOf(request.method, url, config);
     if (scope === null) return;
-    request.caller = await gatekeeper.identify(request.headers.authorization).catch((error: unknown) => {
-      if (error instanceof ProblemError) {
-        const given = request.headers.authorization === undefined ? '' : ', error="invalid_token"';
-        reply.header('www-authenticate', `Bearer realm="findery"${given}`);
-      }
-      throw error;
-    });
+    request.caller = await gatekeeper
+      .identify(request.headers.authorization, request.hostname)
+      .catch((error: unknown) => {
+        if (error instanceof ProblemError) {
+          const given = request.headers.authorization === undefined ? '' : ', error="invalid_token"';
+          reply.header('www-authenticate', `Bearer realm="findery"${given}`);
+        }
+        throw error;
+      });
     await limitRequests(request, reply);
     const { scopes } = request.caller;
     if (scopes.includes(scope) || scopes.includes('admin')) return;
