@@ -3,6 +3,8 @@ import type { Config } from '../config.ts';
 import { openResources } from '../jobs/resources.ts';
 import { openStore } from '../jobs/store.ts';
 import { requeueOrphans } from '../jobs/submit.ts';
+import { startWebhooks } from '../webhooks/service.ts';
+import { type Resolve, resolveBySystem } from '../webhooks/target.ts';
 import { buildApp } from './app.ts';
 
 /** Milliseconds that requests may still take when the server closes; then their connections are cut. */
@@ -22,10 +24,13 @@ export async function startApi({
   config,
   redisUrl,
   logger,
+  resolveHost = resolveBySystem,
 }: {
   readonly config: Config;
   readonly redisUrl: string;
   readonly logger: Logger;
+  /** How hosts of webhooks' targets are found. */
+  readonly resolveHost?: Resolve;
 }): Promise<RunningApi> {
   const { catalog, blobs } = await openResources(config, logger);
   const store = await openStore(redisUrl, config.redisPrefix, {
@@ -33,11 +38,12 @@ export async function startApi({
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const closing = new AbortController();
-  const app = await buildApp({ config, store, blobs, catalog, closing: closing.signal }, logger);
+  const app = await buildApp({ config, store, blobs, resolveHost, catalog, closing: closing.signal }, logger);
   try {
     const orphans = await requeueOrphans(store);
     if (orphans > 0) logger.info({ orphans }, 'queued again what a crash had left unqueued');
     const url = await app.listen({ host: config.host, port: config.port });
+    const webhooks = startWebhooks({ config, store, logger, resolve: resolveHost });
     if (!['127.0.0.1', '::1', 'localhost'].includes(config.host))
       logger.warn({ host: config.host }, 'the API has no keys yet: whoever reaches this address can use it');
     return {
@@ -47,6 +53,7 @@ export async function startApi({
         const impatience = setTimeout(() => app.server.closeAllConnections(), PATIENCE);
         await app.close();
         clearTimeout(impatience);
+        await webhooks.close();
         await store.close();
       },
     };

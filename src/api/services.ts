@@ -2,12 +2,15 @@ import type { LiveCatalog } from '../bundles/catalog.ts';
 import type { Config } from '../config.ts';
 import type { Store } from '../jobs/store.ts';
 import type { BlobStore } from '../storage/blobs.ts';
+import type { Resolve } from '../webhooks/target.ts';
 
 /** What the routes work with. */
 export interface Services {
   readonly config: Config;
   readonly store: Store;
   readonly blobs: BlobStore;
+  /** How hosts of webhooks' targets are found. */
+  readonly resolveHost: Resolve;
   readonly catalog: Pick<LiveCatalog, 'now'>;
   /** Aborted when the server closes: ends what holds a connection open. */
   readonly closing: AbortSignal;

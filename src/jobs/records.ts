@@ -1,5 +1,6 @@
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
+import { type Notice, noticeOf, OUTBOX_CHANGED } from './outbox.ts';
 import { ProblemError } from './problem.ts';
 import type { Redis } from './redis.ts';
 
@@ -29,18 +30,24 @@ export interface Change<T> {
   readonly statuses?: readonly string[];
   /** Gives the record to the worker with this token. */
   readonly newOwner?: string;
+  /** Fields that are in no answer, as secrets: `hidden` alone gives them out. */
+  readonly hide?: { readonly [name: string]: unknown };
+  /** What the outbox is to get in the same change; a status that clients are told of is put there without it. */
+  readonly notice?: Notice;
 }
 
 export type Outcome = 'done' | 'missing' | 'not-owner' | 'wrong-status';
 
 /**
  * One change of a record, all or nothing: fields, events, rewards, and the message that wakes who waits. The owner's
- * token fences it: a worker that lost its job to another one can't write over it.
+ * token fences it: a worker that lost its job to another one can't write over it. A notice for the outbox is part of the
+ * change: whoever crashes after it, what happened is told. That a status became what it was already is no news.
  */
 const COMMIT = `
-local record, stream, rewards = KEYS[1], KEYS[2], KEYS[3]
+local record, stream, rewards, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local owner, statuses, fields, events = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
 local new_owner, offset, values, channel, id = ARGV[5], tonumber(ARGV[6]), cjson.decode(ARGV[7]), ARGV[8], ARGV[9]
+local notice, new_status = ARGV[10], ARGV[11]
 if redis.call('EXISTS', record) == 0 then return 'missing' end
 if owner ~= '' and redis.call('HGET', record, '_owner') ~= owner then return 'not-owner' end
 if #statuses > 0 then
@@ -48,6 +55,7 @@ if #statuses > 0 then
   for _, candidate in ipairs(statuses) do if candidate == status then allowed = true end end
   if not allowed then return 'wrong-status' end
 end
+if new_status ~= '' and redis.call('HGET', record, 'status') == new_status then notice = '' end
 if new_owner ~= '' then redis.call('HSET', record, '_owner', new_owner) end
 for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
 if offset >= 0 then
@@ -64,6 +72,10 @@ for _, event in ipairs(events) do
   if fresh then redis.call('XADD', stream, 'MAXLEN', '~', 20000, '*', 'type', event.type, 'data', event.data) end
 end
 redis.call('PUBLISH', channel, id)
+if notice ~= '' then
+  redis.call('ZADD', outbox, 0, notice)
+  redis.call('PUBLISH', channel, '${OUTBOX_CHANGED}')
+end
 return 'done'
 `;
 
@@ -92,7 +104,7 @@ export class Records<T extends { readonly id: string }> {
 
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
     if (!('finderyCommit' in redis)) {
-      redis.defineCommand('finderyCommit', { numberOfKeys: 3, lua: COMMIT });
+      redis.defineCommand('finderyCommit', { numberOfKeys: 4, lua: COMMIT });
       redis.defineCommand('finderyCreate', { numberOfKeys: 4, lua: CREATE });
     }
     this.#redis = redis as WithCommands;
@@ -104,7 +116,12 @@ export class Records<T extends { readonly id: string }> {
   /** Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`. */
   async create(
     record: T,
-    options: { readonly parent?: string; readonly events?: readonly StreamEvent[]; readonly onlyNew?: boolean } = {},
+    options: {
+      readonly parent?: string;
+      readonly events?: readonly StreamEvent[];
+      readonly onlyNew?: boolean;
+      readonly hide?: Change<T>['hide'];
+    } = {},
   ): Promise<void> {
     await this.#redis.finderyCreate(
       this.#keys.record(record.id),
@@ -114,7 +131,7 @@ export class Records<T extends { readonly id: string }> {
       record.id,
       options.onlyNew ? 1 : 0,
       options.parent ? 1 : 0,
-      JSON.stringify(fieldsOf(record)),
+      JSON.stringify([...fieldsOf(record), ...hiddenFields(options.hide)]),
       JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
     );
   }
@@ -146,13 +163,16 @@ export class Records<T extends { readonly id: string }> {
 
   async change(id: string, change: Change<T>): Promise<Outcome> {
     const { rewards } = change;
+    const status = (change.set as { readonly status?: string } | undefined)?.status;
+    const news = change.notice ?? noticeOf(this.#kind, id, status);
     return this.#redis.finderyCommit(
       this.#keys.record(id),
       this.#keys.events(id),
       this.#keys.rewards(id),
+      this.#keys.outbox(),
       change.owner ?? '',
       JSON.stringify(change.statuses ?? []),
-      JSON.stringify(fieldsOf(change.set ?? {})),
+      JSON.stringify([...fieldsOf(change.set ?? {}), ...hiddenFields(change.hide)]),
       JSON.stringify(
         (change.events ?? []).map(({ type, data, sequence }) => ({ type, sequence, data: JSON.stringify(data) })),
       ),
@@ -163,6 +183,8 @@ export class Records<T extends { readonly id: string }> {
       ),
       this.#keys.changes(),
       id,
+      news ? JSON.stringify(news) : '',
+      change.notice ? '' : (status ?? ''),
     );
   }
 
@@ -188,6 +210,30 @@ export class Records<T extends { readonly id: string }> {
       if (ids.length < 100) return { data, hasMore: false };
       before = `(${ids[ids.length - 1]}`;
     }
+  }
+
+  /** How many there are. */
+  async count(): Promise<number> {
+    return this.#redis.zcard(this.#keys.index(this.#kind));
+  }
+
+  /** All of them, oldest first. */
+  async *fromOldest(): AsyncGenerator<T> {
+    for (let after = '-'; ; ) {
+      const ids = await this.#redis.zrange(this.#keys.index(this.#kind), after, '+', 'BYLEX', 'LIMIT', 0, 100);
+      for (const id of ids) {
+        const record = await this.find(id);
+        if (record) yield record;
+      }
+      if (ids.length < 100) return;
+      after = `(${ids[ids.length - 1]}`;
+    }
+  }
+
+  /** A field that `hide` wrote; null: there is none. */
+  async hidden<V>(id: string, name: string): Promise<V | null> {
+    const value = await this.#redis.hget(this.#keys.record(id), `_${name}`);
+    return value === null ? null : (JSON.parse(value) as V);
   }
 
   /** Ids of what belongs to it (samples of a policy, images of a sample). */
@@ -232,6 +278,10 @@ function fieldsOf(record: object): string[] {
   return Object.entries(record)
     .filter(([, value]) => value !== undefined)
     .flatMap(([name, value]) => [name, name === 'status' ? String(value) : JSON.stringify(value)]);
+}
+
+function hiddenFields(hide: Change<unknown>['hide'] = {}): string[] {
+  return Object.entries(hide).flatMap(([name, value]) => [`_${name}`, JSON.stringify(value)]);
 }
 
 function parseRecord<T>(fields: Record<string, string>): T | null {

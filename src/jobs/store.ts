@@ -6,9 +6,13 @@ import { connectRedis, type Redis } from './redis.ts';
 import type { Job } from './schemas/job.ts';
 import type { Policy } from './schemas/policy.ts';
 import type { Image, Sample } from './schemas/sample.ts';
+import type { JobWebhook } from './schemas/webhook.ts';
+import { WebhookStore } from './webhook-store.ts';
 
 /** A job as it is kept: what clients see, and where its work stands. */
-export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition'> & {
+export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition' | 'webhook'> & {
+  /** Who is told of this job beside the endpoints (its secrets are hidden beside the record); absent: nobody. */
+  readonly webhook?: JobWebhook | null;
   /** Asked for by a client; the worker that runs it looks at this. */
   readonly cancelRequested: boolean;
   readonly keepPartial: boolean;
@@ -41,6 +45,7 @@ export interface Store {
   readonly policies: Records<PolicyRecord>;
   readonly images: Records<ImageRecord>;
   readonly queues: Queues;
+  readonly webhooks: WebhookStore;
   readonly changes: Changes;
   close(): Promise<void>;
 }
@@ -56,6 +61,7 @@ export async function openStore(
   const keys = new Keys(prefix);
   const changes = await Changes.subscribe(redis, keys.changes());
   const queues = new Queues(redis, keys);
+  const webhooks = new WebhookStore(redis, keys);
   return {
     redis,
     keys,
@@ -64,9 +70,11 @@ export async function openStore(
     policies: new Records(redis, keys, 'pol', 'policy'),
     images: new Records(redis, keys, 'img', 'image'),
     queues,
+    webhooks,
     changes,
     async close() {
       await queues.close();
+      await webhooks.close();
       await changes.close();
       redis.disconnect();
     },

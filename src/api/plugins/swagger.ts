@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { NAMED_SCHEMAS } from '../../jobs/schemas/index.ts';
 import { VERSION } from '../../version.ts';
+import { WEBHOOKS } from '../webhook-contract.ts';
 
 /** The contract (OpenAPI 3.1) from the routes' own schemas, and its reference at /docs. */
 export const openapi = fp(async (app: FastifyInstance) => {
@@ -22,15 +23,22 @@ export const openapi = fp(async (app: FastifyInstance) => {
         { name: 'jobs', description: 'optimisations' },
         { name: 'policies', description: 'learned laws' },
         { name: 'samples', description: 'images drawn from a law' },
+        { name: 'webhooks', description: 'who is told what happened, and what came of telling' },
         { name: 'catalog', description: 'what is installed' },
         { name: 'service', description: 'health and contract' },
       ],
     },
-    transformObject: (given) => ('openapiObject' in given ? optionalBodies(given.openapiObject) : given.swaggerObject),
+    transformObject: (given) =>
+      'openapiObject' in given ? withWebhooks(optionalBodies(given.openapiObject)) : given.swaggerObject,
     refResolver: { buildLocalReference: (json) => String(json.$id) },
   });
   await app.register(swaggerUi, { routePrefix: '/docs' });
 });
+
+/** What the service sends, beside what it answers. */
+function withWebhooks<T extends object>(document: T): T {
+  return Object.assign(document, { webhooks: WEBHOOKS });
+}
 
 /** The plugin calls every body required; those that may be null may be left out. */
 function optionalBodies<T extends object>(document: T): T {
