@@ -28,7 +28,7 @@ export interface Config {
   readonly warm: 'first' | 'all' | 'none' | readonly string[];
   /** Optimisation jobs that one worker runs at the same time. */
   readonly concurrency: number;
-  /** Seconds after which a job of a dead worker is given to another one. */
+  /** Seconds after which a job of a dead worker, or a delivery of a dead API, is given to another one. */
   readonly lockSeconds: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
   /** Largest JSON body, bytes. */
@@ -91,7 +91,8 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
   {
     name: 'FINDERY_LOCK_SECONDS',
     default: '15',
-    description: 'seconds after which the job of a dead worker goes to another, 2 to 600',
+    description:
+      'seconds after which the job of a dead worker, and the delivery of a dead API, goes to another, 2 to 600',
   },
   { name: 'FINDERY_BODY_LIMIT', default: '65536', description: 'largest JSON body, bytes' },
   { name: 'FINDERY_IMPORT_LIMIT', default: '67108864', description: 'largest policy file that may be imported, bytes' },

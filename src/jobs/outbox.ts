@@ -13,9 +13,6 @@ export type Notice =
 /** What the channel of changes says, instead of a record's id, when something was put into the outbox. */
 export const OUTBOX_CHANGED = 'outbox';
 
-/** Seconds after which what was taken up and not finished (its process died) is taken up again. */
-const LEASE_SECONDS = 30;
-
 /** Statuses that clients are told of, by what has them. */
 const NEWS: { readonly [kind: string]: { readonly noun: string; readonly statuses: readonly string[] } } = {
   job: { noun: 'job', statuses: ['succeeded', 'failed', 'canceled', 'expired', 'paused'] },
@@ -58,9 +55,9 @@ export class Outbox {
     this.#key = keys.outbox();
   }
 
-  /** Takes up at most `count` notices, for itself alone for LEASE_SECONDS. */
-  async take(count: number): Promise<LeasedNotice[]> {
-    const due = await this.#redis.finderyLease(this.#key, count, LEASE_SECONDS);
+  /** Takes up at most `count` notices, for itself alone for so many seconds: what is not finished then is taken up again. */
+  async take(count: number, seconds: number): Promise<LeasedNotice[]> {
+    const due = await this.#redis.finderyLease(this.#key, count, seconds);
     return due.map((text) => ({
       notice: JSON.parse(text) as Notice,
       finish: async () => {

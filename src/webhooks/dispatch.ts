@@ -12,12 +12,13 @@ const BATCH = 20;
 /**
  * Empties the outbox: what happened becomes deliveries in their queue. Any process may do it, several at once too, and one that
  * dies on the way loses nothing: ids of deliveries follow from event and receiver, so doing it over changes nothing.
+ * @param leaseSeconds after which another process sees to what this one took up and did not finish
  * @returns how many notices were seen to
  */
-export async function emptyOutbox(store: Store): Promise<number> {
+export async function emptyOutbox(store: Store, leaseSeconds: number): Promise<number> {
   let count = 0;
   for (;;) {
-    const taken = await store.webhooks.outbox.take(BATCH);
+    const taken = await store.webhooks.outbox.take(BATCH, leaseSeconds);
     for (const { notice, finish } of taken) {
       await seeTo(store, notice);
       await finish();

@@ -16,8 +16,6 @@ const SWEEP = 5_000;
 const TRIM = 60_000;
 /** Deliveries under way at a time in one process. */
 const CONCURRENCY = 32;
-/** Milliseconds after which the attempt of a dead process is made by another one; more than an attempt takes. */
-const LOCK = 30_000;
 /** Milliseconds that the end waits for Redis. */
 const PATIENCE = 2_000;
 
@@ -33,7 +31,7 @@ export function startWebhooks({
   logger,
   resolve = resolveBySystem,
 }: {
-  readonly config: Pick<Config, 'webhookAllow' | 'webhookRetrySeconds'>;
+  readonly config: Pick<Config, 'webhookAllow' | 'webhookRetrySeconds' | 'lockSeconds'>;
   readonly store: Store;
   readonly logger: Logger;
   readonly resolve?: Resolve;
@@ -66,8 +64,8 @@ export function startWebhooks({
       connection,
       prefix: store.keys.queues(),
       concurrency: CONCURRENCY,
-      lockDuration: LOCK,
-      stalledInterval: LOCK / 2,
+      lockDuration: config.lockSeconds * 1000,
+      stalledInterval: (config.lockSeconds * 1000) / 2,
       // A delivery does not kill its process; that processes die is no reason to give it up.
       maxStalledCount: 1e9,
       settings: {
@@ -89,7 +87,7 @@ export function startWebhooks({
     sweeping = sweeping
       .then(() => {
         isAsked = false;
-        return closing.signal.aborted ? 0 : emptyOutbox(store);
+        return closing.signal.aborted ? 0 : emptyOutbox(store, config.lockSeconds);
       })
       .then(
         () => {},

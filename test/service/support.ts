@@ -14,6 +14,7 @@ import type { Policy } from '../../src/jobs/schemas/policy.ts';
 import { openStore, type Store } from '../../src/jobs/store.ts';
 import type { BlobStore } from '../../src/storage/blobs.ts';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
+import type { Resolve } from '../../src/webhooks/target.ts';
 
 /** What the tests read of any JSON answer; what is not in it is undefined. */
 export type Answer = Partial<Problem> & Partial<Job> & Partial<Policy> & { readonly [name: string]: unknown };
@@ -39,11 +40,12 @@ export interface TestApi {
 
 /**
  * Starts one; a private Redis comes with it unless REDIS_URL, or `redisUrl`, names one. `overrides` go over the
- * configuration; what is logged goes to `logger`, else nowhere.
+ * configuration; what is logged goes to `logger`, else nowhere; hosts of webhooks are found by `resolveHost`, else as they are.
  */
 export async function startTestApi(
   overrides: Partial<Config> = {},
   logger: Logger = pino({ level: 'silent' }),
+  resolveHost?: Resolve,
 ): Promise<TestApi> {
   const folder = await mkdtemp(join(tmpdir(), 'findery-api-'));
   const redis = await ensureRedis({ url: overrides.redisUrl ?? process.env.REDIS_URL, dataDir: folder, log: () => {} });
@@ -53,7 +55,7 @@ export async function startTestApi(
     redisPrefix: `test-${randomBytes(6).toString('hex')}`,
     ...overrides,
   };
-  const api = await startApi({ config, redisUrl: redis.url, logger });
+  const api = await startApi({ config, redisUrl: redis.url, logger, resolveHost });
   const store = await openStore(redis.url, config.redisPrefix, { failFast: true });
   const call = (method: string, path: string, headers: Record<string, string> = {}, body?: string | Uint8Array) =>
     fetch(`${api.url}${path}`, { method, headers, body });

@@ -30,6 +30,9 @@ afterEach(async () => {
 
 const SECRET = `whsec_${Buffer.from('a secret of thirty-two bytes, yes').toString('base64')}`;
 
+/** What `look` gives, within ten seconds. */
+const soon = <T>(look: () => T | Promise<T>) => expect.poll(look, { timeout: 10_000, interval: 20 });
+
 async function createEndpoint(body: object = {}): Promise<Answer & { id: string; secret: string }> {
   const answer = await readOk(await api.post('/v1/webhook-endpoints', { url: receiver.url, ...body }), 201);
   return answer as Answer & { id: string; secret: string };
@@ -59,7 +62,7 @@ describe('the webhook of a job', () => {
       /signature/,
     );
 
-    await expect.poll(async () => (await deliveries(`subjectId=${id}`))[0]?.status).toBe('succeeded');
+    await soon(async () => (await deliveries(`subjectId=${id}`))[0]?.status).toBe('succeeded');
     expect(await deliveries(`subjectId=${id}`)).toMatchObject([
       {
         object: 'webhook-delivery',
@@ -107,7 +110,7 @@ describe('the webhook of a job', () => {
     await succeedJob(api, id);
     await succeedJob(api, id);
     await receiver.wait(1);
-    await expect.poll(() => api.store.webhooks.outbox.size()).toBe(0);
+    await soon(() => api.store.webhooks.outbox.size()).toBe(0);
     expect(await deliveries(`subjectId=${id}`)).toHaveLength(1);
   });
 });
@@ -123,7 +126,7 @@ describe('a delivery', () => {
     expect(new Set(requests.map(({ body }) => body)).size).toBe(1);
     expect(requests[1].at - requests[0].at).toBeGreaterThan(750);
     expect(requests[2].at - requests[1].at).toBeGreaterThan(2300);
-    await expect.poll(async () => (await deliveries(`subjectId=${id}`))[0].status).toBe('succeeded');
+    await soon(async () => (await deliveries(`subjectId=${id}`))[0].status).toBe('succeeded');
     expect((await deliveries(`subjectId=${id}`))[0]).toMatchObject({
       attemptCount: 3,
       attempts: [
@@ -139,17 +142,17 @@ describe('a delivery', () => {
     const { id } = await queueJob(api, { webhook: { url: receiver.url, secret: SECRET } });
     await succeedJob(api, id);
     await receiver.wait(1);
-    await expect.poll(async () => (await deliveries(`subjectId=${id}`))[0]?.attemptCount).toBe(1);
+    await soon(async () => (await deliveries(`subjectId=${id}`))[0]?.attemptCount).toBe(1);
     const [waiting] = await deliveries(`subjectId=${id}`);
     expect(Date.parse(String(waiting.nextAttemptAt)) - Date.now()).toBeGreaterThan(2_900_000);
     const again = () => api.post(`/v1/webhook-deliveries/${waiting.id}/redeliver`);
     await readOk(await again(), 202);
     await receiver.wait(2);
-    await expect.poll(async () => (await deliveries(`subjectId=${id}`))[0].status).toBe('succeeded');
+    await soon(async () => (await deliveries(`subjectId=${id}`))[0].status).toBe('succeeded');
     expect(await readOk(await again(), 202)).toMatchObject({ status: 'pending' });
     const requests = await receiver.wait(3);
     expect(new Set(requests.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
-    await expect.poll(async () => (await deliveries(`subjectId=${id}`))[0].status).toBe('succeeded');
+    await soon(async () => (await deliveries(`subjectId=${id}`))[0].status).toBe('succeeded');
     expect((await deliveries(`subjectId=${id}`))[0]).toMatchObject({ attemptCount: 3 });
   });
 
@@ -227,12 +230,13 @@ describe('webhook endpoints', () => {
     receiver.answer = (response) => response.writeHead(410).end();
     const first = await queueJob(api);
     await succeedJob(api, first.id);
-    await expect
-      .poll(async () => readOk(await api.get(`/v1/webhook-endpoints/${id}`), 200))
-      .toMatchObject({ enabled: false, disabledReason: expect.stringMatching(/410/) });
+    await soon(async () => readOk(await api.get(`/v1/webhook-endpoints/${id}`), 200)).toMatchObject({
+      enabled: false,
+      disabledReason: expect.stringMatching(/410/),
+    });
     const second = await queueJob(api);
     await succeedJob(api, second.id);
-    await expect.poll(() => api.store.webhooks.outbox.size()).toBe(0);
+    await soon(() => api.store.webhooks.outbox.size()).toBe(0);
     expect(receiver.received).toHaveLength(1);
     expect(await deliveries(`subjectId=${second.id}`)).toEqual([]);
     await expectProblem(await api.post(`/v1/webhook-endpoints/${id}/test`), 409, 'conflict');
@@ -258,9 +262,10 @@ describe('webhook endpoints', () => {
     await receiver.wait(1);
     expect((await api.send('DELETE', `/v1/webhook-endpoints/${id}`)).status).toBe(204);
     await expectProblem(await api.get(`/v1/webhook-endpoints/${id}`), 410, 'gone');
-    await expect
-      .poll(async () => (await deliveries(`subjectId=${job.id}`))[0])
-      .toMatchObject({ status: 'failed', attempts: [{ status: 500 }, { error: 'the endpoint was deleted' }] });
+    await soon(async () => (await deliveries(`subjectId=${job.id}`))[0]).toMatchObject({
+      status: 'failed',
+      attempts: [{ status: 500 }, { error: 'the endpoint was deleted' }],
+    });
     expect(receiver.received).toHaveLength(1);
   });
 

@@ -153,7 +153,7 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
         summary: 'A new secret; the old one signs too for a while',
         tags,
         params: IdInPath,
-        body: Type.Union([Link(RotateSecretRequest), Type.Null()], { 'x-secret': true }),
+        body: Type.Union([Link(RotateSecretRequest), Type.Null({ 'x-secret': true })], { 'x-secret': true }),
         response: answers({ 200: json(RotatedSecret, 'the new secret, shown this once') }),
       },
     },

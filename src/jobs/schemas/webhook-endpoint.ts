@@ -26,12 +26,17 @@ const endpointFields = {
 };
 export const WebhookEndpointRequest = Type.Object(
   { url: AskedUrl, secret: Type.Optional(AskedSecret), ...endpointFields },
-  { $id: 'WebhookEndpointRequest', additionalProperties: false },
+  { $id: 'WebhookEndpointRequest', additionalProperties: false, 'x-secret': true },
 );
 export type WebhookEndpointRequest = Static<typeof WebhookEndpointRequest>;
 export const WebhookEndpointPatch = Type.Object(
   { url: Type.Optional(AskedUrl), enabled: Type.Optional(Type.Boolean()), ...endpointFields },
-  { $id: 'WebhookEndpointPatch', additionalProperties: false, description: 'what is left out stays as it is' },
+  {
+    $id: 'WebhookEndpointPatch',
+    additionalProperties: false,
+    description: 'what is left out stays as it is',
+    'x-secret': true,
+  },
 );
 export type WebhookEndpointPatch = Static<typeof WebhookEndpointPatch>;
 
@@ -47,7 +52,7 @@ export const RotateSecretRequest = Type.Object(
       }),
     ),
   },
-  { $id: 'RotateSecretRequest', additionalProperties: false },
+  { $id: 'RotateSecretRequest', additionalProperties: false, 'x-secret': true },
 );
 export type RotateSecretRequest = Static<typeof RotateSecretRequest>;
 export const RotatedSecret = Type.Object(
