@@ -25,12 +25,15 @@ export async function startApi({
   redisUrl,
   logger,
   resolveHost = resolveBySystem,
+  heartbeatMilliseconds,
 }: {
   readonly config: Config;
   readonly redisUrl: string;
   readonly logger: Logger;
   /** How hosts of webhooks' targets are found. */
   readonly resolveHost?: Resolve;
+  /** Between two heartbeats of an event stream; 15 seconds when left out. */
+  readonly heartbeatMilliseconds?: number;
 }): Promise<RunningApi> {
   const { catalog, blobs } = await openResources(config, logger);
   const store = await openStore(redisUrl, config.redisPrefix, {
@@ -38,7 +41,10 @@ export async function startApi({
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const closing = new AbortController();
-  const app = await buildApp({ config, store, blobs, resolveHost, catalog, closing: closing.signal }, logger);
+  const app = await buildApp(
+    { config, store, blobs, resolveHost, catalog, closing: closing.signal, heartbeatMilliseconds },
+    logger,
+  );
   try {
     const orphans = await requeueOrphans(store);
     if (orphans > 0) logger.info({ orphans }, 'queued again what a crash had left unqueued');

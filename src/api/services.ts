@@ -14,6 +14,8 @@ export interface Services {
   readonly catalog: Pick<LiveCatalog, 'now'>;
   /** Aborted when the server closes: ends what holds a connection open. */
   readonly closing: AbortSignal;
+  /** Between two heartbeats of an event stream. */
+  readonly heartbeatMilliseconds?: number;
 }
 
 declare module 'fastify' {

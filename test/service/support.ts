@@ -25,6 +25,7 @@ export type Body = unknown;
 /** The HTTP interface as `npm run api` starts it, on a free port, with storage and a part of Redis of its own. */
 export interface TestApi {
   readonly url: string;
+  readonly redisUrl: string;
   /** What the API keeps, on a connection of the test's own. */
   readonly store: Store;
   readonly blobs: BlobStore;
@@ -40,12 +41,12 @@ export interface TestApi {
 
 /**
  * Starts one; a private Redis comes with it unless REDIS_URL, or `redisUrl`, names one. `overrides` go over the
- * configuration; what is logged goes to `logger`, else nowhere; hosts of webhooks are found by `resolveHost`, else as they are.
+ * configuration; what is logged goes to `logger`, else nowhere; `seams` are those of startApi.
  */
 export async function startTestApi(
   overrides: Partial<Config> = {},
   logger: Logger = pino({ level: 'silent' }),
-  resolveHost?: Resolve,
+  seams: { readonly resolveHost?: Resolve; readonly heartbeatMilliseconds?: number } = {},
 ): Promise<TestApi> {
   const folder = await mkdtemp(join(tmpdir(), 'findery-api-'));
   const redis = await ensureRedis({ url: overrides.redisUrl ?? process.env.REDIS_URL, dataDir: folder, log: () => {} });
@@ -55,12 +56,13 @@ export async function startTestApi(
     redisPrefix: `test-${randomBytes(6).toString('hex')}`,
     ...overrides,
   };
-  const api = await startApi({ config, redisUrl: redis.url, logger, resolveHost });
+  const api = await startApi({ config, redisUrl: redis.url, logger, ...seams });
   const store = await openStore(redis.url, config.redisPrefix, { failFast: true });
   const call = (method: string, path: string, headers: Record<string, string> = {}, body?: string | Uint8Array) =>
     fetch(`${api.url}${path}`, { method, headers, body });
   return {
     url: api.url,
+    redisUrl: redis.url,
     store,
     blobs: new FileBlobs(blobFolder(config)),
     config,

@@ -7,11 +7,13 @@ let lookups: string[];
 
 beforeAll(async () => {
   lookups = [];
-  api = await startTestApi({ webhookAllow: ['10.1.0.0/16'] }, undefined, async (host) => {
-    lookups.push(host);
-    if (host === 'inside.test') return [{ address: '192.168.0.1', family: 4 }];
-    if (host === 'allowed.test') return [{ address: '10.1.0.1', family: 4 }];
-    throw new Error('no such name');
+  api = await startTestApi({ webhookAllow: ['10.1.0.0/16'] }, undefined, {
+    resolveHost: async (host) => {
+      lookups.push(host);
+      if (host === 'inside.test') return [{ address: '192.168.0.1', family: 4 }];
+      if (host === 'allowed.test') return [{ address: '10.1.0.1', family: 4 }];
+      throw new Error('no such name');
+    },
   });
 });
 afterAll(() => api.close());

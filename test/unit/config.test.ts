@@ -26,6 +26,8 @@ describe('readConfig', () => {
       logLevel: 'info',
       bodyLimit: 65_536,
       importLimit: 64 * 2 ** 20,
+      webhookAllow: [],
+      webhookRetrySeconds: 6,
     });
   });
 
@@ -52,6 +54,8 @@ describe('readConfig', () => {
       FINDERY_LOCK_SECONDS: '6',
       FINDERY_BODY_LIMIT: '2048',
       FINDERY_IMPORT_LIMIT: '4096',
+      FINDERY_WEBHOOK_ALLOW: '127.0.0.1, 10.0.0.0/8,hooks.internal',
+      FINDERY_WEBHOOK_RETRY_SECONDS: '2',
       LOG_LEVEL: 'debug',
     });
     expect(config).toEqual({
@@ -72,6 +76,8 @@ describe('readConfig', () => {
       logLevel: 'debug',
       bodyLimit: 2048,
       importLimit: 4096,
+      webhookAllow: ['127.0.0.1', '10.0.0.0/8', 'hooks.internal'],
+      webhookRetrySeconds: 2,
     });
     expect(isAbsolute(config.dataFolder)).toBe(true);
     expect(blobFolder(config)).toBe(resolve('some/where/blobs'));
@@ -128,6 +134,8 @@ describe('readConfig', () => {
       FINDERY_LOCK_SECONDS: 'x',
       FINDERY_BODY_LIMIT: 'x',
       FINDERY_IMPORT_LIMIT: 'x',
+      FINDERY_WEBHOOK_ALLOW: '10.0.0.0/99',
+      FINDERY_WEBHOOK_RETRY_SECONDS: 'x',
       LOG_LEVEL: 'x',
     };
     let message = '';
