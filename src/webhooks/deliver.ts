@@ -2,9 +2,10 @@ import type { Logger } from 'pino';
 import type { DeliveryAttempt } from '../jobs/schemas/webhook-endpoint.ts';
 import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from '../jobs/webhook-store.ts';
 import type { Allowed } from './allowed.ts';
+import type { Lanes } from './lanes.ts';
 import { pauseBefore } from './pauses.ts';
 import { signedHeaders } from './secrets.ts';
-import { send } from './send.ts';
+import { type SendResult, send } from './send.ts';
 import type { Resolve } from './target.ts';
 
 /** Milliseconds that an attempt may take. */
@@ -24,10 +25,16 @@ export class TryAgain extends Error {
   }
 }
 
+/** Thrown to the queue: no attempt was made, for its receiver is slow; come again after a pause. */
+export class HeldBack extends Error {
+  override readonly name = 'HeldBack';
+}
+
 export interface DeliveryContext {
   readonly webhooks: WebhookStore;
   readonly allowed: Allowed;
   readonly resolve: Resolve;
+  readonly lanes: Lanes;
   /** Seconds before the second attempt. */
   readonly firstPause: number;
   readonly logger: Logger;
@@ -38,7 +45,7 @@ export interface DeliveryContext {
 /**
  * One attempt of a delivery, and its line in the delivery's log.
  * @param attempt of this round, 1 for the first
- * @throws TryAgain when it is to be tried again; the reason of `closing` when it was broken off: then it was none
+ * @throws TryAgain when it is to be tried again; HeldBack when its receiver is slow to answer others; the reason of `closing` when it was broken off: then it was none
  */
 export async function deliver(context: DeliveryContext, id: string, attempt: number, isLast: boolean): Promise<void> {
   const { webhooks, logger, closing } = context;
@@ -47,14 +54,7 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
   const now = new Date();
   const began = performance.now();
   const route = await findRoute(webhooks, delivery);
-  const outcome =
-    'refused' in route
-      ? { status: null, error: route.refused, retryAfter: null }
-      : await send(route.url, route.body, signedHeaders(delivery.eventId, route.body, route.secrets, now), {
-          ...context,
-          timeout: TIMEOUT,
-          signal: closing,
-        });
+  const outcome = await go(context, delivery.eventId, route, now);
   if (closing.aborted && outcome.error !== null) throw closing.reason;
 
   const { status, error } = outcome;
@@ -86,6 +86,20 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
   else logger.warn({ ...line, isOver }, `webhook not delivered: ${error}`);
   if (status === 410) await disable(webhooks, delivery, now.toISOString());
   if (!isOver) throw new TryAgain(pause, error ?? '');
+}
+
+/** Sends it, unless there is nowhere to go, or the receiver is to be spared. */
+async function go(context: DeliveryContext, eventId: string, route: Route, now: Date): Promise<SendResult> {
+  if ('refused' in route) return { status: null, error: route.refused, retryAfter: null };
+  const { url, body, secrets } = route;
+  const leave = context.lanes.enter(new URL(url).host);
+  if (!leave) throw new HeldBack();
+  try {
+    const headers = signedHeaders(eventId, body, secrets, now);
+    return await send(url, body, headers, { ...context, timeout: TIMEOUT, signal: context.closing });
+  } finally {
+    leave();
+  }
 }
 
 type Route =

@@ -14,17 +14,25 @@ const BATCH = 20;
  * dies on the way loses nothing: ids of deliveries follow from event and receiver, so doing it over changes nothing.
  * @param leaseSeconds after which another process sees to what this one took up and did not finish
  * @returns how many notices were seen to
+ * @throws the first error, once the other notices were seen to: what could not be is tried again when its lease is over
  */
 export async function emptyOutbox(store: Store, leaseSeconds: number): Promise<number> {
   let count = 0;
+  const errors: unknown[] = [];
   for (;;) {
     const taken = await store.webhooks.outbox.take(BATCH, leaseSeconds);
     for (const { notice, finish } of taken) {
-      await seeTo(store, notice);
-      await finish();
+      try {
+        await seeTo(store, notice);
+        await finish();
+        count++;
+      } catch (error) {
+        errors.push(error);
+      }
     }
-    count += taken.length;
-    if (taken.length < BATCH) return count;
+    if (taken.length === BATCH) continue;
+    if (errors.length > 0) throw errors[0];
+    return count;
   }
 }
 

@@ -5,8 +5,9 @@ import { OUTBOX_CHANGED } from '../jobs/outbox.ts';
 import type { Store } from '../jobs/store.ts';
 import { type QueuedDelivery, WEBHOOK_QUEUE } from '../jobs/webhook-queue.ts';
 import { Allowed } from './allowed.ts';
-import { deliver, TryAgain } from './deliver.ts';
+import { deliver, HeldBack, TryAgain } from './deliver.ts';
 import { emptyOutbox } from './dispatch.ts';
+import { Lanes } from './lanes.ts';
 import { type Resolve, resolveBySystem } from './target.ts';
 import { trimDeliveries } from './trim.ts';
 
@@ -15,7 +16,9 @@ const SWEEP = 5_000;
 /** Milliseconds between two looks for deliveries that are to be forgotten. */
 const TRIM = 60_000;
 /** Deliveries under way at a time in one process. */
-const CONCURRENCY = 32;
+const CONCURRENCY = 64;
+/** Milliseconds for which a slow receiver is spared, give or take a half. */
+const SPARED = 20_000;
 /** Milliseconds that the end waits for Redis. */
 const PATIENCE = 2_000;
 
@@ -41,6 +44,7 @@ export function startWebhooks({
     webhooks: store.webhooks,
     allowed: new Allowed(config.webhookAllow),
     resolve,
+    lanes: new Lanes(),
     firstPause: config.webhookRetrySeconds,
     logger,
     closing: closing.signal,
@@ -54,9 +58,10 @@ export function startWebhooks({
         const attempt = job.attemptsMade + 1;
         await deliver(context, job.data.id, attempt, attempt >= (job.opts.attempts ?? 1));
       } catch (error) {
-        if (!closing.signal.aborted || error instanceof TryAgain) throw error;
-        // Given back as it was; another process takes it at once.
-        await job.moveToDelayed(Date.now(), token);
+        const isHeldBack = error instanceof HeldBack;
+        if (!isHeldBack && (!closing.signal.aborted || error instanceof TryAgain)) throw error;
+        // Given back as it was: for another process at once, or for later.
+        await job.moveToDelayed(Date.now() + (isHeldBack ? SPARED * (0.5 + Math.random()) : 0), token);
         throw new DelayedError();
       }
     },

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { trimDeliveries } from '../../src/webhooks/trim.ts';
 import { Receiver, verify } from './receiver.ts';
 import {
   type Answer,
@@ -277,5 +278,51 @@ describe('webhook endpoints', () => {
       'not-possible',
     );
     expect(problem.detail).toMatch(/32/);
+  });
+});
+
+describe('what is kept', () => {
+  it('ends with its time, and with its number; what waits for an attempt stays', async () => {
+    const { webhooks } = api.store;
+    const now = Date.now();
+    await trimDeliveries(webhooks, now + 30 * 86_400_000);
+    expect((await webhooks.deliveries.list({ limit: 100 })).data.filter(({ status }) => status !== 'pending')).toEqual(
+      [],
+    );
+    receiver.answer = (response, count) => response.writeHead(count === 1 ? 500 : 204, { 'retry-after': '900' }).end();
+    const ids: string[] = [];
+    for (let i = 1; i <= 5; i++) {
+      const { id } = await queueJob(api, { webhook: { url: receiver.url, secret: SECRET } });
+      await succeedJob(api, id);
+      await receiver.wait(i);
+      ids.push(id);
+    }
+    const kept = async () => {
+      const { data } = await webhooks.deliveries.list({
+        limit: 100,
+        accept: ({ subjectId }) => ids.includes(subjectId ?? ''),
+      });
+      return data.map(({ subjectId, status }) => `${ids.indexOf(subjectId ?? '')} ${status}`);
+    };
+    await soon(kept).toEqual(['4 succeeded', '3 succeeded', '2 succeeded', '1 succeeded', '0 pending']);
+    const before = await webhooks.deliveries.count();
+    expect(await trimDeliveries(webhooks, now, before)).toBe(0);
+    expect(await trimDeliveries(webhooks, now, before - 2)).toBe(2);
+    expect(await kept()).toEqual(['4 succeeded', '3 succeeded', '0 pending']);
+    expect(await trimDeliveries(webhooks, now + 6 * 86_400_000)).toBe(0);
+    expect(await trimDeliveries(webhooks, now + 8 * 86_400_000)).toBe(2);
+    expect(await kept()).toEqual(['0 pending']);
+  });
+
+  it('lets nothing that can not be told hold up the rest', async () => {
+    const { redis, keys, webhooks } = api.store;
+    const broken = JSON.stringify({ type: 'job.failed', event: 'evt_0', id: 'job_broken', at: '!' });
+    await redis.hset(keys.record('job_broken'), 'status', 'failed', 'webhook', 'no JSON');
+    await redis.zadd(keys.outbox(), 0, broken);
+    const { id } = await queueJob(api, { webhook: { url: receiver.url, secret: SECRET } });
+    await succeedJob(api, id);
+    await receiver.wait(1);
+    await soon(() => webhooks.outbox.size()).toBe(1);
+    await redis.zrem(keys.outbox(), broken);
   });
 });

@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Allowed } from '../../src/webhooks/allowed.ts';
+import { Lanes } from '../../src/webhooks/lanes.ts';
 import { pauseBefore } from '../../src/webhooks/pauses.ts';
 import { makeSecret, rotate, signedHeaders, takeSecret } from '../../src/webhooks/secrets.ts';
 import { send } from '../../src/webhooks/send.ts';
@@ -237,5 +238,21 @@ describe('the pauses', () => {
     expect(all).toEqual([...all].sort((a, b) => a - b));
     expect([pause(1, 0), pause(1, 0.999)].map(Math.round)).toEqual([5, 7]);
     expect([pause(1, 0.5, 100), pause(1, 0.5, 1e9), pause(9, 0.5, 1)]).toEqual([100, 21_600, 21_600]);
+  });
+});
+
+describe('a slow receiver', () => {
+  it('is spared while eight attempts wait for its answer, and nobody else is', () => {
+    let now = 0;
+    const lanes = new Lanes(() => now);
+    const slow = Array.from({ length: 20 }, () => lanes.enter('slow.test'));
+    expect(slow).not.toContain(null);
+    now = 2001;
+    expect(lanes.enter('slow.test')).toBeNull();
+    expect(lanes.enter('other.test')).not.toBeNull();
+    for (const leave of slow.slice(0, 12)) leave?.();
+    expect(lanes.enter('slow.test')).toBeNull();
+    slow[12]?.();
+    expect(lanes.enter('slow.test')).not.toBeNull();
   });
 });
