@@ -1,4 +1,7 @@
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startApi } from '../../src/api/server.ts';
+import { openStore } from '../../src/jobs/store.ts';
 import { trimDeliveries } from '../../src/webhooks/trim.ts';
 import { Receiver, verify } from './receiver.ts';
 import {
@@ -10,6 +13,7 @@ import {
   startTestApi,
   succeedJob,
   type TestApi,
+  timed,
 } from './support.ts';
 
 /** No worker runs here: what a worker does to a job, these tests do through the store. */
@@ -155,6 +159,32 @@ describe('a delivery', () => {
     expect(new Set(requests.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
     await soon(async () => (await deliveries(`subjectId=${id}`))[0].status).toBe('succeeded');
     expect((await deliveries(`subjectId=${id}`))[0]).toMatchObject({ attemptCount: 3 });
+  });
+
+  it('that is being made when its process is asked to end is given back, and is no attempt', async () => {
+    receiver.answer = () => {}; // never
+    const config = { ...api.config, redisPrefix: `${api.config.redisPrefix}:ending` };
+    const start = () => startApi({ config, redisUrl: api.redisUrl, logger: pino({ level: 'silent' }) });
+    const store = await openStore(api.redisUrl, config.redisPrefix, { failFast: false });
+    const first = await start();
+    const response = await fetch(`${first.url}/v1/jobs`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ prompt: PROMPT, webhook: { url: receiver.url } }),
+    });
+    const { id } = (await response.json()) as { id: string };
+    await store.jobs.change(id, { set: { status: 'failed' } });
+    await receiver.wait(1);
+    const [milliseconds] = await timed(() => first.close());
+    expect(milliseconds).toBeLessThan(5000);
+    const look = async () => (await store.webhooks.deliveries.list({ limit: 1 })).data[0];
+    expect(await look()).toMatchObject({ status: 'pending', attemptCount: 0, attempts: [] });
+
+    receiver.answer = (response) => response.writeHead(204).end();
+    const second = await start();
+    await soon(look).toMatchObject({ status: 'succeeded', attemptCount: 1 });
+    await second.close();
+    await store.close();
   });
 
   it('does not follow redirects, and says so', async () => {

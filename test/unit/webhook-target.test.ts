@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Allowed } from '../../src/webhooks/allowed.ts';
@@ -182,6 +184,26 @@ describe('an attempt', () => {
     const stuck = await send('https://a.test/', '{}', {}, { ...options, resolve: neverResolves, timeout: 300 });
     expect(stuck.error).toMatch(/no answer within/);
     expect(performance.now() - began).toBeLessThan(5000);
+  });
+
+  it('tells nothing to who has not the certificate of the host', async () => {
+    const fixture = (name: string) => readFile(new URL(`../fixtures/tls/${name}`, import.meta.url));
+    const names: (string | false)[] = [];
+    let requests = 0;
+    const tls = createTlsServer({ key: await fixture('key.pem'), cert: await fixture('cert.pem') }, (_, response) => {
+      requests++;
+      response.end();
+    });
+    tls.on('connection', (socket) => socket.on('error', () => {}));
+    await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve));
+    tls.addContext('hooks.test', { key: await fixture('key.pem'), cert: await fixture('cert.pem') });
+    tls.on('tlsClientError', (_error, socket) => names.push(socket.servername ?? false));
+    const url = `https://hooks.test:${(tls.address() as AddressInfo).port}/`;
+    expect((await send(url, '{}', {}, options)).error).toBe('no connection: DEPTH_ZERO_SELF_SIGNED_CERT');
+    expect(requests).toBe(0);
+    await expect.poll(() => names).toEqual(['hooks.test']); // asked for by its name, though called at an address
+    tls.closeAllConnections();
+    await new Promise((resolve) => tls.close(resolve));
   });
 
   it('says why there was no answer', async () => {
