@@ -16,10 +16,12 @@ export async function redeliver(webhooks: WebhookStore, id: string): Promise<Del
   }
   const round = delivery.round + 1;
   // Queued by way of the outbox: a crash after this change changes nothing.
-  await webhooks.deliveries.change(id, {
-    set: { status: 'pending', round, finishedAt: null, nextAttemptAt: new Date().toISOString() },
+  const set = { status: 'pending' as const, round, finishedAt: null, nextAttemptAt: new Date().toISOString() };
+  const outcome = await webhooks.deliveries.change(id, {
+    set,
     statuses: [delivery.status],
     notice: { type: 'deliver', id, round },
   });
-  return webhooks.deliveries.get(id);
+  // Otherwise somebody else has asked for the same at the same time.
+  return outcome === 'done' ? { ...delivery, ...set } : webhooks.deliveries.get(id);
 }

@@ -43,6 +43,9 @@ async function createEndpoint(body: object = {}): Promise<Answer & { id: string;
   return answer as Answer & { id: string; secret: string };
 }
 
+const test = async (id: string) =>
+  readOk(await api.post(`/v1/webhook-endpoints/${id}/test`, undefined, { prefer: 'wait=20' }), 200);
+
 async function deliveries(query: string): Promise<Answer[]> {
   return (await readOk(await api.get(`/v1/webhook-deliveries?${query}`), 200)).data as Answer[];
 }
@@ -191,8 +194,7 @@ describe('a delivery', () => {
     const other = await Receiver.start();
     receiver.answer = (response) => response.writeHead(307, { location: other.url }).end();
     const { id } = await createEndpoint();
-    const response = await api.post(`/v1/webhook-endpoints/${id}/test`, undefined, { prefer: 'wait=10' });
-    expect(await readOk(response, 200)).toMatchObject({
+    expect(await test(id)).toMatchObject({
       status: 'failed',
       attempts: [{ status: 307, error: expect.stringMatching(/redirects are not followed/) }],
     });
@@ -204,8 +206,7 @@ describe('a delivery', () => {
     const { id } = await createEndpoint();
     // As if the configuration had been another one when it was created.
     await api.store.webhooks.endpoints.change(id, { set: { url: receiver.url.replace('127.0.0.1', '127.0.0.2') } });
-    const response = await api.post(`/v1/webhook-endpoints/${id}/test`, undefined, { prefer: 'wait=10' });
-    expect(await readOk(response, 200)).toMatchObject({
+    expect(await test(id)).toMatchObject({
       status: 'failed',
       attempts: [{ status: null, error: expect.stringMatching(/FINDERY_WEBHOOK_ALLOW/) }],
     });
@@ -241,7 +242,7 @@ describe('webhook endpoints', () => {
   it('sign with the old secret too for a while after a rotation', async () => {
     const { id, secret } = await createEndpoint();
     const rotated = await readOk(await api.post(`/v1/webhook-endpoints/${id}/rotate-secret`), 200);
-    await readOk(await api.post(`/v1/webhook-endpoints/${id}/test`), 202);
+    await test(id);
     const [both] = await receiver.wait(1);
     expect(verify(both, secret)).toMatchObject({ type: 'webhook.test', data: { endpointId: id } });
     verify(both, String(rotated.secret));
@@ -250,7 +251,7 @@ describe('webhook endpoints', () => {
       200,
     );
     expect(last.secret).toBe(SECRET);
-    await readOk(await api.post(`/v1/webhook-endpoints/${id}/test`), 202);
+    await test(id);
     const [, alone] = await receiver.wait(2);
     verify(alone, SECRET);
     for (const old of [secret, String(rotated.secret)]) expect(() => verify(alone, old)).toThrow(/signature/);
