@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
+import { Allowed } from './webhooks/allowed.ts';
 
 /** Every setting of a findery process, read once at its start. */
 export interface Config {
@@ -27,7 +28,7 @@ export interface Config {
   readonly warm: 'first' | 'all' | 'none' | readonly string[];
   /** Optimisation jobs that one worker runs at the same time. */
   readonly concurrency: number;
-  /** Seconds after which a job of a dead worker is given to another one. */
+  /** Seconds after which a job of a dead worker, or a delivery of a dead API, is given to another one. */
   readonly lockSeconds: number;
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
   /** When the API asks for keys: as soon as there are any, and always where others than this machine reach it; always; never. */
@@ -38,6 +39,10 @@ export interface Config {
   readonly bodyLimit: number;
   /** Largest policy file that may be imported, bytes. */
   readonly importLimit: number;
+  /** Targets of webhooks beyond the public internet: addresses, CIDRs, names of hosts. */
+  readonly webhookAllow: readonly string[];
+  /** Seconds before the second attempt of a webhook's delivery. */
+  readonly webhookRetrySeconds: number;
 }
 
 /** Environment variables, as the README documents them. */
@@ -90,7 +95,8 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
   {
     name: 'FINDERY_LOCK_SECONDS',
     default: '15',
-    description: 'seconds after which the job of a dead worker goes to another, 2 to 600',
+    description:
+      'seconds after which the job of a dead worker, and the delivery of a dead API, goes to another, 2 to 600',
   },
   {
     name: 'FINDERY_KEYS',
@@ -105,6 +111,18 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
   },
   { name: 'FINDERY_BODY_LIMIT', default: '65536', description: 'largest JSON body, bytes' },
   { name: 'FINDERY_IMPORT_LIMIT', default: '67108864', description: 'largest policy file that may be imported, bytes' },
+  {
+    name: 'FINDERY_WEBHOOK_ALLOW',
+    default: 'none',
+    description:
+      'targets of webhooks beyond https:// in the public internet: addresses, CIDRs and names of hosts, separated by commas',
+  },
+  {
+    name: 'FINDERY_WEBHOOK_RETRY_SECONDS',
+    default: '6',
+    description:
+      "pause before the second attempt of a webhook's delivery, 1 to 3600; the next are three times as long each, six hours at most, 12 attempts in all",
+  },
   { name: 'LOG_LEVEL', default: 'info', description: 'fatal, error, warn, info, debug, trace or silent' },
 ];
 
@@ -176,6 +194,20 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       );
   }
 
+  const webhookAllow = text('FINDERY_WEBHOOK_ALLOW', '')
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter(Boolean);
+  for (const entry of webhookAllow) {
+    try {
+      new Allowed([entry]);
+    } catch (error) {
+      wrong.push(
+        `FINDERY_WEBHOOK_ALLOW can't be used: ${(error as Error).message}; it takes addresses, CIDRs and names of hosts, separated by commas`,
+      );
+    }
+  }
+
   const dataFolder = resolve(text('FINDERY_DATA', '.findery'));
   const config: Config = {
     host: text('HOST', '127.0.0.1'),
@@ -204,6 +236,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     corsOrigins,
     bodyLimit: integer('FINDERY_BODY_LIMIT', 65536, 1024, 2 ** 30),
     importLimit: integer('FINDERY_IMPORT_LIMIT', 64 * 2 ** 20, 1024, 2 ** 31 - 1),
+    webhookAllow,
+    webhookRetrySeconds: integer('FINDERY_WEBHOOK_RETRY_SECONDS', 6, 1, 3600),
   };
   if (wrong.length > 0) throw new ConfigError(`The environment can't be used:\n  - ${wrong.join('\n  - ')}`);
   return config;

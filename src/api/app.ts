@@ -17,6 +17,8 @@ import { jobs } from './routes/jobs.ts';
 import { policies } from './routes/policies.ts';
 import { samples } from './routes/samples.ts';
 import { service } from './routes/service.ts';
+import { webhookDeliveries } from './routes/webhook-deliveries.ts';
+import { webhookEndpoints } from './routes/webhook-endpoints.ts';
 import type { Services } from './services.ts';
 
 /** The HTTP interface, wired and not yet listening. */
@@ -47,7 +49,18 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   await app.register(json);
   await app.register(validation);
   await app.register(openapi);
-  for (const routes of [jobs, jobEvents, jobRewards, policies, samples, images, catalog, service])
+  for (const routes of [
+    jobs,
+    jobEvents,
+    jobRewards,
+    policies,
+    samples,
+    images,
+    webhookEndpoints,
+    webhookDeliveries,
+    catalog,
+    service,
+  ])
     await app.register(routes);
   return app as unknown as FastifyInstance;
 }

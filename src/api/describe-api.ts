@@ -9,6 +9,7 @@ export async function describeApi(): Promise<object> {
     store: {} as Services['store'],
     blobs: {} as Services['blobs'],
     catalog: { now: async () => ({ models: [], rewards: [], problems: [] }) },
+    resolveHost: async () => [],
     closing: new AbortController().signal,
   };
   const app = await buildApp(services);

@@ -11,6 +11,8 @@ const NAMES: { readonly [prefix: string]: string } = {
   pol: 'policyId',
   smp: 'sampleId',
   img: 'imageId',
+  whe: 'webhookEndpointId',
+  dlv: 'webhookDeliveryId',
 };
 
 /** What every line of a request's log carries: the request's id, and the id of what its path names. */
@@ -21,6 +23,7 @@ export function requestLogger(
   options: object,
   request: { readonly url?: string },
 ): FastifyBaseLogger {
-  const [, id, prefix] = /^\/v1\/[a-z]+\/((job|pol|smp|img)_[0-9a-z]{26})(?![^/?])/.exec(request.url ?? '') ?? [];
+  const [, id, prefix] =
+    /^\/v1\/[a-z-]+\/((job|pol|smp|img|whe|dlv)_[0-9a-z]{26})(?![^/?])/.exec(request.url ?? '') ?? [];
   return logger.child(id === undefined ? bindings : { ...bindings, [NAMES[prefix]]: id }, options);
 }

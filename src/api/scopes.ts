@@ -16,6 +16,6 @@ export function scopeOf(method: string, url: string, config: { readonly scope?: 
   if (!/^\/v\d+(\/|$)/.test(url)) return null;
   if (method === 'GET' || method === 'HEAD') return 'read';
   if (/\/samples(\/|$)/.test(url)) return 'samples:write';
-  if (/^\/v1\/(jobs|policies)(\/|$)/.test(url)) return 'jobs:write';
+  if (/^\/v1\/(jobs|policies|webhook-endpoints|webhook-deliveries)(\/|$)/.test(url)) return 'jobs:write';
   return 'admin';
 }

@@ -5,6 +5,8 @@ import { indexTenants } from '../jobs/index-tenants.ts';
 import { openResources } from '../jobs/resources.ts';
 import { openStore, type Store } from '../jobs/store.ts';
 import { requeueOrphans } from '../jobs/submit.ts';
+import { startWebhooks } from '../webhooks/service.ts';
+import { type Resolve, resolveBySystem } from '../webhooks/target.ts';
 import { buildApp } from './app.ts';
 import { Gatekeeper, isLoopback } from './gatekeeper.ts';
 
@@ -26,10 +28,16 @@ export async function startApi({
   config,
   redisUrl,
   logger,
+  resolveHost = resolveBySystem,
+  heartbeatMilliseconds,
 }: {
   readonly config: Config;
   readonly redisUrl: string;
   readonly logger: Logger;
+  /** How hosts of webhooks' targets are found. */
+  readonly resolveHost?: Resolve;
+  /** Between two heartbeats of an event stream; 15 seconds when left out. */
+  readonly heartbeatMilliseconds?: number;
 }): Promise<RunningApi> {
   const { catalog, blobs } = await openResources(config, logger);
   const store = await openStore(redisUrl, config.redisPrefix, {
@@ -37,7 +45,10 @@ export async function startApi({
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const closing = new AbortController();
-  const app = await buildApp({ config, store, blobs, catalog, closing: closing.signal }, logger);
+  const app = await buildApp(
+    { config, store, blobs, resolveHost, catalog, closing: closing.signal, heartbeatMilliseconds },
+    logger,
+  );
   try {
     if (await new Gatekeeper(store, config).lacksKeys()) throw new ConfigError(lackOfKeys(config));
     await indexTenants(store);
@@ -46,6 +57,7 @@ export async function startApi({
     await store.queues.settle();
     const url = await app.listen({ host: config.host, port: config.port });
     await tellWhoMayUseIt(store, config, logger);
+    const webhooks = startWebhooks({ config, store, logger, resolve: resolveHost });
     return {
       url,
       async close() {
@@ -53,6 +65,7 @@ export async function startApi({
         const impatience = setTimeout(() => app.server.closeAllConnections(), PATIENCE);
         await app.close();
         clearTimeout(impatience);
+        await webhooks.close();
         await store.close();
       },
     };

@@ -2,6 +2,7 @@ import type { LiveCatalog } from '../bundles/catalog.ts';
 import type { Config } from '../config.ts';
 import type { SharedStore } from '../jobs/store.ts';
 import type { BlobStore } from '../storage/blobs.ts';
+import type { Resolve } from '../webhooks/target.ts';
 
 /** What the routes work with. */
 export interface Services {
@@ -9,9 +10,13 @@ export interface Services {
   /** Without records: those of the caller's tenant are in `request.store`. */
   readonly store: SharedStore;
   readonly blobs: BlobStore;
+  /** How hosts of webhooks' targets are found. */
+  readonly resolveHost: Resolve;
   readonly catalog: Pick<LiveCatalog, 'now'>;
   /** Aborted when the server closes: ends what holds a connection open. */
   readonly closing: AbortSignal;
+  /** Between two heartbeats of an event stream. */
+  readonly heartbeatMilliseconds?: number;
 }
 
 declare module 'fastify' {

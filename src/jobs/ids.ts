@@ -1,6 +1,6 @@
 import { ulid } from 'ulid';
 
-export type IdKind = 'job' | 'pol' | 'smp' | 'img';
+export type IdKind = 'job' | 'pol' | 'smp' | 'img' | 'whe' | 'dlv' | 'evt';
 
 /** A new id: a prefix that names what it is, and 26 characters that sort by time. */
 export function newId(kind: IdKind): string {

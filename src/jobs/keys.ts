@@ -77,6 +77,14 @@ export class Keys {
   cancels(): string {
     return `${this.prefix}:cancels`;
   }
+  /** Sorted set: what happened and has not been made into deliveries of webhooks yet, by the time from which it may be taken up. */
+  outbox(): string {
+    return `${this.prefix}:outbox`;
+  }
+  /** The body that tells of an event, the same for everybody who is told. */
+  webhookBody(eventId: string): string {
+    return `${this.prefix}:webhook-body:${eventId}`;
+  }
   /** Prefix of BullMQ's own keys. */
   queues(): string {
     return `${this.prefix}:queue`;

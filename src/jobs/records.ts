@@ -1,5 +1,6 @@
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
+import { type Notice, noticeOf, OUTBOX_CHANGED } from './outbox.ts';
 import { ProblemError } from './problem.ts';
 import type { Redis } from './redis.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
@@ -30,18 +31,24 @@ export interface Change<T> {
   readonly statuses?: readonly string[];
   /** Gives the record to the worker with this token. */
   readonly newOwner?: string;
+  /** Fields that are in no answer, as secrets: `hidden` alone gives them out. */
+  readonly hide?: { readonly [name: string]: unknown };
+  /** What the outbox is to get in the same change; a status that clients are told of is put there without it. */
+  readonly notice?: Notice;
 }
 
 export type Outcome = 'done' | 'missing' | 'not-owner' | 'wrong-status';
 
 /**
  * One change of a record, all or nothing: fields, events, rewards, and the message that wakes who waits. The owner's
- * token fences it: a worker that lost its job to another one can't write over it.
+ * token fences it: a worker that lost its job to another one can't write over it. A notice for the outbox is part of the
+ * change: whoever crashes after it, what happened is told. That a status became what it was already is no news.
  */
 const COMMIT = `
-local record, stream, rewards = KEYS[1], KEYS[2], KEYS[3]
+local record, stream, rewards, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local owner, statuses, fields, events = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
 local new_owner, offset, values, channel, id = ARGV[5], tonumber(ARGV[6]), cjson.decode(ARGV[7]), ARGV[8], ARGV[9]
+local notice, new_status = ARGV[10], ARGV[11]
 if redis.call('EXISTS', record) == 0 then return 'missing' end
 if owner ~= '' and redis.call('HGET', record, '_owner') ~= owner then return 'not-owner' end
 if #statuses > 0 then
@@ -49,6 +56,7 @@ if #statuses > 0 then
   for _, candidate in ipairs(statuses) do if candidate == status then allowed = true end end
   if not allowed then return 'wrong-status' end
 end
+if new_status ~= '' and redis.call('HGET', record, 'status') == new_status then notice = '' end
 if new_owner ~= '' then redis.call('HSET', record, '_owner', new_owner) end
 for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
 if offset >= 0 then
@@ -65,6 +73,10 @@ for _, event in ipairs(events) do
   if fresh then redis.call('XADD', stream, 'MAXLEN', '~', 20000, '*', 'type', event.type, 'data', event.data) end
 end
 redis.call('PUBLISH', channel, id)
+if notice ~= '' then
+  redis.call('ZADD', outbox, 0, notice)
+  redis.call('PUBLISH', channel, '${OUTBOX_CHANGED}')
+end
 return 'done'
 `;
 
@@ -112,7 +124,7 @@ export class Records<T extends AnyRecord> {
 
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
     if (!('finderyCommit' in redis)) {
-      redis.defineCommand('finderyCommit', { numberOfKeys: 3, lua: COMMIT });
+      redis.defineCommand('finderyCommit', { numberOfKeys: 4, lua: COMMIT });
       redis.defineCommand('finderyCreate', { numberOfKeys: 6, lua: CREATE });
     }
     this.#redis = redis as WithCommands;
@@ -127,7 +139,12 @@ export class Records<T extends AnyRecord> {
    */
   async create(
     record: T,
-    options: { readonly parent?: string; readonly events?: readonly StreamEvent[]; readonly onlyNew?: boolean } = {},
+    options: {
+      readonly parent?: string;
+      readonly events?: readonly StreamEvent[];
+      readonly onlyNew?: boolean;
+      readonly hide?: Change<T>['hide'];
+    } = {},
   ): Promise<void> {
     const tenant = record.tenant ?? DEFAULT_TENANT;
     const outcome = await this.#redis.finderyCreate(
@@ -140,7 +157,7 @@ export class Records<T extends AnyRecord> {
       record.id,
       options.onlyNew ? 1 : 0,
       options.parent ? 1 : 0,
-      JSON.stringify(fieldsOf(record)),
+      JSON.stringify([...fieldsOf(record), ...hiddenFields(options.hide)]),
       JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
       tenant,
       record.bytes ?? 0,
@@ -191,13 +208,16 @@ export class Records<T extends AnyRecord> {
 
   async change(id: string, change: Change<T>): Promise<Outcome> {
     const { rewards } = change;
+    const status = (change.set as { readonly status?: string } | undefined)?.status;
+    const news = change.notice ?? noticeOf(this.#kind, id, status);
     return this.#redis.finderyCommit(
       this.#keys.record(id),
       this.#keys.events(id),
       this.#keys.rewards(id),
+      this.#keys.outbox(),
       change.owner ?? '',
       JSON.stringify(change.statuses ?? []),
-      JSON.stringify(fieldsOf(change.set ?? {})),
+      JSON.stringify([...fieldsOf(change.set ?? {}), ...hiddenFields(change.hide)]),
       JSON.stringify(
         (change.events ?? []).map(({ type, data, sequence }) => ({ type, sequence, data: JSON.stringify(data) })),
       ),
@@ -208,6 +228,8 @@ export class Records<T extends AnyRecord> {
       ),
       this.#keys.changes(),
       id,
+      news ? JSON.stringify(news) : '',
+      change.notice ? '' : (status ?? ''),
     );
   }
 
@@ -235,6 +257,31 @@ export class Records<T extends AnyRecord> {
       if (ids.length < 100) return { data, hasMore: false };
       before = `(${ids[ids.length - 1]}`;
     }
+  }
+
+  /** How many there are, everybody's or one tenant's. */
+  async count(tenant?: string): Promise<number> {
+    return this.#redis.zcard(this.#keys.index(this.#kind, tenant));
+  }
+
+  /** Everybody's or one tenant's, oldest first. */
+  async *fromOldest(tenant?: string): AsyncGenerator<T> {
+    const index = this.#keys.index(this.#kind, tenant);
+    for (let after = '-'; ; ) {
+      const ids = await this.#redis.zrange(index, after, '+', 'BYLEX', 'LIMIT', 0, 100);
+      for (const id of ids) {
+        const record = await this.find(id);
+        if (record) yield record;
+      }
+      if (ids.length < 100) return;
+      after = `(${ids[ids.length - 1]}`;
+    }
+  }
+
+  /** A field that `hide` wrote; null: there is none. */
+  async hidden<V>(id: string, name: string): Promise<V | null> {
+    const value = await this.#redis.hget(this.#keys.record(id), `_${name}`);
+    return value === null ? null : (JSON.parse(value) as V);
   }
 
   /** Ids of what belongs to it (samples of a policy, images of a sample). */
@@ -285,6 +332,10 @@ function fieldsOf(record: object): string[] {
   return Object.entries(record)
     .filter(([, value]) => value !== undefined)
     .flatMap(([name, value]) => [name, name === 'status' ? String(value) : JSON.stringify(value)]);
+}
+
+function hiddenFields(hide: Change<unknown>['hide'] = {}): string[] {
+  return Object.entries(hide).flatMap(([name, value]) => [`_${name}`, JSON.stringify(value)]);
 }
 
 function parseRecord<T>(fields: Record<string, string>): T | null {

@@ -7,11 +7,15 @@ import { connectRedis, type Redis } from './redis.ts';
 import type { Job } from './schemas/job.ts';
 import type { Policy } from './schemas/policy.ts';
 import type { Image, Sample } from './schemas/sample.ts';
+import type { JobWebhook } from './schemas/webhook.ts';
 import { TenantRecords } from './tenant-records.ts';
+import { WebhookStore } from './webhook-store.ts';
 
 /** A job as it is kept: what clients see, and where its work stands. */
-export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition'> & {
+export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition' | 'webhook'> & {
   readonly tenant: string;
+  /** Who is told of this job beside the endpoints (its secrets are hidden beside the record); absent: nobody. */
+  readonly webhook?: JobWebhook | null;
   /** Asked for by a client; the worker that runs it looks at this. */
   readonly cancelRequested: boolean;
   readonly keepPartial: boolean;
@@ -48,12 +52,15 @@ export interface Store {
   readonly policies: Records<PolicyRecord>;
   readonly images: Records<ImageRecord>;
   readonly queues: Queues;
+  readonly webhooks: WebhookStore;
   readonly changes: Changes;
   close(): Promise<void>;
 }
 
 /** The store without its records, which routes get from `scopeStore` alone. */
-export type SharedStore = Omit<Store, 'jobs' | 'samples' | 'policies' | 'images'>;
+export type SharedStore = Omit<Store, 'jobs' | 'samples' | 'policies' | 'images' | 'webhooks'> & {
+  readonly webhooks: Pick<WebhookStore, 'of'>;
+};
 
 /** The store as one tenant sees it. */
 export interface TenantStore extends Store {
@@ -76,6 +83,7 @@ export function scopeStore(
     samples: new TenantRecords(redis, keys, 'smp', 'sample', tenant),
     policies: new TenantRecords(redis, keys, 'pol', 'policy', tenant),
     images: new TenantRecords(redis, keys, 'img', 'image', tenant),
+    webhooks: store.webhooks.of(tenant),
   };
 }
 
@@ -90,6 +98,7 @@ export async function openStore(
   const keys = new Keys(prefix);
   const changes = await Changes.subscribe(redis, keys.changes());
   const queues = new Queues(redis, keys);
+  const webhooks = WebhookStore.open(redis, keys);
   return {
     redis,
     keys,
@@ -98,9 +107,11 @@ export async function openStore(
     policies: new Records(redis, keys, 'pol', 'policy'),
     images: new Records(redis, keys, 'img', 'image'),
     queues,
+    webhooks,
     changes,
     async close() {
       await queues.close();
+      await webhooks.close();
       await changes.close();
       redis.disconnect();
     },

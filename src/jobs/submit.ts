@@ -5,7 +5,9 @@ import { withinQuota } from './quota.ts';
 import type { Warning } from './schemas/common.ts';
 import type { JobSettings } from './schemas/job.ts';
 import type { SampleSettings } from './schemas/sample.ts';
+import type { JobWebhook } from './schemas/webhook.ts';
 import type { JobRecord, SampleRecord, Store, TenantStore } from './store.ts';
+import { SECRETS, type SigningSecret } from './webhook-store.ts';
 
 interface Submission {
   /** A new one when left out. */
@@ -16,6 +18,12 @@ interface Submission {
   readonly now: string;
 }
 
+/** Who is told of a job, and what signs. */
+export interface AcceptedWebhook {
+  readonly webhook: JobWebhook;
+  readonly secrets: readonly SigningSecret[];
+}
+
 /**
  * Accepts a job: its record is written, then it is queued.
  * @throws ProblemError `unavailable` when it could not be queued, `quota-exceeded` when the tenant has too much already; nothing is left behind
@@ -23,7 +31,7 @@ interface Submission {
 export async function submitJob(
   store: TenantStore,
   settings: JobSettings,
-  { id = newId('job'), warnings, requestId, now }: Submission,
+  { id = newId('job'), warnings, requestId, now, told = null }: Submission & { readonly told?: AcceptedWebhook | null },
 ): Promise<JobRecord> {
   const record: JobRecord = {
     ...fresh(store, { id, warnings, requestId, now }),
@@ -46,11 +54,13 @@ export async function submitJob(
     keepPartial: false,
     checkpoint: null,
     takenAt: null,
+    webhook: told?.webhook ?? null,
   };
+  const hide = told ? { [SECRETS]: told.secrets } : {};
   const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
   const images = settings.budget.images + 2 * settings.reportDraws + settings.samples;
   await withinQuota(store, { id, images }, async () => {
-    await store.jobs.create(record, { events, onlyNew: true });
+    await store.jobs.create(record, { events, hide, onlyNew: true });
     await enqueue(store, 'optimize', record, () => store.jobs.discard(id));
   });
   return record;

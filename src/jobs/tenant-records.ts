@@ -1,3 +1,4 @@
+import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
 import { type AnyRecord, type Change, type Outcome, Records } from './records.ts';
 import type { Redis } from './redis.ts';
@@ -15,7 +16,7 @@ type Parameters<T extends AnyRecord, Name extends 'create' | 'list'> = Records<T
 export class TenantRecords<T extends AnyRecord> extends Records<T> {
   readonly #tenant: string;
 
-  constructor(redis: Redis, keys: Keys, kind: 'job' | 'pol' | 'smp' | 'img', noun: string, tenant: string) {
+  constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string, tenant: string) {
     super(redis, keys, kind, noun);
     this.#tenant = tenant;
   }
@@ -55,6 +56,18 @@ export class TenantRecords<T extends AnyRecord> extends Records<T> {
 
   override async list(...[options]: Parameters<T, 'list'>): ReturnType<Records<T>['list']> {
     return super.list({ ...options, tenant: this.#tenant });
+  }
+
+  override async count(): Promise<number> {
+    return super.count(this.#tenant);
+  }
+
+  override async *fromOldest(): AsyncGenerator<T> {
+    yield* super.fromOldest(this.#tenant);
+  }
+
+  override async hidden<V>(id: string, name: string): Promise<V | null> {
+    return (await this.#isMine(id)) ? super.hidden<V>(id, name) : null;
   }
 
   override async children(id: string): Promise<string[]> {

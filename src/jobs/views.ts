@@ -18,6 +18,7 @@ export function viewJob(record: JobRecord, queuePosition: number | null): Job {
   return {
     object: 'job',
     ...visible,
+    webhook: record.webhook ?? null,
     queuePosition,
     urls: {
       self,

@@ -24,6 +24,6 @@ export function as(api: TestApi, headers: Record<string, string>): TestApi {
     ...api,
     get: (path, more) => api.get(path, { ...headers, ...more }),
     post: (path, body, more) => api.post(path, body, { ...headers, ...more }),
-    send: (method, path, more) => api.send(method, path, { ...headers, ...more }),
+    send: (method, path, more, body) => api.send(method, path, { ...headers, ...more }, body),
   };
 }

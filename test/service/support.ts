@@ -14,6 +14,7 @@ import type { Policy } from '../../src/jobs/schemas/policy.ts';
 import { openStore, type Store } from '../../src/jobs/store.ts';
 import type { BlobStore } from '../../src/storage/blobs.ts';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
+import type { Resolve } from '../../src/webhooks/target.ts';
 
 /** What the tests read of any JSON answer; what is not in it is undefined. */
 export type Answer = Partial<Problem> & Partial<Job> & Partial<Policy> & { readonly [name: string]: unknown };
@@ -24,6 +25,7 @@ export type Body = unknown;
 /** The HTTP interface as `npm run api` starts it, on a free port, with storage and a part of Redis of its own. */
 export interface TestApi {
   readonly url: string;
+  readonly redisUrl: string;
   /** What the API keeps, on a connection of the test's own. */
   readonly store: Store;
   readonly blobs: BlobStore;
@@ -33,17 +35,23 @@ export interface TestApi {
   get(path: string, headers?: Record<string, string>): Promise<Response>;
   /** `body` goes out as JSON; a string or bytes as they are, with the content type that `headers` gives. */
   post(path: string, body?: Body, headers?: Record<string, string>): Promise<Response>;
-  send(method: string, path: string, headers?: Record<string, string>): Promise<Response>;
+  send(
+    method: string,
+    path: string,
+    headers?: Record<string, string>,
+    body?: string | Uint8Array<ArrayBuffer>,
+  ): Promise<Response>;
   close(): Promise<void>;
 }
 
 /**
  * Starts one; a private Redis comes with it unless REDIS_URL, or `redisUrl`, names one. `overrides` go over the
- * configuration; what is logged goes to `logger`, else nowhere.
+ * configuration; what is logged goes to `logger`, else nowhere; `seams` are those of startApi.
  */
 export async function startTestApi(
   overrides: Partial<Config> = {},
   logger: Logger = pino({ level: 'silent' }),
+  seams: { readonly resolveHost?: Resolve; readonly heartbeatMilliseconds?: number } = {},
 ): Promise<TestApi> {
   const folder = await mkdtemp(join(tmpdir(), 'findery-api-'));
   const redis = await ensureRedis({ url: overrides.redisUrl ?? process.env.REDIS_URL, dataDir: folder, log: () => {} });
@@ -53,12 +61,13 @@ export async function startTestApi(
     redisPrefix: `test-${randomBytes(6).toString('hex')}`,
     ...overrides,
   };
-  const api = await startApi({ config, redisUrl: redis.url, logger });
+  const api = await startApi({ config, redisUrl: redis.url, logger, ...seams });
   const store = await openStore(redis.url, config.redisPrefix, { failFast: true });
   const call = (method: string, path: string, headers: Record<string, string> = {}, body?: string | Uint8Array) =>
     fetch(`${api.url}${path}`, { method, headers, body });
   return {
     url: api.url,
+    redisUrl: redis.url,
     store,
     blobs: new FileBlobs(blobFolder(config)),
     config,

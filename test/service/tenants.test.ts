@@ -22,6 +22,8 @@ interface Operation {
 const BODIES: { readonly [name: string]: unknown } = {
   createJob: { prompt: PROMPT },
   createSample: { prompt: PROMPT },
+  createWebhookEndpoint: { url: 'http://127.0.0.1:9/' },
+  updateWebhookEndpoint: { enabled: false },
 };
 
 let api: TestApi;
@@ -35,7 +37,7 @@ let ids: string[];
 let deleted: string;
 
 beforeAll(async () => {
-  api = await startTestApi();
+  api = await startTestApi({ webhookAllow: ['127.0.0.1'] });
   acme = as(api, (await makeKey(api, { tenant: 'acme' })).headers);
   rival = as(api, (await makeKey(api, { tenant: 'rival' })).headers);
   const document = (await (await api.get('/openapi.json')).json()) as {
@@ -58,6 +60,8 @@ beforeAll(async () => {
     const response = await acme.post('/v1/policies', file, { 'content-type': 'application/octet-stream' });
     return String((await readOk(response, 201)).id);
   };
+  const endpoint = await readOk(await acme.post('/v1/webhook-endpoints', BODIES.createWebhookEndpoint), 201);
+  const delivery = await readOk(await acme.post(`/v1/webhook-endpoints/${endpoint.id}/test`), 202);
   const { id: job } = await queueJob(acme, { metadata: { secret: 'plans' } }, { 'idempotency-key': 'order 1' });
   const { id: ended } = await queueJob(acme);
   await succeedJob(api, ended);
@@ -80,8 +84,10 @@ beforeAll(async () => {
     '/v1/samples/{id}': sample,
     '/v1/images/{id}': image,
     '/v1/models/{name}': '',
+    '/v1/webhook-endpoints/{id}': String(endpoint.id),
+    '/v1/webhook-deliveries/{id}': String(delivery.id),
   };
-  ids = [job, ended, policy, sample, image, deleted];
+  ids = [...Object.values(mine).filter(Boolean), deleted];
 });
 afterAll(() => api.close());
 
@@ -106,7 +112,9 @@ const WORKER = {
 } satisfies WorkerInfo;
 
 const call = (who: TestApi, { method, name }: Operation, path: string): Promise<Response> =>
-  method === 'POST' || method === 'PUT' || method === 'PATCH' ? who.post(path, BODIES[name]) : who.send(method, path);
+  BODIES[name] === undefined
+    ? who.send(method, path)
+    : who.send(method, path, { 'content-type': 'application/json' }, JSON.stringify(BODIES[name]));
 
 /** What of acme's belongs into the path: the entry for the path itself, or else for what it begins with. */
 function ownId({ path }: Operation): string {
@@ -181,9 +189,10 @@ describe('over every address of the contract', () => {
       const text = await (await rival.get(path)).text();
       for (const id of ids) expect(text, path).not.toContain(id);
     }
-    const lists = await Promise.all(['/v1/jobs', '/v1/policies'].map(async (path) => (await acme.get(path)).text()));
-    expect(lists[0]).toContain(mine['/v1/jobs/{id}']);
-    expect(lists[1]).toContain(mine['/v1/policies/{id}']);
+    for (const path of ['/v1/jobs', '/v1/policies', '/v1/webhook-endpoints', '/v1/webhook-deliveries'])
+      expect(await (await acme.get(path)).text()).toContain(mine[`${path}/{id}`]);
+    for (const query of ['', `?subjectId=${ids[1]}`, `?endpointId=${mine['/v1/webhook-endpoints/{id}']}`])
+      expect(await readOk(await rival.get(`/v1/webhook-deliveries${query}`), 200)).toMatchObject({ data: [] });
     for (const query of [
       `after=${newId('job')}`,
       `after=${ids[0]}`,
@@ -219,7 +228,13 @@ describe('tenants', () => {
   });
 
   it('do not show in answers', async () => {
-    for (const path of ['/v1/jobs', '/v1/policies', `/v1/samples/${mine['/v1/samples/{id}']}`])
+    for (const path of [
+      '/v1/jobs',
+      '/v1/policies',
+      '/v1/webhook-endpoints',
+      '/v1/webhook-deliveries',
+      `/v1/samples/${mine['/v1/samples/{id}']}`,
+    ])
       expect(await (await acme.get(path)).text()).not.toContain('"tenant"');
   });
 

@@ -28,6 +28,8 @@ describe('readConfig', () => {
       corsOrigins: [],
       bodyLimit: 65_536,
       importLimit: 64 * 2 ** 20,
+      webhookAllow: [],
+      webhookRetrySeconds: 6,
     });
   });
 
@@ -56,6 +58,8 @@ describe('readConfig', () => {
       FINDERY_CORS_ORIGINS: 'https://a.example, http://localhost:3000',
       FINDERY_BODY_LIMIT: '2048',
       FINDERY_IMPORT_LIMIT: '4096',
+      FINDERY_WEBHOOK_ALLOW: '127.0.0.1, 10.0.0.0/8,hooks.internal',
+      FINDERY_WEBHOOK_RETRY_SECONDS: '2',
       LOG_LEVEL: 'debug',
     });
     expect(config).toEqual({
@@ -78,6 +82,8 @@ describe('readConfig', () => {
       corsOrigins: ['https://a.example', 'http://localhost:3000'],
       bodyLimit: 2048,
       importLimit: 4096,
+      webhookAllow: ['127.0.0.1', '10.0.0.0/8', 'hooks.internal'],
+      webhookRetrySeconds: 2,
     });
     expect(isAbsolute(config.dataFolder)).toBe(true);
     expect(blobFolder(config)).toBe(resolve('some/where/blobs'));
@@ -134,6 +140,8 @@ describe('readConfig', () => {
       FINDERY_LOCK_SECONDS: 'x',
       FINDERY_BODY_LIMIT: 'x',
       FINDERY_IMPORT_LIMIT: 'x',
+      FINDERY_WEBHOOK_ALLOW: '10.0.0.0/99',
+      FINDERY_WEBHOOK_RETRY_SECONDS: 'x',
       LOG_LEVEL: 'x',
     };
     let message = '';

@@ -4,6 +4,7 @@ import { describeApi } from '../../src/api/describe-api.ts';
 import { PROBLEM_TEXTS } from '../../src/api/problem-texts.ts';
 import { PROBLEMS, type ProblemCode } from '../../src/jobs/problem.ts';
 import { NAMED_SCHEMAS } from '../../src/jobs/schemas/index.ts';
+import { WEBHOOK_EVENTS } from '../../src/jobs/schemas/webhook.ts';
 import { VERSION } from '../../src/version.ts';
 
 interface Operation {
@@ -20,6 +21,7 @@ interface Contract {
   readonly info: { readonly version: string };
   readonly tags: readonly { readonly name: string }[];
   readonly paths: Record<string, Record<string, Operation>>;
+  readonly webhooks: Record<string, { readonly post: Operation }>;
   readonly components: { readonly schemas: Record<string, object> };
 }
 
@@ -116,11 +118,14 @@ describe('the contract', () => {
   it('asks for a body where there has to be one', () => {
     const bodies = operations.filter(([, { requestBody }]) => requestBody);
     expect(bodies.map(([call, { requestBody }]) => `${call} ${requestBody?.required}`).sort()).toEqual([
+      'PATCH /v1/webhook-endpoints/{id} true',
       'POST /v1/jobs true',
       'POST /v1/jobs/{id}/cancel false',
       'POST /v1/policies true',
       'POST /v1/policies/{id}/samples false',
       'POST /v1/samples true',
+      'POST /v1/webhook-endpoints true',
+      'POST /v1/webhook-endpoints/{id}/rotate-secret false',
     ]);
   });
 
@@ -132,7 +137,26 @@ describe('the contract', () => {
       'POST /v1/jobs',
       'POST /v1/policies/{id}/samples',
       'POST /v1/samples',
+      'POST /v1/webhook-endpoints/{id}/test',
     ]);
+  });
+
+  it('says what receivers of webhooks get, event by event', () => {
+    expect(Object.keys(contract.webhooks)).toEqual([...WEBHOOK_EVENTS, 'webhook.test']);
+    for (const [type, { post }] of Object.entries(contract.webhooks)) {
+      expect(post.summary, type).toMatch(/\S/);
+      expect(post.parameters?.map(({ name }) => name)).toEqual([
+        'webhook-id',
+        'webhook-timestamp',
+        'webhook-signature',
+      ]);
+      const body = post.requestBody as unknown as { content: { 'application/json': { schema: { $ref: string } } } };
+      const schema = resolve(body.content['application/json'].schema.$ref) as {
+        properties: { type: { enum?: string[]; const?: string } };
+      };
+      const { enum: several, const: one } = schema.properties.type;
+      expect(several ?? [one], type).toContain(type);
+    }
   });
 
   it('has the addresses that clients were promised', () => {
@@ -157,6 +181,13 @@ describe('the contract', () => {
         'GET /v1/rewards',
         'GET /v1/optimizers',
         'GET /v1/workers',
+        'POST /v1/webhook-endpoints',
+        'GET /v1/webhook-endpoints',
+        'GET /v1/webhook-endpoints/{id}',
+        'DELETE /v1/webhook-endpoints/{id}',
+        'POST /v1/webhook-endpoints/{id}/test',
+        'GET /v1/webhook-deliveries',
+        'POST /v1/webhook-deliveries/{id}/redeliver',
         'GET /healthz',
         'GET /readyz',
       ]),

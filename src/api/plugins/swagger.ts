@@ -5,6 +5,7 @@ import fp from 'fastify-plugin';
 import { NAMED_SCHEMAS } from '../../jobs/schemas/index.ts';
 import { VERSION } from '../../version.ts';
 import { scopeOf } from '../scopes.ts';
+import { WEBHOOKS } from '../webhook-contract.ts';
 
 /** The contract (OpenAPI 3.1) from the routes' own schemas, and its reference at /docs. */
 export const openapi = fp(async (app: FastifyInstance) => {
@@ -23,6 +24,7 @@ export const openapi = fp(async (app: FastifyInstance) => {
         { name: 'jobs', description: 'optimisations' },
         { name: 'policies', description: 'learned laws' },
         { name: 'samples', description: 'images drawn from a law' },
+        { name: 'webhooks', description: 'who is told what happened, and what came of telling' },
         { name: 'catalog', description: 'what is installed' },
         { name: 'service', description: 'health and contract' },
       ],
@@ -39,7 +41,8 @@ export const openapi = fp(async (app: FastifyInstance) => {
       },
     },
     transform: ({ schema, url, route }) => ({ schema: withKeys(schema ?? {}, url, route), url }),
-    transformObject: (given) => ('openapiObject' in given ? optionalBodies(given.openapiObject) : given.swaggerObject),
+    transformObject: (given) =>
+      'openapiObject' in given ? withWebhooks(optionalBodies(given.openapiObject)) : given.swaggerObject,
     refResolver: { buildLocalReference: (json) => String(json.$id) },
   });
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
@@ -74,6 +77,11 @@ function withKeys(schema: FastifySchema, url: string, { method, config }: RouteO
     429: limited,
   };
   return { ...schema, security: [{ key: [scope] }], response: { ...refusals, ...answers } };
+}
+
+/** What the service sends, beside what it answers. */
+function withWebhooks<T extends object>(document: T): T {
+  return Object.assign(document, { webhooks: WEBHOOKS });
 }
 
 /** The plugin calls every body required; those that may be null may be left out. */

@@ -38,6 +38,7 @@ export function createAjv(coerceTypes: boolean): Ajv {
     strictTypes: false,
   });
   ajv.addKeyword('x-accepts');
+  ajv.addKeyword('x-secret');
   (addFormats as unknown as (ajv: Ajv) => void)(ajv);
   for (const schema of NAMED_SCHEMAS) ajv.addSchema(schema as object);
   return ajv;
@@ -48,7 +49,8 @@ export function describeValidation(error: FastifySchemaValidationError): { point
   const { instancePath, keyword, params, data, parentSchema, message } = error as unknown as ErrorObject;
   const schema = (parentSchema ?? {}) as { [key: string]: unknown };
   const accepts = schema['x-accepts'];
-  const found = shorten(data);
+  // What may be a secret, or hold one, is not said back.
+  const found = schema['x-secret'] ? 'not what is accepted' : shorten(data);
   switch (keyword) {
     case 'required':
       return { pointer: `${instancePath}/${params.missingProperty}`, message: 'is missing' };
@@ -99,7 +101,7 @@ export function describeValidation(error: FastifySchemaValidationError): { point
       };
     }
     default:
-      return { pointer: instancePath, message: `is ${found}; ${message}` };
+      return { pointer: instancePath, message: `is ${found}; ${accepts ? `takes ${accepts}` : message}` };
   }
 }
 

@@ -1,18 +1,21 @@
 import { once } from 'node:events';
-import type { OutgoingHttpHeaders } from 'node:http';
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { isEventId, readEvents } from '../../jobs/events.ts';
+import { BEGINNING, comparePositions, latestPosition, parsePosition } from '../../jobs/events.ts';
 import { Link } from '../../jobs/schemas/common.ts';
 import { JobEvents } from '../../jobs/schemas/event.ts';
 import { ENDED } from '../../jobs/schemas/job.ts';
 import { answers, IdInPath } from '../answers.ts';
+import { EventFeeds } from '../event-feed.ts';
 
+/** Milliseconds between two heartbeats of a stream in which nothing happens. */
 const HEARTBEAT = 15_000;
 
 /** A job as server-sent events: all that happened, then what happens, until the job ends. */
 export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
-  const { closing } = app.services;
+  const { store, closing, heartbeatMilliseconds = HEARTBEAT } = app.services;
+  const feeds = new EventFeeds(store);
 
   app.get(
     '/v1/jobs/:id/events',
@@ -41,12 +44,16 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
       const { id } = request.params;
       const { store } = request;
       const job = await store.jobs.get(id);
-      const asked = request.headers['last-event-id'] ?? request.query.lastEventId ?? '0';
-      let position = isEventId(asked) ? asked : '0';
+      const latest = await latestPosition(store.redis, store.keys, id);
+      let position = parsePosition(request.headers['last-event-id'] ?? request.query.lastEventId ?? '');
+      // A position that is still to come is none of this stream (Redis was restored, say).
+      if (comparePositions(position, latest) > 0) position = BEGINNING;
 
       // An EventSource comes back after the end, until it is told that there is no more.
-      if (ENDED.includes(job.status) && (await readEvents(store.redis, store.keys, id, position, 1)).length === 0)
-        return reply.code(204).send(null);
+      if (ENDED.includes(job.status) && position === latest) return reply.code(204).send(null);
+      let wake = () => {};
+      const onNews = () => wake();
+      const feed = await feeds.join(id, onNews);
 
       // From here on the answer is a stream of its own; fastify's part ends.
       reply.hijack();
@@ -63,33 +70,50 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
       const gone = new AbortController();
       raw.once('close', () => gone.abort());
       raw.on('error', () => gone.abort());
+      if (raw.destroyed) gone.abort(); // while the feed was joined
       const signal = AbortSignal.any([gone.signal, closing]);
-      const heartbeat = setInterval(() => raw.write(': still here\n\n'), HEARTBEAT);
+      signal.addEventListener('abort', onNews);
+      const heartbeat = setInterval(beat, heartbeatMilliseconds, raw);
       try {
         for (let isDone = false; !isDone && !signal.aborted; ) {
-          const events = await store.changes.until(
-            id,
-            60_000,
-            async () => {
-              const found = await readEvents(store.redis, store.keys, id, position);
-              return found.length > 0 ? found : null;
-            },
-            signal,
-          );
-          for (const event of events ?? []) {
-            position = event.id;
-            isDone ||= event.type === 'done';
-            const flowing = raw.write(`id: ${event.id}\nevent: ${event.type}\ndata: ${event.data}\n\n`);
+          const frames = feed.after(position) ?? (await feed.readPage(position));
+          if (frames.length === 0) {
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+              if (signal.aborted || feed.after(position)?.length) resolve(); // it came while the page was read
+            });
+          }
+          for (const frame of frames) {
+            if (signal.aborted) break;
+            position = frame.id;
+            isDone ||= frame.isLast;
             // A client that reads slowly is waited for, not buffered without end.
-            if (!flowing && !signal.aborted) await once(raw, 'drain', { signal }).catch(() => {});
+            if (!raw.write(frame.bytes)) await once(raw, 'drain', { signal }).catch(() => {});
           }
         }
       } catch (error) {
         request.log.warn({ err: error }, 'event stream broken off'); // the client comes back with Last-Event-ID
       } finally {
         clearInterval(heartbeat);
+        feed.leave(onNews);
         raw.end();
       }
     },
   );
 };
+
+/** Responses in which nothing had moved at the last heartbeat. */
+const stuck = new WeakSet<ServerResponse>();
+
+/** Keeps a quiet connection open; one that took nothing from one heartbeat to the next has nobody at its other end. */
+function beat(raw: ServerResponse): void {
+  if (!raw.writableNeedDrain) {
+    stuck.delete(raw);
+    raw.write(': still here\n\n');
+  } else if (stuck.has(raw)) {
+    raw.destroy();
+  } else {
+    stuck.add(raw);
+    raw.once('drain', () => stuck.delete(raw));
+  }
+}

@@ -9,6 +9,8 @@ import { resolveJob } from '../../jobs/settings.ts';
 import type { JobRecord, TenantStore } from '../../jobs/store.ts';
 import { submitJob } from '../../jobs/submit.ts';
 import { viewJob } from '../../jobs/views.ts';
+import { SECRETS, type SigningSecret } from '../../jobs/webhook-store.ts';
+import { acceptJobWebhook } from '../../webhooks/accept.ts';
 import { answers, IdInPath, json, PreferHeader } from '../answers.ts';
 import { claimKey } from '../idempotency.ts';
 import { goneSignal, preferredWait } from '../plugins/prefer.ts';
@@ -27,7 +29,7 @@ const CreateHeaders = Type.Object({
 
 /** Queue, look at, list and cancel optimisations. */
 export const jobs: FastifyPluginAsyncTypebox = async (app) => {
-  const { store: shared, blobs, catalog, closing } = app.services;
+  const { store: shared, blobs, catalog, closing, config } = app.services;
 
   const view = async (record: JobRecord) =>
     viewJob(record, record.status === 'queued' ? await shared.queues.position('optimize', record.id) : null);
@@ -70,6 +72,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const { store } = request;
       const body = request.body as JobRequest;
       const { settings, warnings } = resolveJob(body, await catalog.now());
+      const told = body.webhook ? acceptJobWebhook(body.webhook, config.webhookAllow) : null;
       const claimed = await claimKey(store, 'job', request.headers['idempotency-key'], body);
       const known = claimed.isNew ? null : await store.jobs.find(claimed.id);
       const record =
@@ -79,6 +82,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
           warnings,
           requestId: request.id,
           now: new Date().toISOString(),
+          told,
         }));
       if (!known) request.log.info({ jobId: record.id }, 'job queued');
       // A crash may have come between record and queue; one that is in the queue is not queued twice.
@@ -92,7 +96,13 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         goneSignal(reply, closing),
       );
       reply.header('location', `/v1/jobs/${record.id}`);
-      return accepted(reply, await view(now));
+      const answer = await view(now);
+      // Whoever sends the request again with its key has perhaps not got the first answer.
+      if (answer.webhook && body.webhook && body.webhook.secret === undefined) {
+        const made = await store.jobs.hidden<SigningSecret[]>(record.id, SECRETS);
+        if (made) answer.webhook = { ...answer.webhook, secret: made[0].secret };
+      }
+      return accepted(reply, answer);
     },
   );
 

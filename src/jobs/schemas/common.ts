@@ -1,4 +1,5 @@
 import { type Static, type TSchema, Type } from 'typebox';
+import type { IdKind } from '../ids.ts';
 
 /** `value | null`, as OpenAPI 3.1 and JSON Schema write it. */
 export function Nullable<T extends TSchema>(schema: T) {
@@ -39,7 +40,7 @@ export const Name = Type.String({
 });
 
 /** Ids carry what they name and sort by time. */
-export function Id(prefix: 'job' | 'pol' | 'smp' | 'img', noun: string) {
+export function Id(prefix: IdKind, noun: string) {
   return Type.String({
     pattern: `^${prefix}_[0-9a-z]{26}$`,
     description: `id of ${noun}`,
@@ -182,7 +183,7 @@ export const SamplerRequest = Type.Partial(Sampler, {
 export type SamplerRequest = Static<typeof SamplerRequest>;
 
 /** How a list is paged. */
-export function pageQuery(kind: 'job' | 'pol') {
+export function pageQuery(kind: IdKind) {
   return {
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
     after: Type.Optional(Id(kind, 'the last entry of the page before')),

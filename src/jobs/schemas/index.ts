@@ -5,9 +5,22 @@ import * as event from './event.ts';
 import * as job from './job.ts';
 import * as policy from './policy.ts';
 import * as sample from './sample.ts';
+import * as webhook from './webhook.ts';
+import * as webhookBody from './webhook-body.ts';
+import * as webhookEndpoint from './webhook-endpoint.ts';
 
 /** Every schema that has a name in the contract, in the order of the alphabet. */
-export const NAMED_SCHEMAS: readonly TSchema[] = [catalog, common, event, job, policy, sample]
+export const NAMED_SCHEMAS: readonly TSchema[] = [
+  catalog,
+  common,
+  event,
+  job,
+  policy,
+  sample,
+  webhook,
+  webhookBody,
+  webhookEndpoint,
+]
   .flatMap((file) => Object.values(file) as unknown[])
   .filter((value): value is TSchema => typeof value === 'object' && value !== null && '$id' in value)
   .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));

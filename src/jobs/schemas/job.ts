@@ -20,6 +20,7 @@ import {
   Warning,
 } from './common.ts';
 import { Report } from './policy.ts';
+import { JobWebhook, JobWebhookRequest } from './webhook.ts';
 
 export const JOB_STATUSES = ['queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled'] as const;
 export type JobStatus = (typeof JOB_STATUSES)[number];
@@ -109,6 +110,7 @@ export const JobRequest = Type.Object(
     reportDraws: Type.Optional(ReportDraws),
     priority: Type.Optional(priority),
     metadata: Type.Optional(Metadata),
+    webhook: Type.Optional(Link(JobWebhookRequest)),
   },
   { $id: 'JobRequest', additionalProperties: false },
 );
@@ -175,6 +177,7 @@ export const Job = Type.Object(
     previewUrl: Nullable(Type.String({ description: 'best picture of the search so far' })),
     error: Nullable(Link(Problem)),
     warnings: Type.Array(Link(Warning)),
+    webhook: Nullable(Link(JobWebhook)),
     attempts: Type.Integer({ description: 'how many times a worker took the job' }),
     requestId: Nullable(Type.String({ description: 'the request that queued it' })),
     urls: Type.Object({

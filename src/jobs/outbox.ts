@@ -1,0 +1,73 @@
+import { type IdKind, newId } from './ids.ts';
+import type { Keys } from './keys.ts';
+import type { Redis } from './redis.ts';
+import type { WebhookEventType } from './schemas/webhook.ts';
+
+/** Something that has to be done after a change, whoever crashes: it is written in the same change. */
+export type Notice =
+  /** Tell those who asked for it. `at` is RFC 3339; `id` is that of the job or the sample. */
+  | { readonly type: WebhookEventType; readonly event: string; readonly id: string; readonly at: string }
+  /** Queue a delivery (once more). */
+  | { readonly type: 'deliver'; readonly id: string; readonly round: number };
+
+/** What the channel of changes says, instead of a record's id, when something was put into the outbox. */
+export const OUTBOX_CHANGED = 'outbox';
+
+/** Statuses that clients are told of, by what has them. */
+const NEWS: { readonly [kind: string]: { readonly noun: string; readonly statuses: readonly string[] } } = {
+  job: { noun: 'job', statuses: ['succeeded', 'failed', 'canceled', 'expired', 'paused'] },
+  smp: { noun: 'sample', statuses: ['succeeded', 'failed'] },
+};
+
+/** What is to be told when a record of this kind comes into this status; null: nothing. */
+export function noticeOf(kind: IdKind, id: string, status: string | undefined): Notice | null {
+  const news = NEWS[kind];
+  if (status === undefined || !news?.statuses.includes(status)) return null;
+  const type = `${news.noun}.${status}` as WebhookEventType;
+  return { type, event: newId('evt'), id, at: new Date().toISOString() };
+}
+
+/** Takes what is due, and puts it off: it comes again unless it is finished. The clock is that of Redis. */
+const LEASE = `
+local now = tonumber(redis.call('TIME')[1])
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, tonumber(ARGV[1]))
+for _, notice in ipairs(due) do redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), notice) end
+return due
+`;
+
+type WithLease = Redis & { finderyLease(key: string, count: number, seconds: number): Promise<string[]> };
+
+/** A notice that was taken up. */
+export interface LeasedNotice {
+  readonly notice: Notice;
+  /** It is done: it does not come again. */
+  finish(): Promise<void>;
+}
+
+/** What happened and has not been seen to yet. Written by `Records.change`, emptied by whoever is alive. */
+export class Outbox {
+  readonly #redis: WithLease;
+  readonly #key: string;
+
+  constructor(redis: Redis, keys: Keys) {
+    if (!('finderyLease' in redis)) redis.defineCommand('finderyLease', { numberOfKeys: 1, lua: LEASE });
+    this.#redis = redis as WithLease;
+    this.#key = keys.outbox();
+  }
+
+  /** Takes up at most `count` notices, for itself alone for so many seconds: what is not finished then is taken up again. */
+  async take(count: number, seconds: number): Promise<LeasedNotice[]> {
+    const due = await this.#redis.finderyLease(this.#key, count, seconds);
+    return due.map((text) => ({
+      notice: JSON.parse(text) as Notice,
+      finish: async () => {
+        await this.#redis.zrem(this.#key, text);
+      },
+    }));
+  }
+
+  /** How many wait or are being seen to. */
+  async size(): Promise<number> {
+    return this.#redis.zcard(this.#key);
+  }
+}

@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto';
+import type { Notice } from '../jobs/outbox.ts';
+import type { DeliveryType, WebhookEventType } from '../jobs/schemas/webhook.ts';
+
+import type { JobRecord, Store } from '../jobs/store.ts';
+import { viewJob, viewSample } from '../jobs/views.ts';
+import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from '../jobs/webhook-store.ts';
+
+/** Notices that are taken up at a time. */
+const BATCH = 20;
+
+/**
+ * Empties the outbox: what happened becomes deliveries in their queue. Any process may do it, several at once too, and one that
+ * dies on the way loses nothing: ids of deliveries follow from event and receiver, so doing it over changes nothing.
+ * @param leaseSeconds after which another process sees to what this one took up and did not finish
+ * @returns how many notices were seen to
+ * @throws the first error, once the other notices were seen to: what could not be is tried again when its lease is over
+ */
+export async function emptyOutbox(store: Store, leaseSeconds: number): Promise<number> {
+  let count = 0;
+  const errors: unknown[] = [];
+  for (;;) {
+    const taken = await store.webhooks.outbox.take(BATCH, leaseSeconds);
+    for (const { notice, finish } of taken) {
+      try {
+        await seeTo(store, notice);
+        await finish();
+        count++;
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (taken.length === BATCH) continue;
+    if (errors.length > 0) throw errors[0];
+    return count;
+  }
+}
+
+async function seeTo(store: Store, notice: Notice): Promise<void> {
+  if (notice.type === 'deliver') return store.webhooks.queue.add(notice.id, notice.round);
+  const { type, event, id, at } = notice;
+  const subject = await viewSubject(store, type, id);
+  if (!subject) return; // deleted meanwhile: there is nothing to tell
+  // Of nobody's but the subject's own tenant.
+  const { tenant } = subject;
+  const webhooks = store.webhooks.of(tenant);
+  const receivers: Receiver[] = (await webhooks.endpoints.list({ limit: Number.POSITIVE_INFINITY })).data
+    .filter(({ enabled, events }) => enabled && events.includes(type))
+    .map(({ id: endpointId, url }) => ({ endpointId, url }));
+  if (subject.job?.webhook?.events.some((asked) => asked === type)) {
+    const secrets = (await store.jobs.hidden<SigningSecret[]>(id, SECRETS)) ?? [];
+    receivers.push({ endpointId: null, url: subject.job.webhook.url, secrets });
+  }
+  if (receivers.length === 0) return;
+  await webhooks.keepBody(event, JSON.stringify({ type, timestamp: at, data: subject.view }));
+  for (const receiver of receivers)
+    await createDelivery(webhooks, { tenant, eventId: event, type, subjectId: id, at, receiver });
+}
+
+async function viewSubject(
+  store: Store,
+  type: WebhookEventType,
+  id: string,
+): Promise<{ readonly tenant: string; readonly view: object; readonly job: JobRecord | null } | null> {
+  if (type.startsWith('job.')) {
+    const job = await store.jobs.find(id);
+    return job && { tenant: job.tenant, view: viewJob(job, null), job };
+  }
+  const sample = await store.samples.find(id);
+  return sample && { tenant: sample.tenant, view: viewSample(sample), job: null };
+}
+
+/** Most endpoints that a tenant can have: every event looks at all of them. */
+export const MOST_ENDPOINTS = 32;
+
+interface Receiver {
+  readonly endpointId: string | null;
+  readonly url: string;
+  /** Of a job's own webhook; an endpoint has them itself. */
+  readonly secrets?: readonly SigningSecret[];
+}
+
+/** Writes a delivery and queues it; once more for the same event and receiver, it changes nothing. */
+export async function createDelivery(
+  webhooks: WebhookStore,
+  {
+    tenant,
+    eventId,
+    type,
+    subjectId,
+    at,
+    receiver,
+    attempts,
+  }: {
+    /** Whose subject and receiver are. */
+    readonly tenant: string;
+    readonly eventId: string;
+    readonly type: DeliveryType;
+    readonly subjectId: string | null;
+    readonly at: string;
+    readonly receiver: Receiver;
+    /** Of its first round; as many as ever when left out. */
+    readonly attempts?: number;
+  },
+): Promise<string> {
+  const id = deliveryId(eventId, receiver);
+  const record: DeliveryRecord = {
+    id,
+    tenant,
+    eventId,
+    type,
+    endpointId: receiver.endpointId,
+    subjectId,
+    url: receiver.url,
+    status: 'pending',
+    createdAt: at,
+    finishedAt: null,
+    nextAttemptAt: at,
+    attempts: [],
+    attemptCount: 0,
+    round: 1,
+  };
+  await webhooks.deliveries.create(record, {
+    onlyNew: true,
+    hide: receiver.secrets ? { [SECRETS]: receiver.secrets } : {},
+  });
+  await webhooks.queue.add(id, 1, attempts);
+  return id;
+}
+
+/** Follows from the event and who is told: sorts by the time of the event, and is the same whoever makes it. */
+function deliveryId(eventId: string, { endpointId, url }: Receiver): string {
+  const time = eventId.slice('evt_'.length, 'evt_'.length + 10);
+  const digest = createHash('sha256')
+    .update(`${eventId} ${endpointId ?? url}`)
+    .digest();
+  return `dlv_${time}${[...digest.subarray(0, 16)].map((byte) => '0123456789abcdefghjkmnpqrstvwxyz'[byte % 32]).join('')}`;
+}

@@ -1,0 +1,24 @@
+import { decodeTime } from 'ulid';
+import { KEPT_DAYS, type WebhookStore } from '../jobs/webhook-store.ts';
+
+/** Most deliveries that are kept once they have ended; those that wait for an attempt are kept in any case. */
+export const MOST_KEPT = 10_000;
+
+/**
+ * Forgets deliveries that have ended: those older than KEPT_DAYS, and the oldest beyond `most`.
+ * @param now milliseconds
+ * @returns how many
+ */
+export async function trimDeliveries({ deliveries }: WebhookStore, now: number, most = MOST_KEPT): Promise<number> {
+  const surplus = Math.max(0, (await deliveries.count()) - most);
+  const oldest = now - KEPT_DAYS * 86_400_000;
+  let count = 0;
+  for await (const { id, status } of deliveries.fromOldest()) {
+    const isOld = decodeTime(id.slice('dlv_'.length).toUpperCase()) < oldest;
+    if (!isOld && count >= surplus) break;
+    if (status === 'pending') continue;
+    await deliveries.discard(id);
+    count++;
+  }
+  return count;
+}
