@@ -2,7 +2,7 @@ import type { IdKind } from './ids.ts';
 import type { Store } from './store.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
 
-const KINDS: readonly IdKind[] = ['job', 'smp', 'pol', 'img', 'whe', 'dlv'];
+const KINDS: readonly IdKind[] = ['job', 'smp', 'pol', 'img'];
 
 /** Once in the life of a Redis: what was made before there were tenants is listed as the default one's. */
 const ADOPT = `

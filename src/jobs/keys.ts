@@ -81,6 +81,10 @@ export class Keys {
   outbox(): string {
     return `${this.prefix}:outbox`;
   }
+  /** Set: tenants that have, or had, deliveries of webhooks. */
+  webhookTenants(): string {
+    return `${this.prefix}:webhook-tenants`;
+  }
   /** The body that tells of an event, the same for everybody who is told. */
   webhookBody(eventId: string): string {
     return `${this.prefix}:webhook-body:${eventId}`;

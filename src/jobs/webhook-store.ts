@@ -94,6 +94,17 @@ export class WebhookStore {
     return this.#redis.get(this.#keys.webhookBody(eventId));
   }
 
+  /** Writes a delivery; one that is there already stays as it is. */
+  async addDelivery(record: DeliveryRecord, secrets: readonly SigningSecret[] | undefined): Promise<void> {
+    await this.#redis.sadd(this.#keys.webhookTenants(), record.tenant);
+    await this.deliveries.create(record, { onlyNew: true, hide: secrets ? { [SECRETS]: secrets } : {} });
+  }
+
+  /** Tenants that have, or had, deliveries. */
+  async tenants(): Promise<string[]> {
+    return this.#redis.smembers(this.#keys.webhookTenants());
+  }
+
   async close(): Promise<void> {
     await this.queue.close();
   }

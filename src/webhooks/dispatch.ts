@@ -120,10 +120,7 @@ export async function createDelivery(
     attemptCount: 0,
     round: 1,
   };
-  await webhooks.deliveries.create(record, {
-    onlyNew: true,
-    hide: receiver.secrets ? { [SECRETS]: receiver.secrets } : {},
-  });
+  await webhooks.addDelivery(record, receiver.secrets);
   await webhooks.queue.add(id, 1, attempts);
   return id;
 }

@@ -1,15 +1,21 @@
 import { decodeTime } from 'ulid';
 import { KEPT_DAYS, type WebhookStore } from '../jobs/webhook-store.ts';
 
-/** Most deliveries that are kept once they have ended; those that wait for an attempt are kept in any case. */
+/** Most deliveries of a tenant that are kept once they have ended; those that wait for an attempt are kept in any case. */
 export const MOST_KEPT = 10_000;
 
 /**
- * Forgets deliveries that have ended: those older than KEPT_DAYS, and the oldest beyond `most`.
+ * Forgets deliveries that have ended: those older than KEPT_DAYS, and each tenant's oldest beyond `most`.
  * @param now milliseconds
  * @returns how many
  */
-export async function trimDeliveries({ deliveries }: WebhookStore, now: number, most = MOST_KEPT): Promise<number> {
+export async function trimDeliveries(webhooks: WebhookStore, now: number, most = MOST_KEPT): Promise<number> {
+  let count = 0;
+  for (const tenant of await webhooks.tenants()) count += await trimOwn(webhooks.of(tenant), now, most);
+  return count;
+}
+
+async function trimOwn({ deliveries }: WebhookStore, now: number, most: number): Promise<number> {
   const surplus = Math.max(0, (await deliveries.count()) - most);
   const oldest = now - KEPT_DAYS * 86_400_000;
   let count = 0;

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { trimDeliveries } from '../../src/webhooks/trim.ts';
 import { as, makeKey } from './key-holders.ts';
 import { Receiver, verify } from './receiver.ts';
 import {
@@ -122,6 +123,21 @@ it('one tenant’s endpoints take no room from another’s', async () => {
   await readOk(await create(rival), 201);
   for await (const { id } of api.store.webhooks.endpoints.fromOldest())
     await api.store.webhooks.endpoints.remove(id, new Date().toISOString());
+});
+
+it('the log of a tenant that is told much pushes out nobody else’s', async () => {
+  const { webhooks } = api.store;
+  for (const tenant of ['rival', 'acme', 'acme', 'acme'] as const) {
+    const { id } = await queueJob(holders[tenant].api);
+    await succeedJob(api, id);
+  }
+  await holders.acme.receiver.wait(3);
+  await holders.rival.receiver.wait(1);
+  await settle();
+  const [latest] = await log('acme');
+  await trimDeliveries(webhooks, Date.now(), 1);
+  expect(await log('acme')).toEqual([latest]);
+  expect(await log('rival')).toHaveLength(1);
 });
 
 it('a key that may read alone changes nothing of webhooks', async () => {
