@@ -154,7 +154,7 @@ describe('the events of a job', () => {
     const { port } = new URL(api.url);
     const socket: Socket = connect(Number(port), '127.0.0.1');
     await new Promise((resolve) => socket.once('connect', resolve));
-    socket.write(`GET /v1/jobs/${id}/events HTTP/1.1\r\nHost: x\r\n\r\n`);
+    socket.write(`GET /v1/jobs/${id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
     await new Promise((resolve) => socket.once('readable', resolve));
     // More than the buffers of both ends hold.
     for (let i = 1; i <= 300; i++) await iteration(id, i, 'x'.repeat(60_000));

@@ -80,6 +80,7 @@ it('what happens to one tenant’s jobs and samples is told to nobody else’s e
     expect((await log(tenant, `endpointId=${endpoint.id}`)).map(({ subjectId }) => subjectId).sort()).toEqual(
       [...made[tenant]].sort(),
     );
+    for (const id of made[tenant]) expect(await log(tenant, `subjectId=${id}`)).toHaveLength(1);
     for (const other of TENANTS.filter((one) => one !== tenant))
       for (const id of made[other]) expect(await log(tenant, `subjectId=${id}`)).toEqual([]);
   }
