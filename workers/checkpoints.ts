@@ -1,7 +1,7 @@
 import type { JobRecord } from '../src/jobs/store.ts';
 import type { Optimizer } from '../src/numerics/optimizers/optimizer.ts';
 import type { SearchProgress } from '../src/search/run.ts';
-import type { BlobStore } from '../src/storage/blobs.ts';
+import { type BlobStore, DamagedBlobError, sha256Of } from '../src/storage/blobs.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../src/storage/checkpoint-file.ts';
 import type { Claim } from './claim.ts';
 
@@ -22,9 +22,13 @@ export class Checkpoints {
     this.#key = key;
   }
 
-  /** Puts the optimiser where the checkpoint is. Undefined: there is none, or its blob is gone; the run starts over. */
-  async load(optimizer: Optimizer): Promise<SearchProgress | undefined> {
-    const bytes = this.#key === null ? null : await this.#blobs.get(this.#key);
+  /**
+   * Puts the optimiser where the checkpoint is. Undefined: there is none, or its blob is gone or damaged; the run starts over,
+   * to the same bits.
+   * @param sha256 of the checkpoint, where it is known
+   */
+  async load(optimizer: Optimizer, sha256?: string): Promise<SearchProgress | undefined> {
+    const bytes = this.#key === null ? null : await this.#blobs.get(this.#key, { sha256 }).catch(ignoreDamage);
     if (!bytes) return undefined;
     const { state, progress } = decodeCheckpoint(bytes);
     optimizer.restore(state);
@@ -42,8 +46,10 @@ export class Checkpoints {
     const now = performance.now();
     if (progress.iteration === this.#savedIteration || now - this.#savedAt < atLeastEvery) return;
     const key = `checkpoints/${this.#claim.id}-${progress.iteration}.safetensors`;
-    await this.#blobs.put(key, encodeCheckpoint(optimizer.state(), progress));
-    await this.#claim.commit({ set: { checkpoint: { key, iteration: progress.iteration } } });
+    const bytes = encodeCheckpoint(optimizer.state(), progress);
+    await this.#blobs.put(key, bytes);
+    const checkpoint = { key, iteration: progress.iteration, sha256: sha256Of(bytes) };
+    await this.#claim.commit({ set: { checkpoint } });
     const previous = this.#key;
     this.#key = key;
     this.#savedAt = now;
@@ -55,4 +61,9 @@ export class Checkpoints {
   async discard(): Promise<void> {
     if (this.#key !== null) await this.#blobs.delete(this.#key);
   }
+}
+
+function ignoreDamage(error: unknown): null {
+  if (error instanceof DamagedBlobError) return null;
+  throw error;
 }

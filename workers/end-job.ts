@@ -1,4 +1,5 @@
 import { UnrecoverableError } from 'bullmq';
+import { archiveEnded, archiveJob } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import { ProblemError, problemOf } from '../src/jobs/problem.ts';
 import type { JobRecord, PolicyRecord } from '../src/jobs/store.ts';
@@ -69,7 +70,7 @@ async function keepLearnt(job: RunningJob, record: JobRecord): Promise<PolicyRec
   const checkpoints = new Checkpoints(job.context.blobs, job.claim, record.checkpoint.key);
   const generator = await openGenerator(job.context, record, { warmUp: false });
   const optimizer = createOptimizer(record, generator);
-  const search = await checkpoints.load(optimizer);
+  const search = await checkpoints.load(optimizer, record.checkpoint.sha256);
   if (!search) return null;
   return storePolicy(job, {
     law: optimizer.policy(),
@@ -101,5 +102,15 @@ export async function end(
     { type: 'status', data: { status, stage: 'ended' } },
     { type: 'done', data: viewJob({ ...record, ...ended }, null) },
   ];
-  await claim.commit({ set: ended, events }, statuses);
+  const { store, blobs, logger } = context;
+  await archiveJob(store, blobs, { ...record, ...ended }).catch((error: unknown) => {
+    if (status === 'succeeded') throw error;
+    // It is told in any case; the next sweep archives it.
+    logger.warn({ err: error }, 'the end of the job could not be archived');
+  });
+  await claim.commit({ set: ended, events }, statuses).catch(async (error: unknown) => {
+    // Somebody else has the job: if it has ended there, the archive has to say what that end was.
+    await archiveEnded(store, blobs, claim.id).catch(() => {});
+    throw error;
+  });
 }

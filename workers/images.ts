@@ -1,6 +1,7 @@
 import type { ImageRecord } from '../src/jobs/store.ts';
 import { encodePicture } from '../src/pictures/encode.ts';
 import type { Picture } from '../src/search/generator.ts';
+import { sha256Of } from '../src/storage/blobs.ts';
 import type { WorkerContext } from './context.ts';
 
 const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
@@ -28,8 +29,10 @@ export async function storeImage(
 ): Promise<ImageRecord> {
   const { id, parentId, picture, format } = image;
   const key = `images/${id}.${format}`;
-  await blobs.put(key, await encodePicture(picture, format));
-  const record = { id, key, width: picture.width, height: picture.height, format, createdAt: new Date().toISOString() };
+  const file = await encodePicture(picture, format);
+  await blobs.put(key, file);
+  const { width, height } = picture;
+  const record = { id, key, width, height, format, createdAt: new Date().toISOString(), sha256: sha256Of(file) };
   await store.images.create(record, { parent: parentId });
   return record;
 }

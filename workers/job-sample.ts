@@ -1,3 +1,4 @@
+import { archiveEnded } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import type { Problem } from '../src/jobs/schemas/common.ts';
 import type { SampleRecord } from '../src/jobs/store.ts';
@@ -40,5 +41,9 @@ export async function failJobSample({ context, record }: RunningJob, error: Prob
   const id = derivedId('smp', record.id);
   const set = { status: 'failed' as const, error, finishedAt: new Date().toISOString() };
   const outcome = await context.store.samples.change(id, { set, statuses: ['running'] });
-  return outcome === 'done' ? id : null;
+  if (outcome !== 'done') return null;
+  await archiveEnded(context.store, context.blobs, id).catch((reason: unknown) =>
+    context.logger.warn({ err: reason, sampleId: id }, 'the end of the sample could not be archived'),
+  );
+  return id;
 }

@@ -1,4 +1,5 @@
 import { OutOfMemoryError } from '../src/engine/engine-error.ts';
+import { archiveSample } from '../src/jobs/archive.ts';
 import { termNames } from '../src/jobs/choices.ts';
 import { ProblemError } from '../src/jobs/problem.ts';
 import { ENDED } from '../src/jobs/schemas/job.ts';
@@ -111,7 +112,7 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
   const checkpoints = new Checkpoints(context.blobs, claim, record.checkpoint?.key ?? null);
   const generator = await openGenerator(context, record);
   const optimizer = createOptimizer(record, generator);
-  const start = await checkpoints.load(optimizer);
+  const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
   signal.throwIfAborted();
 
   let latest = start;
@@ -159,9 +160,9 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
     const sample = await openJobSample(job, policy.id);
     sampleId = sample.id;
     const images = await drawSamples(context, { sampleId, settings: sample, law, generator, signal });
-    await context.store.samples.change(sampleId, {
-      set: { status: 'succeeded', images, finishedAt: new Date().toISOString() },
-    });
+    const ended = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
+    await archiveSample(context.store, context.blobs, { ...sample, ...ended });
+    await context.store.samples.change(sampleId, { set: ended });
   }
   await end(
     job,

@@ -1,4 +1,6 @@
 import { UnrecoverableError } from 'bullmq';
+import { archiveEnded, archiveSample } from '../src/jobs/archive.ts';
+import { tellDamage } from '../src/jobs/damage.ts';
 import { ProblemError, problemOf } from '../src/jobs/problem.ts';
 import type { SampleRecord } from '../src/jobs/store.ts';
 import type { Law } from '../src/numerics/laws/law.ts';
@@ -25,7 +27,9 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
     const generator = await openGenerator(context, record);
     const law = await loadLaw(context, record);
     const images = await drawSamples(context, { sampleId, settings: record, law, generator, signal: context.shutdown });
-    await claim.commit({ set: { status: 'succeeded', images, finishedAt: new Date().toISOString() } });
+    const ended = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
+    await archiveSample(store, context.blobs, { ...((await store.samples.find(sampleId)) ?? record), ...ended });
+    await claim.commit({ set: ended });
     logger.info({ images: images.length }, 'sample ended');
   } catch (thrown) {
     const error = await judgeMemory(context, claim, record, thrown);
@@ -45,6 +49,9 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
         finishedAt: new Date().toISOString(),
       },
     });
+    await archiveEnded(store, context.blobs, sampleId).catch((reason: unknown) =>
+      logger.warn({ err: reason }, 'the end of the sample could not be archived'),
+    );
     throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
   }
 }
@@ -67,7 +74,7 @@ async function judgeMemory(
 async function loadLaw({ store, blobs }: WorkerContext, { policyId }: SampleRecord): Promise<Law | null> {
   if (policyId === null) return null;
   const policy = await store.policies.get(policyId);
-  const file = await blobs.get(`policies/${policyId}.safetensors`);
+  const file = await blobs.get(`policies/${policyId}.safetensors`, { sha256: policy.sha256 }).catch(tellDamage);
   if (!file)
     throw new ProblemError(
       'not-found',

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { archivePolicy } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import type { Report } from '../src/jobs/schemas/policy.ts';
 import type { PolicyRecord } from '../src/jobs/store.ts';
@@ -62,6 +63,7 @@ export async function storePolicy(
     sha256: createHash('sha256').update(file).digest('hex'),
     warnings: record.warnings,
   };
+  await archivePolicy(context.blobs, policy);
   await context.store.policies.create(policy);
   return policy;
 }

@@ -1,4 +1,5 @@
 import * as models from './commands/models.ts';
+import * as reindex from './commands/reindex.ts';
 import * as workers from './commands/workers.ts';
 import { runMain } from './run-main.ts';
 import { UsageError } from './usage-error.ts';
@@ -15,7 +16,7 @@ export interface Command {
   run(args: readonly string[], stop: AbortSignal): Promise<number>;
 }
 
-const COMMANDS: { readonly [name: string]: Command } = { models, workers };
+const COMMANDS: { readonly [name: string]: Command } = { models, reindex, workers };
 const USAGE = `Usage: findery <command>
 
 ${Object.entries(COMMANDS)

@@ -1,4 +1,5 @@
 import type { BlobStore } from '../storage/blobs.ts';
+import { archiveEnded } from './archive.ts';
 import { ProblemError } from './problem.ts';
 import type { JobRecord, Store } from './store.ts';
 import { viewJob } from './views.ts';
@@ -57,5 +58,7 @@ async function endHere(store: Store, blobs: BlobStore, job: JobRecord, now: stri
   ];
   const statuses = ['queued', 'running', 'canceling'];
   const outcome = await store.jobs.change(job.id, { set, events, statuses });
+  // It has made nothing: that it was canceled may be archived late (by the sweep), but a client may not be kept waiting for it.
+  if (outcome === 'done') await archiveEnded(store, blobs, job.id).catch(() => {});
   if (outcome === 'done' && job.checkpoint) await blobs.delete(job.checkpoint.key);
 }

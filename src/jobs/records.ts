@@ -1,5 +1,6 @@
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
+import { currentVersion, type Fields, migrate } from './migrations.ts';
 import { ProblemError } from './problem.ts';
 import type { Redis } from './redis.ts';
 
@@ -78,9 +79,21 @@ if has_parent == '1' then redis.call('SADD', children, id) end
 for _, event in ipairs(events) do redis.call('XADD', stream, '*', 'type', event.type, 'data', event.data) end
 `;
 
+/** A record in the form of a newer version, unless somebody changed it meanwhile: then the next reader does it. */
+const MIGRATE = `
+local record, version, next_version, before, after = KEYS[1], ARGV[1], ARGV[2], cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
+if redis.call('EXISTS', record) == 0 or (redis.call('HGET', record, '_version') or '0') ~= version then return end
+for i = 1, #before, 2 do
+  if (redis.call('HGET', record, before[i]) or '') ~= before[i + 1] then return end
+end
+for i = 1, #after, 2 do redis.call('HSET', record, after[i], after[i + 1]) end
+redis.call('HSET', record, '_version', next_version)
+`;
+
 type WithCommands = Redis & {
   finderyCommit(...parameters: (string | number)[]): Promise<Outcome>;
   finderyCreate(...parameters: (string | number)[]): Promise<null>;
+  finderyMigrate(...parameters: (string | number)[]): Promise<null>;
 };
 
 /** Records of one kind: durable, listed by time, changed atomically. */
@@ -94,6 +107,7 @@ export class Records<T extends { readonly id: string }> {
     if (!('finderyCommit' in redis)) {
       redis.defineCommand('finderyCommit', { numberOfKeys: 3, lua: COMMIT });
       redis.defineCommand('finderyCreate', { numberOfKeys: 4, lua: CREATE });
+      redis.defineCommand('finderyMigrate', { numberOfKeys: 1, lua: MIGRATE });
     }
     this.#redis = redis as WithCommands;
     this.#keys = keys;
@@ -114,14 +128,14 @@ export class Records<T extends { readonly id: string }> {
       record.id,
       options.onlyNew ? 1 : 0,
       options.parent ? 1 : 0,
-      JSON.stringify(fieldsOf(record)),
+      JSON.stringify(['_version', String(currentVersion(this.#kind)), ...fieldsOf(record)]),
       JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
     );
   }
 
   async find(id: string): Promise<T | null> {
     if (!this.#isOurs(id)) return null;
-    return parseRecord<T>(await this.#redis.hgetall(this.#keys.record(id)));
+    return this.#read(await this.#redis.hgetall(this.#keys.record(id)));
   }
 
   /**
@@ -137,6 +151,30 @@ export class Records<T extends { readonly id: string }> {
       'not-found',
       `There is no ${this.#noun} "${id}". Ids are those that creating or listing returned.`,
     );
+  }
+
+  /**
+   * A record as this findery knows it; one of an older version is brought up to it, here and in Redis.
+   * @throws RecordVersionError when it is of a newer one
+   */
+  async #read(fields: Record<string, string>): Promise<T | null> {
+    const record = parseRecord<T>(fields);
+    const version = fields._version ?? '0';
+    const current = currentVersion(this.#kind);
+    if (!record || version === String(current)) return record;
+    const migrated = migrate(this.#kind, record as unknown as Fields, Number(version)) as unknown as T;
+    const after: string[] = [];
+    const before: string[] = [];
+    const pairs = fieldsOf(migrated);
+    for (let i = 0; i < pairs.length; i += 2) {
+      const [name, value] = pairs.slice(i, i + 2);
+      if (fields[name] === value) continue;
+      before.push(name, fields[name] ?? '');
+      after.push(name, value);
+    }
+    const key = this.#keys.record(record.id);
+    await this.#redis.finderyMigrate(key, version, current, JSON.stringify(before), JSON.stringify(after));
+    return migrated;
   }
 
   /** All kinds lie under one prefix: without this, a job's id would read as a policy's. */
@@ -180,7 +218,7 @@ export class Records<T extends { readonly id: string }> {
       for (const id of ids) pipeline.hgetall(this.#keys.record(id));
       for (const [error, fields] of (await pipeline.exec()) ?? []) {
         if (error) throw error;
-        const record = parseRecord<T>(fields as Record<string, string>);
+        const record = await this.#read(fields as Record<string, string>);
         if (!record || (options.accept && !options.accept(record))) continue;
         if (data.length === options.limit) return { data, hasMore: true };
         data.push(record);

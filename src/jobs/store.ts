@@ -13,7 +13,12 @@ export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition'> & {
   readonly cancelRequested: boolean;
   readonly keepPartial: boolean;
   /** Where the latest checkpoint lies in storage. */
-  readonly checkpoint: { readonly key: string; readonly iteration: number } | null;
+  readonly checkpoint: {
+    readonly key: string;
+    readonly iteration: number;
+    /** Of its bytes, hexadecimal; absent: it was stored before that was kept. */
+    readonly sha256?: string;
+  } | null;
   /** How often workers took it up at the same checkpoint: a job that kills its workers is given up. */
   readonly takenAt: { readonly iteration?: number; readonly times: number } | null;
   /** How often workers had too little memory for it at the same checkpoint; absent: never. */
@@ -30,6 +35,8 @@ export type PolicyRecord = Omit<Policy, 'object' | 'urls'>;
 export type ImageRecord = Pick<Image, 'id' | 'width' | 'height' | 'format'> & {
   readonly key: string;
   readonly createdAt: string;
+  /** Of its bytes, hexadecimal; absent: it was stored before that was kept. */
+  readonly sha256?: string;
 };
 
 /** All that API and workers share through Redis. */
