@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import { openResources } from '../jobs/resources.ts';
 import { openStore } from '../jobs/store.ts';
 import { requeueOrphans } from '../jobs/submit.ts';
+import { startSweeping } from '../jobs/sweep/sweeping.ts';
 import { buildApp } from './app.ts';
 
 /** Milliseconds that requests may still take when the server closes; then their connections are cut. */
@@ -37,6 +38,7 @@ export async function startApi({
   try {
     const orphans = await requeueOrphans(store);
     if (orphans > 0) logger.info({ orphans }, 'queued again what a crash had left unqueued');
+    const endSweeping = startSweeping(store, blobs, config, logger);
     const url = await app.listen({ host: config.host, port: config.port });
     if (!['127.0.0.1', '::1', 'localhost'].includes(config.host))
       logger.warn({ host: config.host }, 'the API has no keys yet: whoever reaches this address can use it');
@@ -44,6 +46,7 @@ export async function startApi({
       url,
       async close() {
         closing.abort();
+        endSweeping();
         const impatience = setTimeout(() => app.server.closeAllConnections(), PATIENCE);
         await app.close();
         clearTimeout(impatience);

@@ -1,5 +1,6 @@
 import * as models from './commands/models.ts';
 import * as reindex from './commands/reindex.ts';
+import * as sweep from './commands/sweep.ts';
 import * as workers from './commands/workers.ts';
 import { runMain } from './run-main.ts';
 import { UsageError } from './usage-error.ts';
@@ -16,7 +17,7 @@ export interface Command {
   run(args: readonly string[], stop: AbortSignal): Promise<number>;
 }
 
-const COMMANDS: { readonly [name: string]: Command } = { models, reindex, workers };
+const COMMANDS: { readonly [name: string]: Command } = { models, reindex, sweep, workers };
 const USAGE = `Usage: findery <command>
 
 ${Object.entries(COMMANDS)

@@ -32,6 +32,14 @@ export class Keys {
   gone(id: string): string {
     return `${this.prefix}:gone:${id}`;
   }
+  /** Lock of who sweeps. */
+  sweep(): string {
+    return `${this.prefix}:sweep`;
+  }
+  /** There while it is too early for another sweep. */
+  swept(): string {
+    return `${this.prefix}:swept`;
+  }
   idempotency(hash: string): string {
     return `${this.prefix}:idempotency:${hash}`;
   }
