@@ -1,8 +1,10 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import { RECORDS } from '../jobs/archive.ts';
 import { openResources } from '../jobs/resources.ts';
 import { openStore } from '../jobs/store.ts';
 import { requeueOrphans } from '../jobs/submit.ts';
+import { isRedisEmpty } from '../jobs/sweep/orphans.ts';
 import { startSweeping } from '../jobs/sweep/sweeping.ts';
 import { buildApp } from './app.ts';
 
@@ -38,6 +40,8 @@ export async function startApi({
   try {
     const orphans = await requeueOrphans(store);
     if (orphans > 0) logger.info({ orphans }, 'queued again what a crash had left unqueued');
+    if ((await isRedisEmpty(store)) && (await blobs.list(RECORDS)).length > 0)
+      logger.warn('Redis is empty, but storage has records of what ended: findery reindex brings it back');
     const endSweeping = startSweeping(store, blobs, config, logger);
     const url = await app.listen({ host: config.host, port: config.port });
     if (!['127.0.0.1', '::1', 'localhost'].includes(config.host))

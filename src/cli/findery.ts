@@ -1,5 +1,7 @@
+import * as backup from './commands/backup.ts';
 import * as models from './commands/models.ts';
 import * as reindex from './commands/reindex.ts';
+import * as restore from './commands/restore.ts';
 import * as sweep from './commands/sweep.ts';
 import * as workers from './commands/workers.ts';
 import { runMain } from './run-main.ts';
@@ -17,7 +19,7 @@ export interface Command {
   run(args: readonly string[], stop: AbortSignal): Promise<number>;
 }
 
-const COMMANDS: { readonly [name: string]: Command } = { models, reindex, sweep, workers };
+const COMMANDS: { readonly [name: string]: Command } = { models, workers, reindex, sweep, backup, restore };
 const USAGE = `Usage: findery <command>
 
 ${Object.entries(COMMANDS)

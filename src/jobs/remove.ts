@@ -1,5 +1,5 @@
-import type { BlobStore } from '../storage/blobs.ts';
-import { archiveRemoval, recordKey } from './archive.ts';
+import { type BlobStore, StorageFullError } from '../storage/blobs.ts';
+import { archiveRemoval, type Removal, recordKey } from './archive.ts';
 import type { ImageRecord, Store } from './store.ts';
 
 /**
@@ -11,19 +11,21 @@ export async function removePolicy(store: Store, blobs: BlobStore, id: string, n
   const policy = await store.policies.get(id); // 404, or 410 the second time
   const samples = await store.policies.children(id);
   const images = await Promise.all(samples.map((sample) => store.samples.children(sample)));
-  await archiveRemoval(blobs, { id, at: now, ...tenantOf(policy), ids: [...samples, ...images.flat()] });
-  await store.policies.remove(id, now);
-  for (const [i, sample] of samples.entries()) await removeSampleRecord(store, blobs, sample, images[i], now);
-  await blobs.delete(`policies/${id}.safetensors`);
-  await blobs.delete(recordKey(id));
+  await remembering(blobs, { id, at: now, ...tenantOf(policy), ids: [...samples, ...images.flat()] }, async () => {
+    await store.policies.remove(id, now);
+    for (const [i, sample] of samples.entries()) await removeSampleRecord(store, blobs, sample, images[i], now);
+    await blobs.delete(`policies/${id}.safetensors`);
+    await blobs.delete(recordKey(id));
+  });
 }
 
 /** Deletes a batch of samples with its images. */
 export async function removeSample(store: Store, blobs: BlobStore, id: string, now: string): Promise<void> {
   const sample = await store.samples.get(id);
   const images = await store.samples.children(id);
-  await archiveRemoval(blobs, { id, at: now, ...tenantOf(sample), ids: images });
-  await removeSampleRecord(store, blobs, id, images, now);
+  await remembering(blobs, { id, at: now, ...tenantOf(sample), ids: images }, () =>
+    removeSampleRecord(store, blobs, id, images, now),
+  );
   if (sample.policyId) await store.redis.srem(store.keys.children(sample.policyId), id);
 }
 
@@ -31,12 +33,24 @@ export async function removeSample(store: Store, blobs: BlobStore, id: string, n
 export async function removeJob(store: Store, blobs: BlobStore, id: string, now: string): Promise<void> {
   const job = await store.jobs.get(id);
   const previews = await store.jobs.children(id);
-  await archiveRemoval(blobs, { id, at: now, ...tenantOf(job), ids: previews });
-  const records = await findImages(store, previews);
-  await store.jobs.remove(id, now);
-  await removeImages(store, blobs, records, now);
-  if (job.checkpoint) await blobs.delete(job.checkpoint.key);
-  await blobs.delete(recordKey(id));
+  await remembering(blobs, { id, at: now, ...tenantOf(job), ids: previews }, async () => {
+    const records = await findImages(store, previews);
+    await store.jobs.remove(id, now);
+    await removeImages(store, blobs, records, now);
+    if (job.checkpoint) await blobs.delete(job.checkpoint.key);
+    await blobs.delete(recordKey(id));
+  });
+}
+
+/** Remembers the deletion first; where storage is too full even for that, afterwards, for it is deletions that make room. */
+async function remembering(blobs: BlobStore, removal: Removal, remove: () => Promise<void>): Promise<void> {
+  let isFull = false;
+  await archiveRemoval(blobs, removal).catch((error: unknown) => {
+    if (!(error instanceof StorageFullError)) throw error;
+    isFull = true;
+  });
+  await remove();
+  if (isFull) await archiveRemoval(blobs, removal);
 }
 
 async function removeSampleRecord(

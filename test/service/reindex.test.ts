@@ -12,9 +12,9 @@ import { startTestService, type TestService } from './processes.ts';
 const REQUEST = {
   prompt: 'a green dog on the grass',
   seed: 7,
-  budget: { images: 8 },
+  budget: { images: 4 },
   reportDraws: 2,
-  sampler: { steps: 2 },
+  sampler: { steps: 1 },
 };
 
 let service: TestService;
@@ -85,7 +85,7 @@ describe('findery reindex', () => {
     expect((await client.follow(canceled, () => {})).status).toBe('canceled');
 
     const drawn = await client.sample(`/v1/policies/${job.policyId}/samples`, { seed: 3, count: 1, format: 'webp' });
-    const base = await client.sample('/v1/samples', { prompt: 'a red book', seed: 4, count: 2, bestOf: 3, steps: 2 });
+    const base = await client.sample('/v1/samples', { prompt: 'a red book', seed: 4, count: 2, bestOf: 3, steps: 1 });
     const imported = await fetch(new URL('/v1/policies?prompt=a%20blue%20fish', service.url), {
       method: 'POST',
       headers: { 'content-type': 'application/octet-stream' },
@@ -183,7 +183,7 @@ describe('findery reindex', () => {
 
 describe('bytes that were changed in storage', () => {
   it('are a clear error, not a wrong picture, and not a sample from a wrong law', async () => {
-    const { images } = await client.sample('/v1/samples', { prompt: 'a red book', seed: 5, count: 1, steps: 2 });
+    const { images } = await client.sample('/v1/samples', { prompt: 'a red book', seed: 5, count: 1, steps: 1 });
     const { id } = images[0];
     const path = join(blobs.folder, 'images', `${id}.png`);
     const bytes = Buffer.from((await blobs.get(`images/${id}.png`)) as Uint8Array);
