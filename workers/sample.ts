@@ -29,7 +29,11 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
     const images = await drawSamples(context, { sampleId, settings: record, law, generator, signal: context.shutdown });
     const ended = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
     await archiveSample(store, context.blobs, { ...((await store.samples.find(sampleId)) ?? record), ...ended });
-    await claim.commit({ set: ended });
+    await claim.commit({ set: ended }).catch(async (error: unknown) => {
+      // Another worker has it: if it has ended there, the archive has to say what that end was.
+      await archiveEnded(store, context.blobs, sampleId).catch(() => {});
+      throw error;
+    });
     logger.info({ images: images.length }, 'sample ended');
   } catch (thrown) {
     const error = await judgeMemory(context, claim, record, thrown);

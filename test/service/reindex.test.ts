@@ -23,13 +23,13 @@ let store: Store;
 let blobs: FileBlobs;
 
 beforeAll(async () => {
-  service = await startTestService();
+  service = await startTestService({ FINDERY_WARM: 'none' });
   client = new Client(service.url);
   const { REDIS_URL, FINDERY_REDIS_PREFIX, FINDERY_DATA } = service.environment;
   store = await openStore(String(REDIS_URL), String(FINDERY_REDIS_PREFIX), { failFast: true });
   blobs = new FileBlobs(join(String(FINDERY_DATA), 'blobs'));
   await service.startWorker();
-});
+}, 120_000);
 afterAll(async () => {
   await store.close();
   await service.close();
@@ -121,7 +121,7 @@ describe('findery reindex', () => {
       String(job.previewUrl),
       ...removed,
     ];
-  });
+  }, 180_000);
 
   it('brings back every answer with its ETag, from storage alone', async () => {
     const before = await Promise.all(paths.map((path) => look(path)));

@@ -28,9 +28,12 @@ describe('a service whose storage is a bucket', () => {
     folder = await mkdtemp(join(tmpdir(), 'findery-s3-'));
     server = await startS3Server(folder);
     Object.assign(process.env, server.environment);
-    service = await startTestService({ FINDERY_STORAGE: `s3://${server.bucket}/team/findery` });
+    service = await startTestService({
+      FINDERY_STORAGE: `s3://${server.bucket}/team/findery`,
+      FINDERY_WARM: 'none',
+    });
     await service.startWorker();
-  });
+  }, 120_000);
   afterAll(async () => {
     await service?.close();
     for (const name of Object.keys(server.environment)) delete process.env[name];
