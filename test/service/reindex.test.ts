@@ -67,7 +67,7 @@ async function look(path: string, accept?: string) {
 
 const policyFile = (id: string) => `policies/${id}.safetensors`;
 
-describe('findery reindex', () => {
+describe('findery reindex', { timeout: 180_000 }, () => {
   let paths: string[];
   let job: Job;
   let removed: string[];
@@ -181,7 +181,7 @@ describe('findery reindex', () => {
   });
 });
 
-describe('bytes that were changed in storage', () => {
+describe('bytes that were changed in storage', { timeout: 180_000 }, () => {
   it('are a clear error, not a wrong picture, and not a sample from a wrong law', async () => {
     const { images } = await client.sample('/v1/samples', { prompt: 'a red book', seed: 5, count: 1, steps: 1 });
     const { id } = images[0];

@@ -19,7 +19,7 @@ const upload = (url: string) =>
     body: Buffer.from(file),
   });
 
-describe('a service whose storage is a bucket', () => {
+describe('a service whose storage is a bucket', { timeout: 180_000 }, () => {
   let folder: string;
   let server: S3Server;
   let service: TestService;
@@ -80,7 +80,7 @@ describe('a service whose storage is a bucket', () => {
 /** Whether this system lets a process have file systems of its own. */
 const CAN_MOUNT = spawnSync('unshare', ['-Urm', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt']).status === 0;
 
-describe.skipIf(!CAN_MOUNT)('a service whose disk is full', () => {
+describe.skipIf(!CAN_MOUNT)('a service whose disk is full', { timeout: 180_000 }, () => {
   let service: TestService;
   beforeAll(async () => {
     service = await startTestService();

@@ -186,7 +186,7 @@ describe('a sweep', () => {
   });
 });
 
-describe('orphaned blobs', () => {
+describe('orphaned blobs', { timeout: 180_000 }, () => {
   const orphan = async (key: string, age: number) => {
     await api.blobs.put(key, Uint8Array.of(1));
     const at = (Date.now() - age) / 1000;
