@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { openResources } from '../jobs/resources.ts';
 import { openStore } from '../jobs/store.ts';
-import { requeueOrphans } from '../jobs/submit.ts';
+import { startUpkeep } from '../jobs/upkeep.ts';
 import { buildApp } from './app.ts';
 
 /** Milliseconds that requests may still take when the server closes; then their connections are cut. */
@@ -35,9 +35,8 @@ export async function startApi({
   const closing = new AbortController();
   const app = await buildApp({ config, store, blobs, catalog, closing: closing.signal }, logger);
   try {
-    const orphans = await requeueOrphans(store);
-    if (orphans > 0) logger.info({ orphans }, 'queued again what a crash had left unqueued');
     const url = await app.listen({ host: config.host, port: config.port });
+    const endUpkeep = startUpkeep(store, logger);
     if (!['127.0.0.1', '::1', 'localhost'].includes(config.host))
       logger.warn({ host: config.host }, 'the API has no keys yet: whoever reaches this address can use it');
     return {
@@ -47,6 +46,7 @@ export async function startApi({
         const impatience = setTimeout(() => app.server.closeAllConnections(), PATIENCE);
         await app.close();
         clearTimeout(impatience);
+        endUpkeep();
         await store.close();
       },
     };

@@ -32,6 +32,14 @@ export class Keys {
   gone(id: string): string {
     return `${this.prefix}:gone:${id}`;
   }
+  /** Sorted set: accepted work that was not yet seen in its queue, by the time (seconds) from which on it should be there. */
+  unqueued(): string {
+    return `${this.prefix}:unqueued`;
+  }
+  /** Sorted set: jobs by their deadline, milliseconds since 1970. */
+  deadlines(): string {
+    return `${this.prefix}:deadlines`;
+  }
   idempotency(hash: string): string {
     return `${this.prefix}:idempotency:${hash}`;
   }

@@ -60,6 +60,11 @@ export class Queues {
     return (await this.#queues[name].getJob(id)) !== undefined;
   }
 
+  /** Whether it waits, for a worker or for its next try. */
+  async waits(name: QueueName, id: string): Promise<boolean> {
+    return ['prioritized', 'waiting', 'delayed'].includes(await this.#queues[name].getJobState(id));
+  }
+
   /** 1 for the next to be served; null when it doesn't wait. */
   async position(name: QueueName, id: string): Promise<number | null> {
     const rank = await this.#redis.zrank(this.#queues[name].toKey('prioritized'), id);
