@@ -273,7 +273,9 @@ describe('accepting', () => {
       await finderyCommit.apply(redis, parameters);
       return finderyCommit.apply(redis, parameters);
     };
-    onTestFinished(() => void (redis.finderyCommit = finderyCommit));
+    onTestFinished(() => {
+      redis.finderyCommit = finderyCommit;
+    });
     const status = (name: string) => [{ type: 'status', data: { status: name } }];
     const start = { set: { status: 'running' as const }, events: status('running'), newOwner: 'a' };
     expect(await api.store.jobs.change(id, start)).toBe('done');
