@@ -26,7 +26,9 @@ import { storePolicy } from './store-policy.ts';
 import { watchForInterruption } from './watch.ts';
 
 /** A worker takes a job up so many times without getting further before it is given up as poisonous. */
-const MAX_FRUITLESS_ATTEMPTS = 5;
+const MAX_FRUITLESS_ATTEMPTS = 10;
+/** Milliseconds between two checkpoints. */
+const CHECKPOINT_INTERVAL = 1000;
 
 /**
  * One optimisation job, from its last checkpoint to its end: search, judge on fresh draws, store the policy, draw samples.
@@ -40,7 +42,8 @@ export async function optimize(
 ): Promise<void> {
   const { store } = context;
   const record = await store.jobs.find(jobId);
-  if (!record || ENDED.includes(record.status)) return;
+  if (!record) return;
+  if (ENDED.includes(record.status)) return await tidyUp(context, record);
   const logger = context.logger.child({ jobId, requestId: record.requestId ?? undefined });
   const claim = new Claim(store.jobs, jobId);
   const job: RunningJob = { context: { ...context, logger }, claim, record };
@@ -61,6 +64,11 @@ export async function optimize(
   } finally {
     watch.end();
   }
+}
+
+/** What a worker that died just after a job's end may have left. */
+async function tidyUp({ blobs, store }: WorkerContext, record: JobRecord): Promise<void> {
+  if (record.status !== 'failed') await new Checkpoints(blobs, new Claim(store.jobs, record.id), null).discard();
 }
 
 /** An interruption when the job is to go on in a fresh process for want of memory; else what it fails with. */
@@ -113,6 +121,8 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
 
   let latest = start;
+  // Where workers have died on it, every iteration counts.
+  const atLeastEvery = record.takenAt ? 0 : CHECKPOINT_INTERVAL;
   const search = await runSearch({
     optimizer,
     generator,
@@ -123,7 +133,7 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
     onIteration: async (iteration) => {
       latest = iteration.progress;
       await publishIteration(job, iteration);
-      await checkpoints.save(optimizer, iteration.progress, { atLeastEvery: 1000 });
+      await checkpoints.save(optimizer, iteration.progress, { atLeastEvery });
     },
   }).catch(async (error: unknown) => {
     // Whatever cut it short, what was paid for since the last checkpoint is kept, if only it can be.
