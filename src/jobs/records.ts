@@ -232,17 +232,15 @@ export class Records<T extends { readonly id: string }> {
     }
   }
 
-  /** Ids of all records in one of these statuses, newest first. */
-  async *idsWith(statuses: readonly string[]): AsyncGenerator<string> {
+  /** Ids of all records in one of these statuses, newest first, a page at a time. */
+  async *idsWith(statuses: readonly string[]): AsyncGenerator<string[]> {
     for (let before = '+'; ; ) {
       const ids = await this.#redis.zrange(this.#keys.index(this.#kind), before, '-', 'BYLEX', 'REV', 'LIMIT', 0, 500);
       const pipeline = this.#redis.pipeline();
       for (const id of ids) pipeline.hget(this.#keys.record(id), 'status');
       const found = (await pipeline.exec()) ?? [];
-      for (const [i, [error, status]] of found.entries()) {
-        if (error) throw error;
-        if (statuses.includes(String(status))) yield ids[i];
-      }
+      for (const [error] of found) if (error) throw error;
+      yield ids.filter((_, i) => statuses.includes(String(found[i][1])));
       if (ids.length < 500) return;
       before = `(${ids[ids.length - 1]}`;
     }

@@ -67,11 +67,12 @@ const WAITING: readonly string[] = ['queued', 'running', 'canceling'];
 export async function requeueOrphans(store: Store): Promise<number> {
   let count = 0;
   for (const records of [store.jobs, store.samples]) {
-    for await (const id of records.idsWith(WAITING)) {
-      if (await store.queues.has(queueOf(id), id)) continue;
-      await store.redis.zadd(store.keys.unqueued(), 'NX', 0, id);
-      await queueAgain(store, id);
-      count++;
+    for await (const ids of records.idsWith(WAITING)) {
+      for (const id of await store.queues.missing(records === store.jobs ? 'optimize' : 'sample', ids)) {
+        await store.redis.zadd(store.keys.unqueued(), 'NX', 0, id);
+        await queueAgain(store, id);
+        count++;
+      }
     }
   }
   return count;
