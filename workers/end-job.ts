@@ -22,7 +22,8 @@ export async function endCanceled(job: RunningJob): Promise<void> {
 /** The end of a job whose deadline has passed; what it learnt is kept. */
 export async function endExpired(job: RunningJob): Promise<void> {
   const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
-  await endEarly(job, record, 'expired', true, ['running', 'canceling']);
+  if (record.status === 'canceling') return endCanceled(job);
+  await endEarly(job, record, 'expired', true, ['running']);
 }
 
 async function endEarly(
@@ -33,7 +34,7 @@ async function endEarly(
   statuses: readonly string[],
 ): Promise<void> {
   const kept = keeps ? await keepLearnt(job, record) : null;
-  const problem = new ProblemError('conflict', `The job ${record.id} was ${status} before these images were there.`);
+  const problem = new ProblemError('conflict', `The job ${record.id} ended (${status}) before these images were there.`);
   await failJobSample(job, problemOf(problem, record.requestId ?? undefined));
   const progress = { ...record.progress, stage: 'ended' as const, secondsLeft: null };
   await end(job, status, { ...outcomeOf(kept), progress }, statuses);

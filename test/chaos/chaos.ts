@@ -6,14 +6,15 @@ import { type Cluster, startCluster } from './cluster.ts';
 import { FAULTS, type Fault } from './faults.ts';
 
 /** The jobs: small ones, of real graphs and rewards. */
-const REQUESTS: readonly JobRequest[] = [
-  { prompt: 'a green dog on the grass', seed: 1, optimizer: { name: 'elites' } },
-  { prompt: 'a red book and a yellow vase', seed: 2, optimizer: { name: 'kriging' } },
-  { prompt: 'a blue car', seed: 3, optimizer: { name: 'find' } },
-].map((request) => ({
+const VARIANTS: readonly Pick<JobRequest, 'prompt' | 'seed' | 'optimizer'>[] = [
+  { prompt: 'a green dog on the grass', seed: 1, optimizer: { name: 'elites', batchSize: 3 } },
+  { prompt: 'a red book and a yellow vase', seed: 2, optimizer: { name: 'kriging', batchSize: 3 } },
+  { prompt: 'a blue car', seed: 3, optimizer: { name: 'genetic', batchSize: 3, population: 4 } },
+];
+const REQUESTS: readonly JobRequest[] = VARIANTS.map((request) => ({
   ...request,
-  budget: { images: 24 },
-  sampler: { steps: 2, guidanceScale: 1 },
+  budget: { images: 15 },
+  sampler: { steps: 1, guidanceScale: 1 },
   reportDraws: 2,
 }));
 
@@ -34,22 +35,26 @@ export async function runChaos({
   jobs,
   seed,
   say,
+  stop = new AbortController().signal,
 }: {
   readonly rounds: number;
   readonly jobs: number;
   readonly seed: number;
   readonly say: (line: string) => void;
+  /** Breaks it off, and leaves no process behind. */
+  readonly stop?: AbortSignal;
 }): Promise<Outcome> {
   const cluster = await startCluster((line) => say(`  ${line.split('\n')[0]}`));
   let wrong: string[] = ['it broke off'];
   try {
     say(`Full disk: ${cluster.disk.how}. Logs: ${cluster.folder}`);
-    const client = new StubbornClient(cluster.urls, new Chance(seed ^ 0x5eed));
+    const client = new StubbornClient(cluster.urls, new Chance(seed ^ 0x5eed), stop);
     const expected = await undisturbed(client);
     const ids: string[] = [];
-    const queueing = queueAll(client, jobs, rounds, new Chance(seed ^ 0x90b5), ids);
-    const faults = await disturb(cluster, rounds, new Chance(seed), say);
-    await queueing;
+    const [faults] = await Promise.all([
+      disturb(cluster, rounds, new Chance(seed), say, stop),
+      queueAll(client, jobs, rounds, new Chance(seed ^ 0x90b5), ids),
+    ]);
     say(`${ids.length} jobs were accepted; waiting for their ends`);
     wrong = await check(client, ids, expected, jobs);
     const all = await client.listJobs();
@@ -109,11 +114,18 @@ async function detour(client: StubbornClient, id: string, pause: number): Promis
   await client.act(id, 'resume');
 }
 
-async function disturb(cluster: Cluster, rounds: number, chance: Chance, say: (line: string) => void) {
+async function disturb(
+  cluster: Cluster,
+  rounds: number,
+  chance: Chance,
+  say: (line: string) => void,
+  stop: AbortSignal,
+) {
   const counts: Record<string, number> = {};
   let bag: Fault[] = [];
   for (let round = 1; round <= rounds; round++) {
     await sleep(1000 * chance.between(0.3, 3));
+    stop.throwIfAborted();
     // Every kind comes once before any comes again.
     if (bag.length === 0) bag = [...FAULTS];
     const { name, run } = chance.one(bag);

@@ -13,10 +13,12 @@ const PATIENCE = 20_000;
 export class StubbornClient {
   readonly #urls: readonly string[];
   readonly #chance: Chance;
+  readonly #stop: AbortSignal;
 
-  constructor(urls: readonly string[], chance: Chance) {
+  constructor(urls: readonly string[], chance: Chance, stop: AbortSignal) {
     this.#urls = urls;
     this.#chance = chance;
+    this.#stop = stop;
   }
 
   /** Queues a job under its own key, or its own id, and goes on until it is accepted. Returns its id. */
@@ -76,6 +78,7 @@ export class StubbornClient {
   async #send(call: string, init: RequestInit, expected: readonly number[]): Promise<unknown> {
     const [method, path] = call.split(' ');
     for (;;) {
+      this.#stop.throwIfAborted();
       const url = this.#chance.one(this.#urls) + path;
       try {
         const response = await fetch(url, { ...init, method, signal: AbortSignal.timeout(PATIENCE) });

@@ -17,7 +17,19 @@ const seed = whole('seed', randomInt(2 ** 32), 2 ** 32 - 1);
 
 console.log(`Chaos of seed ${seed}: ${rounds} faults, ${jobs} jobs.`);
 const began = performance.now();
-const { wrong, faults, restarts, attempts } = await runChaos({ rounds, jobs, seed, say: console.log });
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.once(signal, () => stop.abort(new Error(`broken off by ${signal}`)));
+const { wrong, faults, restarts, attempts } = await runChaos({
+  rounds,
+  jobs,
+  seed,
+  say: console.log,
+  stop: stop.signal,
+}).catch((error: Error) => {
+  console.error(`Chaos of seed ${seed}: ${error.message}`);
+  process.exit(1);
+});
 for (const [name, count] of Object.entries(faults).sort()) console.log(`${String(count).padStart(5)} x ${name}`);
 console.log(`${restarts} processes were started again; workers took the jobs up ${attempts} times.`);
 for (const what of wrong) console.error(`WRONG: ${what}`);
