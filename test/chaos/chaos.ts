@@ -19,7 +19,7 @@ const REQUESTS: readonly JobRequest[] = VARIANTS.map((request) => ({
 }));
 
 /** How long nothing may change before the jobs that have not ended count as lost, milliseconds. */
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
 
 export interface Outcome {
   /** What is not as it should be; empty: all is well. */
