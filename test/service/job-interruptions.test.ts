@@ -20,11 +20,14 @@ import { writeReward } from './scorer.ts';
 const REQUEST: JobRequest = {
   prompt: 'a green dog on the grass',
   seed: 7,
-  optimizer: { name: 'elites' },
-  budget: { images: 32 },
-  sampler: { steps: 2, guidanceScale: 1 },
+  optimizer: { name: 'elites', batchSize: 4 },
+  budget: { images: 24 },
+  sampler: { steps: 1, guidanceScale: 1 },
   reportDraws: 2,
 };
+
+/** Milliseconds that one test may take where other programs leave it little of the machine. */
+const PATIENCE = 180_000;
 
 let service: TestService;
 let client: Client;
@@ -45,10 +48,13 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'findery-interruptions-'));
   const { port } = scorer.address() as AddressInfo;
   await writeReward(folder, 'fragile', { type: 'http', url: `http://127.0.0.1:${port}/` });
-  service = await startTestService({ FINDERY_MODELS: [join(process.cwd(), 'models'), folder].join(':') });
+  service = await startTestService({
+    FINDERY_MODELS: [join(process.cwd(), 'models'), folder].join(':'),
+    FINDERY_WARM: 'none',
+  });
   client = new Client(service.url);
   worker = await service.startWorker();
-});
+}, PATIENCE);
 
 afterAll(async () => {
   await service?.close();
@@ -62,7 +68,7 @@ const act = async (id: string, action: string) => {
 };
 const look = async (id: string) => (await (await fetch(`${service.url}/v1/jobs/${id}`)).json()) as Job;
 const reaches = (id: string, status: string) =>
-  expect.poll(async () => (await look(id)).status, { timeout: 30_000, interval: 50 }).toBe(status);
+  expect.poll(async () => (await look(id)).status, { timeout: PATIENCE / 2, interval: 50 }).toBe(status);
 const policy = async ({ policyId }: Job) =>
   Buffer.from(await client.bytes(`/v1/policies/${policyId}/parameters`)).toString('base64');
 const checkpoints = (id: string) =>
@@ -86,11 +92,11 @@ async function undisturbed(request: JobRequest): Promise<string> {
   return policy((await follow(await client.createJob(request))).job);
 }
 
-describe('a running job', () => {
+describe('a running job', { timeout: PATIENCE }, () => {
   let expected: string;
   beforeAll(async () => {
     expected = await undisturbed(REQUEST);
-  });
+  }, PATIENCE);
 
   it('that is paused gives its worker back, and goes on to the same bytes', async () => {
     const job = await client.createJob(REQUEST);
@@ -103,7 +109,7 @@ describe('a running job', () => {
     await reaches(job.id, 'paused');
     expect(await look(job.id)).toMatchObject({ attempts: 1, finishedAt: null });
     // The only worker is free for another one meanwhile.
-    await undisturbed({ ...REQUEST, budget: { images: 8 } });
+    await undisturbed({ ...REQUEST, budget: { images: 4 } });
     expect((await act(job.id, 'resume')).job.status).toMatch(/queued|running/);
     const { job: ended, types } = await following;
     expect(ended).toMatchObject({ status: 'succeeded', attempts: 2 });
@@ -123,7 +129,7 @@ describe('a running job', () => {
       began = performance.now();
       ending = end(worker);
     });
-    await expect.poll(() => ending, { timeout: 30_000 }).toBeDefined();
+    await expect.poll(() => ending, { timeout: PATIENCE / 2 }).toBeDefined();
     expect(await ending).toBe(0);
     expect(performance.now() - began).toBeLessThan(10_000);
     expect((await look(job.id)).status).toBe('queued');
@@ -134,7 +140,7 @@ describe('a running job', () => {
   });
 
   it('whose worker stands still for longer than its lock is another’s, and the first can write over nothing', async () => {
-    const request = { ...REQUEST, budget: { images: 72 } };
+    const request = { ...REQUEST, budget: { images: 60 } };
     const whole = await undisturbed(request);
     const job = await client.createJob(request);
     const [first] = [worker];
@@ -144,9 +150,9 @@ describe('a running job', () => {
       stopped = true;
       first.kill('SIGSTOP');
     });
-    await expect.poll(() => stopped, { timeout: 30_000 }).toBe(true);
+    await expect.poll(() => stopped, { timeout: PATIENCE / 2 }).toBe(true);
     worker = await service.startWorker();
-    await expect.poll(async () => (await look(job.id)).attempts, { timeout: 30_000 }).toBe(2);
+    await expect.poll(async () => (await look(job.id)).attempts, { timeout: PATIENCE / 2 }).toBe(2);
     // Both at it at once, until the first finds out.
     first.kill('SIGCONT');
     const { job: ended, types } = await following;
@@ -160,13 +166,17 @@ describe('a running job', () => {
 
   it('is canceled within one denoising step, not after its images', async () => {
     // An iteration takes many seconds, a step a few milliseconds.
-    const job = await client.createJob({ ...REQUEST, sampler: { steps: 900, guidanceScale: 1 } });
+    const job = await client.createJob({
+      ...REQUEST,
+      optimizer: { name: 'elites', batchSize: 10 },
+      sampler: { steps: 900, guidanceScale: 1 },
+    });
     await reaches(job.id, 'running');
     await new Promise((resolve) => setTimeout(resolve, 500));
     const began = performance.now();
     expect((await act(job.id, 'cancel')).status).toBe(202);
     await reaches(job.id, 'canceled');
-    expect(performance.now() - began).toBeLessThan(2000);
+    expect(performance.now() - began).toBeLessThan(5000);
   });
 
   it('ends at its deadline with what it has learnt', async () => {
@@ -178,7 +188,9 @@ describe('a running job', () => {
   });
 });
 
-it('a failed job that is tried again goes on from its checkpoint, to the same bytes', async () => {
+it('a failed job that is tried again goes on from its checkpoint, to the same bytes', {
+  timeout: PATIENCE,
+}, async () => {
   const request = { ...REQUEST, reward: 'fragile' };
   const expected = await undisturbed(request);
   const job = await client.createJob(request);
@@ -193,7 +205,7 @@ it('a failed job that is tried again goes on from its checkpoint, to the same by
   expect(status).toBe(202);
   expect(retried).toMatchObject({ status: 'queued', error: null, policyId: failed.policyId });
   const { job: ended, types } = await follow(job);
-  expect(ended).toMatchObject({ status: 'succeeded', attempts: 2, progress: { images: 32 } });
+  expect(ended).toMatchObject({ status: 'succeeded', attempts: 2, progress: { images: 24 } });
   expect(spent).toBeGreaterThan(0);
   // One stream: what was told before the failure is told once, and that it had ended is taken back.
   expect(types.filter((type) => type === 'done')).toHaveLength(1);
