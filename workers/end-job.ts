@@ -34,7 +34,10 @@ async function endEarly(
   statuses: readonly string[],
 ): Promise<void> {
   const kept = keeps ? await keepLearnt(job, record) : null;
-  const problem = new ProblemError('conflict', `The job ${record.id} ended (${status}) before these images were there.`);
+  const problem = new ProblemError(
+    'conflict',
+    `The job ${record.id} ended (${status}) before these images were there.`,
+  );
   await failJobSample(job, problemOf(problem, record.requestId ?? undefined));
   const progress = { ...record.progress, stage: 'ended' as const, secondsLeft: null };
   await end(job, status, { ...outcomeOf(kept), progress }, statuses);
