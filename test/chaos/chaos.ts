@@ -101,7 +101,11 @@ async function queueAll(
   for (let i = 0; i < jobs; i++) {
     const id = await client.createJob(i, REQUESTS[i % REQUESTS.length]);
     ids.push(id);
-    if (chance.fraction() < 0.2) detours.push(detour(client, id, 1000 * chance.between(0, 4)));
+    if (chance.fraction() < 0.2) {
+      const taken = detour(client, id, 1000 * chance.between(0, 4));
+      taken.catch(() => {}); // it is heard below; until then nobody listens
+      detours.push(taken);
+    }
     await sleep((1000 * chance.between(0.2, 1.8) * rounds) / jobs);
   }
   await Promise.all(detours);
