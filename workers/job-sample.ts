@@ -1,4 +1,4 @@
-import { archiveEnded } from '../src/jobs/archive.ts';
+import { archiveEnded, recordKey } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import type { Problem } from '../src/jobs/schemas/common.ts';
 import type { SampleRecord } from '../src/jobs/store.ts';
@@ -32,6 +32,8 @@ export async function openJobSample({ context, record }: RunningJob, policyId: s
     attempts: 1,
     requestId,
   };
+  // Of a try that failed: what storage has of it is its end, which is taken back.
+  await context.blobs.delete(recordKey(sample.id));
   await context.store.samples.create(sample, { parent: policyId });
   return sample;
 }

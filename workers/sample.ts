@@ -10,6 +10,7 @@ import { Claim } from './claim.ts';
 import { openGenerator, type WorkerContext } from './context.ts';
 import { drawSamples } from './draw-samples.ts';
 import { Interruption } from './interruption.ts';
+import { waitForStorage } from './storage-patience.ts';
 
 /** Draws one batch of samples from a policy or from N(0, I). */
 export async function sample(context: WorkerContext, sampleId: string, lastTry: boolean): Promise<void> {
@@ -36,7 +37,7 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
     });
     logger.info({ images: images.length }, 'sample ended');
   } catch (thrown) {
-    const error = await judgeMemory(context, claim, record, thrown);
+    const error = await judgeStorage(context, claim, record, await judgeMemory(context, claim, record, thrown));
     if (error instanceof Interruption || (context.shutdown.aborted && !(error instanceof ProblemError))) throw error;
     if (!(error instanceof ProblemError) && !lastTry) {
       logger.warn({ err: error }, 'sample will be tried again');
@@ -73,6 +74,20 @@ async function judgeMemory(
   logger.warn({ err: error, sampleId: record.id }, 'out of memory; the sample goes on in a fresh process');
   await claim.commit({ set: { status: 'queued', outOfMemory: { times: times + 1 } } });
   return verdict.interruption;
+}
+
+/** An interruption when the sample is to wait until storage takes its images; else the error. */
+async function judgeStorage(
+  { logger }: WorkerContext,
+  claim: Claim<SampleRecord>,
+  { id, storageAway }: SampleRecord,
+  error: unknown,
+): Promise<unknown> {
+  const waiting = waitForStorage(error, storageAway);
+  if (waiting === null) return error;
+  logger.warn({ err: error, sampleId: id }, 'storage is away; the sample waits for it');
+  await claim.commit({ set: { status: 'queued', ...waiting } });
+  return new Interruption('storage');
 }
 
 async function loadLaw({ store, blobs }: WorkerContext, { policyId }: SampleRecord): Promise<Law | null> {

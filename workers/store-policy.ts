@@ -14,7 +14,7 @@ import type { RunningJob } from './running-job.ts';
  * seed gives the same bytes.
  */
 export async function storePolicy(
-  { context, record }: RunningJob,
+  { context, claim, record }: RunningJob,
   learned: {
     readonly law: Law;
     readonly search: SearchProgress;
@@ -41,6 +41,8 @@ export async function storePolicy(
     report,
   });
   const id = derivedId('pol', record.id);
+  // A worker that lost the job must not write over what its successor has stored.
+  await claim.commit({}, ['running', 'canceling']);
   await context.blobs.put(`policies/${id}.safetensors`, file);
   const policy: PolicyRecord = {
     id,

@@ -9,6 +9,7 @@ import { requestId, requestLogger } from './request-log.ts';
 import { catalog } from './routes/catalog.ts';
 import { images } from './routes/images.ts';
 import { jobEvents } from './routes/job-events.ts';
+import { jobLifecycle } from './routes/job-lifecycle.ts';
 import { jobRewards } from './routes/job-rewards.ts';
 import { jobs } from './routes/jobs.ts';
 import { policies } from './routes/policies.ts';
@@ -41,7 +42,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   await app.register(json);
   await app.register(validation);
   await app.register(openapi);
-  for (const routes of [jobs, jobEvents, jobRewards, policies, samples, images, catalog, service])
+  for (const routes of [jobs, jobLifecycle, jobEvents, jobRewards, policies, samples, images, catalog, service])
     await app.register(routes);
   return app as unknown as FastifyInstance;
 }

@@ -17,8 +17,7 @@ export async function claimKey(
 ): Promise<{ id: string; isNew: boolean }> {
   const id = newId(kind);
   if (key === undefined) return { id, isNew: true };
-  const hash = (text: string) => createHash('sha256').update(text).digest('hex');
-  const digest = hash(canonical(body));
+  const digest = digestOf(body);
   const redisKey = store.keys.idempotency(hash(key));
   const previous = await store.redis.set(redisKey, JSON.stringify({ id, digest }), 'EX', DAY, 'NX', 'GET');
   if (previous === null) return { id, isNew: true };
@@ -31,6 +30,13 @@ export async function claimKey(
   }
   return { id: known.id, isNew: false };
 }
+
+/** What two requests for the same thing have in common. */
+export function digestOf(body: unknown): string {
+  return hash(canonical(body));
+}
+
+const hash = (text: string) => createHash('sha256').update(text).digest('hex');
 
 /** JSON with sorted keys: two spellings of one request are the same request. */
 function canonical(value: unknown): string {

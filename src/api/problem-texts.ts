@@ -26,7 +26,7 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
   'bad-policy-file':
     'The file is no safetensors file, is damaged, holds numbers that make no law, or is a law over latents of another shape.',
   'idempotency-mismatch':
-    'This Idempotency-Key came with another body within the last 24 hours. Take a new key for a new request.',
+    'This Idempotency-Key came with another body within the last 24 hours, or the id of PUT /v1/jobs/{id} is that of a job of another body. Take a new one for a new request.',
   'generation-failed': 'The model or the reward failed at this request, or gave numbers that are not finite.',
   'out-of-memory':
     'One picture of this model at this size needs more memory than the worker has, also in a fresh process. Ask for a smaller size, another model, or a worker with more memory. What was learnt until then is kept in a policy without a report.',

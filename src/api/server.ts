@@ -3,9 +3,9 @@ import type { Config } from '../config.ts';
 import { RECORDS } from '../jobs/archive.ts';
 import { openResources } from '../jobs/resources.ts';
 import { openStore } from '../jobs/store.ts';
-import { requeueOrphans } from '../jobs/submit.ts';
 import { isRedisEmpty } from '../jobs/sweep/orphans.ts';
 import { startSweeping } from '../jobs/sweep/sweeping.ts';
+import { startUpkeep } from '../jobs/upkeep.ts';
 import { buildApp } from './app.ts';
 
 /** Milliseconds that requests may still take when the server closes; then their connections are cut. */
@@ -38,12 +38,11 @@ export async function startApi({
   const closing = new AbortController();
   const app = await buildApp({ config, store, blobs, catalog, closing: closing.signal }, logger);
   try {
-    const orphans = await requeueOrphans(store);
-    if (orphans > 0) logger.info({ orphans }, 'queued again what a crash had left unqueued');
     if ((await isRedisEmpty(store)) && (await blobs.list(RECORDS)).length > 0)
       logger.warn('Redis is empty, but storage has records of what ended: findery reindex brings it back');
-    const endSweeping = startSweeping(store, blobs, config, logger);
     const url = await app.listen({ host: config.host, port: config.port });
+    const endUpkeep = startUpkeep(store, blobs, logger);
+    const endSweeping = startSweeping(store, blobs, config, logger);
     if (!['127.0.0.1', '::1', 'localhost'].includes(config.host))
       logger.warn({ host: config.host }, 'the API has no keys yet: whoever reaches this address can use it');
     return {
@@ -54,6 +53,7 @@ export async function startApi({
         const impatience = setTimeout(() => app.server.closeAllConnections(), PATIENCE);
         await app.close();
         clearTimeout(impatience);
+        endUpkeep();
         await store.close();
       },
     };

@@ -18,7 +18,7 @@ const fillSampler: Migration = (record) => ({
  * a record holds, append one here; never change or remove one that was released.
  */
 const MIGRATIONS: Record<IdKind, readonly Migration[]> = {
-  job: [(record) => ({ reportDraws: REPORT_DRAWS, ...fillSampler(record) })],
+  job: [(record) => ({ reportDraws: REPORT_DRAWS, deadline: null, ...fillSampler(record) })],
   pol: [fillSampler],
   smp: [fillSampler],
   img: [(record) => record],

@@ -7,9 +7,13 @@ import type { RewardChoice, Sampler } from './schemas/common.ts';
 import type { Report } from './schemas/policy.ts';
 import type { JobRecord, PolicyRecord } from './store.ts';
 
+/** No policy is older. */
+const FIRST = Date.UTC(2024, 0);
+
 /**
- * The record of a policy from its file alone. Its time is that of its id; how long the work on it took is not known.
+ * The record of a policy from its file alone. Its time is that of its id, unless a client chose it; how long the work on it took is not known.
  * @param job the job of its number, if there is one: only then a report is one that was made here
+ * @param storedAt when its file was last stored, milliseconds since 1970
  * @throws PolicyFileError when the file does not say what it is for
  */
 export function rebuildPolicy(
@@ -18,15 +22,15 @@ export function rebuildPolicy(
   law: Law,
   metadata: { readonly [name: string]: unknown },
   job: JobRecord | null,
+  storedAt: number,
 ): PolicyRecord {
   const { prompt, negativePrompt, model, reward, sampler, optimizer, seed, imagesSpent, summary, report } = metadata;
   if (typeof prompt !== 'string' || typeof model !== 'string' || !isObject(sampler)) {
     throw new PolicyFileError('Its metadata do not have a prompt, a model and a sampler.');
   }
-  const createdAt = new Date(decodeTime(id.slice(4).toUpperCase())).toISOString();
   return {
     id,
-    createdAt: job?.finishedAt ?? createdAt,
+    createdAt: job?.finishedAt ?? new Date(timeOf(id, storedAt)).toISOString(),
     origin: job ? 'job' : 'import',
     jobId: job?.id ?? null,
     prompt,
@@ -45,6 +49,16 @@ export function rebuildPolicy(
     sha256: sha256Of(bytes),
     warnings: [],
   };
+}
+
+/** Milliseconds since 1970. Clients may choose ids that tell no time, or one when there was no findery. */
+function timeOf(id: string, storedAt: number): number {
+  try {
+    const time = decodeTime(id.slice(4).toUpperCase());
+    return time > FIRST && time <= storedAt ? time : storedAt;
+  } catch {
+    return storedAt;
+  }
 }
 
 function isObject(value: unknown): value is { [name: string]: unknown } {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
 import { currentVersion, type Fields, migrate } from './migrations.ts';
@@ -28,29 +29,49 @@ export interface Change<T> {
   readonly owner?: string;
   /** Only in one of these statuses. */
   readonly statuses?: readonly string[];
+  /** Only when these fields have these values. */
+  readonly expects?: Partial<T>;
   /** Gives the record to the worker with this token. */
   readonly newOwner?: string;
+  /** It is to wait in its queue: remembered, together with the change, until it is seen there (`waiting.ts`). */
+  readonly queue?: boolean;
+  /** Takes back that it has ended: its `done` event goes. */
+  readonly reopen?: boolean;
 }
 
 export type Outcome = 'done' | 'missing' | 'not-owner' | 'wrong-status';
 
 /**
  * One change of a record, all or nothing: fields, events, rewards, and the message that wakes who waits. The owner's
- * token fences it: a worker that lost its job to another one can't write over it.
+ * token fences it: a worker that lost its job to another one can't write over it. A change that a connection sends again,
+ * because it broke before the answer came, is done once: the record remembers the last one of its owner and of others.
  */
 const COMMIT = `
-local record, stream, rewards = KEYS[1], KEYS[2], KEYS[3]
+local record, stream, rewards, unqueued = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local owner, statuses, fields, events = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
 local new_owner, offset, values, channel, id = ARGV[5], tonumber(ARGV[6]), cjson.decode(ARGV[7]), ARGV[8], ARGV[9]
+local change, expected, queue, reopen = ARGV[10], cjson.decode(ARGV[11]), ARGV[12], ARGV[13]
 if redis.call('EXISTS', record) == 0 then return 'missing' end
+local latest = (owner ~= '' or new_owner ~= '') and '_change:owner' or '_change:other'
+if redis.call('HGET', record, latest) == change then return 'done' end
 if owner ~= '' and redis.call('HGET', record, '_owner') ~= owner then return 'not-owner' end
 if #statuses > 0 then
   local status, allowed = redis.call('HGET', record, 'status'), false
   for _, candidate in ipairs(statuses) do if candidate == status then allowed = true end end
   if not allowed then return 'wrong-status' end
 end
+for i = 1, #expected, 2 do
+  if redis.call('HGET', record, expected[i]) ~= expected[i + 1] then return 'wrong-status' end
+end
+redis.call('HSET', record, latest, change)
 if new_owner ~= '' then redis.call('HSET', record, '_owner', new_owner) end
 for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
+if queue == '1' then redis.call('ZADD', unqueued, redis.call('TIME')[1], id) end
+if reopen == '1' then
+  for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 8)) do
+    if entry[2][2] == 'done' then redis.call('XDEL', stream, entry[1]) end
+  end
+end
 if offset >= 0 then
   if offset == 0 then redis.call('DEL', rewards) else redis.call('LTRIM', rewards, 0, offset - 1) end
   for _, value in ipairs(values) do redis.call('RPUSH', rewards, value) end
@@ -70,12 +91,15 @@ return 'done'
 
 /** A new record, all or nothing; two requests with one id (idempotency) can't write over each other. */
 const CREATE = `
-local record, index, children, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local record, index, children, stream, unqueued, deadlines = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local id, only_new, has_parent, fields, events = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
+local queue, deadline = ARGV[6], ARGV[7]
 if only_new == '1' and redis.call('EXISTS', record) == 1 then return end
 for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
 redis.call('ZADD', index, 0, id)
 if has_parent == '1' then redis.call('SADD', children, id) end
+if queue == '1' then redis.call('ZADD', unqueued, redis.call('TIME')[1], id) end
+if deadline ~= '' then redis.call('ZADD', deadlines, deadline, id) end
 for _, event in ipairs(events) do redis.call('XADD', stream, '*', 'type', event.type, 'data', event.data) end
 `;
 
@@ -105,8 +129,8 @@ export class Records<T extends { readonly id: string }> {
 
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
     if (!('finderyCommit' in redis)) {
-      redis.defineCommand('finderyCommit', { numberOfKeys: 3, lua: COMMIT });
-      redis.defineCommand('finderyCreate', { numberOfKeys: 4, lua: CREATE });
+      redis.defineCommand('finderyCommit', { numberOfKeys: 4, lua: COMMIT });
+      redis.defineCommand('finderyCreate', { numberOfKeys: 6, lua: CREATE });
       redis.defineCommand('finderyMigrate', { numberOfKeys: 1, lua: MIGRATE });
     }
     this.#redis = redis as WithCommands;
@@ -115,21 +139,34 @@ export class Records<T extends { readonly id: string }> {
     this.#noun = noun;
   }
 
-  /** Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`. */
+  /**
+   * Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`.
+   * `queue`: it is accepted work, and remembered until it is seen in its queue; `deadline`: milliseconds since 1970.
+   */
   async create(
     record: T,
-    options: { readonly parent?: string; readonly events?: readonly StreamEvent[]; readonly onlyNew?: boolean } = {},
+    options: {
+      readonly parent?: string;
+      readonly events?: readonly StreamEvent[];
+      readonly onlyNew?: boolean;
+      readonly queue?: boolean;
+      readonly deadline?: number;
+    } = {},
   ): Promise<void> {
     await this.#redis.finderyCreate(
       this.#keys.record(record.id),
       this.#keys.index(this.#kind),
       this.#keys.children(options.parent ?? ''),
       this.#keys.events(record.id),
+      this.#keys.unqueued(),
+      this.#keys.deadlines(),
       record.id,
       options.onlyNew ? 1 : 0,
       options.parent ? 1 : 0,
       JSON.stringify(['_version', String(currentVersion(this.#kind)), ...fieldsOf(record)]),
       JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
+      options.queue ? 1 : 0,
+      options.deadline ?? '',
     );
   }
 
@@ -188,6 +225,7 @@ export class Records<T extends { readonly id: string }> {
       this.#keys.record(id),
       this.#keys.events(id),
       this.#keys.rewards(id),
+      this.#keys.unqueued(),
       change.owner ?? '',
       JSON.stringify(change.statuses ?? []),
       JSON.stringify(fieldsOf(change.set ?? {})),
@@ -201,6 +239,10 @@ export class Records<T extends { readonly id: string }> {
       ),
       this.#keys.changes(),
       id,
+      randomUUID(),
+      JSON.stringify(fieldsOf(change.expects ?? {})),
+      change.queue ? 1 : 0,
+      change.reopen ? 1 : 0,
     );
   }
 
@@ -228,6 +270,20 @@ export class Records<T extends { readonly id: string }> {
     }
   }
 
+  /** Ids of all records in one of these statuses, newest first, a page at a time. */
+  async *idsWith(statuses: readonly string[]): AsyncGenerator<string[]> {
+    for (let before = '+'; ; ) {
+      const ids = await this.#redis.zrange(this.#keys.index(this.#kind), before, '-', 'BYLEX', 'REV', 'LIMIT', 0, 500);
+      const pipeline = this.#redis.pipeline();
+      for (const id of ids) pipeline.hget(this.#keys.record(id), 'status');
+      const found = (await pipeline.exec()) ?? [];
+      for (const [error] of found) if (error) throw error;
+      yield ids.filter((_, i) => statuses.includes(String(found[i][1])));
+      if (ids.length < 500) return;
+      before = `(${ids[ids.length - 1]}`;
+    }
+  }
+
   /** Ids of what belongs to it (samples of a policy, images of a sample). */
   async children(id: string): Promise<string[]> {
     return this.#redis.smembers(this.#keys.children(id));
@@ -235,15 +291,6 @@ export class Records<T extends { readonly id: string }> {
 
   async adopt(parent: string, children: readonly string[]): Promise<void> {
     if (children.length > 0) await this.#redis.sadd(this.#keys.children(parent), ...children);
-  }
-
-  /** Takes back a record that was never handed out: as if it had not been there. */
-  async discard(id: string): Promise<void> {
-    await this.#redis
-      .multi()
-      .zrem(this.#keys.index(this.#kind), id)
-      .del(this.#keys.record(id), this.#keys.events(id))
-      .exec();
   }
 
   /** Forgets it, but not that it was there. */

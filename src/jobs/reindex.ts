@@ -101,7 +101,9 @@ async function restore(
   if (kind === 'job') {
     const job = record as unknown as JobRecord;
     await restoreRewards(store, id, rewards);
-    await store.jobs.create(job, { events: endOf(job), onlyNew: true });
+    // A failed one can be tried again, and its deadline counts then.
+    const deadline = job.deadline === null ? undefined : Date.parse(job.deadline);
+    await store.jobs.create(job, { events: endOf(job), onlyNew: true, deadline });
     done.jobs++;
   } else if (kind === 'smp') {
     const sample = record as unknown as SampleRecord;
@@ -146,7 +148,9 @@ async function restoreLonePolicy(
   if (!bytes) return;
   try {
     const { law, metadata } = decodePolicy(bytes, null);
-    const policy = rebuildPolicy(id, bytes, law, metadata, await store.jobs.find(`job_${id.slice(4)}`));
+    const job = await store.jobs.find(`job_${id.slice(4)}`);
+    const [stored] = await blobs.entries(key);
+    const policy = rebuildPolicy(id, bytes, law, metadata, job, stored?.modifiedAt ?? Date.now());
     await store.policies.create(policy, { onlyNew: true });
     done.policies++;
   } catch (error) {

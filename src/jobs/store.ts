@@ -23,11 +23,19 @@ export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition'> & {
   readonly takenAt: { readonly iteration?: number; readonly times: number } | null;
   /** How often workers had too little memory for it at the same checkpoint; absent: never. */
   readonly outOfMemory?: { readonly iteration?: number; readonly times: number } | null;
+  /** Asked for by a client; the worker that runs it looks at this. Absent: no. */
+  readonly pauseRequested?: boolean;
+  /** Since when (RFC 3339) storage has not taken what the job writes; absent: it does. */
+  readonly storageAway?: string | null;
+  /** Hash of the request's body; absent: not known. */
+  readonly digest?: string;
 };
 
 export type SampleRecord = Omit<Sample, 'object' | 'urls'> & {
   /** How often workers had too little memory for it; absent: never. */
   readonly outOfMemory?: { readonly times: number } | null;
+  /** Since when (RFC 3339) storage has not taken what is drawn; absent: it does. */
+  readonly storageAway?: string | null;
 };
 export type PolicyRecord = Omit<Policy, 'object' | 'urls'>;
 

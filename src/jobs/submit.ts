@@ -1,10 +1,9 @@
 import { newId } from './ids.ts';
-import { ProblemError } from './problem.ts';
-import type { QueueName } from './queues.ts';
 import type { Warning } from './schemas/common.ts';
 import type { JobSettings } from './schemas/job.ts';
 import type { SampleSettings } from './schemas/sample.ts';
 import type { JobRecord, SampleRecord, Store } from './store.ts';
+import { queueNew } from './waiting.ts';
 
 interface Submission {
   /** A new one when left out. */
@@ -13,16 +12,18 @@ interface Submission {
   readonly requestId: string;
   /** RFC 3339. */
   readonly now: string;
+  /** Hash of the request's body: what another request with the same id is held against. */
+  readonly digest?: string;
 }
 
 /**
- * Accepts a job: its record is written, then it is queued.
- * @throws ProblemError `unavailable` when it could not be queued; nothing is left behind
+ * Accepts a job: its record is written, then it is queued. Once it is written it is accepted: when it could not be queued,
+ * because Redis went away in between, those who look after that do it (`waiting.ts`).
  */
 export async function submitJob(
   store: Store,
   settings: JobSettings,
-  { id = newId('job'), warnings, requestId, now }: Submission,
+  { id = newId('job'), warnings, requestId, now, digest }: Submission,
 ): Promise<JobRecord> {
   const record: JobRecord = {
     ...fresh({ id, warnings, requestId, now }),
@@ -45,10 +46,12 @@ export async function submitJob(
     keepPartial: false,
     checkpoint: null,
     takenAt: null,
+    ...(digest ? { digest } : {}),
   };
   const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
-  await store.jobs.create(record, { events, onlyNew: true });
-  await enqueue(store, 'optimize', record, () => store.jobs.discard(id));
+  const deadline = settings.deadline === null ? undefined : Date.parse(settings.deadline);
+  await store.jobs.create(record, { events, onlyNew: true, queue: true, deadline });
+  await queueNew(store, record);
   return record;
 }
 
@@ -63,51 +66,14 @@ export async function submitSample(
     ...settings,
     images: [],
   };
-  await store.samples.create(record, settings.policyId ? { parent: settings.policyId } : {});
-  await enqueue(store, 'sample', record, () => store.samples.discard(id));
+  const parent = settings.policyId ?? undefined;
+  await store.samples.create(record, { parent, onlyNew: true, queue: true });
+  await queueNew(store, record);
   return record;
 }
 
 /** What every record of accepted work begins with. */
-function fresh({ id, warnings, requestId, now }: Required<Submission>) {
+function fresh({ id, warnings, requestId, now }: Submission & { readonly id: string }) {
   const times = { createdAt: now, startedAt: null, finishedAt: null };
   return { id, status: 'queued' as const, ...times, error: null, warnings: [...warnings], attempts: 0, requestId };
-}
-
-/** Queues what was written but, because of a crash in between, never queued. Returns how many there were. */
-export async function requeueOrphans(store: Store): Promise<number> {
-  let count = 0;
-  for (const [name, records] of [
-    ['optimize', store.jobs],
-    ['sample', store.samples],
-  ] as const) {
-    const { data } = await (records as typeof store.jobs).list({
-      limit: Number.POSITIVE_INFINITY,
-      accept: ({ status }) => status === 'queued',
-    });
-    for (const { id, priority } of data) {
-      if (await store.queues.has(name, id)) continue;
-      await store.queues.add(name, id, priority);
-      count++;
-    }
-  }
-  return count;
-}
-
-async function enqueue(
-  store: Store,
-  name: QueueName,
-  record: JobRecord | SampleRecord,
-  undo: () => Promise<void>,
-): Promise<void> {
-  try {
-    await store.queues.add(name, record.id, record.priority);
-  } catch (error) {
-    // With Redis away the record may stay an orphan: it is queued when the request is sent again with its key, or at the next start.
-    await undo().catch(() => {});
-    throw new ProblemError(
-      'unavailable',
-      `The queue could not be reached (${error instanceof Error ? error.message : error}); nothing was accepted. Try again.`,
-    );
-  }
 }

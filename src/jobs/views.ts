@@ -11,18 +11,25 @@ export function viewJob(record: JobRecord, queuePosition: number | null): Job {
     checkpoint: ___,
     takenAt: ____,
     outOfMemory: _____,
+    pauseRequested: ______,
+    storageAway: _______,
+    digest: ________,
     ...visible
   } = record;
   const self = `/v1/jobs/${record.id}`;
   return {
     object: 'job',
     ...visible,
+    deadline: record.deadline ?? null, // jobs from before there were deadlines
     queuePosition,
     urls: {
       self,
       events: `${self}/events`,
       rewards: `${self}/rewards`,
       cancel: `${self}/cancel`,
+      pause: `${self}/pause`,
+      resume: `${self}/resume`,
+      retry: `${self}/retry`,
       policy: record.policyId && `/v1/policies/${record.policyId}`,
     },
   };
@@ -43,7 +50,7 @@ export function viewPolicy(record: PolicyRecord): Policy {
 }
 
 export function viewSample(record: SampleRecord): Sample {
-  const { outOfMemory: _, ...visible } = record;
+  const { outOfMemory: _, storageAway: __, ...visible } = record;
   return {
     object: 'sample',
     ...visible,

@@ -11,13 +11,13 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-/** Queues a job and makes of its record what findery 0.1.0 wrote: no version, no report draws, no clipSkip. */
+/** Queues a job and makes of its record what findery 0.1.0 wrote: no version, no report draws, no deadline, no clipSkip. */
 async function queueOldJob() {
   const { id } = await queueJob(api, { seed: 3 });
   const key = api.store.keys.record(id);
   const sampler = JSON.parse(String(await api.store.redis.hget(key, 'sampler')));
   delete sampler.clipSkip;
-  await api.store.redis.hdel(key, '_version', 'reportDraws');
+  await api.store.redis.hdel(key, '_version', 'reportDraws', 'deadline');
   await api.store.redis.hset(key, 'sampler', JSON.stringify(sampler));
   return { id, key, sampler };
 }
@@ -31,7 +31,7 @@ describe('a record', () => {
 
   it('from before there were versions is read, listed, and brought up to date', async () => {
     const { id, key, sampler } = await queueOldJob();
-    const now = { reportDraws: 32, sampler: { ...sampler, clipSkip: 0 } };
+    const now = { reportDraws: 32, deadline: null, sampler: { ...sampler, clipSkip: 0 } };
     const { data } = (await readOk(await api.get('/v1/jobs?limit=1'), 200)) as unknown as { data: object[] };
     expect(data[0]).toMatchObject({ id, ...now });
     expect(await readOk(await api.get(`/v1/jobs/${id}`), 200)).toMatchObject(now);

@@ -199,12 +199,17 @@ describe('orphaned blobs', { timeout: 180_000 }, () => {
     const { id: job } = await queueJob(api);
     const checkpoint = await orphan(`checkpoints/${job}-5.safetensors`, old);
     await api.store.jobs.change(job, { set: { checkpoint: { key: checkpoint, iteration: 5 } } });
+    // A failed job can be tried again from its checkpoint.
+    const { id: failed } = await queueJob(api);
+    const kept = await orphan(`checkpoints/${failed}-7-0b7f-4c.safetensors`, old);
+    await api.store.jobs.change(failed, { set: { status: 'failed', checkpoint: { key: kept, iteration: 7 } } });
     const young = await orphan(`checkpoints/${job}-6.safetensors`, ORPHAN_AGE / 2);
     const others = await orphan('notes/mine.txt', old);
     const removed = newId('pol');
     await api.store.redis.set(api.store.keys.gone(removed), ago(1));
     const orphans = [
       await orphan(`checkpoints/${job}-4.safetensors`, old),
+      await orphan(`checkpoints/${failed}-7-9a51-22.safetensors`, old),
       await orphan(`checkpoints/${newId('job')}-1.safetensors`, old),
       await orphan(`images/${newId('img')}.png`, old),
       await orphan(`policies/${removed}.safetensors`, old),
@@ -212,7 +217,7 @@ describe('orphaned blobs', { timeout: 180_000 }, () => {
     ];
     const swept = await run({});
     expect(new Set(swept?.orphans.map(({ key }) => key))).toEqual(new Set(orphans));
-    expect(await api.blobs.list('')).toEqual([checkpoint, young, others].sort());
+    expect(await api.blobs.list('')).toEqual([checkpoint, kept, young, others, recordKey(failed)].sort());
   });
 
   it('stay while Redis does not know what storage has: it was lost, and the next step is a reindex', async () => {

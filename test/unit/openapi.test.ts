@@ -121,6 +121,7 @@ describe('the contract', () => {
       'POST /v1/policies true',
       'POST /v1/policies/{id}/samples false',
       'POST /v1/samples true',
+      'PUT /v1/jobs/{id} true',
     ]);
   });
 
@@ -132,6 +133,7 @@ describe('the contract', () => {
       'POST /v1/jobs',
       'POST /v1/policies/{id}/samples',
       'POST /v1/samples',
+      'PUT /v1/jobs/{id}',
     ]);
   });
 
@@ -141,7 +143,11 @@ describe('the contract', () => {
         'POST /v1/jobs',
         'GET /v1/jobs',
         'GET /v1/jobs/{id}',
+        'PUT /v1/jobs/{id}',
         'POST /v1/jobs/{id}/cancel',
+        'POST /v1/jobs/{id}/pause',
+        'POST /v1/jobs/{id}/resume',
+        'POST /v1/jobs/{id}/retry',
         'GET /v1/jobs/{id}/events',
         'GET /v1/jobs/{id}/rewards',
         'GET /v1/policies',

@@ -99,7 +99,7 @@ export function describeValidation(error: FastifySchemaValidationError): { point
       };
     }
     default:
-      return { pointer: instancePath, message: `is ${found}; ${message}` };
+      return { pointer: instancePath, message: `is ${found}; ${accepts ? `takes ${accepts}` : message}` };
   }
 }
 

@@ -1,16 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { cancelJob } from '../../jobs/cancel.ts';
 import { ProblemError } from '../../jobs/problem.ts';
-import { Link, Nullable } from '../../jobs/schemas/common.ts';
+import { Id, Link, Nullable } from '../../jobs/schemas/common.ts';
 import { CancelRequest, ENDED, Job, JobPage, JobQuery, JobRequest } from '../../jobs/schemas/job.ts';
 import { resolveJob } from '../../jobs/settings.ts';
 import type { JobRecord } from '../../jobs/store.ts';
 import { submitJob } from '../../jobs/submit.ts';
 import { viewJob } from '../../jobs/views.ts';
+import { ensureQueued } from '../../jobs/waiting.ts';
 import { answers, IdInPath, json, PreferHeader } from '../answers.ts';
-import { claimKey } from '../idempotency.ts';
+import { claimKey, digestOf } from '../idempotency.ts';
 import { goneSignal, preferredWait } from '../plugins/prefer.ts';
 
 const tags = ['jobs'];
@@ -53,6 +54,26 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     return store.jobs.get(id);
   };
 
+  const submit = async (id: string, resolved: ReturnType<typeof resolveJob>, request: FastifyRequest) => {
+    const { settings, warnings } = resolved;
+    const now = new Date().toISOString();
+    await submitJob(store, settings, { id, warnings, requestId: request.id, now, digest: digestOf(request.body) });
+    request.log.info({ jobId: id }, 'job queued');
+  };
+
+  /** A crash may have come between record and queue; one that is in the queue is not queued twice. */
+  const ensureWaiting = async (job: JobRecord) => {
+    if (job.status === 'queued') await ensureQueued(store, job);
+  };
+
+  /** The job that was asked for, when it has ended or as it is when the time of `Prefer: wait` is over. */
+  const answer = async (id: string, request: FastifyRequest, reply: FastifyReply) => {
+    const hasEnded = ({ status }: JobRecord) => ENDED.includes(status);
+    const job = await wait(id, preferredWait(request, reply), hasEnded, goneSignal(reply, closing));
+    reply.header('location', `/v1/jobs/${id}`);
+    return accepted(reply, await view(job));
+  };
+
   app.post(
     '/v1/jobs',
     {
@@ -67,29 +88,47 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     },
     async (request, reply) => {
       const body = request.body as JobRequest;
-      const { settings, warnings } = resolveJob(body, await catalog.now());
+      const resolved = resolveJob(body, await catalog.now());
       const claimed = await claimKey(store, 'job', request.headers['idempotency-key'], body);
       const known = claimed.isNew ? null : await store.jobs.find(claimed.id);
-      const record =
-        known ??
-        (await submitJob(store, settings, {
-          id: claimed.id,
-          warnings,
-          requestId: request.id,
-          now: new Date().toISOString(),
-        }));
-      if (!known) request.log.info({ jobId: record.id }, 'job queued');
-      // A crash may have come between record and queue; one that is in the queue is not queued twice.
-      else if (known.status === 'queued') await store.queues.add('optimize', known.id, known.priority);
-      const milliseconds = preferredWait(request, reply);
-      const now = await wait(
-        record.id,
-        milliseconds,
-        ({ status }) => ENDED.includes(status),
-        goneSignal(reply, closing),
-      );
-      reply.header('location', `/v1/jobs/${record.id}`);
-      return accepted(reply, await view(now));
+      if (known) await ensureWaiting(known);
+      else await submit(claimed.id, resolved, request);
+      return answer(claimed.id, request, reply);
+    },
+  );
+
+  app.put(
+    '/v1/jobs/:id',
+    {
+      schema: {
+        operationId: 'putJob',
+        summary: 'Queue an optimisation under an id of your own',
+        description:
+          'Safe to send again: the same body gives the same job, another body 422. Take a ULID in lower case after `job_`: lists are in the order of ids.',
+        tags,
+        headers: PreferHeader,
+        params: Type.Object({ id: Id('job', 'the job, chosen by you') }),
+        body: Link(JobRequest),
+        response: answers({ 202: json(Job, 'accepted', 'location', 'retry-after', 'preference-applied') }),
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const body = request.body as JobRequest;
+      const known = await store.jobs.find(id);
+      if (known) await ensureWaiting(known);
+      else {
+        if (await store.redis.exists(store.keys.gone(id))) await store.jobs.get(id); // 410
+        await submit(id, resolveJob(body, await catalog.now()), request);
+      }
+      // Of two at once with one id, the first stands.
+      if ((known ?? (await store.jobs.get(id))).digest !== digestOf(body)) {
+        throw new ProblemError(
+          'idempotency-mismatch',
+          `There is a job ${id} already, of another request; take a new id for a new request.`,
+        );
+      }
+      return answer(id, request, reply);
     },
   );
 

@@ -16,7 +16,8 @@ export interface Orphans {
 
 /** Blobs that Redis is asked about at once. */
 const AT_A_TIME = 100;
-const CHECKPOINT = /^checkpoints\/(job_[^/]+)-\d+\.safetensors$/;
+/** Those of 0.1.0 end in their iteration, later ones in the token of the worker that had the job. */
+const CHECKPOINT = /^checkpoints\/(job_[^/-]+)-\d+(?:-[^/.]+)?\.safetensors$/;
 const IMAGE = /^images\/(img_[^/.]+)\.[a-z]+$/;
 const POLICY = /^policies\/(pol_[^/.]+)\.safetensors$/;
 const RECORD = /^records\/([a-z]{3}_[^/.]+)\.json$/;

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { BlobEntry, BlobStore } from '../../storage/blobs.ts';
-import { archiveJob, archivePolicy, archiveSample, RECORDS, recordKey } from '../archive.ts';
+import { archiveEnded, archivePolicy, RECORDS, recordKey } from '../archive.ts';
 import { ENDED } from '../schemas/job.ts';
 import type { Store } from '../store.ts';
 import { withLock } from './lock.ts';
@@ -78,12 +78,12 @@ async function* unarchived(
   const isMissing = ({ id, status }: { readonly id: string; readonly status?: string }) =>
     (status === undefined || ENDED.includes(status)) && !known.has(recordKey(id));
   for await (const job of eachRecord(store.jobs)) {
-    if (isMissing(job)) yield { id: job.id, keep: () => archiveJob(store, blobs, job) };
+    if (isMissing(job)) yield { id: job.id, keep: () => archiveEnded(store, blobs, job.id) };
   }
   for await (const policy of eachRecord(store.policies)) {
     if (isMissing(policy)) yield { id: policy.id, keep: () => archivePolicy(blobs, policy) };
   }
   for await (const sample of eachRecord(store.samples)) {
-    if (isMissing(sample)) yield { id: sample.id, keep: () => archiveSample(store, blobs, sample) };
+    if (isMissing(sample)) yield { id: sample.id, keep: () => archiveEnded(store, blobs, sample.id) };
   }
 }
