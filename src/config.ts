@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
+import { parseS3, type StoragePlace } from './storage/open-blobs.ts';
 import { Allowed } from './webhooks/allowed.ts';
 
 /** Every setting of a findery process, read once at its start. */
@@ -12,6 +13,14 @@ export interface Config {
   readonly redisPrefix: string;
   /** Folder of blobs: policies, images, checkpoints; and of the private Redis. */
   readonly dataFolder: string;
+  /** Bucket of blobs; null: they are files below the data folder. */
+  readonly s3: { readonly bucket: string; readonly prefix: string } | null;
+  /** Days that ended jobs, samples and policies that nobody draws from are kept; null: for ever. */
+  readonly keepDays: number | null;
+  /** Most ended jobs, with what they made, that are kept; null: all. */
+  readonly keepJobs: number | null;
+  /** Most ended sample batches, with their images, that are kept; null: all. */
+  readonly keepSamples: number | null;
   /** Folders whose subfolders are models and rewards: those of FINDERY_MODELS, the data folder's own, the embedded ones. */
   readonly modelFolders: readonly string[];
   /** ONNX Runtime execution providers: the first that is to be had is used. `cpu` can only be the last. */
@@ -64,6 +73,28 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
     name: 'FINDERY_DATA',
     default: '.findery',
     description: 'folder of policies, images, checkpoints and the private Redis',
+  },
+  {
+    name: 'FINDERY_STORAGE',
+    default: 'file',
+    description:
+      'where policies, images, checkpoints and records of what has ended lie: `file` (in FINDERY_DATA) or `s3://bucket/prefix`, with endpoint, region and credentials as the AWS SDK reads them (AWS_ENDPOINT_URL_S3, AWS_REGION, AWS_ACCESS_KEY_ID, ...)',
+  },
+  {
+    name: 'FINDERY_KEEP_DAYS',
+    default: 'none',
+    description:
+      'days after which jobs and samples that have ended, and policies that nothing was drawn from since, are deleted, 1 to 36500; without it they stay',
+  },
+  {
+    name: 'FINDERY_KEEP_JOBS',
+    default: 'none',
+    description: 'most jobs that have ended to keep, with their policies and samples, 1 to 100000000; the oldest go',
+  },
+  {
+    name: 'FINDERY_KEEP_SAMPLES',
+    default: 'none',
+    description: 'most sample batches that have ended to keep, with their images, 1 to 100000000; the oldest go',
   },
   {
     name: 'FINDERY_MODELS',
@@ -151,6 +182,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     return fallback;
   };
 
+  const most = (name: string, maximum: number) => (text(name, '') === '' ? null : integer(name, 1, 1, maximum));
+
   const redisPrefix = text('FINDERY_REDIS_PREFIX', 'findery');
   if (!/^[A-Za-z0-9_-]+$/.test(redisPrefix)) {
     wrong.push(`FINDERY_REDIS_PREFIX is "${redisPrefix}"; it takes letters, digits, "-" and "_"`);
@@ -208,6 +241,13 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     }
   }
 
+  const storage = text('FINDERY_STORAGE', 'file');
+  const s3 = parseS3(storage);
+  if (storage !== 'file' && s3 === null)
+    wrong.push(
+      `FINDERY_STORAGE is "${storage}"; it takes "file", or s3://bucket or s3://bucket/prefix (letters, digits, ".", "_", "-" and "/")`,
+    );
+
   const dataFolder = resolve(text('FINDERY_DATA', '.findery'));
   const config: Config = {
     host: text('HOST', '127.0.0.1'),
@@ -215,6 +255,10 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     redisUrl,
     redisPrefix,
     dataFolder,
+    s3: s3 && { bucket: s3.bucket, prefix: s3.prefix },
+    keepDays: most('FINDERY_KEEP_DAYS', 36_500),
+    keepJobs: most('FINDERY_KEEP_JOBS', 1e8),
+    keepSamples: most('FINDERY_KEEP_SAMPLES', 1e8),
     modelFolders: [
       ...text('FINDERY_MODELS', '')
         .split(delimiter)
@@ -251,6 +295,11 @@ export function ownModelFolder({ dataFolder }: Pick<Config, 'dataFolder'>): stri
 /** The folder of blobs inside the data folder; the private Redis keeps its files beside it. */
 export function blobFolder(config: Config): string {
   return join(config.dataFolder, 'blobs');
+}
+
+/** Where blobs lie, for `openBlobs`. */
+export function storagePlace(config: Config): StoragePlace {
+  return config.s3 ? { type: 's3', ...config.s3 } : { type: 'file', folder: blobFolder(config) };
 }
 
 function isWarmWord(value: string): value is 'first' | 'all' | 'none' {

@@ -1,13 +1,15 @@
 import type { JobRecord } from '../src/jobs/store.ts';
 import type { Optimizer } from '../src/numerics/optimizers/optimizer.ts';
 import type { SearchProgress } from '../src/search/run.ts';
-import type { BlobStore } from '../src/storage/blobs.ts';
+import { type BlobStore, DamagedBlobError, sha256Of } from '../src/storage/blobs.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../src/storage/checkpoint-file.ts';
 import type { Claim } from './claim.ts';
+import { Interruption } from './interruption.ts';
 
 /**
  * A job's checkpoints: the optimiser's state and the rewards so far, in one blob. The blob is written first and becomes the
- * checkpoint by a fenced change of the record; a worker that lost the job leaves at most a stray blob.
+ * checkpoint by a fenced change of the record. Its key carries the token of this taking: a worker that lost the job can neither
+ * write over its successor's blob nor delete it, and takes back what it wrote in vain.
  */
 export class Checkpoints {
   readonly #blobs: BlobStore;
@@ -22,9 +24,13 @@ export class Checkpoints {
     this.#key = key;
   }
 
-  /** Puts the optimiser where the checkpoint is. Undefined: there is none, or its blob is gone; the run starts over. */
-  async load(optimizer: Optimizer): Promise<SearchProgress | undefined> {
-    const bytes = this.#key === null ? null : await this.#blobs.get(this.#key);
+  /**
+   * Puts the optimiser where the checkpoint is. Undefined: there is none, or its blob is gone or damaged; the run starts over,
+   * to the same bits.
+   * @param sha256 of the checkpoint, where it is known
+   */
+  async load(optimizer: Optimizer, sha256?: string): Promise<SearchProgress | undefined> {
+    const bytes = this.#key === null ? null : await this.#blobs.get(this.#key, { sha256 }).catch(ignoreDamage);
     if (!bytes) return undefined;
     const { state, progress } = decodeCheckpoint(bytes);
     optimizer.restore(state);
@@ -41,18 +47,31 @@ export class Checkpoints {
   ): Promise<void> {
     const now = performance.now();
     if (progress.iteration === this.#savedIteration || now - this.#savedAt < atLeastEvery) return;
-    const key = `checkpoints/${this.#claim.id}-${progress.iteration}.safetensors`;
-    await this.#blobs.put(key, encodeCheckpoint(optimizer.state(), progress));
-    await this.#claim.commit({ set: { checkpoint: { key, iteration: progress.iteration } } });
+    const key = `checkpoints/${this.#claim.id}-${progress.iteration}-${this.#claim.owner}.safetensors`;
+    const bytes = encodeCheckpoint(optimizer.state(), progress);
+    await this.#blobs.put(key, bytes);
+    const checkpoint = { key, iteration: progress.iteration, sha256: sha256Of(bytes) };
+    await this.#claim
+      .commit({ set: { checkpoint, storageAway: null } }, ['running', 'canceling'])
+      .catch(async (error: unknown) => {
+        // Only where Redis has said so is it nobody's; after any other error it may be the checkpoint.
+        if (error instanceof Interruption) await this.#blobs.delete(key).catch(() => {});
+        throw error;
+      });
     const previous = this.#key;
     this.#key = key;
     this.#savedAt = now;
     this.#savedIteration = progress.iteration;
-    if (previous !== null && previous !== key) await this.#blobs.delete(previous);
+    if (previous !== null) await this.#blobs.delete(previous).catch(() => {}); // what stays goes with the last one
   }
 
-  /** To be called once the job has ended. */
+  /** To be called once the job has ended: also what dead workers left goes. */
   async discard(): Promise<void> {
-    if (this.#key !== null) await this.#blobs.delete(this.#key);
+    for (const key of await this.#blobs.list(`checkpoints/${this.#claim.id}-`)) await this.#blobs.delete(key);
   }
+}
+
+function ignoreDamage(error: unknown): null {
+  if (error instanceof DamagedBlobError) return null;
+  throw error;
 }

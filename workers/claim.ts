@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { ProblemError } from '../src/jobs/problem.ts';
-import type { AnyRecord, Change, Records } from '../src/jobs/records.ts';
+import type { AnyRecord, Change, Outcome, Records } from '../src/jobs/records.ts';
 import { Interruption } from './interruption.ts';
 
 /** A record that a worker holds: every change is fenced by the token of this taking. */
@@ -25,9 +25,14 @@ export class Claim<T extends AnyRecord> {
    * @throws ProblemError `gone` when it was deleted
    */
   async commit(change: Change<T>, statuses?: readonly string[]): Promise<void> {
-    const outcome = await this.#records.change(this.id, { ...change, statuses, owner: this.owner });
+    const outcome = await this.attempt(change, statuses);
     if (outcome === 'missing') throw new ProblemError('gone', `${this.id} was deleted while it was worked on.`);
     if (outcome === 'not-owner') throw new Interruption('lost');
     if (outcome === 'wrong-status') throw new Interruption('canceled');
+  }
+
+  /** Changes the record, and tells what came of it. */
+  attempt(change: Change<T>, statuses?: readonly string[]): Promise<Outcome> {
+    return this.#records.change(this.id, { ...change, statuses, owner: this.owner });
   }
 }

@@ -1,6 +1,8 @@
 import { UnrecoverableError } from 'bullmq';
+import { archiveEnded, archiveJob } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import { ProblemError, problemOf } from '../src/jobs/problem.ts';
+import { ENDED } from '../src/jobs/schemas/job.ts';
 import type { JobRecord, PolicyRecord } from '../src/jobs/store.ts';
 import { viewJob } from '../src/jobs/views.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
@@ -11,16 +13,35 @@ import { failJobSample } from './job-sample.ts';
 import type { RunningJob } from './running-job.ts';
 import { storePolicy } from './store-policy.ts';
 
-/** The end of a job that a client canceled; what it learnt is kept when that was asked for. */
+/** The end of a job that a client canceled; what it learnt is kept when that was asked for. Nothing where it has ended already. */
 export async function endCanceled(job: RunningJob): Promise<void> {
   const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
-  const kept = record.keepPartial ? await keepLearnt(job, record) : null;
-  const problem = new ProblemError('conflict', `The job ${record.id} was canceled before these images were there.`);
+  if (ENDED.includes(record.status)) return;
+  await endEarly(job, record, 'canceled', record.keepPartial, ['canceling']);
+}
+
+/** The end of a job whose deadline has passed; what it learnt is kept. */
+export async function endExpired(job: RunningJob): Promise<void> {
+  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
+  if (record.status === 'canceling') return endCanceled(job);
+  await endEarly(job, record, 'expired', true, ['running']);
+}
+
+async function endEarly(
+  job: RunningJob,
+  record: JobRecord,
+  status: 'canceled' | 'expired',
+  keeps: boolean,
+  statuses: readonly string[],
+): Promise<void> {
+  const kept = keeps ? await keepLearnt(job, record) : null;
+  const problem = new ProblemError(
+    'conflict',
+    `The job ${record.id} ended (${status}) before these images were there.`,
+  );
   await failJobSample(job, problemOf(problem, record.requestId ?? undefined));
-  await end(job, 'canceled', {
-    ...outcomeOf(kept),
-    progress: { ...record.progress, stage: 'ended', secondsLeft: null },
-  });
+  const progress = { ...record.progress, stage: 'ended' as const, secondsLeft: null };
+  await end(job, status, { ...outcomeOf(kept), progress }, statuses);
   await discardCheckpoint(job, record);
 }
 
@@ -43,13 +64,9 @@ export async function fail(job: RunningJob, error: unknown, lastTry: boolean): P
   });
   const problem = problemOf(known(error), record.requestId ?? undefined);
   const sampleId = await failJobSample(job, problem);
-  await end(job, 'failed', {
-    ...outcomeOf(kept),
-    sampleId,
-    error: problem,
-    progress: { ...record.progress, stage: 'ended', secondsLeft: null },
-  });
-  if (kept) await discardCheckpoint(job, record);
+  // Its checkpoint stays: it can be tried again from there.
+  const progress = { ...record.progress, stage: 'ended' as const, secondsLeft: null };
+  await end(job, 'failed', { ...outcomeOf(kept), sampleId, error: problem, progress }, ['running']);
   throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
 }
 
@@ -64,12 +81,13 @@ function known(error: unknown): unknown {
  */
 async function keepLearnt(job: RunningJob, record: JobRecord): Promise<PolicyRecord | null> {
   const judged = await job.context.store.policies.find(derivedId('pol', record.id));
-  if (judged) return judged;
+  // One without a report may be of an earlier failure, from before the job was tried again.
+  if (judged?.report) return judged;
   if (!record.checkpoint) return null;
   const checkpoints = new Checkpoints(job.context.blobs, job.claim, record.checkpoint.key);
   const generator = await openGenerator(job.context, record, { warmUp: false });
   const optimizer = createOptimizer(record, generator);
-  const search = await checkpoints.load(optimizer);
+  const search = await checkpoints.load(optimizer, record.checkpoint.sha256);
   if (!search) return null;
   return storePolicy(job, {
     law: optimizer.policy(),
@@ -91,9 +109,9 @@ async function discardCheckpoint({ context, claim }: RunningJob, { checkpoint }:
 /** The last change of a job: its final record goes out as the last event. */
 export async function end(
   { claim, context }: RunningJob,
-  status: 'succeeded' | 'failed' | 'canceled',
+  status: 'succeeded' | 'failed' | 'canceled' | 'expired',
   set: Partial<JobRecord>,
-  statuses?: readonly string[],
+  statuses: readonly string[],
 ): Promise<void> {
   const record = await context.store.jobs.get(claim.id);
   const ended = { ...set, status, finishedAt: new Date().toISOString() };
@@ -101,5 +119,15 @@ export async function end(
     { type: 'status', data: { status, stage: 'ended' } },
     { type: 'done', data: viewJob({ ...record, ...ended }, null) },
   ];
-  await claim.commit({ set: ended, events }, statuses);
+  const { store, blobs, logger } = context;
+  await archiveJob(store, blobs, { ...record, ...ended }).catch((error: unknown) => {
+    if (status === 'succeeded') throw error;
+    // It is told in any case; the next sweep archives it.
+    logger.warn({ err: error }, 'the end of the job could not be archived');
+  });
+  await claim.commit({ set: ended, events }, statuses).catch(async (error: unknown) => {
+    // Somebody else has the job: if it has ended there, the archive has to say what that end was.
+    await archiveEnded(store, blobs, claim.id).catch(() => {});
+    throw error;
+  });
 }

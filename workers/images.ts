@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import type { ImageRecord } from '../src/jobs/store.ts';
 import { encodePicture } from '../src/pictures/encode.ts';
 import type { Picture } from '../src/search/generator.ts';
+import { sha256Of } from '../src/storage/blobs.ts';
 import type { WorkerContext } from './context.ts';
 
 const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
@@ -8,12 +10,15 @@ const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
 export const PREVIEW_OFFSET = 2 ** 19;
 
 /**
- * The id of a parent's picture. Derived, so that work that is done over after a crash writes over itself.
+ * The id of a parent's picture: the parent's time, a hash of the whole of its id (which clients may choose, one like the other),
+ * and the number. Derived, so that work that is done over after a crash writes over itself.
  * @param number integer in [0, 2^20)
  */
 export function imageId(parentId: string, number: number): string {
+  const own = parentId.slice(parentId.indexOf('_') + 1);
+  const hash = [...createHash('sha256').update(own).digest().subarray(0, 12)].map((byte) => DIGITS[byte & 31]).join('');
   const digits = [15, 10, 5, 0].map((shift) => DIGITS[(number >> shift) & 31]).join('');
-  return `img_${parentId.slice(4, -4)}${digits}`;
+  return `img_${own.slice(0, 10)}${hash}${digits}`;
 }
 
 /** Encodes a picture and stores it, bytes first, so that a record never points at nothing. */
@@ -32,7 +37,17 @@ export async function storeImage(
   const file = await encodePicture(picture, format);
   await blobs.put(key, file);
   const { width, height } = picture;
-  const record = { id, key, tenant, width, height, format, bytes: file.length, createdAt: new Date().toISOString() };
+  const record = {
+    id,
+    key,
+    tenant,
+    width,
+    height,
+    format,
+    createdAt: new Date().toISOString(),
+    bytes: file.length,
+    sha256: sha256Of(file),
+  };
   await store.images.create(record, { parent: parentId });
   return record;
 }

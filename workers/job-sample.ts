@@ -1,3 +1,4 @@
+import { archiveEnded, recordKey } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import type { Problem } from '../src/jobs/schemas/common.ts';
 import type { SampleRecord } from '../src/jobs/store.ts';
@@ -32,6 +33,8 @@ export async function openJobSample({ context, record }: RunningJob, policyId: s
     attempts: 1,
     requestId,
   };
+  // Of a try that failed: what storage has of it is its end, which is taken back.
+  await context.blobs.delete(recordKey(sample.id));
   await context.store.samples.create(sample, { parent: policyId });
   return sample;
 }
@@ -41,5 +44,9 @@ export async function failJobSample({ context, record }: RunningJob, error: Prob
   const id = derivedId('smp', record.id);
   const set = { status: 'failed' as const, error, finishedAt: new Date().toISOString() };
   const outcome = await context.store.samples.change(id, { set, statuses: ['running'] });
-  return outcome === 'done' ? id : null;
+  if (outcome !== 'done') return null;
+  await archiveEnded(context.store, context.blobs, id).catch((reason: unknown) =>
+    context.logger.warn({ err: reason, sampleId: id }, 'the end of the sample could not be archived'),
+  );
+  return id;
 }

@@ -1,4 +1,5 @@
 import { OutOfMemoryError } from '../src/engine/engine-error.ts';
+import { archiveSample } from '../src/jobs/archive.ts';
 import { termNames } from '../src/jobs/choices.ts';
 import { ProblemError } from '../src/jobs/problem.ts';
 import { ENDED } from '../src/jobs/schemas/job.ts';
@@ -16,15 +17,19 @@ import { openGenerator, type WorkerContext } from './context.ts';
 import { createOptimizer } from './create-optimizer.ts';
 import { drawSamples } from './draw-samples.ts';
 import { end, endCanceled, fail } from './end-job.ts';
+import { interrupt, judgeStorage } from './interrupt.ts';
 import { Interruption } from './interruption.ts';
 import { publishIteration } from './iteration.ts';
 import { openJobSample } from './job-sample.ts';
 import { progressOf } from './progress.ts';
 import type { RunningJob } from './running-job.ts';
 import { storePolicy } from './store-policy.ts';
+import { watchForInterruption } from './watch.ts';
 
 /** A worker takes a job up so many times without getting further before it is given up as poisonous. */
-const MAX_FRUITLESS_ATTEMPTS = 5;
+const MAX_FRUITLESS_ATTEMPTS = 10;
+/** Milliseconds between two checkpoints. */
+const CHECKPOINT_INTERVAL = 1000;
 
 /**
  * One optimisation job, from its last checkpoint to its end: search, judge on fresh draws, store the policy, draw samples.
@@ -38,32 +43,33 @@ export async function optimize(
 ): Promise<void> {
   const { store } = context;
   const record = await store.jobs.find(jobId);
-  if (!record || ENDED.includes(record.status)) return;
+  if (!record) return;
+  if (ENDED.includes(record.status)) return await tidyUp(context, record);
   const logger = context.logger.child({ jobId, requestId: record.requestId ?? undefined });
   const claim = new Claim(store.jobs, jobId);
   const job: RunningJob = { context: { ...context, logger }, claim, record };
   const stop = new AbortController();
   context.recycling.begin();
-  const ends = watchForInterruption(job, stop, lock);
+  const watch = watchForInterruption(job, stop, lock);
   try {
-    if (await takeUp(job)) await work(job, stop.signal);
-    else await endCanceled(job);
+    if (!(await takeUp(job))) return;
+    await watch.look();
+    stop.signal.throwIfAborted();
+    await work(job, stop.signal);
     logger.info('job ended');
   } catch (error) {
-    const reason = stop.signal.aborted ? stop.signal.reason : await judgeMemory(job, error);
+    const reason = stop.signal.aborted ? stop.signal.reason : await judgeMemory(job, await judgeStorage(job, error));
     if (!(reason instanceof Interruption)) return await fail(job, reason, lastTry);
     logger.info({ reason: reason.kind }, 'job interrupted');
-    if (reason.kind === 'canceled') return await endCanceled(job);
-    if (reason.kind === 'shutdown' || reason.kind === 'memory') {
-      await claim.commit(
-        { set: { status: 'queued' }, events: [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }] },
-        ['running'],
-      );
-    }
-    throw reason;
+    await interrupt(job, reason);
   } finally {
-    ends();
+    watch.end();
   }
+}
+
+/** What a worker that died just after a job's end may have left. */
+async function tidyUp({ blobs, store }: WorkerContext, record: JobRecord): Promise<void> {
+  if (record.status !== 'failed') await new Checkpoints(blobs, new Claim(store.jobs, record.id), null).discard();
 }
 
 /** An interruption when the job is to go on in a fresh process for want of memory; else what it fails with. */
@@ -82,8 +88,9 @@ async function judgeMemory({ context, claim }: RunningJob, error: unknown): Prom
   return verdict.interruption;
 }
 
-/** False when the job is to be canceled instead. */
-async function takeUp({ claim, record, context }: RunningJob): Promise<boolean> {
+/** False when there is nothing to be done: it was paused or ended meanwhile. Ends it when it is to be canceled. */
+async function takeUp(job: RunningJob): Promise<boolean> {
+  const { claim, record, context } = job;
   const attempts = record.attempts + 1;
   const fruitless = record.checkpoint?.iteration === record.takenAt?.iteration ? (record.takenAt?.times ?? 0) + 1 : 1;
   const set = {
@@ -93,7 +100,7 @@ async function takeUp({ claim, record, context }: RunningJob): Promise<boolean> 
   };
   const events = [{ type: 'status', data: { status: 'running', stage: 'searching' } }];
   if (!(await claim.take(['queued', 'running'], { set: { ...set, status: 'running' }, events }))) {
-    await claim.take(['canceling'], { set });
+    if (await claim.take(['canceling'], { set })) await endCanceled(job);
     return false;
   }
   context.logger.info({ attempt: attempts, checkpoint: record.checkpoint?.iteration ?? 0 }, 'job taken up');
@@ -111,10 +118,12 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
   const checkpoints = new Checkpoints(context.blobs, claim, record.checkpoint?.key ?? null);
   const generator = await openGenerator(context, record);
   const optimizer = createOptimizer(record, generator);
-  const start = await checkpoints.load(optimizer);
+  const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
   signal.throwIfAborted();
 
   let latest = start;
+  // Where workers have died on it, every iteration counts.
+  const atLeastEvery = record.takenAt ? 0 : CHECKPOINT_INTERVAL;
   const search = await runSearch({
     optimizer,
     generator,
@@ -125,7 +134,7 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
     onIteration: async (iteration) => {
       latest = iteration.progress;
       await publishIteration(job, iteration);
-      await checkpoints.save(optimizer, iteration.progress, { atLeastEvery: 1000 });
+      await checkpoints.save(optimizer, iteration.progress, { atLeastEvery });
     },
   }).catch(async (error: unknown) => {
     // Whatever cut it short, what was paid for since the last checkpoint is kept, if only it can be.
@@ -159,9 +168,9 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
     const sample = await openJobSample(job, policy.id);
     sampleId = sample.id;
     const images = await drawSamples(context, { sampleId, settings: sample, law, generator, signal });
-    await context.store.samples.change(sampleId, {
-      set: { status: 'succeeded', images, finishedAt: new Date().toISOString() },
-    });
+    const ended = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
+    await archiveSample(context.store, context.blobs, { ...sample, ...ended });
+    await context.store.samples.change(sampleId, { set: ended });
   }
   await end(
     job,
@@ -195,31 +204,5 @@ function reportTerms(
     terms: Object.fromEntries(
       names.map((name, k) => [name, { base: estimate(base, k), learned: estimate(learned, k) }]),
     ),
-  };
-}
-
-/** Aborts the work when a client cancels, when the worker is to end, or when the lock was lost. */
-function watchForInterruption(
-  { context, claim }: RunningJob,
-  stop: AbortController,
-  lock: AbortSignal | undefined,
-): () => void {
-  const { store, cancels, shutdown } = context;
-  const onCancel = () => {
-    store.jobs.find(claim.id).then(
-      (record) => record?.cancelRequested && stop.abort(new Interruption('canceled')),
-      () => {}, // Redis is away; the next commit will tell
-    );
-  };
-  const onShutdown = () => stop.abort(new Interruption('shutdown'));
-  const onLost = () => stop.abort(new Interruption('lost'));
-  const off = cancels.on(claim.id, onCancel);
-  shutdown.addEventListener('abort', onShutdown);
-  lock?.addEventListener('abort', onLost);
-  if (shutdown.aborted) onShutdown();
-  return () => {
-    off();
-    shutdown.removeEventListener('abort', onShutdown);
-    lock?.removeEventListener('abort', onLost);
   };
 }

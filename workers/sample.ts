@@ -1,4 +1,6 @@
 import { UnrecoverableError } from 'bullmq';
+import { archiveEnded, archiveSample } from '../src/jobs/archive.ts';
+import { tellDamage } from '../src/jobs/damage.ts';
 import { ProblemError, problemOf } from '../src/jobs/problem.ts';
 import type { SampleRecord } from '../src/jobs/store.ts';
 import type { Law } from '../src/numerics/laws/law.ts';
@@ -8,6 +10,7 @@ import { Claim } from './claim.ts';
 import { openGenerator, type WorkerContext } from './context.ts';
 import { drawSamples } from './draw-samples.ts';
 import { Interruption } from './interruption.ts';
+import { waitForStorage } from './storage-patience.ts';
 
 /** Draws one batch of samples from a policy or from N(0, I). */
 export async function sample(context: WorkerContext, sampleId: string, lastTry: boolean): Promise<void> {
@@ -25,10 +28,16 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
     const generator = await openGenerator(context, record);
     const law = await loadLaw(context, record);
     const images = await drawSamples(context, { sampleId, settings: record, law, generator, signal: context.shutdown });
-    await claim.commit({ set: { status: 'succeeded', images, finishedAt: new Date().toISOString() } });
+    const ended = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
+    await archiveSample(store, context.blobs, { ...((await store.samples.find(sampleId)) ?? record), ...ended });
+    await claim.commit({ set: ended }).catch(async (error: unknown) => {
+      // Another worker has it: if it has ended there, the archive has to say what that end was.
+      await archiveEnded(store, context.blobs, sampleId).catch(() => {});
+      throw error;
+    });
     logger.info({ images: images.length }, 'sample ended');
   } catch (thrown) {
-    const error = await judgeMemory(context, claim, record, thrown);
+    const error = await judgeStorage(context, claim, record, await judgeMemory(context, claim, record, thrown));
     if (error instanceof Interruption || (context.shutdown.aborted && !(error instanceof ProblemError))) throw error;
     if (!(error instanceof ProblemError) && !lastTry) {
       logger.warn({ err: error }, 'sample will be tried again');
@@ -45,6 +54,9 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
         finishedAt: new Date().toISOString(),
       },
     });
+    await archiveEnded(store, context.blobs, sampleId).catch((reason: unknown) =>
+      logger.warn({ err: reason }, 'the end of the sample could not be archived'),
+    );
     throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
   }
 }
@@ -64,10 +76,24 @@ async function judgeMemory(
   return verdict.interruption;
 }
 
+/** An interruption when the sample is to wait until storage takes its images; else the error. */
+async function judgeStorage(
+  { logger }: WorkerContext,
+  claim: Claim<SampleRecord>,
+  { id, storageAway }: SampleRecord,
+  error: unknown,
+): Promise<unknown> {
+  const waiting = waitForStorage(error, storageAway);
+  if (waiting === null) return error;
+  logger.warn({ err: error, sampleId: id }, 'storage is away; the sample waits for it');
+  await claim.commit({ set: { status: 'queued', ...waiting } });
+  return new Interruption('storage');
+}
+
 async function loadLaw({ store, blobs }: WorkerContext, { policyId }: SampleRecord): Promise<Law | null> {
   if (policyId === null) return null;
   const policy = await store.policies.get(policyId);
-  const file = await blobs.get(`policies/${policyId}.safetensors`);
+  const file = await blobs.get(`policies/${policyId}.safetensors`, { sha256: policy.sha256 }).catch(tellDamage);
   if (!file)
     throw new ProblemError(
       'not-found',

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { archivePolicy } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import type { Report } from '../src/jobs/schemas/policy.ts';
 import type { PolicyRecord } from '../src/jobs/store.ts';
@@ -13,7 +14,7 @@ import type { RunningJob } from './running-job.ts';
  * seed gives the same bytes.
  */
 export async function storePolicy(
-  { context, record }: RunningJob,
+  { context, claim, record }: RunningJob,
   learned: {
     readonly law: Law;
     readonly search: SearchProgress;
@@ -40,6 +41,8 @@ export async function storePolicy(
     report,
   });
   const id = derivedId('pol', record.id);
+  // A worker that lost the job must not write over what its successor has stored.
+  await claim.commit({}, ['running', 'canceling']);
   await context.blobs.put(`policies/${id}.safetensors`, file);
   const policy: PolicyRecord = {
     id,
@@ -63,6 +66,7 @@ export async function storePolicy(
     sha256: createHash('sha256').update(file).digest('hex'),
     warnings: record.warnings,
   };
+  await archivePolicy(context.blobs, policy);
   await context.store.policies.create(policy);
   return policy;
 }

@@ -8,6 +8,8 @@ import { Changes } from '../src/jobs/changes.ts';
 import { QUEUES, type QueueName } from '../src/jobs/queues.ts';
 import { openResources } from '../src/jobs/resources.ts';
 import { openStore } from '../src/jobs/store.ts';
+import { startUpkeep } from '../src/jobs/upkeep.ts';
+import { queueLeft } from '../src/jobs/waiting.ts';
 import { announceWorker, dismissWorker } from '../src/jobs/worker-registry.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
@@ -15,6 +17,7 @@ import { Interruption } from './interruption.ts';
 import { optimize } from './optimize.ts';
 import { Recycling } from './recycling.ts';
 import { sample } from './sample.ts';
+import { STORAGE_PAUSE } from './storage-patience.ts';
 import { Throughput } from './throughput.ts';
 import { warmModels } from './warm-models.ts';
 
@@ -97,10 +100,11 @@ export async function startWorker({
           await store.queues.taken(name, job.data).catch((error: unknown) => logger.warn({ err: error }, 'turn'));
           await process(job, job.attemptsMade + 1 >= (job.opts.attempts ?? 1), lock);
         } catch (error) {
-          const isGivenBack = error instanceof Interruption && ['shutdown', 'memory'].includes(error.kind);
+          const reason = error instanceof Interruption ? error.kind : null;
+          const isGivenBack = reason !== null && ['shutdown', 'memory', 'paused', 'storage'].includes(reason);
           if ((!shutdown.signal.aborted && !isGivenBack) || error instanceof UnrecoverableError) throw error;
-          // Given back as it was; another worker takes it at once.
-          await job.moveToDelayed(Date.now(), token);
+          // Given back as it was; another worker takes it at once, or when storage may be there again.
+          await job.moveToDelayed(Date.now() + (reason === 'storage' ? STORAGE_PAUSE : 0), token);
           throw new DelayedError();
         } finally {
           current.delete(job.data.id);
@@ -117,6 +121,15 @@ export async function startWorker({
       },
     );
     worker.on('closed', () => connection.disconnect());
+    // A lock that is lost is another worker's, or soon will be: the work is dropped, not finished in vain.
+    worker.on('lockRenewalFailed', (ids: string[]) => {
+      for (const lost of ids) worker.cancelJob(lost);
+    });
+    // What was resumed or tried again while its entry was still here has to get a new one.
+    const letGo = ({ data }: { readonly data: { readonly id: string } }) =>
+      queueLeft(store, data.id).catch((error: unknown) => logger.warn({ err: error, queue: name }, 'queue'));
+    worker.on('completed', letGo);
+    worker.on('failed', (job) => job && letGo(job));
     worker.on('error', (error) => logger.warn({ err: error, queue: name }, 'queue'));
     return worker;
   };
@@ -153,6 +166,7 @@ export async function startWorker({
     }).catch((error: unknown) => logger.warn({ err: error }, 'worker could not be announced'));
   await announce();
   const heartbeat = setInterval(announce, 3000);
+  const endUpkeep = startUpkeep(store, blobs, logger);
   logger.info(
     { worker: id, models: installed.models.map(({ name }) => name), device: engine.device.name },
     'worker takes jobs',
@@ -164,6 +178,7 @@ export async function startWorker({
     recycled,
     async close() {
       clearInterval(heartbeat);
+      endUpkeep();
       shutdown.abort(new Interruption('shutdown'));
       await Promise.all(workers.map((worker) => worker.close()));
       await dismissWorker(store.redis, store.keys, id).catch(() => {});

@@ -12,6 +12,7 @@ import { requestId, requestLogger } from './request-log.ts';
 import { catalog } from './routes/catalog.ts';
 import { images } from './routes/images.ts';
 import { jobEvents } from './routes/job-events.ts';
+import { jobLifecycle } from './routes/job-lifecycle.ts';
 import { jobRewards } from './routes/job-rewards.ts';
 import { jobs } from './routes/jobs.ts';
 import { policies } from './routes/policies.ts';
@@ -51,6 +52,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   await app.register(openapi);
   for (const routes of [
     jobs,
+    jobLifecycle,
     jobEvents,
     jobRewards,
     policies,

@@ -18,8 +18,7 @@ export async function claimKey(
 ): Promise<{ id: string; isNew: boolean }> {
   const id = newId(kind);
   if (key === undefined) return { id, isNew: true };
-  const hash = (text: string) => createHash('sha256').update(text).digest('hex');
-  const digest = hash(canonical(body));
+  const digest = digestOf(body);
   // A header holds no line break, so no tenant's keys can be another's.
   const own = store.tenant === DEFAULT_TENANT ? key : `${store.tenant}\n${key}`;
   const redisKey = store.keys.idempotency(hash(own));
@@ -34,6 +33,13 @@ export async function claimKey(
   }
   return { id: known.id, isNew: false };
 }
+
+/** What two requests for the same thing have in common. */
+export function digestOf(body: unknown): string {
+  return hash(canonical(body));
+}
+
+const hash = (text: string) => createHash('sha256').update(text).digest('hex');
 
 /** JSON with sorted keys: two spellings of one request are the same request. */
 function canonical(value: unknown): string {

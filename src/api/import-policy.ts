@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FastifySchemaValidationError } from 'fastify';
 import type { Catalog } from '../bundles/catalog.ts';
+import { archivePolicy } from '../jobs/archive.ts';
 import { chooseModel, chooseTerms, nameTerms, promptWarnings, resolveSampler } from '../jobs/choices.ts';
 import { newId } from '../jobs/ids.ts';
 import { ProblemError } from '../jobs/problem.ts';
@@ -83,6 +84,7 @@ export async function importPolicy(
   };
   await checkSpace(store, bytes.byteLength);
   await blobs.put(`policies/${id}.safetensors`, bytes);
+  await archivePolicy(blobs, record);
   await store.policies.create(record);
   return record;
 }

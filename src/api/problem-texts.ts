@@ -30,7 +30,7 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
   'bad-policy-file':
     'The file is no safetensors file, is damaged, holds numbers that make no law, or is a law over latents of another shape.',
   'idempotency-mismatch':
-    'This Idempotency-Key came with another body within the last 24 hours. Take a new key for a new request.',
+    'This Idempotency-Key came with another body within the last 24 hours, or the id of PUT /v1/jobs/{id} is that of a job of another body. Take a new one for a new request.',
   'rate-limited':
     'More requests in a minute than the key allows. `RateLimit-Policy` and `RateLimit` tell how many there are and are left, `Retry-After` the seconds to wait.',
   'quota-exceeded':
@@ -42,7 +42,9 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
     'A service that scores pictures was away, too slow, or answered with something that is no score for each of them; the detail has what it said. What was learnt until then is kept in a policy without a report.',
   'worker-lost':
     'Workers died again and again at the same place of this work, so it was given up. Their logs have the reason.',
+  damaged:
+    'The bytes in storage are not those that were stored: the disk or somebody changed them. They are not handed out. The operator puts them back from a backup.',
   internal: 'A fault of the service. Its log has the cause under the `requestId`, or under the id of the job.',
   unavailable:
-    'Redis, storage or workers are away. Try again after `Retry-After` seconds; with the same Idempotency-Key a job is made once.',
+    'Redis, storage or workers are away, or storage is full. Try again after `Retry-After` seconds; with the same Idempotency-Key a job is made once.',
 };

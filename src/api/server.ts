@@ -1,10 +1,13 @@
 import type { Logger } from 'pino';
 import { type Config, ConfigError } from '../config.ts';
 import { ApiKeys } from '../jobs/api-keys.ts';
+import { RECORDS } from '../jobs/archive.ts';
 import { indexTenants } from '../jobs/index-tenants.ts';
 import { openResources } from '../jobs/resources.ts';
 import { openStore, type Store } from '../jobs/store.ts';
-import { requeueOrphans } from '../jobs/submit.ts';
+import { isRedisEmpty } from '../jobs/sweep/orphans.ts';
+import { startSweeping } from '../jobs/sweep/sweeping.ts';
+import { startUpkeep } from '../jobs/upkeep.ts';
 import { startWebhooks } from '../webhooks/service.ts';
 import { type Resolve, resolveBySystem } from '../webhooks/target.ts';
 import { buildApp } from './app.ts';
@@ -51,20 +54,24 @@ export async function startApi({
   );
   try {
     if (await new Gatekeeper(store, config).lacksKeys()) throw new ConfigError(lackOfKeys(config));
+    if ((await isRedisEmpty(store)) && (await blobs.list(RECORDS)).length > 0)
+      logger.warn('Redis is empty, but storage has records of what ended: findery reindex brings it back');
     await indexTenants(store);
-    const orphans = await requeueOrphans(store);
-    if (orphans > 0) logger.info({ orphans }, 'queued again what a crash had left unqueued');
     await store.queues.settle();
     const url = await app.listen({ host: config.host, port: config.port });
     await tellWhoMayUseIt(store, config, logger);
+    const endUpkeep = startUpkeep(store, blobs, logger);
+    const endSweeping = startSweeping(store, blobs, config, logger);
     const webhooks = startWebhooks({ config, store, logger, resolve: resolveHost });
     return {
       url,
       async close() {
         closing.abort();
+        endSweeping();
         const impatience = setTimeout(() => app.server.closeAllConnections(), PATIENCE);
         await app.close();
         clearTimeout(impatience);
+        endUpkeep();
         await webhooks.close();
         await store.close();
       },

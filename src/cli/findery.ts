@@ -1,5 +1,9 @@
+import * as backup from './commands/backup.ts';
 import * as keys from './commands/keys.ts';
 import * as models from './commands/models.ts';
+import * as reindex from './commands/reindex.ts';
+import * as restore from './commands/restore.ts';
+import * as sweep from './commands/sweep.ts';
 import * as workers from './commands/workers.ts';
 import { runMain } from './run-main.ts';
 import { UsageError } from './usage-error.ts';
@@ -16,7 +20,7 @@ export interface Command {
   run(args: readonly string[], stop: AbortSignal): Promise<number>;
 }
 
-const COMMANDS: { readonly [name: string]: Command } = { keys, models, workers };
+const COMMANDS: { readonly [name: string]: Command } = { keys, models, workers, reindex, sweep, backup, restore };
 const USAGE = `Usage: findery <command>
 
 ${Object.entries(COMMANDS)

@@ -17,8 +17,9 @@ export async function findRedisServer(searchPath: string): Promise<string | null
 }
 
 /**
- * Starts `program` on 127.0.0.1 and a free port, with its data in `dataDir`/redis: append-only, flushed every second, no
- * eviction. It ends when this process ends, however that happens (see `GUARD`).
+ * Starts `program` on 127.0.0.1 and a free port, with its data in `dataDir`/redis: append-only, flushed before every answer
+ * (what was answered with 202 is on the disk), no eviction. It ends when this process ends, however that happens (see `GUARD`);
+ * when it ends by itself, as it does on a full disk, it is started again on the same port and data until it stays.
  *
  * One process of a machine at a time: while the private Redis of a data folder runs, a second start on that folder is
  * refused, for two servers would ruin the append-only file; the message gives the URL with which to share the first. What
@@ -43,13 +44,26 @@ export async function startPrivateRedis({
   for (let attempt = 1; ; attempt++) {
     const port = await findFreePort();
     await claim(ownerFile, { pid: process.pid, port });
-    const server = launch(program, folder, port);
+    let server = launch(program, folder, port);
     if (await server.isReady(log)) {
-      server.watch(log);
+      const keepAlive = async (pause: number) => {
+        await sleep(pause, undefined, { ref: false });
+        if (stopped) return;
+        server = launch(program, folder, port);
+        if (!(await server.isReady(log))) {
+          await server.stop();
+          return void keepAlive(Math.min(2 * pause, RESTART_PAUSE_MOST));
+        }
+        log('The private Redis is there again.');
+        server.watch(log, () => void keepAlive(RESTART_PAUSE));
+      };
+      let stopped = false;
+      server.watch(log, () => void keepAlive(RESTART_PAUSE));
       log(`Private Redis on 127.0.0.1:${port}, data in ${folder}.`);
       return {
         url: `redis://127.0.0.1:${port}`,
         async stop() {
+          stopped = true;
           await server.stop();
           await release(ownerFile, port);
         },
@@ -86,6 +100,9 @@ exec "$@" 3<&- </dev/null`;
 
 /** Milliseconds between looks at a server that starts or ends. */
 const PAUSE = 25;
+/** Milliseconds until a server that has ended by itself is started again; twice as long each time that it does not start. */
+const RESTART_PAUSE = 100;
+const RESTART_PAUSE_MOST = 3000;
 /** How long a server may take to its first answer, milliseconds; one that loads its data answers that it does. */
 const START_PATIENCE = 30_000;
 /** How long a server may take to write its data at the end, milliseconds. */
@@ -100,7 +117,7 @@ function launch(program: string, folder: string, port: number) {
     ['--daemonize', 'no'],
     ['--dir', '.'],
     ['--appendonly', 'yes'],
-    ['--appendfsync', 'everysec'],
+    ['--appendfsync', 'always'],
     ['--save', ''],
     ['--maxmemory-policy', 'noeviction'],
     ['--loglevel', 'warning'],
@@ -150,11 +167,15 @@ function launch(program: string, folder: string, port: number) {
       await ended;
       return false;
     },
-    /** Tells `log` when the server ends although nobody stopped it. */
-    watch(log: (line: string) => void): void {
-      child.on('exit', () => {
-        if (!stopping) log(`The private Redis has ended. Its last lines:\n${tail.trim() || '(none)'}`);
-      });
+    /** Tells `log` when the server ends although nobody stopped it, and calls `onEnd`. */
+    watch(log: (line: string) => void, onEnd: () => void): void {
+      const tell = () => {
+        if (stopping) return;
+        log(`The private Redis has ended and is started again. Its last lines:\n${tail.trim() || '(none)'}`);
+        onEnd();
+      };
+      if (hasEnded()) tell();
+      else child.once('exit', tell);
     },
     async stop(): Promise<void> {
       stopping = true;

@@ -9,6 +9,9 @@ import { aborted, runMain } from './run-main.ts';
 /** Graph runs on the CPU take every core they can have; at this niceness an API on the same machine goes first. */
 const NICENESS = 5;
 
+/** Milliseconds that a worker which is told to end may take to give its work back; supervisors often kill after ten seconds. */
+const PATIENCE = 9000;
+
 /** `npm run worker`: takes jobs from the queues. One process per GPU, or one for the CPU. */
 await runMain(async (stop) => {
   const config = readConfig(process.env);
@@ -39,6 +42,11 @@ await runMain(async (stop) => {
     logger.fatal({ err: death }, 'the engine died');
     process.exit(1);
   }
+  // What can't be given back in time, because Redis or storage is away, goes on elsewhere once its lock has run out.
+  setTimeout(() => {
+    logger.warn('work could not be given back in time; it goes on elsewhere from its last checkpoint');
+    process.exit(1);
+  }, PATIENCE).unref();
   await worker.close();
   process.exit(0);
 });

@@ -1,14 +1,15 @@
 import type { BlobStore } from '../storage/blobs.ts';
+import { endWaiting } from './end-waiting.ts';
 import { ProblemError } from './problem.ts';
 import type { JobRecord, Store } from './store.ts';
-import { viewJob } from './views.ts';
+import { ensureQueued } from './waiting.ts';
 
 /**
  * Cancels a job: at once where no worker has it, else it is asked to stop. Again for one that is canceled: no change.
  * @param keepPartial store the policy learnt so far; only a worker can make one of a checkpoint, so that takes a worker
  * @param now RFC 3339
  * @returns the job as it is then
- * @throws ProblemError `conflict` when it has succeeded or failed
+ * @throws ProblemError `conflict` when it has succeeded, failed or expired
  */
 export async function cancelJob(
   store: Store,
@@ -17,10 +18,10 @@ export async function cancelJob(
   { keepPartial, now }: { readonly keepPartial: boolean; readonly now: string },
 ): Promise<JobRecord> {
   const job = await store.jobs.get(id);
-  if (job.status === 'succeeded' || job.status === 'failed') {
+  if (job.status === 'succeeded' || job.status === 'failed' || job.status === 'expired') {
     throw new ProblemError(
       'conflict',
-      `The job ${id} has ${job.status} already; only jobs that wait or run can be canceled.`,
+      `The job ${id} has ${job.status} already; only jobs that wait, run or are paused can be canceled.`,
     );
   }
   if (job.status === 'canceled') return job;
@@ -30,8 +31,10 @@ export async function cancelJob(
   } else {
     const set = { status: 'canceling' as const, cancelRequested: true, keepPartial };
     const events = [{ type: 'status', data: { status: 'canceling', stage: job.progress.stage } }];
-    await store.jobs.change(id, { set, events, statuses: ['queued', 'running'] });
-    if (needsWorker) await store.queues.add('optimize', job); // changes nothing where it is in the queue
+    const statuses = ['queued', 'running', 'paused'];
+    await store.jobs.change(id, { set, events, statuses, queue: true });
+    // Changes nothing where it is in the queue.
+    if (needsWorker) await ensureQueued(store, job);
     await store.redis.publish(store.keys.cancels(), id);
   }
   return store.jobs.get(id);
@@ -39,23 +42,13 @@ export async function cancelJob(
 
 /** Whether no worker has it or will: it was taken out of the queue, or was (by a crash) in none. */
 async function isFree({ queues }: Store, { id, status }: JobRecord): Promise<boolean> {
-  if (status === 'queued' && (await queues.remove('optimize', id))) return true;
+  if ((status === 'queued' || status === 'paused') && (await queues.remove('optimize', id))) return true;
   return !(await queues.has('optimize', id));
 }
 
 async function endHere(store: Store, blobs: BlobStore, job: JobRecord, now: string): Promise<void> {
-  const set = {
-    status: 'canceled' as const,
-    finishedAt: now,
-    cancelRequested: true,
-    checkpoint: null,
-    progress: { ...job.progress, stage: 'ended' as const, secondsLeft: null },
-  };
-  const events = [
-    { type: 'status', data: { status: 'canceled', stage: 'ended' } },
-    { type: 'done', data: viewJob({ ...job, ...set }, null) },
-  ];
-  const statuses = ['queued', 'running', 'canceling'];
-  const outcome = await store.jobs.change(job.id, { set, events, statuses });
-  if (outcome === 'done' && job.checkpoint) await blobs.delete(job.checkpoint.key);
+  const statuses = ['queued', 'running', 'paused', 'canceling'];
+  const set = { cancelRequested: true };
+  const ended = await endWaiting(store, blobs, job, { status: 'canceled', statuses, now, set });
+  if (ended && job.checkpoint) await blobs.delete(job.checkpoint.key);
 }

@@ -32,6 +32,22 @@ export class Keys {
   gone(id: string): string {
     return `${this.prefix}:gone:${id}`;
   }
+  /** Lock of who sweeps. */
+  sweep(): string {
+    return `${this.prefix}:sweep`;
+  }
+  /** There while it is too early for another sweep. */
+  swept(): string {
+    return `${this.prefix}:swept`;
+  }
+  /** Sorted set: accepted work that was not yet seen in its queue, by the time (seconds) from which on it should be there. */
+  unqueued(): string {
+    return `${this.prefix}:unqueued`;
+  }
+  /** Sorted set: jobs by their deadline, milliseconds since 1970. */
+  deadlines(): string {
+    return `${this.prefix}:deadlines`;
+  }
   idempotency(hash: string): string {
     return `${this.prefix}:idempotency:${hash}`;
   }

@@ -28,6 +28,7 @@ export const PROBLEMS = {
   'out-of-memory': { status: 500, title: 'There is not enough memory for this' },
   'reward-failed': { status: 502, title: 'A reward gave no scores' },
   'worker-lost': { status: 500, title: 'Workers died while they ran this' },
+  damaged: { status: 500, title: 'Storage holds something else than was stored' },
   internal: { status: 500, title: 'Something failed here' },
   unavailable: { status: 503, title: 'Not ready' },
 } as const satisfies Record<string, { status: number; title: string }>;

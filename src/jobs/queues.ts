@@ -95,6 +95,20 @@ export class Queues {
     return (await this.#queues[name].getJob(id)) !== undefined;
   }
 
+  /** Those of `ids` that neither wait nor run. */
+  async missing(name: QueueName, ids: readonly string[]): Promise<string[]> {
+    const pipeline = this.#redis.pipeline();
+    for (const id of ids) pipeline.exists(this.#queues[name].toKey(id));
+    const found = (await pipeline.exec()) ?? [];
+    for (const [error] of found) if (error) throw error;
+    return ids.filter((_, i) => found[i][1] === 0);
+  }
+
+  /** Whether it waits, for a worker or for its next try. */
+  async waits(name: QueueName, id: string): Promise<boolean> {
+    return ['prioritized', 'waiting', 'delayed'].includes(await this.#queues[name].getJobState(id));
+  }
+
   /** 1 for the next to be served, if nothing else comes; null when it doesn't wait. */
   async position(name: QueueName, id: string): Promise<number | null> {
     return this.#turns[name].position(id);

@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
+import { currentVersion, type Fields, migrate } from './migrations.ts';
 import { type Notice, noticeOf, OUTBOX_CHANGED } from './outbox.ts';
 import { ProblemError } from './problem.ts';
 import type { Redis } from './redis.ts';
@@ -29,36 +31,57 @@ export interface Change<T> {
   readonly owner?: string;
   /** Only in one of these statuses. */
   readonly statuses?: readonly string[];
+  /** Only when these fields have these values. */
+  readonly expects?: Partial<T>;
   /** Gives the record to the worker with this token. */
   readonly newOwner?: string;
   /** Fields that are in no answer, as secrets: `hidden` alone gives them out. */
   readonly hide?: { readonly [name: string]: unknown };
   /** What the outbox is to get in the same change; a status that clients are told of is put there without it. */
   readonly notice?: Notice;
+  /** It is to wait in its queue: remembered, together with the change, until it is seen there (`waiting.ts`). */
+  readonly queue?: boolean;
+  /** Takes back that it has ended: its `done` event goes. */
+  readonly reopen?: boolean;
 }
 
 export type Outcome = 'done' | 'missing' | 'not-owner' | 'wrong-status';
 
 /**
  * One change of a record, all or nothing: fields, events, rewards, and the message that wakes who waits. The owner's
- * token fences it: a worker that lost its job to another one can't write over it. A notice for the outbox is part of the
- * change: whoever crashes after it, what happened is told. That a status became what it was already is no news.
+ * token fences it: a worker that lost its job to another one can't write over it. A change that a connection sends again,
+ * because it broke before the answer came, is done once: the record remembers the last one of its owner and of others. A
+ * notice for the outbox is part of the change: whoever crashes after it, what happened is told. That a status became what it
+ * was already is no news.
  */
 const COMMIT = `
-local record, stream, rewards, outbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local record, stream, rewards, outbox, unqueued = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local owner, statuses, fields, events = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
 local new_owner, offset, values, channel, id = ARGV[5], tonumber(ARGV[6]), cjson.decode(ARGV[7]), ARGV[8], ARGV[9]
 local notice, new_status = ARGV[10], ARGV[11]
+local change, expected, queue, reopen = ARGV[12], cjson.decode(ARGV[13]), ARGV[14], ARGV[15]
 if redis.call('EXISTS', record) == 0 then return 'missing' end
+local latest = (owner ~= '' or new_owner ~= '') and '_change:owner' or '_change:other'
+if redis.call('HGET', record, latest) == change then return 'done' end
 if owner ~= '' and redis.call('HGET', record, '_owner') ~= owner then return 'not-owner' end
 if #statuses > 0 then
   local status, allowed = redis.call('HGET', record, 'status'), false
   for _, candidate in ipairs(statuses) do if candidate == status then allowed = true end end
   if not allowed then return 'wrong-status' end
 end
+for i = 1, #expected, 2 do
+  if redis.call('HGET', record, expected[i]) ~= expected[i + 1] then return 'wrong-status' end
+end
+redis.call('HSET', record, latest, change)
 if new_status ~= '' and redis.call('HGET', record, 'status') == new_status then notice = '' end
 if new_owner ~= '' then redis.call('HSET', record, '_owner', new_owner) end
 for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
+if queue == '1' then redis.call('ZADD', unqueued, redis.call('TIME')[1], id) end
+if reopen == '1' then
+  for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 8)) do
+    if entry[2][2] == 'done' then redis.call('XDEL', stream, entry[1]) end
+  end
+end
 if offset >= 0 then
   if offset == 0 then redis.call('DEL', rewards) else redis.call('LTRIM', rewards, 0, offset - 1) end
   for _, value in ipairs(values) do redis.call('RPUSH', rewards, value) end
@@ -82,9 +105,9 @@ return 'done'
 
 /** A new record, all or nothing; two requests with one id (idempotency) can't write over each other. */
 const CREATE = `
-local record, index, children, stream, tenants_index, stored_bytes = unpack(KEYS)
+local record, index, children, stream, tenants_index, stored_bytes, unqueued, deadlines = unpack(KEYS)
 local id, only_new, has_parent, fields, events = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
-local tenant, bytes = ARGV[6], tonumber(ARGV[7])
+local tenant, bytes, queue, deadline = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
 if redis.call('EXISTS', record) == 1 then
   local owner = redis.call('HGET', record, 'tenant') or '"default"'
   if owner ~= '"' .. tenant .. '"' then return 'taken' end
@@ -96,12 +119,26 @@ for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) en
 redis.call('ZADD', index, 0, id)
 redis.call('ZADD', tenants_index, 0, id)
 if has_parent == '1' then redis.call('SADD', children, id) end
+if queue == '1' then redis.call('ZADD', unqueued, redis.call('TIME')[1], id) end
+if deadline ~= '' then redis.call('ZADD', deadlines, deadline, id) end
 for _, event in ipairs(events) do redis.call('XADD', stream, '*', 'type', event.type, 'data', event.data) end
+`;
+
+/** A record in the form of a newer version, unless somebody changed it meanwhile: then the next reader does it. */
+const MIGRATE = `
+local record, version, next_version, before, after = KEYS[1], ARGV[1], ARGV[2], cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
+if redis.call('EXISTS', record) == 0 or (redis.call('HGET', record, '_version') or '0') ~= version then return end
+for i = 1, #before, 2 do
+  if (redis.call('HGET', record, before[i]) or '') ~= before[i + 1] then return end
+end
+for i = 1, #after, 2 do redis.call('HSET', record, after[i], after[i + 1]) end
+redis.call('HSET', record, '_version', next_version)
 `;
 
 type WithCommands = Redis & {
   finderyCommit(...parameters: (string | number)[]): Promise<Outcome>;
   finderyCreate(...parameters: (string | number)[]): Promise<null | 'taken'>;
+  finderyMigrate(...parameters: (string | number)[]): Promise<null>;
 };
 
 /** What every record has; `bytes` are those of its file in storage. */
@@ -124,8 +161,9 @@ export class Records<T extends AnyRecord> {
 
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
     if (!('finderyCommit' in redis)) {
-      redis.defineCommand('finderyCommit', { numberOfKeys: 4, lua: COMMIT });
-      redis.defineCommand('finderyCreate', { numberOfKeys: 6, lua: CREATE });
+      redis.defineCommand('finderyCommit', { numberOfKeys: 5, lua: COMMIT });
+      redis.defineCommand('finderyCreate', { numberOfKeys: 8, lua: CREATE });
+      redis.defineCommand('finderyMigrate', { numberOfKeys: 1, lua: MIGRATE });
     }
     this.#redis = redis as WithCommands;
     this.#keys = keys;
@@ -135,6 +173,7 @@ export class Records<T extends AnyRecord> {
 
   /**
    * Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`.
+   * `queue`: it is accepted work, and remembered until it is seen in its queue; `deadline`: milliseconds since 1970.
    * @throws ProblemError `conflict` when another tenant has this id
    */
   async create(
@@ -144,6 +183,8 @@ export class Records<T extends AnyRecord> {
       readonly events?: readonly StreamEvent[];
       readonly onlyNew?: boolean;
       readonly hide?: Change<T>['hide'];
+      readonly queue?: boolean;
+      readonly deadline?: number;
     } = {},
   ): Promise<void> {
     const tenant = record.tenant ?? DEFAULT_TENANT;
@@ -154,20 +195,29 @@ export class Records<T extends AnyRecord> {
       this.#keys.events(record.id),
       this.#keys.index(this.#kind, tenant),
       this.#keys.storedBytes(),
+      this.#keys.unqueued(),
+      this.#keys.deadlines(),
       record.id,
       options.onlyNew ? 1 : 0,
       options.parent ? 1 : 0,
-      JSON.stringify([...fieldsOf(record), ...hiddenFields(options.hide)]),
+      JSON.stringify([
+        '_version',
+        String(currentVersion(this.#kind)),
+        ...fieldsOf(record),
+        ...hiddenFields(options.hide),
+      ]),
       JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
       tenant,
       record.bytes ?? 0,
+      options.queue ? 1 : 0,
+      options.deadline ?? '',
     );
     if (outcome === 'taken') throw new ProblemError('conflict', `The id ${record.id} is taken; choose another one.`);
   }
 
   async find(id: string): Promise<T | null> {
     if (!this.#isOurs(id)) return null;
-    return parseRecord<T>(await this.#redis.hgetall(this.#keys.record(id)));
+    return this.#read(await this.#redis.hgetall(this.#keys.record(id)));
   }
 
   /**
@@ -201,6 +251,30 @@ export class Records<T extends AnyRecord> {
     return tenant ? (JSON.parse(tenant) as string) : DEFAULT_TENANT;
   }
 
+  /**
+   * A record as this findery knows it; one of an older version is brought up to it, here and in Redis.
+   * @throws RecordVersionError when it is of a newer one
+   */
+  async #read(fields: Record<string, string>): Promise<T | null> {
+    const record = parseRecord<T>(fields);
+    const version = fields._version ?? '0';
+    const current = currentVersion(this.#kind);
+    if (!record || version === String(current)) return record;
+    const migrated = migrate(this.#kind, record as unknown as Fields, Number(version)) as unknown as T;
+    const after: string[] = [];
+    const before: string[] = [];
+    const pairs = fieldsOf(migrated);
+    for (let i = 0; i < pairs.length; i += 2) {
+      const [name, value] = pairs.slice(i, i + 2);
+      if (fields[name] === value) continue;
+      before.push(name, fields[name] ?? '');
+      after.push(name, value);
+    }
+    const key = this.#keys.record(record.id);
+    await this.#redis.finderyMigrate(key, version, current, JSON.stringify(before), JSON.stringify(after));
+    return migrated;
+  }
+
   /** All kinds lie under one prefix: without this, a job's id would read as a policy's. */
   #isOurs(id: string): boolean {
     return id.startsWith(`${this.#kind}_`);
@@ -215,6 +289,7 @@ export class Records<T extends AnyRecord> {
       this.#keys.events(id),
       this.#keys.rewards(id),
       this.#keys.outbox(),
+      this.#keys.unqueued(),
       change.owner ?? '',
       JSON.stringify(change.statuses ?? []),
       JSON.stringify([...fieldsOf(change.set ?? {}), ...hiddenFields(change.hide)]),
@@ -230,6 +305,10 @@ export class Records<T extends AnyRecord> {
       id,
       news ? JSON.stringify(news) : '',
       change.notice ? '' : (status ?? ''),
+      randomUUID(),
+      JSON.stringify(fieldsOf(change.expects ?? {})),
+      change.queue ? 1 : 0,
+      change.reopen ? 1 : 0,
     );
   }
 
@@ -249,7 +328,7 @@ export class Records<T extends AnyRecord> {
       for (const id of ids) pipeline.hgetall(this.#keys.record(id));
       for (const [error, fields] of (await pipeline.exec()) ?? []) {
         if (error) throw error;
-        const record = parseRecord<T>(fields as Record<string, string>);
+        const record = await this.#read(fields as Record<string, string>);
         if (!record || (options.accept && !options.accept(record))) continue;
         if (data.length === options.limit) return { data, hasMore: true };
         data.push(record);
@@ -284,6 +363,21 @@ export class Records<T extends AnyRecord> {
     return value === null ? null : (JSON.parse(value) as V);
   }
 
+  /** Ids of all records in one of these statuses, everybody's or one tenant's, newest first, a page at a time. */
+  async *idsWith(statuses: readonly string[], tenant?: string): AsyncGenerator<string[]> {
+    const index = this.#keys.index(this.#kind, tenant);
+    for (let before = '+'; ; ) {
+      const ids = await this.#redis.zrange(index, before, '-', 'BYLEX', 'REV', 'LIMIT', 0, 500);
+      const pipeline = this.#redis.pipeline();
+      for (const id of ids) pipeline.hget(this.#keys.record(id), 'status');
+      const found = (await pipeline.exec()) ?? [];
+      for (const [error] of found) if (error) throw error;
+      yield ids.filter((_, i) => statuses.includes(String(found[i][1])));
+      if (ids.length < 500) return;
+      before = `(${ids[ids.length - 1]}`;
+    }
+  }
+
   /** Ids of what belongs to it (samples of a policy, images of a sample). */
   async children(id: string): Promise<string[]> {
     return this.#redis.smembers(this.#keys.children(id));
@@ -293,7 +387,7 @@ export class Records<T extends AnyRecord> {
     if (children.length > 0) await this.#redis.sadd(this.#keys.children(parent), ...children);
   }
 
-  /** Takes back a record that was never handed out: as if it had not been there. */
+  /** Forgets it, as if it had not been there. */
   async discard(id: string): Promise<void> {
     const tenant = (await this.tenantOf(id)) ?? DEFAULT_TENANT;
     await this.#redis

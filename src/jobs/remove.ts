@@ -1,23 +1,85 @@
-import type { BlobStore } from '../storage/blobs.ts';
-import type { Store } from './store.ts';
+import { type BlobStore, StorageFullError } from '../storage/blobs.ts';
+import { archiveRemoval, type Removal, recordKey } from './archive.ts';
+import type { ImageRecord, Store } from './store.ts';
 
 /**
- * Deletes a policy with its samples and their images. Records go first: what is half deleted is gone for clients.
+ * Deletes a policy with its samples and their images. The deletion is remembered in storage first, then records go, then
+ * bytes: what is half deleted is gone for clients, stays so when Redis is lost, and is finished by the next sweep.
  * @param now RFC 3339
  */
 export async function removePolicy(store: Store, blobs: BlobStore, id: string, now: string): Promise<void> {
-  await store.policies.get(id); // 404, or 410 the second time
+  const policy = await store.policies.get(id); // 404, or 410 the second time
   const samples = await store.policies.children(id);
-  await store.policies.remove(id, now);
-  for (const sample of samples) {
-    const images = await store.samples.children(sample);
-    await store.queues.remove('sample', sample);
-    await store.samples.remove(sample, now);
-    for (const image of images) {
-      const record = await store.images.find(image);
-      await store.images.remove(image, now);
-      if (record) await blobs.delete(record.key);
-    }
+  const images = await Promise.all(samples.map((sample) => store.samples.children(sample)));
+  await remembering(blobs, { id, at: now, tenant: policy.tenant, ids: [...samples, ...images.flat()] }, async () => {
+    await store.policies.remove(id, now);
+    for (const [i, sample] of samples.entries()) await removeSampleRecord(store, blobs, sample, images[i], now);
+    await blobs.delete(`policies/${id}.safetensors`);
+    await blobs.delete(recordKey(id));
+  });
+}
+
+/** Deletes a batch of samples with its images. */
+export async function removeSample(store: Store, blobs: BlobStore, id: string, now: string): Promise<void> {
+  const sample = await store.samples.get(id);
+  const images = await store.samples.children(id);
+  await remembering(blobs, { id, at: now, tenant: sample.tenant, ids: images }, () =>
+    removeSampleRecord(store, blobs, id, images, now),
+  );
+  if (sample.policyId) await store.redis.srem(store.keys.children(sample.policyId), id);
+}
+
+/** Deletes a job that has ended, with its previews. Its policy and samples stay. */
+export async function removeJob(store: Store, blobs: BlobStore, id: string, now: string): Promise<void> {
+  const job = await store.jobs.get(id);
+  const previews = await store.jobs.children(id);
+  await remembering(blobs, { id, at: now, tenant: job.tenant, ids: previews }, async () => {
+    const records = await findImages(store, previews);
+    await store.jobs.remove(id, now);
+    await removeImages(store, blobs, records, now);
+    if (job.checkpoint) await blobs.delete(job.checkpoint.key);
+    await blobs.delete(recordKey(id));
+  });
+}
+
+/** Remembers the deletion first; where storage is too full even for that, afterwards, for it is deletions that make room. */
+async function remembering(blobs: BlobStore, removal: Removal, remove: () => Promise<void>): Promise<void> {
+  let isFull = false;
+  await archiveRemoval(blobs, removal).catch((error: unknown) => {
+    if (!(error instanceof StorageFullError)) throw error;
+    isFull = true;
+  });
+  await remove();
+  if (isFull) await archiveRemoval(blobs, removal);
+}
+
+async function removeSampleRecord(
+  store: Store,
+  blobs: BlobStore,
+  id: string,
+  images: readonly string[],
+  now: string,
+): Promise<void> {
+  const records = await findImages(store, images);
+  await store.queues.remove('sample', id);
+  await store.samples.remove(id, now);
+  await removeImages(store, blobs, records, now);
+  await blobs.delete(recordKey(id));
+}
+
+async function findImages(store: Store, ids: readonly string[]): Promise<ImageRecord[]> {
+  const records = await Promise.all(ids.map((id) => store.images.find(id)));
+  return records.filter((record) => record !== null);
+}
+
+async function removeImages(
+  store: Store,
+  blobs: BlobStore,
+  records: readonly ImageRecord[],
+  now: string,
+): Promise<void> {
+  for (const { id, key } of records) {
+    await store.images.remove(id, now);
+    await blobs.delete(key);
   }
-  await blobs.delete(`policies/${id}.safetensors`);
 }

@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { LiveCatalog } from '../bundles/catalog.ts';
-import { blobFolder, type Config, ownModelFolder } from '../config.ts';
+import { type Config, ownModelFolder, storagePlace } from '../config.ts';
 import type { BlobStore } from '../storage/blobs.ts';
-import { FileBlobs } from '../storage/file-blobs.ts';
+import { openBlobs } from '../storage/open-blobs.ts';
 
 /** A writer's temporary file that is older than this belongs to nobody any more. */
 const HOUR = 3_600_000;
@@ -20,7 +20,7 @@ export async function openResources(
   const catalog = await LiveCatalog.open(config.modelFolders, ({ name, path, message }) =>
     logger.warn({ bundle: name, path }, `a bundle can't be used: ${message}`),
   );
-  const blobs = new FileBlobs(blobFolder(config));
+  const blobs = await openBlobs(storagePlace(config));
   await blobs.check();
   await blobs.removeLeftovers(Date.now() - HOUR);
   return { catalog, blobs };

@@ -5,7 +5,13 @@ import { chooseModel, chooseTerms, guidanceWarnings, nameTerms, promptWarnings, 
 import { PRESET_VALUES } from './presets.ts';
 import { ProblemError } from './problem.ts';
 import type { Warning } from './schemas/common.ts';
-import { type JobRequest, type JobSettings, type Optimizer, REPORT_DRAWS } from './schemas/job.ts';
+import {
+  type JobRequest,
+  type JobSettings,
+  MOST_DEADLINE_SECONDS,
+  type Optimizer,
+  REPORT_DRAWS,
+} from './schemas/job.ts';
 import type { PolicySampleRequest, SampleRequest, SampleSettings } from './schemas/sample.ts';
 import type { PolicyRecord } from './store.ts';
 
@@ -14,9 +20,14 @@ export const randomSeed = () => randomInt(2 ** 32);
 
 /**
  * Every value that a job will use: what was asked for, then the preset, then the model's own defaults.
+ * @param now milliseconds since 1970, for the deadline
  * @throws ProblemError that names the value that can't be and what can.
  */
-export function resolveJob(request: JobRequest, catalog: Catalog): { settings: JobSettings; warnings: Warning[] } {
+export function resolveJob(
+  request: JobRequest,
+  catalog: Catalog,
+  now = Date.now(),
+): { settings: JobSettings; warnings: Warning[] } {
   const preset = PRESET_VALUES[request.preset ?? 'fast'];
   const model = chooseModel(catalog, request.model, '/model');
   const terms = chooseTerms(catalog, request.reward ?? model.defaults.reward ?? undefined, '/reward');
@@ -39,6 +50,7 @@ export function resolveJob(request: JobRequest, catalog: Catalog): { settings: J
     samples: request.samples ?? 0,
     reportDraws: resolveReportDraws(request.reportDraws),
     priority: request.priority ?? 'normal',
+    deadline: resolveDeadline(request.deadline, now),
     metadata: request.metadata ?? {},
   };
   return {
@@ -164,6 +176,18 @@ function resolveReportDraws(draws: number = REPORT_DRAWS): number {
   throw new ProblemError('not-possible', 'reportDraws is 1; it takes 0 (no report) or 2 to 256.', [
     { pointer: '/reportDraws', message: '0, or 2 to 256' },
   ]);
+}
+
+/** The time of a deadline, RFC 3339 in UTC. */
+function resolveDeadline(deadline: JobRequest['deadline'], now: number): string | null {
+  if (deadline === undefined) return null;
+  const at = typeof deadline === 'number' ? now + deadline * 1000 : Date.parse(deadline);
+  if (at > now && at <= now + MOST_DEADLINE_SECONDS * 1000) return new Date(at).toISOString();
+  throw new ProblemError(
+    'not-possible',
+    `deadline is ${JSON.stringify(deadline)}, which is ${at > now ? 'more than a year from now' : 'no time to come'}; it takes a time from now (${new Date(now).toISOString()}) on, or seconds, for a year at most.`,
+    [{ pointer: '/deadline', message: 'a time within the year to come' }],
+  );
 }
 
 function resolveDrawing(request: PolicySampleRequest, hasReward: boolean) {

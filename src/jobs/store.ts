@@ -20,17 +20,30 @@ export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition' | 'webhook
   readonly cancelRequested: boolean;
   readonly keepPartial: boolean;
   /** Where the latest checkpoint lies in storage. */
-  readonly checkpoint: { readonly key: string; readonly iteration: number } | null;
+  readonly checkpoint: {
+    readonly key: string;
+    readonly iteration: number;
+    /** Of its bytes, hexadecimal; absent: it was stored before that was kept. */
+    readonly sha256?: string;
+  } | null;
   /** How often workers took it up at the same checkpoint: a job that kills its workers is given up. */
   readonly takenAt: { readonly iteration?: number; readonly times: number } | null;
   /** How often workers had too little memory for it at the same checkpoint; absent: never. */
   readonly outOfMemory?: { readonly iteration?: number; readonly times: number } | null;
+  /** Asked for by a client; the worker that runs it looks at this. Absent: no. */
+  readonly pauseRequested?: boolean;
+  /** Since when (RFC 3339) storage has not taken what the job writes; absent: it does. */
+  readonly storageAway?: string | null;
+  /** Hash of the request's body; absent: not known. */
+  readonly digest?: string;
 };
 
 export type SampleRecord = Omit<Sample, 'object' | 'urls'> & {
   readonly tenant: string;
   /** How often workers had too little memory for it; absent: never. */
   readonly outOfMemory?: { readonly times: number } | null;
+  /** Since when (RFC 3339) storage has not taken what is drawn; absent: it does. */
+  readonly storageAway?: string | null;
 };
 export type PolicyRecord = Omit<Policy, 'object' | 'urls'> & { readonly tenant: string };
 
@@ -41,6 +54,8 @@ export type ImageRecord = Pick<Image, 'id' | 'width' | 'height' | 'format'> & {
   readonly tenant: string;
   /** Of its file; absent: it was stored before that was counted. */
   readonly bytes?: number;
+  /** Of its bytes, hexadecimal; absent: it was stored before that was kept. */
+  readonly sha256?: string;
 };
 
 /** All that API and workers share through Redis. */

@@ -1,12 +1,11 @@
 import { newId } from './ids.ts';
-import { ProblemError } from './problem.ts';
-import type { QueueName } from './queues.ts';
 import { withinQuota } from './quota.ts';
 import type { Warning } from './schemas/common.ts';
 import type { JobSettings } from './schemas/job.ts';
 import type { SampleSettings } from './schemas/sample.ts';
 import type { JobWebhook } from './schemas/webhook.ts';
-import type { JobRecord, SampleRecord, Store, TenantStore } from './store.ts';
+import type { JobRecord, SampleRecord, TenantStore } from './store.ts';
+import { queueNew } from './waiting.ts';
 import { SECRETS, type SigningSecret } from './webhook-store.ts';
 
 interface Submission {
@@ -16,6 +15,8 @@ interface Submission {
   readonly requestId: string;
   /** RFC 3339. */
   readonly now: string;
+  /** Hash of the request's body: what another request with the same id is held against. */
+  readonly digest?: string;
 }
 
 /** Who is told of a job, and what signs. */
@@ -25,13 +26,22 @@ export interface AcceptedWebhook {
 }
 
 /**
- * Accepts a job: its record is written, then it is queued.
- * @throws ProblemError `unavailable` when it could not be queued, `quota-exceeded` when the tenant has too much already; nothing is left behind
+ * Accepts a job: its record is written, then it is queued. Once it is written it is accepted: when it could not be queued,
+ * because Redis went away in between, those who look after that do it (`waiting.ts`).
+ * @throws ProblemError `quota-exceeded` when the tenant has too much already, `conflict` when another one has this id; nothing is
+ * left behind
  */
 export async function submitJob(
   store: TenantStore,
   settings: JobSettings,
-  { id = newId('job'), warnings, requestId, now, told = null }: Submission & { readonly told?: AcceptedWebhook | null },
+  {
+    id = newId('job'),
+    warnings,
+    requestId,
+    now,
+    digest,
+    told = null,
+  }: Submission & { readonly told?: AcceptedWebhook | null },
 ): Promise<JobRecord> {
   const record: JobRecord = {
     ...fresh(store, { id, warnings, requestId, now }),
@@ -55,13 +65,15 @@ export async function submitJob(
     checkpoint: null,
     takenAt: null,
     webhook: told?.webhook ?? null,
+    ...(digest ? { digest } : {}),
   };
   const hide = told ? { [SECRETS]: told.secrets } : {};
   const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
+  const deadline = settings.deadline === null ? undefined : Date.parse(settings.deadline);
   const images = settings.budget.images + 2 * settings.reportDraws + settings.samples;
   await withinQuota(store, { id, images }, async () => {
-    await store.jobs.create(record, { events, hide, onlyNew: true });
-    await enqueue(store, 'optimize', record, () => store.jobs.discard(id));
+    await store.jobs.create(record, { events, hide, onlyNew: true, queue: true, deadline });
+    await queueNew(store, record);
   });
   return record;
 }
@@ -77,54 +89,17 @@ export async function submitSample(
     ...settings,
     images: [],
   };
+  const parent = settings.policyId ?? undefined;
   await withinQuota(store, { id, images: settings.bestOf }, async () => {
-    await store.samples.create(record, settings.policyId ? { parent: settings.policyId } : {});
-    await enqueue(store, 'sample', record, () => store.samples.discard(id));
+    await store.samples.create(record, { parent, onlyNew: true, queue: true });
+    await queueNew(store, record);
   });
   return record;
 }
 
 /** What every record of accepted work begins with. */
-function fresh({ tenant }: TenantStore, { id, warnings, requestId, now }: Required<Submission>) {
+function fresh({ tenant }: TenantStore, { id, warnings, requestId, now }: Submission & { readonly id: string }) {
   const times = { createdAt: now, startedAt: null, finishedAt: null };
   const outcome = { error: null, warnings: [...warnings], attempts: 0 };
   return { id, tenant, status: 'queued' as const, ...times, ...outcome, requestId };
-}
-
-/** Queues what was written but, because of a crash in between, never queued. Returns how many there were. */
-export async function requeueOrphans(store: Store): Promise<number> {
-  let count = 0;
-  for (const [name, records] of [
-    ['optimize', store.jobs],
-    ['sample', store.samples],
-  ] as const) {
-    const { data } = await (records as typeof store.jobs).list({
-      limit: Number.POSITIVE_INFINITY,
-      accept: ({ status }) => status === 'queued',
-    });
-    for (const record of data) {
-      if (await store.queues.has(name, record.id)) continue;
-      await store.queues.add(name, record);
-      count++;
-    }
-  }
-  return count;
-}
-
-async function enqueue(
-  store: Store,
-  name: QueueName,
-  record: JobRecord | SampleRecord,
-  undo: () => Promise<void>,
-): Promise<void> {
-  try {
-    await store.queues.add(name, record);
-  } catch (error) {
-    // With Redis away the record may stay an orphan: it is queued when the request is sent again with its key, or at the next start.
-    await undo().catch(() => {});
-    throw new ProblemError(
-      'unavailable',
-      `The queue could not be reached (${error instanceof Error ? error.message : error}); nothing was accepted. Try again.`,
-    );
-  }
 }

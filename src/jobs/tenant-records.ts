@@ -55,7 +55,8 @@ export class TenantRecords<T extends AnyRecord> extends Records<T> {
   }
 
   override async list(...[options]: Parameters<T, 'list'>): ReturnType<Records<T>['list']> {
-    return super.list({ ...options, tenant: this.#tenant });
+    const accept = (record: T) => record.tenant === this.#tenant && (options.accept?.(record) ?? true);
+    return super.list({ ...options, accept, tenant: this.#tenant });
   }
 
   override async count(): Promise<number> {
@@ -64,6 +65,10 @@ export class TenantRecords<T extends AnyRecord> extends Records<T> {
 
   override async *fromOldest(): AsyncGenerator<T> {
     yield* super.fromOldest(this.#tenant);
+  }
+
+  override async *idsWith(statuses: readonly string[]): AsyncGenerator<string[]> {
+    yield* super.idsWith(statuses, this.#tenant);
   }
 
   override async hidden<V>(id: string, name: string): Promise<V | null> {

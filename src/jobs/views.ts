@@ -11,7 +11,10 @@ export function viewJob(record: JobRecord, queuePosition: number | null): Job {
     checkpoint: ___,
     takenAt: ____,
     outOfMemory: _____,
-    tenant: ______,
+    pauseRequested: ______,
+    storageAway: _______,
+    digest: ________,
+    tenant: _________,
     ...visible
   } = record;
   const self = `/v1/jobs/${record.id}`;
@@ -19,12 +22,16 @@ export function viewJob(record: JobRecord, queuePosition: number | null): Job {
     object: 'job',
     ...visible,
     webhook: record.webhook ?? null,
+    deadline: record.deadline ?? null, // jobs from before there were deadlines
     queuePosition,
     urls: {
       self,
       events: `${self}/events`,
       rewards: `${self}/rewards`,
       cancel: `${self}/cancel`,
+      pause: `${self}/pause`,
+      resume: `${self}/resume`,
+      retry: `${self}/retry`,
       policy: record.policyId && `/v1/policies/${record.policyId}`,
     },
   };
@@ -45,7 +52,7 @@ export function viewPolicy({ tenant: _, ...record }: PolicyRecord): Policy {
 }
 
 export function viewSample(record: SampleRecord): Sample {
-  const { outOfMemory: _, tenant: __, ...visible } = record;
+  const { outOfMemory: _, storageAway: __, tenant: ___, ...visible } = record;
   return {
     object: 'sample',
     ...visible,

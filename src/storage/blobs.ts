@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /**
  * Where everything large lies: policies, pictures, checkpoints. A key such as `policies/pol_x.safetensors` names one blob;
  * a blob is replaced as a whole or not at all. A backend is one file beside this one.
@@ -5,14 +7,24 @@
 export interface BlobStore {
   /** Stores `bytes` under `key`, replacing what was there. Once it resolves, the blob outlives a crash of the machine. */
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<void>;
-  /** The blob, or null where there is none. */
-  get(key: string): Promise<Uint8Array | null>;
+  /**
+   * The blob, or null where there is none.
+   * @throws DamagedBlobError when it is not what `sha256`, or the store's own note of what was put, says
+   */
+  get(key: string, options?: GetOptions): Promise<Uint8Array | null>;
   /** Removes the blob; fine where there is none. */
   delete(key: string): Promise<void>;
   /** The keys that start with `prefix` (`policies/`, `images/img_01`; '' for all), sorted by code unit. */
   list(prefix: string): Promise<string[]>;
+  /** The same with their sizes and times. */
+  entries(prefix: string): Promise<BlobEntry[]>;
   /** Rejects with a plain reason when blobs can't be written now; `/readyz` asks. */
   check(): Promise<void>;
+  /**
+   * Removes what writers that were killed left half-written. It counts as left when it was last written before `before`
+   * (milliseconds since 1970); an hour ago is safe.
+   */
+  removeLeftovers(before: number): Promise<void>;
 }
 
 export interface PutOptions {
@@ -20,9 +32,31 @@ export interface PutOptions {
   readonly contentType?: string;
 }
 
-/** A blob could not be kept or fetched; `cause` is the system's own error. */
+export interface GetOptions {
+  /** Hexadecimal SHA-256 of what the blob has to be; without one only the store's own checks are made. */
+  readonly sha256?: string;
+}
+
+export interface BlobEntry {
+  readonly key: string;
+  readonly bytes: number;
+  /** When it was last put, milliseconds since 1970. */
+  readonly modifiedAt: number;
+}
+
+/** A blob could not be kept or fetched; `cause` is the system's own error. Trying again later may mend it. */
 export class BlobStoreError extends Error {
-  override readonly name = 'BlobStoreError';
+  override readonly name: string = 'BlobStoreError';
+}
+
+/** There is no room for the blob. Nothing of it is left behind; the same write goes well once there is room again. */
+export class StorageFullError extends BlobStoreError {
+  override readonly name = 'StorageFullError';
+}
+
+/** The blob is there, but it is not what was put: only a copy of it from elsewhere helps. */
+export class DamagedBlobError extends BlobStoreError {
+  override readonly name = 'DamagedBlobError';
 }
 
 /** A key that no backend takes. */
@@ -60,5 +94,21 @@ export function checkPrefix(prefix: string): void {
   throw new BlobKeyError(
     `The prefix ${JSON.stringify(prefix.slice(0, LONGEST_KEY))} is not usable: no blob key can start with it. ` +
       'Give whole segments that end in "/", such as "policies/", and after them the start of a name or nothing.',
+  );
+}
+
+/** Hexadecimal SHA-256. */
+export function sha256Of(bytes: Uint8Array | string): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+/** Throws a DamagedBlobError unless `bytes` have that SHA-256 (undefined: nobody knows it). */
+export function checkContent(key: string, bytes: Uint8Array, sha256: string | undefined): void {
+  if (sha256 === undefined) return;
+  const found = sha256Of(bytes);
+  if (found === sha256) return;
+  throw new DamagedBlobError(
+    `The blob ${key} is damaged: its ${bytes.byteLength} bytes have the SHA-256 ${found}, but what was stored has ${sha256}. ` +
+      'Put it back from a backup (findery restore), or delete what it belongs to.',
   );
 }

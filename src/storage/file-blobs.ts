@@ -1,7 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { type BlobStore, BlobStoreError, checkKey, checkPrefix, isKeySegment } from './blobs.ts';
+import {
+  type BlobEntry,
+  type BlobStore,
+  BlobStoreError,
+  checkContent,
+  checkKey,
+  checkPrefix,
+  type GetOptions,
+  isKeySegment,
+  StorageFullError,
+} from './blobs.ts';
 
 /** Starts the names of half-written files. `~` is not allowed in keys, so that no key can name one and `list` can tell. */
 const TEMPORARY = '.writing~';
@@ -27,9 +37,9 @@ export class FileBlobs implements BlobStore {
     });
   }
 
-  async get(key: string): Promise<Uint8Array | null> {
+  async get(key: string, { sha256 }: GetOptions = {}): Promise<Uint8Array | null> {
     const path = this.#path(key);
-    return explain(`The blob ${key} can't be read below ${this.folder}`, async () => {
+    const bytes = await explain(`The blob ${key} can't be read below ${this.folder}`, async () => {
       try {
         return await readFile(path);
       } catch (error) {
@@ -37,6 +47,8 @@ export class FileBlobs implements BlobStore {
         throw error;
       }
     });
+    if (bytes) checkContent(key, bytes, sha256);
+    return bytes;
   }
 
   async delete(key: string): Promise<void> {
@@ -61,6 +73,15 @@ export class FileBlobs implements BlobStore {
     return keys.sort();
   }
 
+  async entries(prefix: string): Promise<BlobEntry[]> {
+    const found: BlobEntry[] = [];
+    for (const key of await this.list(prefix)) {
+      const info = await stat(this.#path(key)).catch(() => null); // it may go meanwhile
+      if (info?.isFile()) found.push({ key, bytes: info.size, modifiedAt: info.mtimeMs });
+    }
+    return found;
+  }
+
   async check(): Promise<void> {
     await explain(`The blob folder ${this.folder} can't be written`, async () => {
       await makeFolder(this.folder);
@@ -73,10 +94,6 @@ export class FileBlobs implements BlobStore {
     });
   }
 
-  /**
-   * Removes what writers that were killed left half-written. A file counts as left when it was last written before
-   * `before` (milliseconds since 1970); an hour ago is safe.
-   */
   async removeLeftovers(before: number): Promise<void> {
     await explain(`Leftovers below ${this.folder} can't be removed`, async () => {
       for (const entry of await readEntries(this.folder, true)) {
@@ -172,6 +189,10 @@ async function explain<T>(what: string, action: () => Promise<T>): Promise<T> {
     return await action();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOSPC' || code === 'EDQUOT') {
+      throw new StorageFullError(`${what}: there is no room (${reason}). Make room and try again.`, { cause: error });
+    }
     throw new BlobStoreError(`${what}: ${reason}.`, { cause: error });
   }
 }

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Problem } from '../../src/jobs/schemas/common.ts';
-import { requeueOrphans } from '../../src/jobs/submit.ts';
+import { requeueOrphans } from '../../src/jobs/waiting.ts';
 import { announceWorker, dismissWorker } from '../../src/jobs/worker-registry.ts';
 import { expectProblem, PROMPT, queueJob, readOk, startTestApi, succeedJob, type TestApi } from './support.ts';
 

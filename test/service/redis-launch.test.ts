@@ -106,7 +106,7 @@ describe('a private Redis', () => {
     expect(settings).toMatchObject({
       bind: '127.0.0.1',
       appendonly: 'yes',
-      appendfsync: 'everysec',
+      appendfsync: 'always',
       'maxmemory-policy': 'noeviction',
       save: '',
     });
@@ -205,6 +205,22 @@ describe('a private Redis', () => {
     process.kill(server, 'SIGKILL');
     await until(() => log.some((line) => line.includes('has ended')));
     await until(() => !isRunning(server));
+  });
+
+  it('is there again on the same port with all that was answered, as often as it is killed', async () => {
+    const { url, stop } = await start();
+    for (const round of ['first', 'second']) {
+      await ask(url, (client) => client.set(round, 'kept'));
+      const server = await processOf(url);
+      process.kill(server, 'SIGKILL');
+      await until(() => answers(url));
+      expect(await processOf(url)).not.toBe(server);
+    }
+    expect(await ask(url, (client) => client.mget('first', 'second'))).toEqual(['kept', 'kept']);
+    const last = await processOf(url);
+    await stop();
+    expect(await answers(url)).toBe(false);
+    expect(isRunning(last)).toBe(false);
   });
 
   it('takes another port when somebody else gets there first', async () => {

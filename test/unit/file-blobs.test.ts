@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
+import { bytes, describeBlobs } from './blob-contract.ts';
 
 let folder: string;
 let blobs: FileBlobs;
@@ -17,96 +18,33 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const bytes = (...values: number[]) => Uint8Array.from(values);
+const MODULE = pathToFileURL(join(import.meta.dirname, '../../src/storage/file-blobs.ts')).href;
+/** Whether this system lets a process have file systems of its own. */
+const CAN_MOUNT = spawnSync('unshare', ['-Urm', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt']).status === 0;
 
 async function filesBelow(path: string): Promise<string[]> {
   const entries = await readdir(path, { recursive: true, withFileTypes: true });
   return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
 }
 
-describe('blobs in a folder', () => {
-  it('are given back as they were put, and replaced as a whole', async () => {
-    await blobs.put('policies/pol_1.safetensors', bytes(1, 2, 3));
-    expect(await blobs.get('policies/pol_1.safetensors')).toEqual(Buffer.from([1, 2, 3]));
-    await blobs.put('policies/pol_1.safetensors', bytes(9));
-    expect(await blobs.get('policies/pol_1.safetensors')).toEqual(Buffer.from([9]));
-    expect(await filesBelow(folder)).toEqual(['pol_1.safetensors']);
-  });
+describeBlobs('a folder', {
+  open: () => blobs,
+  isEmpty: async () => (await readdir(folder)).length === 0,
+});
 
-  it('are null where there is none, also where a folder or a file is in the way', async () => {
-    expect(await blobs.get('policies/none')).toBeNull();
+describe('blobs in a folder', () => {
+  it('are null where a folder or a file is in the way', async () => {
     await blobs.put('a/b', bytes(1));
     expect(await blobs.get('a')).toBeNull();
     expect(await blobs.get('a/b/c')).toBeNull();
   });
 
-  it('are deleted once, and a second time without complaint', async () => {
-    await blobs.put('a', bytes(1));
-    await blobs.delete('a');
-    await blobs.delete('a');
-    expect(await blobs.get('a')).toBeNull();
-  });
-
-  it('are listed by prefix, sorted, without what is half-written or not ours', async () => {
-    for (const key of ['images/img_2.png', 'images/img_1.png', 'images.txt', 'policies/deep/pol_1']) {
-      await blobs.put(key, bytes(1));
-    }
+  it('are listed without what is half-written or not ours', async () => {
+    await blobs.put('images/img_1.png', bytes(1));
     await writeFile(join(blobs.folder, 'images', '.writing~0'), 'half');
     await writeFile(join(blobs.folder, 'images', 'img 3.png'), 'not ours');
-    expect(await blobs.list('')).toEqual(['images.txt', 'images/img_1.png', 'images/img_2.png', 'policies/deep/pol_1']);
-    expect(await blobs.list('images/')).toEqual(['images/img_1.png', 'images/img_2.png']);
-    expect(await blobs.list('images/img_2')).toEqual(['images/img_2.png']);
-    expect(await blobs.list('pol')).toEqual(['policies/deep/pol_1']);
-    expect(await blobs.list('policies/de')).toEqual(['policies/deep/pol_1']);
-    expect(await blobs.list('nothing/')).toEqual([]);
-  });
-
-  it('are one whole or another when several are put at a time', async () => {
-    const versions = Array.from({ length: 20 }, (_, i) => new Uint8Array(50_000).fill(i));
-    const writes = Promise.all(versions.map((version) => blobs.put('policies/p', version)));
-    for (let reads = 0; reads < 50; reads++) {
-      const read = await blobs.get('policies/p');
-      if (read) expect(read).toEqual(Buffer.alloc(50_000, read[0]));
-    }
-    await writes;
-    expect(await filesBelow(folder)).toEqual(['p']);
-  });
-
-  it.each([
-    '',
-    '/',
-    '/etc/passwd',
-    'a//b',
-    'a/',
-    '.',
-    '..',
-    '../a',
-    'a/../../b',
-    'a/./b',
-    'a\\b',
-    'a b',
-    'é',
-    'a\0b',
-    'a~b',
-    `${'x'.repeat(201)}`,
-    `${'x/'.repeat(300)}x`,
-  ])('have no key %j', async (key) => {
-    const refusal = { name: 'BlobKeyError', message: expect.stringContaining('letters, digits') };
-    await expect(blobs.put(key, bytes(1))).rejects.toMatchObject(refusal);
-    await expect(blobs.get(key)).rejects.toMatchObject(refusal);
-    await expect(blobs.delete(key)).rejects.toMatchObject(refusal);
-    expect(await readdir(folder)).toEqual([]);
-  });
-
-  it.each(['../', '/', 'a/../b', 'a b', './x'])('are not listed by the prefix %j', async (prefix) => {
-    await expect(blobs.list(prefix)).rejects.toMatchObject({ name: 'BlobKeyError' });
-  });
-
-  it('take names that begin with dots or are nothing but three', async () => {
-    for (const key of ['.hidden', '...', 'a/..b']) {
-      await blobs.put(key, bytes(1));
-    }
-    expect(await blobs.list('.')).toEqual(['...', '.hidden']);
+    expect(await blobs.list('')).toEqual(['images/img_1.png']);
+    expect(await filesBelow(folder)).toHaveLength(3);
   });
 });
 
@@ -114,9 +52,8 @@ describe('a write that fails', () => {
   it('leaves the old blob and no half-written file when the file system takes no more', async () => {
     await blobs.put('policies/p', bytes(1, 2, 3));
     // The shell limits the size of files (in blocks of 512 or 1,024 bytes) for the process that it becomes.
-    const module = pathToFileURL(join(import.meta.dirname, '../../src/storage/file-blobs.ts')).href;
     const script = `
-      import { FileBlobs } from ${JSON.stringify(module)};
+      import { FileBlobs } from ${JSON.stringify(MODULE)};
       const blobs = new FileBlobs(process.argv[1]);
       await blobs.put('policies/p', new Uint8Array(1_000_000)).catch((error) => console.log(error.name, error.message));`;
     const { stdout } = await promisify(execFile)('/bin/sh', [
@@ -134,6 +71,46 @@ describe('a write that fails', () => {
     expect(await blobs.get('policies/p')).toEqual(Buffer.from([1, 2, 3]));
     expect(await filesBelow(folder)).toEqual(['p']);
   });
+
+  it.skipIf(!CAN_MOUNT)(
+    'says that there is no room, leaves the old blob alone, and goes well once there is room',
+    async () => {
+      // A file system of 256 KiB, seen by this process alone.
+      const script = `
+      import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+      import { FileBlobs } from ${JSON.stringify(MODULE)};
+      const blobs = new FileBlobs(process.argv[1] + '/blobs');
+      await blobs.put('policies/p', Uint8Array.of(1, 2, 3));
+      writeFileSync(process.argv[1] + '/ballast', new Uint8Array(150_000));
+      await blobs.put('policies/p', new Uint8Array(120_000)).catch((error) => console.log(error.name, error.message));
+      await blobs.check().catch((error) => console.log(error.name));
+      console.log(readdirSync(blobs.folder + '/policies'), [...readFileSync(blobs.folder + '/policies/p')]);
+      rmSync(process.argv[1] + '/ballast');
+      await blobs.put('policies/p', new Uint8Array(120_000));
+      console.log((await blobs.get('policies/p')).length);`;
+      const mounted = join(folder, 'small');
+      await mkdir(mounted);
+      const { stdout } = await promisify(execFile)('unshare', [
+        '-Urm',
+        '/bin/sh',
+        '-c',
+        'mount -t tmpfs -o size=256k none "$1" && shift && exec "$@"',
+        'limited',
+        mounted,
+        process.execPath,
+        '--disable-warning=ExperimentalWarning',
+        '--input-type=module',
+        '-e',
+        script,
+        mounted,
+      ]);
+      const lines = stdout.trim().split('\n');
+      expect(lines[0]).toMatch(
+        /^StorageFullError The blob policies\/p can't be written below .*: there is no room .*ENOSPC/,
+      );
+      expect(lines.slice(-2)).toEqual(["[ 'p' ] [ 1, 2, 3 ]", '120000']);
+    },
+  );
 
   it('says which blob and why when a file is where a folder has to be', async () => {
     await blobs.put('a', bytes(1));

@@ -126,6 +126,7 @@ describe('the contract', () => {
       'POST /v1/samples true',
       'POST /v1/webhook-endpoints true',
       'POST /v1/webhook-endpoints/{id}/rotate-secret false',
+      'PUT /v1/jobs/{id} true',
     ]);
   });
 
@@ -138,6 +139,7 @@ describe('the contract', () => {
       'POST /v1/policies/{id}/samples',
       'POST /v1/samples',
       'POST /v1/webhook-endpoints/{id}/test',
+      'PUT /v1/jobs/{id}',
     ]);
   });
 
@@ -165,7 +167,11 @@ describe('the contract', () => {
         'POST /v1/jobs',
         'GET /v1/jobs',
         'GET /v1/jobs/{id}',
+        'PUT /v1/jobs/{id}',
         'POST /v1/jobs/{id}/cancel',
+        'POST /v1/jobs/{id}/pause',
+        'POST /v1/jobs/{id}/resume',
+        'POST /v1/jobs/{id}/retry',
         'GET /v1/jobs/{id}/events',
         'GET /v1/jobs/{id}/rewards',
         'GET /v1/policies',

@@ -1,6 +1,8 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
+import { RecordVersionError } from '../../jobs/migrations.ts';
 import { ProblemError, problemOf } from '../../jobs/problem.ts';
+import { BlobStoreError, StorageFullError } from '../../storage/blobs.ts';
 import { describeValidation } from './validation.ts';
 
 /** Places of one request that are told; a body can be wrong in thousands. */
@@ -92,6 +94,17 @@ function translate(error: FastifyError, request: FastifyRequest): ProblemError |
         `The path ${given(request.url)} can't be decoded; "%" is written as %25, and every %XX is a byte of UTF-8.`,
       );
   }
+  if (error instanceof BlobStoreError) {
+    // Which folder or bucket it is, and what the system said, is for the log.
+    request.log.error({ err: error }, 'storage failed');
+    return new ProblemError(
+      'unavailable',
+      error instanceof StorageFullError
+        ? 'Storage is full: nothing was kept. The operator has to make room; try again then.'
+        : 'Storage does not answer at the moment: nothing was kept. Try again in a few seconds.',
+    );
+  }
+  if (error instanceof RecordVersionError) return new ProblemError('unavailable', error.message);
   if (isRedisAway(error))
     return new ProblemError(
       'unavailable',

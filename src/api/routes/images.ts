@@ -3,6 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import parseRange from 'range-parser';
 import sharp from 'sharp';
 import { Type } from 'typebox';
+import { tellDamage } from '../../jobs/damage.ts';
 import { ProblemError } from '../../jobs/problem.ts';
 import { answers, file, IdInPath } from '../answers.ts';
 
@@ -37,7 +38,7 @@ export const images: FastifyPluginAsyncTypebox = async (app) => {
       const { id } = request.params;
       const { width } = request.query;
       const image = await request.store.images.get(id);
-      const stored = await blobs.get(image.key);
+      const stored = await blobs.get(image.key, { sha256: image.sha256 }).catch(tellDamage);
       if (!stored)
         throw new ProblemError(
           'not-found',

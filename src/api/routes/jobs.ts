@@ -1,18 +1,20 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { cancelJob } from '../../jobs/cancel.ts';
+import { checkOwnId } from '../../jobs/own-id.ts';
 import { ProblemError } from '../../jobs/problem.ts';
-import { Link, Nullable } from '../../jobs/schemas/common.ts';
+import { Id, Link, Nullable } from '../../jobs/schemas/common.ts';
 import { CancelRequest, ENDED, Job, JobPage, JobQuery, JobRequest } from '../../jobs/schemas/job.ts';
 import { resolveJob } from '../../jobs/settings.ts';
 import type { JobRecord, TenantStore } from '../../jobs/store.ts';
-import { submitJob } from '../../jobs/submit.ts';
+import { type AcceptedWebhook, submitJob } from '../../jobs/submit.ts';
 import { viewJob } from '../../jobs/views.ts';
+import { ensureQueued } from '../../jobs/waiting.ts';
 import { SECRETS, type SigningSecret } from '../../jobs/webhook-store.ts';
 import { acceptJobWebhook } from '../../webhooks/accept.ts';
 import { answers, IdInPath, json, PreferHeader } from '../answers.ts';
-import { claimKey } from '../idempotency.ts';
+import { claimKey, digestOf } from '../idempotency.ts';
 import { goneSignal, preferredWait } from '../plugins/prefer.ts';
 
 const tags = ['jobs'];
@@ -56,6 +58,40 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     return store.jobs.get(id);
   };
 
+  const toldOf = ({ webhook }: JobRequest) => (webhook ? acceptJobWebhook(webhook, config.webhookAllow) : null);
+
+  const submit = async (
+    id: string,
+    { settings, warnings }: ReturnType<typeof resolveJob>,
+    told: AcceptedWebhook | null,
+    request: FastifyRequest,
+  ) => {
+    const now = new Date().toISOString();
+    const digest = digestOf(request.body);
+    await submitJob(request.store, settings, { id, warnings, requestId: request.id, now, digest, told });
+    request.log.info({ jobId: id }, 'job queued');
+  };
+
+  /** A crash may have come between record and queue; one that is in the queue is not queued twice. */
+  const ensureWaiting = async (store: TenantStore, job: JobRecord) => {
+    if (job.status === 'queued') await ensureQueued(store, job);
+  };
+
+  /** The job that was asked for, when it has ended or as it is when the time of `Prefer: wait` is over. */
+  const answer = async (id: string, request: FastifyRequest, reply: FastifyReply) => {
+    const { store } = request;
+    const hasEnded = ({ status }: JobRecord) => ENDED.includes(status);
+    const job = await view(await wait(store, id, preferredWait(request, reply), hasEnded, goneSignal(reply, closing)));
+    const asked = (request.body as JobRequest).webhook;
+    // Whoever sends the request again has perhaps not got the first answer.
+    if (job.webhook && asked && asked.secret === undefined) {
+      const made = await store.jobs.hidden<SigningSecret[]>(id, SECRETS);
+      if (made) job.webhook = { ...job.webhook, secret: made[0].secret };
+    }
+    reply.header('location', `/v1/jobs/${id}`);
+    return accepted(reply, job);
+  };
+
   app.post(
     '/v1/jobs',
     {
@@ -71,38 +107,49 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     async (request, reply) => {
       const { store } = request;
       const body = request.body as JobRequest;
-      const { settings, warnings } = resolveJob(body, await catalog.now());
-      const told = body.webhook ? acceptJobWebhook(body.webhook, config.webhookAllow) : null;
+      const resolved = resolveJob(body, await catalog.now());
+      const told = toldOf(body);
       const claimed = await claimKey(store, 'job', request.headers['idempotency-key'], body);
       const known = claimed.isNew ? null : await store.jobs.find(claimed.id);
-      const record =
-        known ??
-        (await submitJob(store, settings, {
-          id: claimed.id,
-          warnings,
-          requestId: request.id,
-          now: new Date().toISOString(),
-          told,
-        }));
-      if (!known) request.log.info({ jobId: record.id }, 'job queued');
-      // A crash may have come between record and queue; one that is in the queue is not queued twice.
-      else if (known.status === 'queued') await store.queues.add('optimize', known);
-      const milliseconds = preferredWait(request, reply);
-      const now = await wait(
-        store,
-        record.id,
-        milliseconds,
-        ({ status }) => ENDED.includes(status),
-        goneSignal(reply, closing),
-      );
-      reply.header('location', `/v1/jobs/${record.id}`);
-      const answer = await view(now);
-      // Whoever sends the request again with its key has perhaps not got the first answer.
-      if (answer.webhook && body.webhook && body.webhook.secret === undefined) {
-        const made = await store.jobs.hidden<SigningSecret[]>(record.id, SECRETS);
-        if (made) answer.webhook = { ...answer.webhook, secret: made[0].secret };
+      if (known) await ensureWaiting(store, known);
+      else await submit(claimed.id, resolved, told, request);
+      return answer(claimed.id, request, reply);
+    },
+  );
+
+  app.put(
+    '/v1/jobs/:id',
+    {
+      schema: {
+        operationId: 'putJob',
+        summary: 'Queue an optimisation under an id of your own',
+        description:
+          'Safe to send again: the same body gives the same job, another body 422. Take a ULID in lower case after `job_`: lists are in the order of ids. An id that is taken otherwise gives 409.',
+        tags,
+        headers: PreferHeader,
+        params: Type.Object({ id: Id('job', 'the job, chosen by you') }),
+        body: Link(JobRequest),
+        response: answers({ 202: json(Job, 'accepted', 'location', 'retry-after', 'preference-applied') }),
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const { store } = request;
+      const body = request.body as JobRequest;
+      const known = await store.jobs.find(id);
+      if (known) await ensureWaiting(store, known);
+      else {
+        await checkOwnId(store, id);
+        await submit(id, resolveJob(body, await catalog.now()), toldOf(body), request);
       }
-      return accepted(reply, answer);
+      // Of two at once with one id, the first stands.
+      if ((known ?? (await store.jobs.get(id))).digest !== digestOf(body)) {
+        throw new ProblemError(
+          'idempotency-mismatch',
+          `There is a job ${id} already, of another request; take a new id for a new request.`,
+        );
+      }
+      return answer(id, request, reply);
     },
   );
 

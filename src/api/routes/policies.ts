@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
+import { tellDamage } from '../../jobs/damage.ts';
 import { ProblemError } from '../../jobs/problem.ts';
 import { removePolicy } from '../../jobs/remove.ts';
 import { Link } from '../../jobs/schemas/common.ts';
@@ -72,7 +73,8 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
       const etag = `"${policy.sha256}"`;
       reply.header('etag', etag).header('cache-control', 'private, max-age=31536000, immutable');
       if (request.headers['if-none-match']?.includes(etag)) return reply.code(304).send(null);
-      const bytes = await blobs.get(`policies/${policy.id}.safetensors`);
+      const key = `policies/${policy.id}.safetensors`;
+      const bytes = await blobs.get(key, { sha256: policy.sha256 }).catch(tellDamage);
       if (!bytes)
         throw new ProblemError(
           'not-found',

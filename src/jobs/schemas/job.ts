@@ -22,9 +22,18 @@ import {
 import { Report } from './policy.ts';
 import { JobWebhook, JobWebhookRequest } from './webhook.ts';
 
-export const JOB_STATUSES = ['queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled'] as const;
+export const JOB_STATUSES = [
+  'queued',
+  'running',
+  'paused',
+  'canceling',
+  'succeeded',
+  'failed',
+  'canceled',
+  'expired',
+] as const;
 export type JobStatus = (typeof JOB_STATUSES)[number];
-export const ENDED: readonly string[] = ['succeeded', 'failed', 'canceled'];
+export const ENDED: readonly string[] = ['succeeded', 'failed', 'canceled', 'expired'];
 
 export const PRESETS = ['fast', 'paper', 'thorough'] as const;
 export const PRIORITIES = ['low', 'normal', 'high'] as const;
@@ -48,6 +57,19 @@ const patience = Type.Integer({
   minimum: 1,
   maximum: 100_000,
   description: 'stop after so many images without a new best reward',
+});
+
+/** Longest time until a deadline, seconds: a year. */
+export const MOST_DEADLINE_SECONDS = 31_536_000;
+const deadline = 'the job ends by then as `expired`, with what it has learnt so far; it does not begin after it';
+export const Deadline = Type.Unsafe<string | number>({
+  $id: 'Deadline',
+  type: ['string', 'number'],
+  format: 'date-time',
+  exclusiveMinimum: 0,
+  maximum: MOST_DEADLINE_SECONDS,
+  description: `a time (RFC 3339), or seconds from now: ${deadline}`,
+  'x-accepts': `a time such as 2030-01-01T00:00:00Z, or seconds from now, more than 0 and at most ${MOST_DEADLINE_SECONDS}`,
 });
 
 export const BudgetRequest = Type.Object(
@@ -109,6 +131,7 @@ export const JobRequest = Type.Object(
     ),
     reportDraws: Type.Optional(ReportDraws),
     priority: Type.Optional(priority),
+    deadline: Type.Optional(Link(Deadline)),
     metadata: Type.Optional(Metadata),
     webhook: Type.Optional(Link(JobWebhookRequest)),
   },
@@ -130,6 +153,7 @@ export const JobSettings = Type.Object({
   samples: Type.Integer(),
   reportDraws: ReportDraws,
   priority,
+  deadline: Nullable(Type.String({ format: 'date-time', description: `RFC 3339, UTC: ${deadline}` })),
   metadata: Metadata,
 });
 export type JobSettings = Static<typeof JobSettings>;
@@ -185,6 +209,9 @@ export const Job = Type.Object(
       events: Type.String(),
       rewards: Type.String(),
       cancel: Type.String(),
+      pause: Type.String(),
+      resume: Type.String(),
+      retry: Type.String(),
       policy: Nullable(Type.String()),
     }),
   },

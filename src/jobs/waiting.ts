@@ -1,0 +1,88 @@
+import type { QueueName } from './queues.ts';
+import type { JobRecord, SampleRecord, Store } from './store.ts';
+
+/**
+ * Accepting work is one change in Redis: the record, and its id among the `unqueued`. Putting it into its queue is a second
+ * one, and whoever comes by does it, as often as it takes, until the work is seen waiting there. So a crash in between loses
+ * nothing, and what was left costs what it is, not a look at all that waits.
+ */
+
+/** Most ids that one round looks at; the next round has the rest. */
+const MOST = 500;
+
+/** Puts a record that was just written into its queue. Never fails: it is accepted already, and remembered. */
+export async function queueNew(store: Store, record: JobRecord | SampleRecord): Promise<void> {
+  try {
+    await store.queues.add(queueOf(record.id), record);
+    // Nobody can hold an entry of something new: it waits there now. The answer need not wait for this.
+    store.redis.zrem(store.keys.unqueued(), record.id).catch(() => {});
+  } catch {
+    // Redis went away; the next round of upkeep has it.
+  }
+}
+
+/** Puts a record with the status `queued` into its queue. It stays remembered until it waits there. */
+export async function ensureQueued(store: Store, record: JobRecord | SampleRecord): Promise<void> {
+  const { id } = record;
+  const name = queueOf(id);
+  await store.queues.add(name, record);
+  // A worker that is just giving up its last piece of the work still holds the entry: adding it then changes nothing.
+  if (await store.queues.waits(name, id)) await store.redis.zrem(store.keys.unqueued(), id);
+}
+
+/**
+ * Queues what was accepted and is in no queue.
+ * @param olderThan seconds that it has to have been so: younger ones are in the hands of those who accept them
+ * @returns how many were looked at
+ */
+export async function queueAccepted(store: Store, olderThan: number): Promise<number> {
+  const { redis, keys } = store;
+  const [now] = await redis.time();
+  const ids = await redis.zrangebyscore(keys.unqueued(), '-inf', Number(now) - olderThan, 'LIMIT', 0, MOST);
+  for (const id of ids) await queueAgain(store, id);
+  return ids.length;
+}
+
+/** To be called by who has let go of an entry of the queue: queues the record again when its work is not over. */
+export async function queueLeft(store: Store, id: string): Promise<void> {
+  const record = await recordOf(store, id);
+  if (!record || !WAITING.includes(record.status)) return;
+  await store.redis.zadd(store.keys.unqueued(), 'NX', 0, id);
+  await ensureQueued(store, record);
+}
+
+async function queueAgain(store: Store, id: string): Promise<void> {
+  const record = await recordOf(store, id);
+  if (record && WAITING.includes(record.status)) await ensureQueued(store, record);
+  else await store.redis.zrem(store.keys.unqueued(), id);
+}
+
+/** A worker has to see them: those that wait, and those that are to end and keep what was learnt. */
+const WAITING: readonly string[] = ['queued', 'running', 'canceling'];
+
+/**
+ * Looks at all records, a page at a time, for work that is in no queue although its record says that it waits or runs: after an
+ * upgrade, and after losses of Redis that no order of writing guards against.
+ * @returns how many there were
+ */
+export async function requeueOrphans(store: Store): Promise<number> {
+  let count = 0;
+  for (const records of [store.jobs, store.samples]) {
+    for await (const ids of records.idsWith(WAITING)) {
+      for (const id of await store.queues.missing(records === store.jobs ? 'optimize' : 'sample', ids)) {
+        await store.redis.zadd(store.keys.unqueued(), 'NX', 0, id);
+        await queueAgain(store, id);
+        count++;
+      }
+    }
+  }
+  return count;
+}
+
+function queueOf(id: string): QueueName {
+  return id.startsWith('smp_') ? 'sample' : 'optimize';
+}
+
+function recordOf(store: Store, id: string): Promise<JobRecord | SampleRecord | null> {
+  return queueOf(id) === 'sample' ? store.samples.find(id) : store.jobs.find(id);
+}

@@ -1,0 +1,199 @@
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import {
+  type BlobEntry,
+  type BlobStore,
+  BlobStoreError,
+  checkContent,
+  checkKey,
+  checkPrefix,
+  type GetOptions,
+  isKeySegment,
+  type PutOptions,
+  StorageFullError,
+  sha256Of,
+} from './blobs.ts';
+
+/** Where a store lies: a bucket that is there already, and what its keys start with (`team/findery`; '' for nothing). */
+export interface S3Place {
+  readonly bucket: string;
+  readonly prefix: string;
+}
+
+/** Metadata of an object: the SHA-256 of what was put, whatever checksums the server knows. */
+const SHA256 = 'sha256';
+/** Written and deleted once to see whether the bucket takes writes. */
+const PROBE = '.check';
+
+/**
+ * Blobs as objects of an S3 bucket, or of what speaks S3 (MinIO, R2, Garage, Ceph). Endpoint, region and credentials are
+ * those of the AWS SDK: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
+ * profiles, roles. With an endpoint of one's own, buckets are addressed by path. A put is atomic by S3's contract.
+ */
+export class S3Blobs implements BlobStore {
+  readonly #client: S3Client;
+  readonly #bucket: string;
+  /** '' or a path that ends in a slash. */
+  readonly #prefix: string;
+  readonly #name: string;
+  readonly #pageSize: number;
+  #isProbed = false;
+
+  /** @param pageSize keys that are listed at a time, 1,000 at most */
+  constructor(
+    { bucket, prefix }: S3Place,
+    environment: NodeJS.ProcessEnv = process.env,
+    { pageSize = 1000 }: { readonly pageSize?: number } = {},
+  ) {
+    const endpoint = environment.AWS_ENDPOINT_URL_S3 || environment.AWS_ENDPOINT_URL || undefined;
+    const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION;
+    this.#client = new S3Client({
+      ...(endpoint ? { endpoint, forcePathStyle: true } : {}),
+      // Servers of one's own mostly know no regions, but a signature has to name one.
+      ...(region || endpoint ? { region: region || 'us-east-1' } : {}),
+    });
+    this.#bucket = bucket;
+    this.#prefix = prefix === '' ? '' : `${prefix}/`;
+    this.#pageSize = pageSize;
+    this.#name = `s3://${bucket}/${prefix}`;
+  }
+
+  async put(key: string, bytes: Uint8Array, { contentType }: PutOptions = {}): Promise<void> {
+    checkKey(key);
+    await this.#explain(`The blob ${key} can't be written to ${this.#name}`, () =>
+      this.#client.send(
+        new PutObjectCommand({
+          ...this.#object(key),
+          Body: bytes,
+          ContentType: contentType ?? typeOf(key),
+          Metadata: { [SHA256]: sha256Of(bytes) },
+        }),
+      ),
+    );
+  }
+
+  async get(key: string, { sha256 }: GetOptions = {}): Promise<Uint8Array | null> {
+    checkKey(key);
+    const found = await this.#explain(`The blob ${key} can't be read from ${this.#name}`, async () => {
+      try {
+        const { Body, Metadata } = await this.#client.send(new GetObjectCommand(this.#object(key)));
+        return { bytes: (await Body?.transformToByteArray()) ?? new Uint8Array(), kept: Metadata?.[SHA256] };
+      } catch (error) {
+        if (isAbsent(error)) return null;
+        throw error;
+      }
+    });
+    if (!found) return null;
+    checkContent(key, found.bytes, sha256 ?? found.kept);
+    return found.bytes;
+  }
+
+  async delete(key: string): Promise<void> {
+    checkKey(key);
+    await this.#explain(`The blob ${key} can't be deleted from ${this.#name}`, () =>
+      this.#client.send(new DeleteObjectCommand(this.#object(key))),
+    );
+  }
+
+  async list(prefix: string): Promise<string[]> {
+    return (await this.entries(prefix)).map(({ key }) => key);
+  }
+
+  async entries(prefix: string): Promise<BlobEntry[]> {
+    checkPrefix(prefix);
+    const entries: BlobEntry[] = [];
+    await this.#explain(`The blobs of ${this.#name} can't be listed`, async () => {
+      for (let after: string | undefined, more = true; more; ) {
+        const page = await this.#client.send(
+          new ListObjectsV2Command({
+            Bucket: this.#bucket,
+            Prefix: this.#prefix + prefix,
+            MaxKeys: this.#pageSize,
+            ContinuationToken: after,
+          }),
+        );
+        for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
+          const key = Key.slice(this.#prefix.length);
+          // What others put beside ours is not ours.
+          if (key.split('/').every(isKeySegment)) {
+            entries.push({ key, bytes: Size, modifiedAt: LastModified?.getTime() ?? 0 });
+          }
+        }
+        after = page.NextContinuationToken;
+        more = page.IsTruncated === true && after !== undefined;
+      }
+    });
+    return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  async check(): Promise<void> {
+    await this.#explain(`The bucket of ${this.#name} can't be used`, async () => {
+      if (this.#isProbed) return void (await this.#client.send(new HeadBucketCommand({ Bucket: this.#bucket })));
+      // Once, and not at every /readyz: writes cost money.
+      await this.#client.send(new PutObjectCommand({ ...this.#object(PROBE), Body: new Uint8Array(1) }));
+      await this.#client.send(new DeleteObjectCommand(this.#object(PROBE)));
+      this.#isProbed = true;
+    });
+  }
+
+  /** A put that was broken off leaves nothing on S3. */
+  async removeLeftovers(): Promise<void> {}
+
+  #object(key: string) {
+    return { Bucket: this.#bucket, Key: this.#prefix + key };
+  }
+
+  async #explain<T>(what: string, action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      const reason = describe(error);
+      // The SDK's error carries the whole connection along, which is nothing for a log.
+      const cause = new Error(reason);
+      if (isFull(error)) {
+        throw new StorageFullError(`${what}: there is no room (${reason}). Make room and try again.`, { cause });
+      }
+      throw new BlobStoreError(`${what}: ${reason}.`, { cause });
+    }
+  }
+}
+
+function statusOf(error: unknown): number | undefined {
+  return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+}
+
+function isAbsent(error: unknown): boolean {
+  const { name } = error as Error;
+  return name === 'NoSuchKey' || (name === 'NotFound' && statusOf(error) === 404);
+}
+
+/** 507 is what MinIO and others say; S3 itself is never full. */
+function isFull(error: unknown): boolean {
+  const { name } = error as Error;
+  return statusOf(error) === 507 || name === 'XMinioStorageFull' || name === 'QuotaExceeded';
+}
+
+/** The SDK's errors say the code in `name`, and connections that fail several reasons at once. */
+function describe(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return describe(error.errors[0]);
+  if (!(error instanceof Error)) return String(error);
+  const { name, message } = error;
+  return [name === 'Error' ? '' : name, message.replace(/\.$/, '')].filter(Boolean).join(': ');
+}
+
+const TYPES: { readonly [extension: string]: string } = {
+  png: 'image/png',
+  webp: 'image/webp',
+  jpeg: 'image/jpeg',
+  json: 'application/json',
+};
+
+function typeOf(key: string): string {
+  return TYPES[key.slice(key.lastIndexOf('.') + 1)] ?? 'application/octet-stream';
+}

@@ -1,0 +1,21 @@
+import { afterAll, expect, it } from 'vitest';
+import { type Outcome, runChaos } from './chaos.ts';
+
+/** A short round of `npm run chaos`. CHAOS_SEED sets another seed. */
+const seed = Number(process.env.CHAOS_SEED ?? 54);
+
+const stop = new AbortController();
+let running: Promise<Outcome> | undefined;
+// Also when the test has run out of time: no process may stay behind.
+afterAll(async () => {
+  stop.abort(new Error('The test is over.'));
+  await running?.catch(() => {});
+}, 60_000);
+
+it('loses nothing and ends nothing twice while its processes, its Redis and its disk fail', {
+  timeout: 300_000,
+}, async () => {
+  const lines: string[] = [`chaos of seed ${seed}`];
+  running = runChaos({ rounds: 6, jobs: 5, seed, say: (line) => lines.push(line), stop: stop.signal });
+  expect((await running).wrong, lines.join('\n')).toEqual([]);
+});
