@@ -1,8 +1,8 @@
 import { afterAll, expect, it } from 'vitest';
 import { type Outcome, runChaos } from './chaos.ts';
 
-/** A short round of `npm run chaos`. CHAOS_SEED sets another seed. */
-const seed = Number(process.env.CHAOS_SEED ?? 54);
+/** A short round of `npm run chaos`: the disk is full for a while, then everything is killed. CHAOS_SEED sets another seed. */
+const seed = Number(process.env.CHAOS_SEED ?? 392);
 
 const stop = new AbortController();
 let running: Promise<Outcome> | undefined;
@@ -16,6 +16,6 @@ it('loses nothing and ends nothing twice while its processes, its Redis and its 
   timeout: 300_000,
 }, async () => {
   const lines: string[] = [`chaos of seed ${seed}`];
-  running = runChaos({ rounds: 6, jobs: 5, seed, say: (line) => lines.push(line), stop: stop.signal });
+  running = runChaos({ rounds: 2, jobs: 3, seed, say: (line) => lines.push(line), stop: stop.signal });
   expect((await running).wrong, lines.join('\n')).toEqual([]);
 });

@@ -89,7 +89,7 @@ describe('a job', () => {
       model: 'stickers',
       reward: 'stickers-reward',
       seed: 7,
-      optimizer: { name: 'elites' },
+      optimizer: { name: 'kriging' },
       report: { draws: 32 },
     });
     expect(JSON.stringify(metadata)).not.toMatch(/job_|pol_|\d{4}-\d\d-\d\dT/);

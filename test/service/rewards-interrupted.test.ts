@@ -17,6 +17,9 @@ const REQUEST: JobRequest = {
   sampler: { steps: 2, guidanceScale: 1 },
 };
 
+/** Milliseconds that a test of several jobs may take where other programs leave it little of the machine. */
+const PATIENCE = 180_000;
+
 let scorer: ScorerService;
 let doomed: ScorerService;
 let service: TestService;
@@ -55,7 +58,9 @@ const text = async (path: string) => Buffer.from(await client.bytes(path)).toStr
 const rewards = (job: Job) => text(`${job.urls.rewards}?format=csv`);
 const policy = (job: Job) => text(`/v1/policies/${job.policyId}/parameters`);
 
-it('a worker that is killed: the job goes on elsewhere to the same bytes, and the same score of every term', async () => {
+it('a worker that is killed: the job goes on elsewhere to the same bytes, and the same score of every term', {
+  timeout: PATIENCE,
+}, async () => {
   const reward = [{ name: 'green' }, { name: 'stickers-reward', weight: 0.5 }, { name: 'jpeg-size', weight: -0.1 }];
   const undisturbed = await run({ reward });
   expect(undisturbed.status).toBe('succeeded');
