@@ -21,6 +21,7 @@ interface Operation {
 /** Bodies of operations that can't do without. */
 const BODIES: { readonly [name: string]: unknown } = {
   createJob: { prompt: PROMPT },
+  putJob: { prompt: PROMPT },
   createSample: { prompt: PROMPT },
   createWebhookEndpoint: { url: 'http://127.0.0.1:9/' },
   updateWebhookEndpoint: { enabled: false },
@@ -156,7 +157,7 @@ describe('over every address of the contract', () => {
   });
 
   it('another tenant’s ids are as if there were no such things', async () => {
-    const withId = operations.filter(({ path }) => /^\/v1\/.*\{id\}/.test(path));
+    const withId = operations.filter(({ path, name }) => /^\/v1\/.*\{id\}/.test(path) && name !== 'putJob');
     expect(withId.length).toBeGreaterThanOrEqual(10);
     for (const operation of withId) {
       const id = ownId(operation);
@@ -171,6 +172,24 @@ describe('over every address of the contract', () => {
     }
     await expectProblem(await acme.get(`/v1/policies/${deleted}`), 410, 'gone');
     await expectProblem(await rival.get(`/v1/policies/${deleted}`), 404, 'not-found');
+  });
+
+  it('an id of one’s own can be none that somebody’s job, or what it makes, has or had', async () => {
+    const taken = [mine['/v1/jobs/{id}'], mine['/v1/jobs/{id}/events'], mine['/v1/policies/{id}'], deleted];
+    const put = (who: TestApi, id: string) =>
+      who.send('PUT', `/v1/jobs/${id}`, { 'content-type': 'application/json' }, JSON.stringify(BODIES.putJob));
+    const third = as(api, (await makeKey(api, { tenant: 'third' })).headers);
+    const details = new Set<string>();
+    for (const id of taken.map((one) => `job_${one.slice(4)}`)) {
+      const { detail } = await expectProblem(await put(third, id), 409, 'conflict');
+      details.add(detail.replace(id, 'ID'));
+    }
+    expect([...details], 'nothing tells what it is, or whose').toHaveLength(1);
+    const free = newId('job');
+    expect(await readOk(await put(third, free), 202)).toMatchObject({ id: free });
+    await expectProblem(await put(acme, free), 409, 'conflict');
+    await expectProblem(await put(acme, `job_${mine['/v1/policies/{id}'].slice(4)}`), 409, 'conflict');
+    await readOk(await third.post(`/v1/jobs/${free}/cancel`), 200);
   });
 
   it('whose they are meets them at each of these addresses', async () => {
