@@ -30,17 +30,20 @@ return {'ok', 0}
 `;
 
 /**
- * Accepts work that fits into the limits of the tenant; what fails is not counted.
+ * Accepts work that fits into the limits of the tenant; what fails is not counted, nor what `accept` says was there already.
  * @param images that it may make in all
  * @throws ProblemError `quota-exceeded`
  */
-export async function withinQuota<T>(
+export async function withinQuota(
   store: TenantStore,
   { id, images }: { readonly id: string; readonly images: number },
-  accept: () => Promise<T>,
-): Promise<T> {
+  accept: () => Promise<boolean>,
+): Promise<void> {
   const { redis, keys, tenant, limits } = store;
-  if (limits === null) return accept();
+  if (limits === null) {
+    await accept();
+    return;
+  }
   const now = new Date();
   const asked = keys.imagesAsked(tenant, now.toISOString().slice(0, 10));
   const [verdict, used] = (await redis.eval(
@@ -71,7 +74,7 @@ export async function withinQuota<T>(
     );
   if (verdict === 'bytes') throw outOfSpace(used, limits.storedBytes);
   try {
-    return await accept();
+    if (!(await accept())) await redis.decrby(asked, images);
   } catch (error) {
     // With Redis away it stays counted: on the safe side.
     await redis.decrby(asked, images).catch(() => {});

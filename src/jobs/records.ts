@@ -111,7 +111,7 @@ local tenant, bytes, queue, deadline = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV
 if redis.call('EXISTS', record) == 1 then
   local owner = redis.call('HGET', record, 'tenant') or '"default"'
   if owner ~= '"' .. tenant .. '"' then return 'taken' end
-  if only_new == '1' then return end
+  if only_new == '1' then return 'there' end
 end
 local more = bytes - tonumber(redis.call('HGET', record, 'bytes') or '0')
 if more ~= 0 then redis.call('HINCRBY', stored_bytes, tenant, more) end
@@ -137,7 +137,7 @@ redis.call('HSET', record, '_version', next_version)
 
 type WithCommands = Redis & {
   finderyCommit(...parameters: (string | number)[]): Promise<Outcome>;
-  finderyCreate(...parameters: (string | number)[]): Promise<null | 'taken'>;
+  finderyCreate(...parameters: (string | number)[]): Promise<null | 'taken' | 'there'>;
   finderyMigrate(...parameters: (string | number)[]): Promise<null>;
 };
 
@@ -174,6 +174,7 @@ export class Records<T extends AnyRecord> {
   /**
    * Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`.
    * `queue`: it is accepted work, and remembered until it is seen in its queue; `deadline`: milliseconds since 1970.
+   * @returns false when there was one that stays as it was
    * @throws ProblemError `conflict` when another tenant has this id
    */
   async create(
@@ -186,7 +187,7 @@ export class Records<T extends AnyRecord> {
       readonly queue?: boolean;
       readonly deadline?: number;
     } = {},
-  ): Promise<void> {
+  ): Promise<boolean> {
     const tenant = record.tenant ?? DEFAULT_TENANT;
     const outcome = await this.#redis.finderyCreate(
       this.#keys.record(record.id),
@@ -213,6 +214,7 @@ export class Records<T extends AnyRecord> {
       options.deadline ?? '',
     );
     if (outcome === 'taken') throw new ProblemError('conflict', `The id ${record.id} is taken; choose another one.`);
+    return outcome === null;
   }
 
   async find(id: string): Promise<T | null> {

@@ -37,12 +37,13 @@ export async function reindex(store: Store, blobs: BlobStore): Promise<Reindexed
   const policies = new Set(await blobs.list('policies/'));
 
   // In the order of their names: jobs, then policies, then samples.
-  await inParallel(await blobs.list(RECORDS), async (key) => {
+  const records = new Set(await blobs.list(RECORDS));
+  await inParallel([...records], async (key) => {
     const archived = await read(blobs, key, done);
     if (archived && !isGone(archived, gone)) await restore(store, archived, done, images);
     policies.delete(`policies/${archived?.record.id}.safetensors`);
   });
-  for (const key of policies) await restoreLonePolicy(store, blobs, key, gone, done);
+  for (const key of policies) await restoreLonePolicy(store, blobs, key, { gone, records }, done);
   return done;
 }
 
@@ -138,7 +139,7 @@ async function restoreLonePolicy(
   store: Store,
   blobs: BlobStore,
   key: string,
-  gone: ReadonlySet<string>,
+  { gone, records }: { readonly gone: ReadonlySet<string>; readonly records: ReadonlySet<string> },
   done: Reindexed,
 ): Promise<void> {
   const [, id] = /^policies\/(pol_[0-9a-z]{26})\.safetensors$/.exec(key) ?? [];
@@ -152,6 +153,10 @@ async function restoreLonePolicy(
   try {
     const { law, metadata } = decodePolicy(bytes, null);
     const job = await store.jobs.find(`job_${id.slice(4)}`);
+    if (!job && records.has(recordKey(id))) {
+      done.problems.push(`${key}: whose it is was in its record, which is damaged; it is not restored`);
+      return;
+    }
     const [stored] = await blobs.entries(key);
     const policy = rebuildPolicy(id, bytes, law, metadata, job, stored?.modifiedAt ?? Date.now());
     await store.policies.create(policy, { onlyNew: true });

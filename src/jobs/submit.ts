@@ -72,8 +72,9 @@ export async function submitJob(
   const deadline = settings.deadline === null ? undefined : Date.parse(settings.deadline);
   const images = settings.budget.images + 2 * settings.reportDraws + settings.samples;
   await withinQuota(store, { id, images }, async () => {
-    await store.jobs.create(record, { events, hide, onlyNew: true, queue: true, deadline });
+    const isNew = await store.jobs.create(record, { events, hide, onlyNew: true, queue: true, deadline });
     await queueNew(store, record);
+    return isNew;
   });
   return record;
 }
@@ -91,8 +92,9 @@ export async function submitSample(
   };
   const parent = settings.policyId ?? undefined;
   await withinQuota(store, { id, images: settings.bestOf }, async () => {
-    await store.samples.create(record, { parent, onlyNew: true, queue: true });
+    const isNew = await store.samples.create(record, { parent, onlyNew: true, queue: true });
     await queueNew(store, record);
+    return isNew;
   });
   return record;
 }

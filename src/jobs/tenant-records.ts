@@ -29,7 +29,7 @@ export class TenantRecords<T extends AnyRecord> extends Records<T> {
     return (await super.tenantOf(id)) === this.#tenant ? this.#tenant : null;
   }
 
-  override async create(...[record, options]: Parameters<T, 'create'>): Promise<void> {
+  override async create(...[record, options]: Parameters<T, 'create'>): Promise<boolean> {
     if (record.tenant !== this.#tenant)
       throw new Error(`A record of ${record.tenant} can't be written for ${this.#tenant}.`);
     return super.create(record, options);

@@ -83,7 +83,7 @@ async function checkEmpty(store: Store, blobs: BlobStore): Promise<void> {
   );
 }
 
-/** Queues do not come with a backup: whatever waited or ran waits now. */
+/** Queues do not come with a backup: whatever waited or ran waits now, and deliveries of webhooks begin their round anew. */
 async function requeue(store: Store): Promise<number> {
   let count = 0;
   for (const [name, records] of [
@@ -97,6 +97,9 @@ async function requeue(store: Store): Promise<number> {
       await store.queues.add(name, record);
       count++;
     }
+  }
+  for await (const { id, status, round } of store.webhooks.deliveries.fromOldest()) {
+    if (status === 'pending') await store.webhooks.queue.add(id, round);
   }
   return count;
 }
