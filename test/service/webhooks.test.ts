@@ -1,6 +1,9 @@
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startApi } from '../../src/api/server.ts';
+import { recordKey } from '../../src/jobs/archive.ts';
+import { expireOverdue } from '../../src/jobs/expire.ts';
+import { newId } from '../../src/jobs/ids.ts';
 import { openStore } from '../../src/jobs/store.ts';
 import { trimDeliveries } from '../../src/webhooks/trim.ts';
 import { Receiver, verify } from './receiver.ts';
@@ -111,6 +114,49 @@ describe('the webhook of a job', () => {
     expect(verify(request, SECRET)).toMatchObject({ type: 'job.canceled', data: { id: other.id, status: 'canceled' } });
     expect(receiver.received).toHaveLength(1);
     expect(await deliveries(`subjectId=${id}`)).toEqual([]);
+  });
+
+  it('is told of a pause, and of an end that no worker brings', async () => {
+    const { id } = await queueJob(api, { webhook: { url: receiver.url, secret: SECRET }, deadline: 3600 });
+    await readOk(await api.post(`/v1/jobs/${id}/pause`), 200);
+    const [paused] = await receiver.wait(1);
+    expect(verify(paused, SECRET)).toMatchObject({ type: 'job.paused', data: { id, status: 'paused' } });
+    await expireOverdue(api.store, api.blobs, Date.now() + 7_200_000);
+    const [, expired] = await receiver.wait(2);
+    expect(verify(expired, SECRET)).toMatchObject({ type: 'job.expired', data: { id, status: 'expired' } });
+  });
+
+  it('is told again, under a new id, when a job that was tried again fails again', async () => {
+    const { id } = await queueJob(api, { webhook: { url: receiver.url, secret: SECRET } });
+    const fail = async () => {
+      await api.store.queues.remove('optimize', id);
+      return api.store.jobs.change(id, { set: { status: 'failed', finishedAt: new Date().toISOString() } });
+    };
+    expect(await fail()).toBe('done');
+    await receiver.wait(1);
+    await readOk(await api.post(`/v1/jobs/${id}/retry`), 202);
+    expect(await fail()).toBe('done');
+    const [first, second] = await receiver.wait(2);
+    expect(verify(second, SECRET)).toMatchObject({ type: 'job.failed', data: { id, status: 'failed' } });
+    expect(second.headers['webhook-id']).not.toBe(first.headers['webhook-id']);
+  });
+
+  it('comes with an id of one’s own too, its secret shown to who sends the request again', async () => {
+    const id = newId('job');
+    const put = async () => {
+      const body = JSON.stringify({ prompt: PROMPT, webhook: { url: receiver.url } });
+      const headers = { 'content-type': 'application/json' };
+      const answer = await readOk(await api.send('PUT', `/v1/jobs/${id}`, headers, body), 202);
+      return answer.webhook as { secret: string };
+    };
+    const { secret } = await put();
+    expect(await put()).toMatchObject({ secret });
+    await readOk(await api.post(`/v1/jobs/${id}/cancel`), 200);
+    const [request] = await receiver.wait(1);
+    verify(request, secret);
+    const archived = Buffer.from((await api.blobs.get(recordKey(id))) ?? []).toString();
+    expect(archived).toContain(receiver.url);
+    expect(archived, 'no secret lies beside the bytes').not.toContain(secret.slice('whsec_'.length));
   });
 
   it('is not told twice when a job ends once more as it has', async () => {
