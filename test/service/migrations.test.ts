@@ -11,13 +11,13 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-/** Queues a job and makes of its record what findery 0.1.0 wrote: no version, no report draws, no deadline, no clipSkip. */
+/** Queues a job and makes of its record what findery 0.1.0 wrote: no version, no tenant, no report draws, no deadline, no clipSkip. */
 async function queueOldJob() {
   const { id } = await queueJob(api, { seed: 3 });
   const key = api.store.keys.record(id);
   const sampler = JSON.parse(String(await api.store.redis.hget(key, 'sampler')));
   delete sampler.clipSkip;
-  await api.store.redis.hdel(key, '_version', 'reportDraws', 'deadline');
+  await api.store.redis.hdel(key, '_version', 'tenant', 'webhook', 'reportDraws', 'deadline');
   await api.store.redis.hset(key, 'sampler', JSON.stringify(sampler));
   return { id, key, sampler };
 }
@@ -35,7 +35,7 @@ describe('a record', () => {
     const { data } = (await readOk(await api.get('/v1/jobs?limit=1'), 200)) as unknown as { data: object[] };
     expect(data[0]).toMatchObject({ id, ...now });
     expect(await readOk(await api.get(`/v1/jobs/${id}`), 200)).toMatchObject(now);
-    expect(await api.store.redis.hmget(key, '_version', 'reportDraws')).toEqual(['1', '32']);
+    expect(await api.store.redis.hmget(key, '_version', 'reportDraws', 'tenant')).toEqual(['1', '32', '"default"']);
     expect(JSON.parse(String(await api.store.redis.hget(key, 'sampler')))).toEqual(now.sampler);
   });
 
@@ -62,7 +62,11 @@ describe('a record', () => {
     const write = (version: number) =>
       api.blobs.put(recordKey(id), encodeRecord({ kind: 'smp', version, record: { id, sampler: { steps: 2 } } }));
     await write(0);
-    expect((await readArchived(api.blobs, recordKey(id)))?.record).toEqual({ id, sampler: { steps: 2, clipSkip: 0 } });
+    expect((await readArchived(api.blobs, recordKey(id)))?.record).toEqual({
+      id,
+      tenant: 'default',
+      sampler: { steps: 2, clipSkip: 0 },
+    });
     await write(2);
     await expect(readArchived(api.blobs, recordKey(id))).rejects.toThrow(/has version 2; this findery reads 0 to 1/);
     await api.blobs.delete(recordKey(id));

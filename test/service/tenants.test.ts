@@ -1,9 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { SCOPES } from '../../src/jobs/api-keys.ts';
+import { NO_LIMITS, SCOPES } from '../../src/jobs/api-keys.ts';
+import { archiveEnded } from '../../src/jobs/archive.ts';
 import { newId } from '../../src/jobs/ids.ts';
 import { indexTenants } from '../../src/jobs/index-tenants.ts';
 import { Records } from '../../src/jobs/records.ts';
+import { reindex } from '../../src/jobs/reindex.ts';
 import type { WorkerInfo } from '../../src/jobs/schemas/catalog.ts';
+import { openStore, scopeStore } from '../../src/jobs/store.ts';
 import { TenantRecords } from '../../src/jobs/tenant-records.ts';
 import { announceWorker } from '../../src/jobs/worker-registry.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
@@ -273,6 +276,30 @@ describe('tenants', () => {
       await expectProblem(await stranger.get(`/v1/jobs/${id}`), 404, 'not-found');
     } finally {
       await old.close();
+    }
+  });
+
+  it('have what is theirs again, and nobody else has it, when Redis was lost', async () => {
+    const [job, policy] = [mine['/v1/jobs/{id}/events'], mine['/v1/policies/{id}']];
+    await archiveEnded(api.store, api.blobs, job);
+    const again = await openStore(api.redisUrl, `${api.config.redisPrefix}:again`, { failFast: true });
+    try {
+      // Before any API has started on that Redis.
+      await reindex(again, api.blobs);
+      await indexTenants(again);
+      const listed = async (tenant: string) => {
+        const { jobs, policies } = scopeStore(again, { tenant, key: null, limits: NO_LIMITS });
+        const pages = [await jobs.list({ limit: 100 }), await policies.list({ limit: 100 })];
+        return pages.flatMap(({ data }) => data.map(({ id }) => id));
+      };
+      expect(await listed('acme')).toEqual([job, policy]);
+      expect(await listed('default')).toEqual([]);
+      expect(await again.redis.hget(again.keys.storedBytes(), 'acme')).toBe(
+        String((await again.policies.get(policy)).bytes),
+      );
+      expect(await again.policies.findGone(deleted)).toMatchObject({ tenant: 'acme' });
+    } finally {
+      await again.close();
     }
   });
 
