@@ -18,6 +18,9 @@ const REQUEST: JobRequest = {
   samples: 2,
 };
 
+/** Milliseconds that one test may take where other programs leave it little of the machine. */
+const PATIENCE = 180_000;
+
 let service: TestService;
 let client: Client;
 let worker: ChildProcess;
@@ -30,7 +33,7 @@ beforeAll(async () => {
   service = await startTestService({ FINDERY_MODELS: [join(process.cwd(), 'models'), folder].join(':') });
   client = new Client(service.url);
   worker = await service.startWorker();
-});
+}, PATIENCE);
 
 afterAll(async () => service?.close());
 
@@ -55,11 +58,11 @@ const images = async (job: Job) => {
 const rewards = async (job: Job) =>
   (JSON.parse(Buffer.from(await client.bytes(job.urls.rewards)).toString()) as { data: RewardPoint[] }).data;
 
-describe('a job', () => {
+describe('a job', { timeout: PATIENCE }, () => {
   let undisturbed: { job: Job; iterations: number[] };
   beforeAll(async () => {
     undisturbed = await run(REQUEST);
-  });
+  }, PATIENCE);
 
   it('ends with a policy, its report on 32 fresh draws, and the samples asked for', async () => {
     const { job, iterations } = undisturbed;
@@ -196,7 +199,7 @@ describe('a job', () => {
   });
 });
 
-describe('samples', () => {
+describe('samples', { timeout: PATIENCE }, () => {
   it('of a policy share their noise with those of the base model', async () => {
     const { job } = await run({ ...REQUEST, samples: 0, budget: { images: 20 }, optimizer: { name: 'best-of-n' } });
     // The law of best-of-n is N(0, I) itself: the same seed has to give the very same pictures.
