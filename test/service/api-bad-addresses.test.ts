@@ -79,7 +79,7 @@ describe('addresses', () => {
 
   it.each([
     ['DELETE', '/v1/jobs', ['GET', 'POST']],
-    ['PUT', '/v1/jobs/x', ['GET']],
+    ['PATCH', '/v1/jobs/x', ['GET', 'PUT']],
     ['GET', '/v1/jobs/x/cancel', ['POST']],
     ['PATCH', '/v1/policies/x', ['GET', 'DELETE']],
     ['GET', '/v1/policies/x/samples', ['POST']],
