@@ -126,6 +126,8 @@ export class EventFeed {
         const page = await this.readPage(this.#frames.at(-1)?.id ?? this.#from);
         if (page.length === 0) continue;
         if (page.length === PAGE) this.#isAsked = true;
+        // What comes after the last event of a job takes it back: it was tried again.
+        if (this.#frames.at(-1)?.isLast) this.#frames.pop();
         this.#frames.push(...page);
         const surplus = this.#frames.length - KEPT;
         if (surplus > 0) this.#from = this.#frames.splice(0, surplus)[surplus - 1].id;

@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { EventFeeds } from '../../src/api/event-feed.ts';
 import { type RunningApi, startApi } from '../../src/api/server.ts';
+import { latestPosition } from '../../src/jobs/events.ts';
 import { queueJob, startTestApi, succeedJob, type TestApi } from './support.ts';
 
 /** No worker runs here: what a worker does to a job, these tests do through the store. */
@@ -147,6 +148,21 @@ describe('the events of a job', () => {
     expect(told).toBeGreaterThanOrEqual(1000);
     for (const onNews of followers) feed.leave(onNews);
     expect(feeds.size).toBe(0);
+  });
+
+  it('hold no end that was taken back, whoever still follows', async () => {
+    const { id } = await queueJob(api);
+    const feeds = new EventFeeds(api.store);
+    const onNews = () => {};
+    const feed = await feeds.join(id, onNews);
+    const at = await latestPosition(api.store.redis, api.store.keys, id);
+    const isEnded = () => feed.after(at)?.map(({ isLast }) => isLast);
+    await api.store.queues.remove('optimize', id);
+    await api.store.jobs.change(id, { set: { status: 'failed' }, events: [{ type: 'done', data: {} }] });
+    await expect.poll(isEnded).toEqual([true]);
+    expect((await api.post(`/v1/jobs/${id}/retry`)).status).toBe(202);
+    await expect.poll(isEnded).toEqual([false]);
+    feed.leave(onNews);
   });
 
   it('are not kept for a client that takes nothing: it is cut off, and may come back', async () => {
