@@ -5,8 +5,7 @@ import type { Law } from '../laws/law.ts';
 import { anchoredLaw } from '../laws/mixture.ts';
 import { standardNormal } from '../normal.ts';
 import { mean, sampleStandardDeviation } from '../statistics.ts';
-import { Bands } from './bands.ts';
-import { chooseCentres, type Elite, packElites, unpackElites } from './elite.ts';
+import { blend, chooseCentres, type Elite, packElites, unpackElites } from './elite.ts';
 import type { Kernel } from './gaussian-process.ts';
 import { Lineage } from './lineage.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
@@ -14,10 +13,11 @@ import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchPr
 interface Settings {
   readonly batchSize: number;
   readonly components: number;
+  readonly decay: number;
   readonly warmUp: number;
+  readonly founders: number;
+  readonly race: number;
   readonly searchC: number;
-  readonly fineC: number;
-  readonly coarseWeight: number;
   readonly c: number;
   readonly power: number;
   readonly nugget: number;
@@ -26,24 +26,28 @@ interface Settings {
 /**
  * Lineages climbed by Gaussian processes.
  *
- * 1. A share `warmUp` of the budget is drawn from N(0, I); its best `components` draws found a lineage each. Draws of N(0, I) are all but orthogonal, so
+ * 1. A share `warmUp` of the budget is drawn from N(0, I); its best `founders` draws found a lineage each. Draws of N(0, I) are all but orthogonal, so
  *    the lineages stay apart, which is what keeps the learned law's pictures different from each other.
- * 2. Each lineage in turn proposes near its centre, at cosine `searchC`, on the shell. The rewards of a lineage condition a Gaussian process over directions
+ * 2. A lineage proposes near its centre, at cosine `searchC`, on the shell. The rewards of a lineage condition a Gaussian process over directions
  *    of noise, whose covariance falls off with the `power` of their cosine, with a `nugget` for what neighbours say nothing of (Matheron 1963 named this
  *    kriging; Rasmussen and Williams 2006, section 2.2). The next centre is where its mean is highest on the sphere of the lineage's span: not the best
  *    draw, which is mostly the luckiest, but the combination of all draws that is expected to be best.
- * 3. The law is a mixture with equal weights of z = c * centre_k + sqrt(1 - c^2) * eps, one component per lineage.
+ * 3. A good founder may stand among bad neighbours. So for a share `race` of the budget all lineages propose in turn; then only the `components` of which
+ *    most is expected go on, the k-th best with a share of draws in proportion to `decay`^k.
+ * 4. The law is a mixture of z = c * centre_k + sqrt(1 - c^2) * eps over these lineages, with the same shares as weights.
  *
- * Kernel and cosines are one set for all prompts and budgets. A step costs O(n^2 d / components) for n draws of d numbers.
+ * Kernel and cosines are one set for all prompts and budgets. A step costs O(n d + n^2) for a lineage of n draws of d numbers.
  */
 class Kriging implements Optimizer {
   readonly #problem: SearchProblem;
   readonly #settings: Settings;
   readonly #kernel: Kernel;
-  readonly #bands: Bands;
   readonly #dimension: number;
   readonly #warmUpEnd: number;
-  /** The best warm-up draws, best first: the founders to be. */
+  readonly #raceEnd: number;
+  /** Of the law's components, and of the draws that their lineages get. */
+  readonly #shares: readonly number[];
+  /** The best warm-up draws, best first: the founders, or those to be. */
   #founders: Elite[] = [];
   #warmUpRewards: number[] = [];
   #lineages: Lineage[] = [];
@@ -54,9 +58,12 @@ class Kriging implements Optimizer {
     this.#problem = problem;
     this.#settings = settings;
     this.#kernel = { linear: 0, smooth: 1 - settings.nugget, power: settings.power, nugget: settings.nugget };
-    this.#bands = new Bands(problem.shape, settings.coarseWeight);
     this.#dimension = dimension(problem.shape);
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
+    this.#raceEnd = this.#warmUpEnd + Math.round(settings.race * problem.budget);
+    const powers = Array.from({ length: settings.components }, (_, k) => settings.decay ** k);
+    const total = powers.reduce((sum, power) => sum + power, 0);
+    this.#shares = powers.map((power) => power / total);
   }
 
   batchSize(): number {
@@ -65,15 +72,15 @@ class Kriging implements Optimizer {
   }
 
   ask(count: number): Proposal[] {
-    const scale = this.#scale();
+    const draws = new Map(this.#lineages.map((lineage) => [lineage, lineage.points.length]));
     this.#asked = Array.from({ length: count }, (_, i) => {
       const index = this.#count + i;
       const draw = { seed: this.#problem.seed, stream: STREAMS.search, index };
       const eps = standardNormal(draw, this.#dimension);
       if (this.#lineages.length === 0) return { proposal: { draw, noise: eps }, lineage: null };
-      const lineage = this.#lineages[index % this.#lineages.length];
-      const { searchC, fineC } = this.#settings;
-      const noise = this.#bands.blend(lineage.centre(scale).noise, eps, searchC, fineC);
+      const lineage = this.#next(index, draws);
+      draws.set(lineage, (draws.get(lineage) as number) + 1);
+      const noise = blend(lineage.centre(this.#scale()).noise, eps, this.#settings.searchC);
       return { proposal: { draw, noise }, lineage };
     });
     return this.#asked.map(({ proposal }) => proposal);
@@ -91,11 +98,12 @@ class Kriging implements Optimizer {
       this.#warmUpRewards.push(reward);
       this.#founders.push(point);
     }
-    this.#founders = chooseCentres(this.#founders, { elites: this.#settings.components, perFounder: 1 });
+    const { founders, components } = this.#settings;
+    this.#founders = chooseCentres(this.#founders, { elites: Math.max(founders, components), perFounder: 1 });
     this.#count += rewards.length;
     if (this.#count >= this.#warmUpEnd && this.#lineages.length === 0) {
       this.#lineages = this.#founders.map((founder) => {
-        const lineage = new Lineage(this.#kernel, this.#bands);
+        const lineage = new Lineage(this.#kernel);
         lineage.add(founder);
         return lineage;
       });
@@ -108,9 +116,16 @@ class Kriging implements Optimizer {
     const scale = this.#scale();
     const centres =
       this.#lineages.length > 0
-        ? this.#lineages.map((lineage) => lineage.centre(scale).noise)
-        : this.#founders.map(({ noise }) => noise);
-    return anchoredLaw(shape, centres, this.#settings.c);
+        ? this.#best().map((lineage) => lineage.centre(scale).noise)
+        : this.#founders.slice(0, this.#settings.components).map(({ noise }) => noise);
+    const shares = this.#shares.slice(0, centres.length);
+    const total = shares.reduce((sum, share) => sum + share, 0);
+    return anchoredLaw(
+      shape,
+      centres,
+      this.#settings.c,
+      shares.map((share) => share / total),
+    );
   }
 
   summary(): { readonly [key: string]: unknown } {
@@ -147,8 +162,24 @@ class Kriging implements Optimizer {
     this.#warmUpRewards = [...(values.warmUpRewards as number[])];
     this.#founders = unpackElites(values.founders, tensors.founders, this.#dimension);
     this.#lineages = (values.lineages as unknown[]).map((points, k) =>
-      Lineage.restore(this.#kernel, this.#bands, points, tensors[`lineage.${k}`], this.#dimension),
+      Lineage.restore(this.#kernel, points, tensors[`lineage.${k}`], this.#dimension),
     );
+  }
+
+  /** The lineages of the law, best first. */
+  #best(): Lineage[] {
+    const scale = this.#scale();
+    return this.#lineages
+      .toSorted((a, b) => b.centre(scale).expected - a.centre(scale).expected)
+      .slice(0, this.#settings.components);
+  }
+
+  /** The lineage that draw `index` is of: all in turn in the race, then the best one that is furthest behind its share. */
+  #next(index: number, draws: ReadonlyMap<Lineage, number>): Lineage {
+    const known = (lineage: Lineage) => draws.get(lineage) as number;
+    if (index < this.#raceEnd) return this.#lineages.reduce((least, one) => (known(one) < known(least) ? one : least));
+    const filled = this.#best().map((lineage, k) => ({ lineage, ratio: known(lineage) / this.#shares[k] }));
+    return filled.reduce((least, one) => (one.ratio < least.ratio ? one : least)).lineage;
   }
 
   /** Of the rewards of N(0, I). */
@@ -167,6 +198,28 @@ export const kriging: OptimizerDefinition = {
   parameters: {
     batchSize: { type: 'integer', default: 4, minimum: 1, maximum: 256, description: 'draws an iteration' },
     components: { type: 'integer', default: 2, minimum: 1, maximum: 64, description: 'components of the law' },
+    decay: {
+      type: 'number',
+      default: 0.4,
+      minimum: 0.01,
+      maximum: 1,
+      description: 'weight of a component over that of the next better one; 1: all alike',
+    },
+    founders: {
+      type: 'integer',
+      default: 6,
+      minimum: 1,
+      maximum: 64,
+      description: 'lineages that start, `components` at least',
+    },
+    race: {
+      type: 'number',
+      default: 0.12,
+      minimum: 0,
+      maximum: 1,
+      description:
+        'share of the budget, after the warm-up, in which all lineages take turns; then the best `components` go on alone',
+    },
     warmUp: {
       type: 'number',
       default: 0.2,
@@ -179,25 +232,11 @@ export const kriging: OptimizerDefinition = {
       default: 0.9,
       minimum: 0.1,
       maximum: 0.99,
-      description: 'cosine of a proposal to the centre of its lineage, in the coarse band of the noise',
-    },
-    fineC: {
-      type: 'number',
-      default: 0.97,
-      minimum: 0.1,
-      maximum: 0.999,
-      description: 'the same in the fine band',
-    },
-    coarseWeight: {
-      type: 'number',
-      default: 0.75,
-      minimum: 0.01,
-      maximum: 0.99,
-      description: 'share of the coarse band in the distance of two noises',
+      description: 'cosine of a proposal to the centre of its lineage',
     },
     c: {
       type: 'number',
-      default: 0.97,
+      default: 0.98,
       minimum: 0.1,
       maximum: 0.99,
       description: 'cosine of a draw of the law to its centre',

@@ -1,4 +1,3 @@
-import type { Bands } from './bands.ts';
 import { type Elite, onShell, packElites, unpackElites } from './elite.ts';
 import { Factor, GaussianProcess, type Kernel } from './gaussian-process.ts';
 
@@ -8,16 +7,14 @@ import { Factor, GaussianProcess, type Kernel } from './gaussian-process.ts';
  */
 export class Lineage {
   readonly #kernel: Kernel;
-  readonly #bands: Bands;
   readonly #factor: Factor;
   readonly #points: Elite[] = [];
   /** [n][n] between the points. */
   #cosines: Float64Array[] = [];
   #centre: { readonly noise: Float32Array; readonly expected: number } | null = null;
 
-  constructor(kernel: Kernel, bands: Bands) {
+  constructor(kernel: Kernel) {
     this.#kernel = kernel;
-    this.#bands = bands;
     this.#factor = new Factor(kernel);
   }
 
@@ -30,16 +27,11 @@ export class Lineage {
   }
 
   add(point: Elite): void {
-    this.#keep({ ...point, noise: this.#bands.weigh(point.noise) });
-  }
-
-  /** Takes in a point whose noise is in the metric of the bands. */
-  #keep(point: Elite): void {
-    const { noise } = point;
+    const noise = onShell(point.noise);
     const row = this.#points.map((known) => cosine(known.noise, noise));
     this.#cosines = [...this.#cosines.map((known, i) => Float64Array.of(...known, row[i])), Float64Array.of(...row, 1)];
     this.#factor.add(row);
-    this.#points.push(point);
+    this.#points.push({ ...point, noise });
     this.#centre = null;
   }
 
@@ -56,15 +48,9 @@ export class Lineage {
     return packElites(this.#points, d);
   }
 
-  static restore(
-    kernel: Kernel,
-    bands: Bands,
-    values: unknown,
-    noises: ArrayLike<number> | undefined,
-    d: number,
-  ): Lineage {
-    const lineage = new Lineage(kernel, bands);
-    for (const point of unpackElites(values, noises, d)) lineage.#keep(point);
+  static restore(kernel: Kernel, values: unknown, noises: ArrayLike<number> | undefined, d: number): Lineage {
+    const lineage = new Lineage(kernel);
+    for (const point of unpackElites(values, noises, d)) lineage.add(point);
     return lineage;
   }
 
@@ -77,7 +63,7 @@ export class Lineage {
     for (const [i, point] of this.#points.entries()) {
       for (let j = 0; j < noise.length; j++) noise[j] += coefficients[i] * point.noise[j];
     }
-    return { noise: onShell(this.#bands.unweigh(noise)), expected: mean + deviation * expected };
+    return { noise: onShell(noise), expected: mean + deviation * expected };
   }
 }
 
