@@ -5,38 +5,49 @@ import type { Law } from '../laws/law.ts';
 import { anchoredLaw } from '../laws/mixture.ts';
 import { standardNormal } from '../normal.ts';
 import { mean, sampleStandardDeviation } from '../statistics.ts';
-import { blend, chooseCentres, type Elite, packElites, unpackElites } from './elite.ts';
+import { blend, chooseCentres, type Elite, onShell, packElites, unpackElites } from './elite.ts';
 import type { Kernel } from './gaussian-process.ts';
 import { Lineage } from './lineage.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+import { Trial } from './trial.ts';
 
 interface Settings {
   readonly batchSize: number;
   readonly components: number;
   readonly decay: number;
   readonly warmUp: number;
-  readonly founders: number;
-  readonly race: number;
+  readonly trial: number;
   readonly searchC: number;
   readonly c: number;
   readonly power: number;
   readonly nugget: number;
 }
 
+/** Most noises seen that are tried as centres of the law, and most of one founder. */
+const CANDIDATES = 12;
+const PER_FOUNDER = 4;
+
+/** What a proposal was made from: a lineage's centre, a candidate of the trial, or nothing but N(0, I). */
+interface Asked {
+  readonly proposal: Proposal;
+  readonly lineage?: Lineage;
+  readonly candidate?: Elite;
+}
+
 /**
  * Lineages climbed by Gaussian processes.
  *
- * 1. A share `warmUp` of the budget is drawn from N(0, I); its best `founders` draws found a lineage each. Draws of N(0, I) are all but orthogonal, so
+ * 1. A share `warmUp` of the budget is drawn from N(0, I); its best `components` draws found a lineage each. Draws of N(0, I) are all but orthogonal, so
  *    the lineages stay apart, which is what keeps the learned law's pictures different from each other.
- * 2. A lineage proposes near its centre, at cosine `searchC`, on the shell. The rewards of a lineage condition a Gaussian process over directions
+ * 2. Each lineage in turn proposes near its centre, at cosine `searchC`, on the shell. The rewards of a lineage condition a Gaussian process over directions
  *    of noise, whose covariance falls off with the `power` of their cosine, with a `nugget` for what neighbours say nothing of (Matheron 1963 named this
  *    kriging; Rasmussen and Williams 2006, section 2.2). The next centre is where its mean is highest on the sphere of the lineage's span: not the best
  *    draw, which is mostly the luckiest, but the combination of all draws that is expected to be best.
- * 3. A good founder may stand among bad neighbours. So for a share `race` of the budget all lineages propose in turn; then only the `components` of which
- *    most is expected go on, the k-th best with a share of draws in proportion to `decay`^k.
- * 4. The law is a mixture of z = c * centre_k + sqrt(1 - c^2) * eps over these lineages, with the same shares as weights.
+ * 3. The last share `trial` of the budget tells which noises a law can stand on: the centres of the lineages, and the best noises seen, the best of N(0, I)
+ *    among them, race by draws of the law around them (`Trial`). Some of the best noises stand beside a cliff, and some keep almost all of their reward.
+ * 4. The law is a mixture of z = c * centre_k + sqrt(1 - c^2) * eps around the winners of `components` founders, weighing `decay`^k.
  *
- * Kernel and cosines are one set for all prompts and budgets. A step costs O(n d + n^2) for a lineage of n draws of d numbers.
+ * Kernel and cosines are one set for all prompts and budgets. A step costs O(n^2 + n d) for a lineage of n draws of d numbers.
  */
 class Kriging implements Optimizer {
   readonly #problem: SearchProblem;
@@ -44,14 +55,15 @@ class Kriging implements Optimizer {
   readonly #kernel: Kernel;
   readonly #dimension: number;
   readonly #warmUpEnd: number;
-  readonly #raceEnd: number;
-  /** Of the law's components, and of the draws that their lineages get. */
-  readonly #shares: readonly number[];
-  /** The best warm-up draws, best first: the founders, or those to be. */
+  readonly #trialStart: number;
+  /** Most noises that are kept as candidates. */
+  readonly #most: number;
+  /** The best warm-up draws, best first: the first of them found the lineages, all may be tried. */
   #founders: Elite[] = [];
   #warmUpRewards: number[] = [];
   #lineages: Lineage[] = [];
-  #asked: { proposal: Proposal; lineage: Lineage | null }[] = [];
+  #trial: Trial | null = null;
+  #asked: Asked[] = [];
   #count = 0;
 
   constructor(problem: SearchProblem, settings: Settings) {
@@ -60,49 +72,51 @@ class Kriging implements Optimizer {
     this.#kernel = { linear: 0, smooth: 1 - settings.nugget, power: settings.power, nugget: settings.nugget };
     this.#dimension = dimension(problem.shape);
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
-    this.#raceEnd = this.#warmUpEnd + Math.round(settings.race * problem.budget);
-    const powers = Array.from({ length: settings.components }, (_, k) => settings.decay ** k);
-    const total = powers.reduce((sum, power) => sum + power, 0);
-    this.#shares = powers.map((power) => power / total);
+    this.#most = Math.max(CANDIDATES, settings.components);
+    this.#trialStart = Math.max(this.#warmUpEnd, Math.round((1 - settings.trial) * problem.budget));
   }
 
   batchSize(): number {
-    const end = this.#count < this.#warmUpEnd ? this.#warmUpEnd : this.#problem.budget;
+    const end = [this.#warmUpEnd, this.#trialStart].find((end) => this.#count < end) ?? this.#problem.budget;
     return Math.max(1, Math.min(this.#settings.batchSize, end - this.#count));
   }
 
   ask(count: number): Proposal[] {
-    const draws = new Map(this.#lineages.map((lineage) => [lineage, lineage.points.length]));
+    const { seed } = this.#problem;
+    const { components, searchC, c } = this.#settings;
+    const trial = this.#count >= this.#trialStart ? this.#trialOf() : null;
+    const tried = new Map<number, number>();
     this.#asked = Array.from({ length: count }, (_, i) => {
       const index = this.#count + i;
-      const draw = { seed: this.#problem.seed, stream: STREAMS.search, index };
+      const draw = { seed, stream: STREAMS.search, index };
       const eps = standardNormal(draw, this.#dimension);
-      if (this.#lineages.length === 0) return { proposal: { draw, noise: eps }, lineage: null };
-      const lineage = this.#next(index, draws);
-      draws.set(lineage, (draws.get(lineage) as number) + 1);
-      const noise = blend(lineage.centre(this.#scale()).noise, eps, this.#settings.searchC);
-      return { proposal: { draw, noise }, lineage };
+      if (trial) {
+        const candidate = trial.next(components, tried);
+        tried.set(candidate.founder, (tried.get(candidate.founder) ?? 0) + 1);
+        return { proposal: { draw, noise: blend(candidate.noise, eps, c) }, candidate };
+      }
+      if (this.#lineages.length === 0) return { proposal: { draw, noise: eps } };
+      const lineage = this.#lineages[index % this.#lineages.length];
+      return { proposal: { draw, noise: blend(lineage.centre(this.#scale()).noise, eps, searchC) }, lineage };
     });
     return this.#asked.map(({ proposal }) => proposal);
   }
 
   tell(rewards: readonly number[]): void {
     for (const [i, reward] of rewards.entries()) {
-      const { proposal, lineage } = this.#asked[i];
+      const { proposal, lineage, candidate } = this.#asked[i];
       const { index } = proposal.draw;
       const point = { index, reward, founder: lineage?.founder ?? index, noise: proposal.noise };
-      if (lineage) {
-        lineage.add(point);
-        continue;
+      if (candidate) this.#trialOf().add(candidate.index, reward);
+      else if (lineage) lineage.add(point);
+      else {
+        this.#warmUpRewards.push(reward);
+        this.#founders = chooseCentres([...this.#founders, point], { elites: this.#most, perFounder: 1 });
       }
-      this.#warmUpRewards.push(reward);
-      this.#founders.push(point);
     }
-    const { founders, components } = this.#settings;
-    this.#founders = chooseCentres(this.#founders, { elites: Math.max(founders, components), perFounder: 1 });
     this.#count += rewards.length;
     if (this.#count >= this.#warmUpEnd && this.#lineages.length === 0) {
-      this.#lineages = this.#founders.map((founder) => {
+      this.#lineages = this.#founders.slice(0, this.#settings.components).map((founder) => {
         const lineage = new Lineage(this.#kernel);
         lineage.add(founder);
         return lineage;
@@ -113,18 +127,14 @@ class Kriging implements Optimizer {
   policy(): Law {
     const { shape } = this.#problem;
     if (this.#count === 0) return standardLaw(shape);
-    const scale = this.#scale();
-    const centres =
-      this.#lineages.length > 0
-        ? this.#best().map((lineage) => lineage.centre(scale).noise)
-        : this.#founders.slice(0, this.#settings.components).map(({ noise }) => noise);
-    const shares = this.#shares.slice(0, centres.length);
-    const total = shares.reduce((sum, share) => sum + share, 0);
+    const centres = this.#trialOf().best(this.#settings.components);
+    const powers = centres.map((_, k) => this.#settings.decay ** k);
+    const total = powers.reduce((sum, power) => sum + power, 0);
     return anchoredLaw(
       shape,
-      centres,
+      centres.map(({ noise }) => noise),
       this.#settings.c,
-      shares.map((share) => share / total),
+      powers.map((power) => power / total),
     );
   }
 
@@ -147,6 +157,7 @@ class Kriging implements Optimizer {
       values: {
         count: this.#count,
         warmUpRewards: [...this.#warmUpRewards],
+        trial: this.#count >= this.#trialStart ? this.#trialOf().results() : null,
         founders: founders.values,
         lineages: lineages.map(({ values }) => values),
       },
@@ -164,22 +175,34 @@ class Kriging implements Optimizer {
     this.#lineages = (values.lineages as unknown[]).map((points, k) =>
       Lineage.restore(this.#kernel, points, tensors[`lineage.${k}`], this.#dimension),
     );
+    const results = values.trial as ReturnType<Trial['results']> | null;
+    this.#trial = results && Trial.restore(this.#candidates(), results);
   }
 
-  /** The lineages of the law, best first. */
-  #best(): Lineage[] {
+  /** The race as it stands; before it has begun, of whatever is known. */
+  #trialOf(): Trial {
+    if (this.#trial) return this.#trial;
+    const trial = new Trial(this.#candidates());
+    if (this.#count >= this.#trialStart) this.#trial = trial;
+    return trial;
+  }
+
+  /** Noises that may be centres of the law; those that were not drawn, the centres of lineages, have indices below 0. */
+  #candidates(): Elite[] {
     const scale = this.#scale();
-    return this.#lineages
-      .toSorted((a, b) => b.centre(scale).expected - a.centre(scale).expected)
-      .slice(0, this.#settings.components);
-  }
-
-  /** The lineage that draw `index` is of: all in turn in the race, then the best one that is furthest behind its share. */
-  #next(index: number, draws: ReadonlyMap<Lineage, number>): Lineage {
-    const known = (lineage: Lineage) => draws.get(lineage) as number;
-    if (index < this.#raceEnd) return this.#lineages.reduce((least, one) => (known(one) < known(least) ? one : least));
-    const filled = this.#best().map((lineage, k) => ({ lineage, ratio: known(lineage) / this.#shares[k] }));
-    return filled.reduce((least, one) => (one.ratio < least.ratio ? one : least)).lineage;
+    const centres = this.#lineages.map((lineage, k) => ({
+      index: -1 - k,
+      founder: lineage.founder,
+      // As good as the best that was seen, until tried: what is expected of it is not comparable with a reward that was.
+      reward: Math.max(...lineage.points.map(({ reward }) => reward)),
+      noise: lineage.centre(scale).noise,
+    }));
+    const others = this.#founders.slice(this.#lineages.length);
+    const seen = [
+      ...this.#lineages.flatMap(({ points }) => points),
+      ...others.map((founder) => ({ ...founder, noise: onShell(founder.noise) })),
+    ];
+    return [...centres, ...chooseCentres(seen, { elites: this.#most, perFounder: PER_FOUNDER })];
   }
 
   /** Of the rewards of N(0, I). */
@@ -200,25 +223,10 @@ export const kriging: OptimizerDefinition = {
     components: { type: 'integer', default: 2, minimum: 1, maximum: 64, description: 'components of the law' },
     decay: {
       type: 'number',
-      default: 0.4,
+      default: 0.5,
       minimum: 0.01,
       maximum: 1,
       description: 'weight of a component over that of the next better one; 1: all alike',
-    },
-    founders: {
-      type: 'integer',
-      default: 6,
-      minimum: 1,
-      maximum: 64,
-      description: 'lineages that start, `components` at least',
-    },
-    race: {
-      type: 'number',
-      default: 0.12,
-      minimum: 0,
-      maximum: 1,
-      description:
-        'share of the budget, after the warm-up, in which all lineages take turns; then the best `components` go on alone',
     },
     warmUp: {
       type: 'number',
@@ -226,6 +234,13 @@ export const kriging: OptimizerDefinition = {
       minimum: 0.01,
       maximum: 1,
       description: 'share of the budget drawn from N(0, I)',
+    },
+    trial: {
+      type: 'number',
+      default: 0.2,
+      minimum: 0,
+      maximum: 1,
+      description: 'share of the budget that chooses the centres of the law, by draws around them',
     },
     searchC: {
       type: 'number',
