@@ -28,7 +28,7 @@ describe('POST /v1/jobs', () => {
       preset: 'fast',
       model: 'stickers',
       reward: 'stickers-reward',
-      optimizer: { name: 'elites' },
+      optimizer: { name: 'kriging' },
       budget: { images: 150, seconds: null, targetReward: null, patience: null },
       sampler: { scheduler: 'dpmsolver++', steps: 12, guidanceScale: 4, eta: 0, clipSkip: 0, width: 64, height: 64 },
       seed: expect.any(Number),
