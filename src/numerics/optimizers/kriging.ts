@@ -5,33 +5,19 @@ import type { Law } from '../laws/law.ts';
 import { anchoredLaw } from '../laws/mixture.ts';
 import { standardNormal } from '../normal.ts';
 import { mean, sampleStandardDeviation } from '../statistics.ts';
-import { blend, chooseCentres, type Elite, onShell, packElites, unpackElites } from './elite.ts';
+import { blend, chooseCentres, type Elite, packElites, unpackElites } from './elite.ts';
 import type { Kernel } from './gaussian-process.ts';
 import { Lineage } from './lineage.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
-import { Trial } from './trial.ts';
 
 interface Settings {
   readonly batchSize: number;
   readonly components: number;
-  readonly decay: number;
   readonly warmUp: number;
-  readonly trial: number;
   readonly searchC: number;
   readonly c: number;
   readonly power: number;
   readonly nugget: number;
-}
-
-/** Most noises seen that are tried as centres of the law, and most of one founder. */
-const CANDIDATES = 12;
-const PER_FOUNDER = 4;
-
-/** What a proposal was made from: a lineage's centre, a candidate of the trial, or nothing but N(0, I). */
-interface Asked {
-  readonly proposal: Proposal;
-  readonly lineage?: Lineage;
-  readonly candidate?: Elite;
 }
 
 /**
@@ -43,11 +29,9 @@ interface Asked {
  *    of noise, whose covariance falls off with the `power` of their cosine, with a `nugget` for what neighbours say nothing of (Matheron 1963 named this
  *    kriging; Rasmussen and Williams 2006, section 2.2). The next centre is where its mean is highest on the sphere of the lineage's span: not the best
  *    draw, which is mostly the luckiest, but the combination of all draws that is expected to be best.
- * 3. The last share `trial` of the budget tells which noises a law can stand on: the centres of the lineages, and the best noises seen, the best of N(0, I)
- *    among them, race by draws of the law around them (`Trial`). Some of the best noises stand beside a cliff, and some keep almost all of their reward.
- * 4. The law is a mixture of z = c * centre_k + sqrt(1 - c^2) * eps around the winners of `components` founders, weighing `decay`^k.
+ * 3. The law is a mixture with equal weights of z = c * centre_k + sqrt(1 - c^2) * eps, one component per lineage.
  *
- * Kernel and cosines are one set for all prompts and budgets. A step costs O(n^2 + n d) for a lineage of n draws of d numbers.
+ * Kernel and cosines are one set for all prompts and budgets. A step costs O(n^2 d / components) for n draws of d numbers.
  */
 class Kriging implements Optimizer {
   readonly #problem: SearchProblem;
@@ -55,15 +39,11 @@ class Kriging implements Optimizer {
   readonly #kernel: Kernel;
   readonly #dimension: number;
   readonly #warmUpEnd: number;
-  readonly #trialStart: number;
-  /** Most noises that are kept as candidates. */
-  readonly #most: number;
-  /** The best warm-up draws, best first: the first of them found the lineages, all may be tried. */
+  /** The best warm-up draws, best first: the founders to be. */
   #founders: Elite[] = [];
   #warmUpRewards: number[] = [];
   #lineages: Lineage[] = [];
-  #trial: Trial | null = null;
-  #asked: Asked[] = [];
+  #asked: { proposal: Proposal; lineage: Lineage | null }[] = [];
   #count = 0;
 
   constructor(problem: SearchProblem, settings: Settings) {
@@ -72,51 +52,43 @@ class Kriging implements Optimizer {
     this.#kernel = { linear: 0, smooth: 1 - settings.nugget, power: settings.power, nugget: settings.nugget };
     this.#dimension = dimension(problem.shape);
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
-    this.#most = Math.max(CANDIDATES, settings.components);
-    this.#trialStart = Math.max(this.#warmUpEnd, Math.round((1 - settings.trial) * problem.budget));
   }
 
   batchSize(): number {
-    const end = [this.#warmUpEnd, this.#trialStart].find((end) => this.#count < end) ?? this.#problem.budget;
+    const end = this.#count < this.#warmUpEnd ? this.#warmUpEnd : this.#problem.budget;
     return Math.max(1, Math.min(this.#settings.batchSize, end - this.#count));
   }
 
   ask(count: number): Proposal[] {
-    const { seed } = this.#problem;
-    const { components, searchC, c } = this.#settings;
-    const trial = this.#count >= this.#trialStart ? this.#trialOf() : null;
-    const tried = new Map<number, number>();
+    const scale = this.#scale();
     this.#asked = Array.from({ length: count }, (_, i) => {
       const index = this.#count + i;
-      const draw = { seed, stream: STREAMS.search, index };
+      const draw = { seed: this.#problem.seed, stream: STREAMS.search, index };
       const eps = standardNormal(draw, this.#dimension);
-      if (trial) {
-        const candidate = trial.next(components, tried);
-        tried.set(candidate.founder, (tried.get(candidate.founder) ?? 0) + 1);
-        return { proposal: { draw, noise: blend(candidate.noise, eps, c) }, candidate };
-      }
-      if (this.#lineages.length === 0) return { proposal: { draw, noise: eps } };
+      if (this.#lineages.length === 0) return { proposal: { draw, noise: eps }, lineage: null };
       const lineage = this.#lineages[index % this.#lineages.length];
-      return { proposal: { draw, noise: blend(lineage.centre(this.#scale()).noise, eps, searchC) }, lineage };
+      const noise = blend(lineage.centre(scale).noise, eps, this.#settings.searchC);
+      return { proposal: { draw, noise }, lineage };
     });
     return this.#asked.map(({ proposal }) => proposal);
   }
 
   tell(rewards: readonly number[]): void {
     for (const [i, reward] of rewards.entries()) {
-      const { proposal, lineage, candidate } = this.#asked[i];
+      const { proposal, lineage } = this.#asked[i];
       const { index } = proposal.draw;
       const point = { index, reward, founder: lineage?.founder ?? index, noise: proposal.noise };
-      if (candidate) this.#trialOf().add(candidate.index, reward);
-      else if (lineage) lineage.add(point);
-      else {
-        this.#warmUpRewards.push(reward);
-        this.#founders = chooseCentres([...this.#founders, point], { elites: this.#most, perFounder: 1 });
+      if (lineage) {
+        lineage.add(point);
+        continue;
       }
+      this.#warmUpRewards.push(reward);
+      this.#founders.push(point);
     }
+    this.#founders = chooseCentres(this.#founders, { elites: this.#settings.components, perFounder: 1 });
     this.#count += rewards.length;
     if (this.#count >= this.#warmUpEnd && this.#lineages.length === 0) {
-      this.#lineages = this.#founders.slice(0, this.#settings.components).map((founder) => {
+      this.#lineages = this.#founders.map((founder) => {
         const lineage = new Lineage(this.#kernel);
         lineage.add(founder);
         return lineage;
@@ -127,15 +99,12 @@ class Kriging implements Optimizer {
   policy(): Law {
     const { shape } = this.#problem;
     if (this.#count === 0) return standardLaw(shape);
-    const centres = this.#trialOf().best(this.#settings.components);
-    const powers = centres.map((_, k) => this.#settings.decay ** k);
-    const total = powers.reduce((sum, power) => sum + power, 0);
-    return anchoredLaw(
-      shape,
-      centres.map(({ noise }) => noise),
-      this.#settings.c,
-      powers.map((power) => power / total),
-    );
+    const scale = this.#scale();
+    const centres =
+      this.#lineages.length > 0
+        ? this.#lineages.map((lineage) => lineage.centre(scale).noise)
+        : this.#founders.map(({ noise }) => noise);
+    return anchoredLaw(shape, centres, this.#settings.c);
   }
 
   summary(): { readonly [key: string]: unknown } {
@@ -157,7 +126,6 @@ class Kriging implements Optimizer {
       values: {
         count: this.#count,
         warmUpRewards: [...this.#warmUpRewards],
-        trial: this.#count >= this.#trialStart ? this.#trialOf().results() : null,
         founders: founders.values,
         lineages: lineages.map(({ values }) => values),
       },
@@ -175,34 +143,6 @@ class Kriging implements Optimizer {
     this.#lineages = (values.lineages as unknown[]).map((points, k) =>
       Lineage.restore(this.#kernel, points, tensors[`lineage.${k}`], this.#dimension),
     );
-    const results = values.trial as ReturnType<Trial['results']> | null;
-    this.#trial = results && Trial.restore(this.#candidates(), results);
-  }
-
-  /** The race as it stands; before it has begun, of whatever is known. */
-  #trialOf(): Trial {
-    if (this.#trial) return this.#trial;
-    const trial = new Trial(this.#candidates());
-    if (this.#count >= this.#trialStart) this.#trial = trial;
-    return trial;
-  }
-
-  /** Noises that may be centres of the law; those that were not drawn, the centres of lineages, have indices below 0. */
-  #candidates(): Elite[] {
-    const scale = this.#scale();
-    const centres = this.#lineages.map((lineage, k) => ({
-      index: -1 - k,
-      founder: lineage.founder,
-      // As good as the best that was seen, until tried: what is expected of it is not comparable with a reward that was.
-      reward: Math.max(...lineage.points.map(({ reward }) => reward)),
-      noise: lineage.centre(scale).noise,
-    }));
-    const others = this.#founders.slice(this.#lineages.length);
-    const seen = [
-      ...this.#lineages.flatMap(({ points }) => points),
-      ...others.map((founder) => ({ ...founder, noise: onShell(founder.noise) })),
-    ];
-    return [...centres, ...chooseCentres(seen, { elites: this.#most, perFounder: PER_FOUNDER })];
   }
 
   /** Of the rewards of N(0, I). */
@@ -221,26 +161,12 @@ export const kriging: OptimizerDefinition = {
   parameters: {
     batchSize: { type: 'integer', default: 4, minimum: 1, maximum: 256, description: 'draws an iteration' },
     components: { type: 'integer', default: 2, minimum: 1, maximum: 64, description: 'components of the law' },
-    decay: {
-      type: 'number',
-      default: 0.5,
-      minimum: 0.01,
-      maximum: 1,
-      description: 'weight of a component over that of the next better one; 1: all alike',
-    },
     warmUp: {
       type: 'number',
       default: 0.2,
       minimum: 0.01,
       maximum: 1,
       description: 'share of the budget drawn from N(0, I)',
-    },
-    trial: {
-      type: 'number',
-      default: 0.2,
-      minimum: 0,
-      maximum: 1,
-      description: 'share of the budget that chooses the centres of the law, by draws around them',
     },
     searchC: {
       type: 'number',
@@ -251,7 +177,7 @@ export const kriging: OptimizerDefinition = {
     },
     c: {
       type: 'number',
-      default: 0.98,
+      default: 0.97,
       minimum: 0.1,
       maximum: 0.99,
       description: 'cosine of a draw of the law to its centre',
