@@ -84,8 +84,7 @@ function byPrompt(records: Records, ours: string): string {
     const runs = records.runs.filter((run) => run.prompt === prompt && run.optimizer === optimizer);
     return runs.length === 0 ? '-' : mean(runs.map(({ learned }) => learned)).toFixed(2);
   };
-  const base = (prompt: string) =>
-    mean(records.runs.filter((r) => r.prompt === prompt && r.optimizer === ours).map((r) => r.base));
+  const base = (prompt: string) => mean(records.runs.filter((r) => r.prompt === prompt).map((r) => r.base));
   return [
     `| prompt | base | DPOK | \`find\` | \`${ours}\` |`,
     '| --- | --- | --- | --- | --- |',
