@@ -10,7 +10,7 @@ const EMBEDDED = join(import.meta.dirname, '..', '..', 'models');
 const root = await mkdtemp(join(tmpdir(), 'findery-bundles-'));
 afterAll(() => rm(root, { recursive: true }));
 
-/** A folder with copies of the embedded bundles (graphs only in name: nobody opens them here), for one test to spoil. */
+/** A folder with copies of the embedded model and its reward (graphs only in name: nobody opens them here), for one test to spoil. */
 let folder = '';
 let copies = 0;
 beforeEach(async () => {
@@ -21,7 +21,7 @@ beforeEach(async () => {
 async function copyBundles(to: string): Promise<void> {
   await cp(EMBEDDED, to, {
     recursive: true,
-    filter: (path) => !path.endsWith('.onnx') && !path.endsWith('vae_encoder'),
+    filter: (path) => !/(\.onnx|vae_encoder|stickers-unseen)$/.test(path),
   });
   for (const graph of ['stickers/text_encoder', 'stickers/unet', 'stickers/vae_decoder', 'stickers-reward'])
     await writeFile(join(to, graph, 'model.onnx'), new Uint8Array(1000));

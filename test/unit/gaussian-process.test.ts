@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { STREAMS } from '../../src/numerics/draw.ts';
 import { standardNormal } from '../../src/numerics/normal.ts';
-import { Bands } from '../../src/numerics/optimizers/bands.ts';
 import { onShell } from '../../src/numerics/optimizers/elite.ts';
 import { covariance, GaussianProcess, type Kernel } from '../../src/numerics/optimizers/gaussian-process.ts';
 import { Lineage } from '../../src/numerics/optimizers/lineage.ts';
@@ -65,10 +64,9 @@ describe('the Gaussian process', () => {
 });
 
 describe('a lineage', () => {
-  const bands = new Bands([D], 0.75);
   const scale = { mean: 10, deviation: 2 };
   const build = (d = D) => {
-    const lineage = new Lineage(KERNEL, bands);
+    const lineage = new Lineage(KERNEL);
     lineage.add({ index: 3, reward: 12, founder: 3, noise: noiseAt(0, d) });
     for (let i = 1; i < 10; i++) {
       const noise = noiseAt(0, d).map((value, j) => 0.9 * value + 0.44 * noiseAt(i, d)[j]);
@@ -79,7 +77,7 @@ describe('a lineage', () => {
 
   it('finds, in a linear landscape, a centre further up than its best member', () => {
     const uphill = noiseAt(77);
-    const lineage = new Lineage({ linear: 0.8, smooth: 0.15, power: 4, nugget: 0.05 }, bands);
+    const lineage = new Lineage({ linear: 0.8, smooth: 0.15, power: 4, nugget: 0.05 });
     const rewards: number[] = [];
     for (let i = 0; i < 30; i++) {
       const noise = i === 0 ? noiseAt(0) : onShell(noiseAt(0).map((value, j) => 0.9 * value + 0.44 * noiseAt(i)[j]));
@@ -101,7 +99,7 @@ describe('a lineage', () => {
   it('is the same to the bit after it was packed and unpacked', () => {
     const lineage = build();
     const { values, noises } = lineage.state(D);
-    const again = Lineage.restore(KERNEL, bands, JSON.parse(JSON.stringify(values)), noises.slice(), D);
+    const again = Lineage.restore(KERNEL, JSON.parse(JSON.stringify(values)), noises.slice(), D);
     expect(again.centre(scale)).toEqual(lineage.centre(scale));
   });
 });

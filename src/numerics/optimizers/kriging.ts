@@ -5,8 +5,7 @@ import type { Law } from '../laws/law.ts';
 import { anchoredLaw } from '../laws/mixture.ts';
 import { standardNormal } from '../normal.ts';
 import { mean, sampleStandardDeviation } from '../statistics.ts';
-import { Bands } from './bands.ts';
-import { chooseCentres, type Elite, packElites, unpackElites } from './elite.ts';
+import { blend, chooseCentres, type Elite, packElites, unpackElites } from './elite.ts';
 import type { Kernel } from './gaussian-process.ts';
 import { Lineage } from './lineage.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
@@ -16,8 +15,6 @@ interface Settings {
   readonly components: number;
   readonly warmUp: number;
   readonly searchC: number;
-  readonly fineC: number;
-  readonly coarseWeight: number;
   readonly c: number;
   readonly power: number;
   readonly nugget: number;
@@ -40,7 +37,6 @@ class Kriging implements Optimizer {
   readonly #problem: SearchProblem;
   readonly #settings: Settings;
   readonly #kernel: Kernel;
-  readonly #bands: Bands;
   readonly #dimension: number;
   readonly #warmUpEnd: number;
   /** The best warm-up draws, best first: the founders to be. */
@@ -54,7 +50,6 @@ class Kriging implements Optimizer {
     this.#problem = problem;
     this.#settings = settings;
     this.#kernel = { linear: 0, smooth: 1 - settings.nugget, power: settings.power, nugget: settings.nugget };
-    this.#bands = new Bands(problem.shape, settings.coarseWeight);
     this.#dimension = dimension(problem.shape);
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
   }
@@ -72,8 +67,7 @@ class Kriging implements Optimizer {
       const eps = standardNormal(draw, this.#dimension);
       if (this.#lineages.length === 0) return { proposal: { draw, noise: eps }, lineage: null };
       const lineage = this.#lineages[index % this.#lineages.length];
-      const { searchC, fineC } = this.#settings;
-      const noise = this.#bands.blend(lineage.centre(scale).noise, eps, searchC, fineC);
+      const noise = blend(lineage.centre(scale).noise, eps, this.#settings.searchC);
       return { proposal: { draw, noise }, lineage };
     });
     return this.#asked.map(({ proposal }) => proposal);
@@ -95,7 +89,7 @@ class Kriging implements Optimizer {
     this.#count += rewards.length;
     if (this.#count >= this.#warmUpEnd && this.#lineages.length === 0) {
       this.#lineages = this.#founders.map((founder) => {
-        const lineage = new Lineage(this.#kernel, this.#bands);
+        const lineage = new Lineage(this.#kernel);
         lineage.add(founder);
         return lineage;
       });
@@ -147,7 +141,7 @@ class Kriging implements Optimizer {
     this.#warmUpRewards = [...(values.warmUpRewards as number[])];
     this.#founders = unpackElites(values.founders, tensors.founders, this.#dimension);
     this.#lineages = (values.lineages as unknown[]).map((points, k) =>
-      Lineage.restore(this.#kernel, this.#bands, points, tensors[`lineage.${k}`], this.#dimension),
+      Lineage.restore(this.#kernel, points, tensors[`lineage.${k}`], this.#dimension),
     );
   }
 
@@ -179,21 +173,7 @@ export const kriging: OptimizerDefinition = {
       default: 0.9,
       minimum: 0.1,
       maximum: 0.99,
-      description: 'cosine of a proposal to the centre of its lineage, in the coarse band of the noise',
-    },
-    fineC: {
-      type: 'number',
-      default: 0.97,
-      minimum: 0.1,
-      maximum: 0.999,
-      description: 'the same in the fine band',
-    },
-    coarseWeight: {
-      type: 'number',
-      default: 0.75,
-      minimum: 0.01,
-      maximum: 0.99,
-      description: 'share of the coarse band in the distance of two noises',
+      description: 'cosine of a proposal to the centre of its lineage',
     },
     c: {
       type: 'number',
