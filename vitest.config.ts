@@ -5,7 +5,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Service tests start processes and run graphs on all cores; one file at a time keeps their timings honest.
     fileParallelism: false,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // They only catch what hangs: a slow machine takes its time.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 });
