@@ -1,9 +1,8 @@
 import { mean } from '../../src/numerics/statistics.ts';
 import { estimate } from './estimate.ts';
 import type { Records, Run } from './record.ts';
-import { fixed, interval, markdownTable } from './tables.ts';
+import { fixed, interval, markdownTable, share } from './tables.ts';
 
-const share = (scores: readonly number[]) => scores.filter((score) => score > 0).length / scores.length;
 const minutes = (runs: readonly Run[]) => runs.reduce((sum, { cpuSeconds = Number.NaN }) => sum + cpuSeconds, 0) / 60;
 
 /** The table of the paper: a line for the base and each method, means over the prompts, and the minutes of processor time of all its searches. */

@@ -24,7 +24,8 @@ export interface Row {
 }
 
 const gainOf = ({ base, learned }: Run) => learned - base;
-const share = (scores: readonly number[]) => scores.filter((score) => score > 0).length / scores.length;
+/** Of scores that obey: those above 0. */
+export const share = (scores: readonly number[]) => scores.filter((score) => score > 0).length / scores.length;
 
 /** By budget, then in the order in which the optimizers first occur. */
 export function rowsOf({ runs }: Records): Row[] {
