@@ -1,4 +1,5 @@
-import { type ServerOptions, STATUS_CODES } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { type IncomingMessage, type ServerOptions, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
@@ -10,6 +11,10 @@ import { requestId } from './request-log.ts';
 const HEADER_SECONDS = 20;
 /** Milliseconds between looks for connections that are too slow. */
 const LOOK = 1000;
+/** Files that the process needs beside its connections: Redis, blobs, webhooks, threads. */
+const FILES_KEPT = 200;
+/** Milliseconds between two words in the log about connections that were refused. */
+const TELL_EVERY = 60_000;
 /** Milliseconds that a connection which was told why it ends is kept, so that its client gets to read it. */
 const FAREWELL = 1000;
 
@@ -37,6 +42,10 @@ export const wire = fp(async (app: FastifyInstance) => {
       `The body is encoded as "${encoding.slice(0, 80)}"; bodies are read as they are, without Content-Encoding.`,
     );
   });
+  app.addHook('onResponse', async ({ raw }) => {
+    if (!raw.complete) answered.add(raw);
+  });
+  limitConnections(app);
   app.server.on('checkExpectation', (request, response) => {
     // Its body, which waits for the answer, is not read.
     response.shouldKeepAlive = false;
@@ -50,10 +59,42 @@ export const wire = fp(async (app: FastifyInstance) => {
     response.writeHead(problem.status, {
       'content-type': 'application/problem+json',
       'x-request-id': problem.requestId,
+      'x-content-type-options': 'nosniff',
     });
     response.end(JSON.stringify(problem));
   });
 });
+
+/** Clients take no more files than they may: without any left, storage and Redis could not be reached either. */
+function limitConnections({ server, log }: FastifyInstance): void {
+  const most = mostConnections(readLimits());
+  if (most === null) return;
+  server.maxConnections = most;
+  let told = Number.NEGATIVE_INFINITY;
+  server.on('drop', () => {
+    if (performance.now() - told < TELL_EVERY) return;
+    told = performance.now();
+    log.warn({ most }, 'connections are refused: as many as the limit of open files (ulimit -n) allows for are there');
+  });
+}
+
+/**
+ * Connections that leave the process the files it needs.
+ * @param limits the text of /proc/self/limits
+ * @returns null where there is no limit
+ */
+export function mostConnections(limits: string): number | null {
+  const [, soft] = /^Max open files +(\d+)/m.exec(limits) ?? [];
+  return soft === undefined ? null : Math.max(Number(soft) - FILES_KEPT, Math.floor(Number(soft) / 2));
+}
+
+function readLimits(): string {
+  try {
+    return readFileSync('/proc/self/limits', 'utf8');
+  } catch {
+    return ''; // not on Linux
+  }
+}
 
 function countHosts(rawHeaders: readonly string[]): number {
   let count = 0;
@@ -62,15 +103,29 @@ function countHosts(rawHeaders: readonly string[]): number {
   return count;
 }
 
+/** Requests that were answered before all of their body had come. */
+const answered = new WeakSet<IncomingMessage>();
+
+/** What node's server notes on a connection: the answer that is next to go out, and the request that is being read. */
+type HttpSocket = Socket & {
+  readonly _httpMessage?: ServerResponse | null;
+  readonly parser?: { readonly incoming?: IncomingMessage | null } | null;
+};
+
+/** Whether an answer would be taken for that of the request that is broken: not for another one's, and not for a second one. */
+function isOpen({ _httpMessage: next, parser }: HttpSocket): boolean {
+  const incoming = parser?.incoming;
+  const broken = incoming && !incoming.complete ? incoming : null;
+  if (broken && answered.has(broken)) return false;
+  return !next || (next.req === broken && !next.headersSent);
+}
+
 /** Answers what is no HTTP, has headers without end, or comes too slowly, and ends the connection. */
 export function answerBroken(this: { readonly log: FastifyBaseLogger }, error: Error, socket: Socket): void {
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'ECONNRESET' || socket.destroyed) return;
   this.log.debug({ code }, 'broken request');
-  // An answer that is under way can't be mended by another one.
-  const isAnswering = ((socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage ?? null)
-    ?.headersSent;
-  if (!socket.writable || isAnswering) return void socket.destroy();
+  if (!socket.writable || !isOpen(socket as HttpSocket)) return void socket.destroy();
   const problem = problemOf(explain(code), requestId(undefined));
   const body = JSON.stringify(problem);
   const head = [

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Chance } from '../chaos/chance.ts';
 import type { Tally } from './tally.ts';
 import type { Target } from './target.ts';
+import type { Things } from './things.ts';
 import { type Exchange, exchange, type Sending } from './wire.ts';
 
 /** An operation of the contract. */
@@ -31,6 +32,8 @@ export interface Scale {
 /** What attacks are made with. */
 export interface Arena {
   readonly target: Target;
+  /** Ids of what the caller has. */
+  readonly things: Things;
   readonly tally: Tally;
   readonly chance: Chance;
   readonly scale: Scale;

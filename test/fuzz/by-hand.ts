@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { mostConnections } from '../../src/api/wire.ts';
 import { Chance } from '../chaos/chance.ts';
 import { type Arena, type Attack, readOperations, type Scale } from './arena.ts';
 import { addresses } from './attacks/addresses.ts';
@@ -18,24 +20,31 @@ const MOST_RSS = 96 * MIB;
 /** Descriptors beyond those before: connections to Redis, a file that is just read. */
 const MOST_FILES = 10;
 
-/** Files that this process and the API, which is started by it, may have open, less what both need for themselves. */
-export function mostConnections(): number {
-  const report = process.report.getReport() as { userLimits?: { open_files?: { soft?: number | 'unlimited' } } };
-  const soft = report.userLimits?.open_files?.soft;
-  return typeof soft === 'number' ? Math.max(0, soft - 500) : Number.POSITIVE_INFINITY;
+/** Silent connections that this process may open: what it may have open, less what it needs itself. The API's own limit follows from the same. */
+function mostSilent(): number {
+  const limits = existsSync('/proc/self/limits') ? readFileSync('/proc/self/limits', 'utf8') : '';
+  return Math.max(0, (mostConnections(limits) ?? Number.POSITIVE_INFINITY) - 500);
 }
 
-/** Makes all hand-made attacks on a service, twice: what the first round leaves is the measure of what the second may leave. */
+/** Makes all hand-made attacks on a service. */
 export async function attackByHand(
   target: Target,
-  { seed, scale, tally, say }: { seed: number; scale: Scale; tally: Tally; say: (line: string) => void },
+  {
+    seed,
+    scale,
+    tally,
+    say,
+    stop,
+  }: { seed: number; scale: Scale; tally: Tally; say: (line: string) => void; stop: AbortSignal },
 ): Promise<void> {
   const operations = await readOperations();
   const chance = new Chance(seed);
-  const idle = Math.min(scale.idle, mostConnections());
+  const idle = Math.min(scale.idle, mostSilent());
   if (idle < scale.idle) say(`  ulimit -n allows for ${idle} silent connections, not for ${scale.idle}`);
-  const arena: Arena = { target, tally, chance, operations, say, scale: { ...scale, idle } };
+  const things = await target.furnish();
+  const arena: Arena = { target, things, tally, chance, operations, say, scale: { ...scale, idle } };
   for (const attack of ATTACKS) {
+    if (stop.aborted) return;
     const began = performance.now();
     const [before, failed] = [count(tally), tally.failures.length];
     await attack.run(arena);
@@ -44,8 +53,11 @@ export async function attackByHand(
   }
 }
 
-/** Compares what the API holds with what it held. */
-export function compareGauges(tally: Tally, before: Gauge, after: Gauge): void {
+/**
+ * Compares what the API holds with what it held.
+ * @param most bytes that may be resident beyond what there was
+ */
+export function compareGauges(tally: Tally, before: Gauge, after: Gauge, most: number = MOST_RSS): void {
   const compare = (name: string, was: number, is: number, most: number, unit: number) =>
     tally.check(
       is <= was + most,
@@ -54,7 +66,7 @@ export function compareGauges(tally: Tally, before: Gauge, after: Gauge): void {
       `${(was / unit).toFixed(0)} before, ${(is / unit).toFixed(0)} after; ${(most / unit).toFixed(0)} more are allowed`,
     );
   compare('heap and buffers, MiB', before.heapUsed + before.external, after.heapUsed + after.external, MOST_HEAP, MIB);
-  compare('resident memory, MiB', before.rss, after.rss, MOST_RSS, MIB);
+  compare('resident memory, MiB', before.rss, after.rss, most, MIB);
   compare('open files', before.files, after.files, MOST_FILES, 1);
 }
 

@@ -69,7 +69,7 @@ export async function drive(
       ['--max-time', String(seconds)],
       ['--seed', String(seed)],
       ['--report', 'json', '--report-json-path', report],
-      ['--continue-on-failure', '--no-color'],
+      ['--workers', '2', '--continue-on-failure', '--no-color'],
     ].flat();
     const status = await run(program, args, { FUZZ_AUTH: auth }, log, stop);
     const words = await readFile(log, 'utf8');
@@ -88,12 +88,12 @@ function withKey(name: string, key: string) {
 function describePools(pools: Pools): string {
   return Object.entries(pools)
     .map(
-      ([kind, ids]) => `[dictionaries.${kind}]
+      ([kind, ids]) => `[dictionaries.the-${kind}]
 values = ${JSON.stringify(ids)}
 
 [[operations]]
 include-path-regex = '^/v1/${kind}/\\{'
-parameters = { "path.${kind === 'models' ? 'name' : 'id'}" = { dictionary = "${kind}", probability = 0.5 } }
+parameters = { "path.${kind === 'models' ? 'name' : 'id'}" = { dictionary = "the-${kind}", probability = 0.5 } }
 `,
     )
     .join('\n');

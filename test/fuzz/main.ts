@@ -61,7 +61,7 @@ try {
   await measure('at first');
   let driven: Outcome['driven'] = null;
   if (program !== null) {
-    const pools = await stock(target.url, target.keys.acme, target.things, 20);
+    const pools = await stock(target.url, target.keys.acme, await target.furnish(), 20);
     driven = await drive(target, pools, { program, seconds: Math.ceil(minutes * 60), seed, folder, stop: stop.signal });
     await measure('after Schemathesis');
   }
@@ -70,7 +70,13 @@ try {
     if (stop.signal.aborted) break;
     say(`By hand, the ${round} round:`);
     const before = gauges.at(-1)?.[1];
-    await attackByHand(target, { seed: round === 'first' ? seed : (seed + 1) % 2 ** 32, scale: SCALE, tally, say });
+    await attackByHand(target, {
+      seed: round === 'first' ? seed : (seed + 1) % 2 ** 32,
+      scale: SCALE,
+      tally,
+      say,
+      stop: stop.signal,
+    });
     const after = await measure(`after the ${round} round by hand`);
     if (round === 'second' && before) compareGauges(tally, before, after);
   }
@@ -82,6 +88,7 @@ try {
     tally,
     gauges,
     answered: target.answered(),
+    warnings: target.warnings(),
     complaints: target.complaints(),
   };
   const file = join(folder, 'report.md');

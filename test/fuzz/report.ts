@@ -14,6 +14,7 @@ export interface Outcome {
   readonly gauges: readonly (readonly [when: string, gauge: Gauge])[];
   /** Answers that the API logged, by status class. */
   readonly answered: ReadonlyMap<string, number>;
+  readonly warnings: number;
   readonly complaints: readonly string[];
 }
 
@@ -39,7 +40,7 @@ export function summarize(outcome: Outcome): string[] {
       ? 'Schemathesis: left out'
       : `Schemathesis: ${driven.cases ?? 'no'} cases over ${driven.operations.tested} operations (${driven.operations.accepting} took some), all checks: ${driven.failures} failures, ${driven.errors} errors`,
     `By hand: ${inOrder(tally.statuses)}; ${looks} looks at ${tally.checks.size} invariants: ${tally.failures.length} failures; slowest answer ${(tally.slowest / 1000).toFixed(1)} s`,
-    `The API's log: ${inOrder(answered)}; ${complaints.length} errors`,
+    `The API's log: ${inOrder(answered)}; ${complaints.length} errors, ${outcome.warnings} warnings`,
     ...gauges.map(([when, gauge]) => `The API ${when}: ${describe(gauge)}`),
     wrong === 0
       ? `Nothing is wrong. Seed ${seed}, ${seconds.toFixed(0)} s.`

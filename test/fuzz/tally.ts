@@ -45,6 +45,7 @@ export class Tally {
       `nothing after ${milliseconds.toFixed(0)} ms`,
       see,
     );
+    this.check(end !== 'refused', 'connections are taken', attack, 'refused', see);
     this.check(end !== 'garbage', 'answers are HTTP', attack, says, see);
     if (statuses)
       this.check(

@@ -25,14 +25,16 @@ export interface Target {
   /** Seconds in which a whole request has to arrive there. */
   readonly requestSeconds: number;
   readonly keys: { readonly acme: string; readonly rival: string };
-  /** Ids of what acme has. */
-  readonly things: Things;
+  /** Makes one of everything for acme; what others made may be deleted by now. */
+  furnish(): Promise<Things>;
   readonly store: Store;
   readonly pid: number;
   /** What the API holds, its garbage collected. */
   gauge(): Promise<Gauge>;
   /** Answers that the API has logged, by status class. */
   answered(): Map<string, number>;
+  /** Warnings that the API has logged. */
+  warnings(): number;
   /** What is wrong with the API's process or its log; empty when all is well. */
   complaints(): string[];
   close(): Promise<void>;
@@ -72,31 +74,31 @@ export async function startTarget({
   const log = join(folder, 'api.log');
   const environment = { ...process.env, ...settings };
   const { child, url } = await startApi(environment, log);
-  const helper = worker ? startWorker(environment, join(folder, 'worker.log')) : null;
-  const things = await furnish(url, keys.acme, store, data);
-
+  const helper = worker ? await startWorker(environment, join(folder, 'worker.log')) : null;
   return {
     url,
     port: Number(new URL(url).port),
     requestSeconds,
     keys,
-    things,
+    furnish: () => furnish(url, keys.acme, store, data),
     store,
     pid: child.pid ?? 0,
     gauge: () =>
       new Promise((resolve, reject) => {
-        const patience = setTimeout(() => reject(new Error('the API does not tell what it holds')), 30_000);
+        if (!child.connected) return reject(new Error(`the API has ended: ${child.exitCode ?? child.signalCode}`));
+        const patience = setTimeout(() => reject(new Error('the API does not tell what it holds')), 60_000);
         child.once('message', (message) => {
           clearTimeout(patience);
           resolve((message as { gauge: Gauge }).gauge);
         });
         child.send('gauge');
       }),
+    answered: () => countAnswers(log),
+    warnings: () => readFileSync(log, 'utf8').split('{"level":40').length - 1,
     complaints: () => [
       ...(isAlive(child) ? [] : [`the API ended: ${child.exitCode ?? child.signalCode}`]),
       ...readLog(log),
     ],
-    answered: () => countAnswers(log),
     async close() {
       await Promise.all([child, ...(helper ? [helper] : [])].map(end));
       await store.close();
@@ -135,7 +137,7 @@ async function startApi(environment: NodeJS.ProcessEnv, log: string): Promise<{ 
   return { child, url };
 }
 
-function startWorker(environment: NodeJS.ProcessEnv, log: string): ChildProcess {
+async function startWorker(environment: NodeJS.ProcessEnv, log: string): Promise<ChildProcess> {
   const child = fork(fileURLToPath(new URL('../../src/cli/worker.ts', import.meta.url)), {
     env: environment,
     execArgv: ['--disable-warning=ExperimentalWarning'],
@@ -144,6 +146,10 @@ function startWorker(environment: NodeJS.ProcessEnv, log: string): ChildProcess 
   const file = createWriteStream(log);
   child.stdout?.pipe(file, { end: false });
   child.stderr?.pipe(file, { end: false });
+  await new Promise<void>((resolve, reject) => {
+    child.once('message', () => resolve());
+    child.once('exit', (code) => reject(new Error(`the worker ended with ${code}; see ${log}`)));
+  });
   return child;
 }
 
@@ -169,15 +175,17 @@ function countAnswers(log: string): Map<string, number> {
 
 const ERROR = 50;
 
-/** Lines that must not be there: errors, stack traces, and what is no line of the logger (warnings of node, crashes). */
+/**
+ * Lines that must not be there: errors, and what is no line of the logger (a crash's stack, a warning of node). Warnings may be there, for
+ * a machine that has no time brings some.
+ */
 function readLog(log: string): string[] {
   return readFileSync(log, 'utf8')
     .split('\n')
     .slice(0, -1) // the last one may not be whole
     .filter((line) => {
       try {
-        const { level, err } = JSON.parse(line) as { level: number; err?: unknown };
-        return level >= ERROR || err !== undefined;
+        return (JSON.parse(line) as { level: number }).level >= ERROR;
       } catch {
         return true;
       }

@@ -13,8 +13,8 @@ export interface Exchange {
   /** The beginning of it. */
   readonly sent: Buffer;
   readonly answers: readonly Answer[];
-  /** How it ended: answered and still open, closed by the server, nothing in time, or something that is no HTTP. */
-  readonly end: 'answered' | 'closed' | 'timeout' | 'garbage';
+  /** How it ended: answered and still open, closed by the server, not even taken, nothing in time, or something that is no HTTP. */
+  readonly end: 'answered' | 'closed' | 'refused' | 'timeout' | 'garbage';
   readonly milliseconds: number;
 }
 
@@ -40,6 +40,10 @@ export async function exchange(
   const pieces = typeof bytes === 'string' ? [Buffer.from(bytes, 'latin1')] : Buffer.isBuffer(bytes) ? [bytes] : bytes;
   const began = performance.now();
   const socket = connect(port, '127.0.0.1');
+  let isTaken = false;
+  socket.once('connect', () => {
+    isTaken = true;
+  });
   socket.on('error', () => {}); // a reset is an end
   let received = Buffer.alloc(0);
   let sent = Buffer.alloc(0);
@@ -74,6 +78,7 @@ export async function exchange(
   await writing;
   const answers = readAnswers(received, isHead());
   if (answers === null) end = 'garbage';
+  else if (!isTaken) end = 'refused';
   // Answered in part only, and cut: what is whole is judged.
   return { sent, answers: answers ?? [], end, milliseconds };
 }

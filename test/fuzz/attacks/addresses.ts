@@ -3,7 +3,7 @@ import { type Arena, type Attack, attack, each, type Operation, request } from '
 
 /** What might get out of a folder, of a key in Redis, or of a log, where an id is expected. */
 function hostileIds(arena: Arena): string[] {
-  const { jobs, policies } = arena.target.things;
+  const { jobs, policies } = arena.things;
   return [
     '..%2f..%2f..%2fetc%2fpasswd',
     '..%5c..%5cwindows',
@@ -97,7 +97,7 @@ async function ask(arena: Arena, { method, path, takesBody }: Operation, id: str
 }
 
 async function cursors(arena: Arena): Promise<void> {
-  const { jobs } = arena.target.things;
+  const { jobs } = arena.things;
   const lists = ['jobs', 'policies', 'webhook-endpoints', 'webhook-deliveries'];
   const values = [
     '',
@@ -187,7 +187,7 @@ function followFor(arena: Arena, job: string, headers: readonly string[]) {
 }
 
 async function pictures(arena: Arena): Promise<void> {
-  const path = `/v1/images/${arena.target.things.images}`;
+  const path = `/v1/images/${arena.things.images}`;
   const widths: [string, number][] = [
     ...['0', '-1', '1e9', '1000000000', '2049', '1.5', 'NaN', '', '%00', '64px', '9'.repeat(300)].map(
       (width): [string, number] => [`?width=${width}`, 400],

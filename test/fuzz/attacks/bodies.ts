@@ -123,7 +123,7 @@ async function sizes(arena: Arena): Promise<void> {
     ['a length of 2^53', large('/v1/jobs', json, `Content-Length: ${2 ** 53}`)],
     [
       'where no body is taken',
-      large(`/v1/jobs/${arena.target.things.jobs}/pause`, bytes, 'Transfer-Encoding: chunked'),
+      large(`/v1/jobs/${arena.things.jobs}/pause`, bytes, 'Transfer-Encoding: chunked'),
       chunk,
     ],
     ['where nothing is', large('/nothing', json, `Content-Length: ${bodyBytes}`)],

@@ -144,20 +144,20 @@ async function headers(arena: Arena): Promise<void> {
     ],
     [
       'an Accept of a thousand types',
-      request(arena, 'GET', `/v1/jobs/${arena.target.things.jobs}/rewards`, {
+      request(arena, 'GET', `/v1/jobs/${arena.things.jobs}/rewards`, {
         headers: [`Accept: ${'a/b;q=0.5,'.repeat(1000)}*/*`],
       }),
       [200],
     ],
     [
       'an Accept of nothing',
-      request(arena, 'GET', `/v1/jobs/${arena.target.things.jobs}/rewards`, { headers: ['Accept: ,;=,q'] }),
+      request(arena, 'GET', `/v1/jobs/${arena.things.jobs}/rewards`, { headers: ['Accept: ,;=,q'] }),
       [406],
     ],
     ['Prefer without sense', get('Prefer: wait=99999999999999999999, wait=-1, wait="'), [200]],
     [
       'an If-None-Match of 10 kB',
-      request(arena, 'GET', `/v1/images/${arena.target.things.images}`, {
+      request(arena, 'GET', `/v1/images/${arena.things.images}`, {
         headers: [`If-None-Match: ${'"a",'.repeat(2500)}`],
       }),
       [200],
@@ -192,7 +192,7 @@ async function methods(arena: Arena): Promise<void> {
     'X'.repeat(5000),
     '',
   ];
-  const paths = ['/v1/jobs', '/healthz', '*', '/nothing', `/v1/jobs/${arena.target.things.jobs}`];
+  const paths = ['/v1/jobs', '/healthz', '*', '/nothing', `/v1/jobs/${arena.things.jobs}`];
   const all = words.flatMap((method) => paths.map((path) => [method, path] as const));
   await each(all, ([method, path]) =>
     attack(arena, `methods: ${method.slice(0, 10)} ${path}`, request(arena, method, path)),

@@ -21,7 +21,7 @@ async function* whenDone(bytes: Buffer): AsyncGenerator<Buffer> {
 }
 
 function goodOnes(arena: Arena): Buffer[] {
-  const { things } = arena.target;
+  const { things } = arena;
   const job = JSON.stringify({
     prompt: 'a dog',
     sampler: { steps: 2, width: 64 },

@@ -66,7 +66,7 @@ async function sameId(arena: Arena): Promise<void> {
     }),
   );
   arena.tally.check(seeds.size === 1, 'one id, one job', `${AT_ONCE} PUTs at once`, `${seeds.size} bodies were taken`);
-  const { jobs, policies } = arena.target.things;
+  const { jobs, policies } = arena.things;
   const steps = ['pause', 'resume', 'cancel', 'retry'].flatMap((step) =>
     Array.from({ length: 10 }, () => `/v1/jobs/${id}/${step}`),
   );
@@ -85,7 +85,7 @@ async function sameId(arena: Arena): Promise<void> {
 
 /** Many requests in one packet are answered in order. */
 async function pipelined(arena: Arena): Promise<void> {
-  const count = 200;
+  const count = 100;
   const bytes = Buffer.concat(Array.from({ length: count }, () => request(arena, 'GET', '/v1/jobs?limit=1')));
   const { answers } = await attack(arena, 'pipelined requests', { bytes, answers: count, patience: 60_000 }, [200]);
   arena.tally.check(

@@ -48,7 +48,7 @@ function drips(arena: Arena, patience: number): Promise<unknown>[] {
       Buffer.concat([post('/v1/jobs', json, 'Transfer-Encoding: chunked'), Buffer.from('0\r\n')]),
       'X: a\r\n',
     ],
-    ['where no body is taken', post(`/v1/jobs/${arena.target.things.jobs}/pause`, bytes, 'Content-Length: 60000'), 'a'],
+    ['where no body is taken', post(`/v1/jobs/${arena.things.jobs}/pause`, bytes, 'Content-Length: 60000'), 'a'],
   ];
   return cases.map(([name, head, piece]) => attack(arena, `drips: ${name}`, { bytes: drip(head, piece), patience }));
 }
@@ -57,7 +57,7 @@ function drips(arena: Arena, patience: number): Promise<unknown>[] {
 async function idle(arena: Arena, patience: number): Promise<void> {
   const { idle: count } = arena.scale;
   const sockets = await open(arena, count);
-  const refused = sockets.filter(({ destroyed }) => destroyed).length;
+  const refused = sockets.filter(({ destroyed, bytesRead }) => destroyed && bytesRead === 0).length;
   await isWell(arena, `beside ${count} silent connections`);
   const began = performance.now();
   while (sockets.some(({ destroyed }) => !destroyed) && performance.now() - began < patience) await sleep(100);
@@ -90,9 +90,9 @@ async function open({ target }: Arena, count: number): Promise<Socket[]> {
 
 /** Event streams of a job that waits, whose clients read nothing and then vanish. */
 async function followers(arena: Arena): Promise<void> {
-  const { target, scale } = arena;
+  const { scale } = arena;
   const sockets = await open(arena, scale.followers);
-  const bytes = request(arena, 'GET', `/v1/jobs/${target.things.jobs}/events`);
+  const bytes = request(arena, 'GET', `/v1/jobs/${arena.things.jobs}/events`);
   for (const socket of sockets) {
     socket.pause();
     socket.write(bytes);
@@ -105,15 +105,15 @@ async function followers(arena: Arena): Promise<void> {
 
 /** Clients that go away in the middle of a request, or while their answer is held back. */
 async function gone(arena: Arena): Promise<void> {
-  const { target, chance } = arena;
+  const { chance } = arena;
   const whole = [
-    request(arena, 'GET', `/v1/jobs/${target.things.jobs}`, { headers: ['Prefer: wait=60'] }),
+    request(arena, 'GET', `/v1/jobs/${arena.things.jobs}`, { headers: ['Prefer: wait=60'] }),
     request(arena, 'POST', '/v1/samples', {
       headers: ['Prefer: wait=60'],
       body: '{"prompt": "a dog", "priority": "low"}',
     }),
-    request(arena, 'GET', `/v1/images/${target.things.images}?width=2048`),
-    request(arena, 'GET', `/v1/jobs/${target.things.jobs}/rewards?format=png`),
+    request(arena, 'GET', `/v1/images/${arena.things.images}?width=2048`),
+    request(arena, 'GET', `/v1/jobs/${arena.things.jobs}/rewards?format=png`),
     request(arena, 'POST', '/v1/jobs', { headers: ['Content-Length: 50000'], body: '{"prompt": ' }),
     request(arena, 'POST', '/v1/policies?prompt=a', {
       headers: ['Content-Type: application/octet-stream', 'Content-Length: 50000'],
