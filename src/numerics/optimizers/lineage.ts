@@ -9,8 +9,8 @@ export class Lineage {
   readonly #kernel: Kernel;
   readonly #factor: Factor;
   readonly #points: Elite[] = [];
-  /** [n][n] between the points. */
-  #cosines: Float64Array[] = [];
+  /** Row i: cosines of point i to all n, and room for those to come. */
+  readonly #cosines: Float64Array[] = [];
   #centre: { readonly noise: Float32Array; readonly expected: number } | null = null;
 
   constructor(kernel: Kernel) {
@@ -29,10 +29,28 @@ export class Lineage {
   add(point: Elite): void {
     const noise = onShell(point.noise);
     const row = this.#points.map((known) => cosine(known.noise, noise));
-    this.#cosines = [...this.#cosines.map((known, i) => Float64Array.of(...known, row[i])), Float64Array.of(...row, 1)];
+    this.#append(row);
     this.#factor.add(row);
     this.#points.push({ ...point, noise });
     this.#centre = null;
+  }
+
+  /** The matrix grows by a row and a column; room is doubled when it is used up, so that this costs O(n) on average. */
+  #append(row: readonly number[]): void {
+    const count = row.length;
+    const room = this.#cosines[0]?.length ?? 0;
+    const wanted = count < room ? room : Math.max(8, 2 * room);
+    if (wanted > room) {
+      for (const [i, known] of this.#cosines.entries()) {
+        this.#cosines[i] = new Float64Array(wanted);
+        this.#cosines[i].set(known);
+      }
+    }
+    for (let i = 0; i < count; i++) this.#cosines[i][count] = row[i];
+    const added = new Float64Array(wanted);
+    added.set(row);
+    added[count] = 1;
+    this.#cosines.push(added);
   }
 
   /**
@@ -56,8 +74,9 @@ export class Lineage {
 
   #findCentre({ mean, deviation }: { readonly mean: number; readonly deviation: number }) {
     const rewards = this.#points.map(({ reward }) => (reward - mean) / deviation);
-    const process = new GaussianProcess(this.#kernel, this.#cosines, rewards, this.#factor);
-    const guesses = this.#cosines.map((row) => process.predict(row));
+    const cosines = this.#cosines.map((row) => row.subarray(0, rewards.length));
+    const process = new GaussianProcess(this.#kernel, cosines, rewards, this.#factor);
+    const guesses = cosines.map((row) => process.predict(row));
     const { coefficients, expected } = process.climb(guesses.indexOf(Math.max(...guesses)));
     return { noise: onShell(combine(coefficients, this.#points)), expected: mean + deviation * expected };
   }
