@@ -112,12 +112,17 @@ type HttpSocket = Socket & {
   readonly parser?: { readonly incoming?: IncomingMessage | null } | null;
 };
 
-/** Whether an answer would be taken for that of the request that is broken: not for another one's, and not for a second one. */
-function isOpen({ _httpMessage: next, parser }: HttpSocket): boolean {
+/**
+ * What is to become of a connection on which a request broke off: `answer` it; `wait` until the request before it, which is whole, has its
+ * own answer; or just `end` it, because this one has its answer, or a part of it.
+ */
+function judge({ _httpMessage: next, parser }: HttpSocket): 'answer' | 'wait' | 'end' {
   const incoming = parser?.incoming;
   const broken = incoming && !incoming.complete ? incoming : null;
-  if (broken && answered.has(broken)) return false;
-  return !next || (next.req === broken && !next.headersSent);
+  if (broken && answered.has(broken)) return 'end';
+  if (!next) return 'answer';
+  if (next.req !== broken) return 'wait';
+  return next.headersSent ? 'end' : 'answer';
 }
 
 /** Answers what is no HTTP, has headers without end, or comes too slowly, and ends the connection. */
@@ -125,7 +130,14 @@ export function answerBroken(this: { readonly log: FastifyBaseLogger }, error: E
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'ECONNRESET' || socket.destroyed) return;
   this.log.debug({ code }, 'broken request');
-  if (!socket.writable || !isOpen(socket as HttpSocket)) return void socket.destroy();
+  const { _httpMessage: next } = socket as HttpSocket;
+  const fate = socket.writable ? judge(socket as HttpSocket) : 'end';
+  if (fate === 'end') return void socket.destroy();
+  if (fate === 'wait') {
+    // Nothing more is read: what would come is no request.
+    socket.pause();
+    return void next?.once('close', () => socket.destroySoon());
+  }
   const problem = problemOf(explain(code), requestId(undefined));
   const body = JSON.stringify(problem);
   const head = [

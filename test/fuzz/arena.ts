@@ -122,7 +122,7 @@ export async function isWell(arena: Arena, after: string): Promise<void> {
     [200],
   );
   arena.tally.check(
-    answers[0]?.status === 200 && milliseconds < 5000,
+    answers[0]?.status === 200 && milliseconds < 10_000,
     'others are served meanwhile',
     after,
     `${milliseconds.toFixed(0)} ms`,
