@@ -85,7 +85,6 @@ describe('addresses', () => {
     ['GET', '/v1/policies/x/samples', ['POST']],
     ['POST', '/healthz', ['GET']],
     ['QUERY', '/v1/jobs', ['GET', 'POST']],
-    ['TRACE', '/v1/jobs/x', ['GET', 'PUT']],
     ['DELETE', '/v1/models/', ['GET']],
   ])('405 with Allow for %s %s', async (method, path, allowed) => {
     const response = await api.send(method, path);
