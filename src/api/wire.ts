@@ -28,22 +28,24 @@ export function serverOptions({ requestSeconds }: Pick<Config, 'requestSeconds'>
   };
 }
 
-/** What would be answered in node's own way, or be taken for something else: a Host that is missing or not the only one, an Expect that nobody meets, a body that is packed. */
+/**
+ * What would be answered in node's own way, or be taken for something else: a Host that is missing or not the only one, an Expect that
+ * nobody meets, a body that is packed. Its hooks run for every request, so they are no promises.
+ */
 export const wire = fp(async (app: FastifyInstance) => {
-  app.addHook('onRequest', async ({ raw }, reply) => {
+  app.addHook('onRequest', ({ raw }, reply, done) => {
     const hosts = countHosts(raw.rawHeaders);
     if (hosts !== 1 && (hosts !== 0 || raw.httpVersionMinor !== 0))
-      throw new ProblemError('bad-request', `The request has ${hosts} Host headers; it takes exactly one.`);
+      return done(new ProblemError('bad-request', `The request has ${hosts} Host headers; it takes exactly one.`));
     const encoding = raw.headers['content-encoding'];
-    if (encoding === undefined || encoding.toLowerCase() === 'identity') return;
+    if (encoding === undefined || encoding.toLowerCase() === 'identity') return done();
     reply.header('accept-encoding', 'identity');
-    throw new ProblemError(
-      'unsupported-media-type',
-      `The body is encoded as "${encoding.slice(0, 80)}"; bodies are read as they are, without Content-Encoding.`,
-    );
+    const told = `The body is encoded as "${encoding.slice(0, 80)}"; bodies are read as they are, without Content-Encoding.`;
+    done(new ProblemError('unsupported-media-type', told));
   });
-  app.addHook('onResponse', async ({ raw }) => {
+  app.addHook('onResponse', ({ raw }, _reply, done) => {
     if (!raw.complete) answered.add(raw);
+    done();
   });
   limitConnections(app);
   app.server.on('checkExpectation', (request, response) => {

@@ -20,8 +20,9 @@ export const problems = fp(async (app: FastifyInstance) => {
   });
   app.setErrorHandler(sendProblem);
   // Before its body is read: what is sent to no address is nothing to look into.
-  app.addHook('onRequest', async (request, reply) => {
-    if (request.is404) await tellWhereNothingIs(request, reply);
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.is404) tellWhereNothingIs(request, reply);
+    else done();
   });
   app.setNotFoundHandler(tellWhereNothingIs);
 
