@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { DeliveryAttempt } from '../jobs/schemas/webhook-endpoint.ts';
 import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from '../jobs/webhook-store.ts';
 import type { Allowed } from './allowed.ts';
+import { noteHealth } from './health.ts';
 import type { Lanes } from './lanes.ts';
 import { pauseBefore } from './pauses.ts';
 import { signedHeaders } from './secrets.ts';
@@ -54,7 +55,7 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
   const now = new Date();
   const began = performance.now();
   const route = await findRoute(webhooks, delivery);
-  const outcome = await go(context, delivery.eventId, route, now);
+  const outcome = await go(context, delivery, route, now);
   if (closing.aborted && outcome.error !== null) throw closing.reason;
 
   const { status, error } = outcome;
@@ -70,6 +71,8 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
     retryAfter: outcome.retryAfter,
     random: Math.random(),
   });
+  // First: were the process to die in between, it would count as waiting for ever.
+  if (isOver) await webhooks.settled(delivery);
   await webhooks.deliveries.change(id, {
     set: {
       attempts: [...delivery.attempts, made].slice(-MOST_SHOWN),
@@ -84,15 +87,20 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
   const line = { deliveryId: id, eventId: delivery.eventId, endpointId: delivery.endpointId, attempt, status };
   if (error === null) logger.info(line, 'webhook delivered');
   else logger.warn({ ...line, isOver }, `webhook not delivered: ${error}`);
-  if (status === 410) await disable(webhooks, delivery, now.toISOString());
+  await noteHealth(webhooks, delivery, { status, error, isGivenUp: isLast, at: now, logger });
   if (!isOver) throw new TryAgain(pause, error ?? '');
 }
 
 /** Sends it, unless there is nowhere to go, or the receiver is to be spared. */
-async function go(context: DeliveryContext, eventId: string, route: Route, now: Date): Promise<SendResult> {
+async function go(
+  context: DeliveryContext,
+  { tenant, eventId }: DeliveryRecord,
+  route: Route,
+  now: Date,
+): Promise<SendResult> {
   if ('refused' in route) return { status: null, error: route.refused, retryAfter: null };
   const { url, body, secrets } = route;
-  const leave = context.lanes.enter(new URL(url).host);
+  const leave = await context.lanes.enter(tenant, new URL(url).host);
   if (!leave) throw new HeldBack();
   try {
     const headers = signedHeaders(eventId, body, secrets, now);
@@ -122,11 +130,4 @@ async function findRoute(webhooks: WebhookStore, delivery: DeliveryRecord): Prom
   if (!endpoint.enabled) return { refused: 'the endpoint is disabled' };
   const secrets = (await endpoints.hidden<SigningSecret[]>(endpointId, SECRETS)) ?? [];
   return { url: endpoint.url, body, secrets };
-}
-
-/** 410: the receiver wants no more of it. */
-async function disable(webhooks: WebhookStore, { endpointId }: DeliveryRecord, at: string): Promise<void> {
-  if (endpointId === null) return;
-  const disabledReason = `it answered 410 (gone) at ${at}`;
-  await webhooks.endpoints.change(endpointId, { set: { enabled: false, disabledReason } });
 }

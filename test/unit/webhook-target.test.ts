@@ -263,18 +263,43 @@ describe('the pauses', () => {
   });
 });
 
-describe('a slow receiver', () => {
-  it('is spared while eight attempts wait for its answer, and nobody else is', () => {
+describe('attempts under way', () => {
+  it('a receiver is spared while eight of them wait for its answer, and nobody else is', async () => {
     let now = 0;
-    const lanes = new Lanes(() => now);
-    const slow = Array.from({ length: 20 }, () => lanes.enter('slow.test'));
+    const lanes = new Lanes(() => now, 0);
+    const slow = await Promise.all(Array.from({ length: 16 }, () => lanes.enter('acme', 'slow.test')));
     expect(slow).not.toContain(null);
     now = 2001;
-    expect(lanes.enter('slow.test')).toBeNull();
-    expect(lanes.enter('other.test')).not.toBeNull();
-    for (const leave of slow.slice(0, 12)) leave?.();
-    expect(lanes.enter('slow.test')).toBeNull();
-    slow[12]?.();
-    expect(lanes.enter('slow.test')).not.toBeNull();
+    for (const leave of slow.slice(0, 8)) leave?.();
+    expect(await lanes.enter('acme', 'slow.test'), 'eight are slow').toBeNull();
+    expect(await lanes.enter('acme', 'other.test')).not.toBeNull();
+    expect(await lanes.enter('rival', 'slow.test'), 'of another tenant').not.toBeNull();
+    slow[8]?.();
+    expect(await lanes.enter('acme', 'slow.test')).not.toBeNull();
+  });
+
+  it('are at most 16 of a tenant to a host, and 32 to all', async () => {
+    const lanes = new Lanes(() => 0, 0);
+    const enter = (count: number, host: string) =>
+      Promise.all(Array.from({ length: count }, () => lanes.enter('acme', host)));
+    const [a, b] = [await enter(17, 'a.test'), await enter(17, 'b.test')];
+    expect([a, b].map((some) => some.filter((leave) => leave !== null).length)).toEqual([16, 16]);
+    expect(await lanes.enter('acme', 'c.test')).toBeNull();
+    expect(await lanes.enter('rival', 'a.test')).not.toBeNull();
+    a[0]?.();
+    expect(await lanes.enter('acme', 'c.test')).not.toBeNull();
+  });
+
+  it('make room for one that waits as soon as they end', async () => {
+    const lanes = new Lanes(() => 0, 10_000);
+    const under = await Promise.all(Array.from({ length: 16 }, () => lanes.enter('acme', 'a.test')));
+    let came = 0;
+    const waiting = Array.from({ length: 3 }, () => lanes.enter('acme', 'a.test').then(() => came++));
+    await new Promise((over) => setTimeout(over, 20));
+    expect(came).toBe(0);
+    for (const leave of under.slice(0, 2)) leave?.();
+    await expect.poll(() => came).toBe(2);
+    under[2]?.();
+    await Promise.all(waiting);
   });
 });
