@@ -26,9 +26,15 @@ export class TryAgain extends Error {
   }
 }
 
-/** Thrown to the queue: no attempt was made, for its receiver is slow; come again after a pause. */
+/** Thrown to the queue: no attempt was made, for its receiver is slow, or its tenant has enough under way; come again after a pause. */
 export class HeldBack extends Error {
   override readonly name = 'HeldBack';
+  readonly reason: 'slow' | 'full';
+
+  constructor(reason: 'slow' | 'full') {
+    super(reason);
+    this.reason = reason;
+  }
 }
 
 export interface DeliveryContext {
@@ -46,7 +52,7 @@ export interface DeliveryContext {
 /**
  * One attempt of a delivery, and its line in the delivery's log.
  * @param attempt of this round, 1 for the first
- * @throws TryAgain when it is to be tried again; HeldBack when its receiver is slow to answer others; the reason of `closing` when it was broken off: then it was none
+ * @throws TryAgain when it is to be tried again; HeldBack when others go first; the reason of `closing` when it was broken off: then it was none
  */
 export async function deliver(context: DeliveryContext, id: string, attempt: number, isLast: boolean): Promise<void> {
   const { webhooks, logger, closing } = context;
@@ -101,7 +107,7 @@ async function go(
   if ('refused' in route) return { status: null, error: route.refused, retryAfter: null };
   const { url, body, secrets } = route;
   const leave = await context.lanes.enter(tenant, new URL(url).host);
-  if (!leave) throw new HeldBack();
+  if (typeof leave === 'string') throw new HeldBack(leave);
   try {
     const headers = signedHeaders(eventId, body, secrets, now);
     return await send(url, body, headers, { ...context, timeout: TIMEOUT, signal: context.closing });

@@ -32,17 +32,17 @@ export class Lanes {
     this.#patience = patience;
   }
 
-  /** Begins an attempt; call what it gives at its end. null: its host is slow, or the tenant has enough under way; come again later. */
-  async enter(tenant: string, host: string): Promise<(() => void) | null> {
+  /** Begins an attempt; call what it gives at its end. `slow`: its host is to be spared; `full`: the tenant has enough under way. */
+  async enter(tenant: string, host: string): Promise<(() => void) | 'slow' | 'full'> {
     const end = performance.now() + this.#patience;
     for (;;) {
       const own = [...this.#attempts].filter((each) => each.tenant === tenant);
       const there = own.filter((each) => each.host === host);
-      if (there.filter(({ at }) => this.#now() - at > SLOW).length >= MOST_SLOW) return null;
+      if (there.filter(({ at }) => this.#now() - at > SLOW).length >= MOST_SLOW) return 'slow';
       if (there.length < MOST.toHost && own.length < MOST.ofTenant)
         return this.#begin({ tenant, host, at: this.#now() });
       const left = end - performance.now();
-      if (left <= 0) return null;
+      if (left <= 0) return 'full';
       await this.#someEnd(left);
     }
   }

@@ -27,7 +27,7 @@ export async function follow(
   signal: AbortSignal,
 ): Promise<{ readonly events: readonly StreamedEvent[]; readonly connections: number }> {
   const events: StreamedEvent[] = [];
-  for (let connections = 1; ; connections++) {
+  for (let connections = 0; ; ) {
     signal.throwIfAborted();
     const last = events.at(-1)?.id;
     try {
@@ -38,6 +38,7 @@ export async function follow(
       if (response.status >= 400 && response.status < 500)
         return { events: [...events, { id: '', event: 'refused', data: String(response.status) }], connections };
       if (response.status === 200 && response.body) {
+        connections++;
         const parser = createParser({
           onEvent: ({ id = '', event = '', data }) => events.push({ id, event, data }),
         });

@@ -1,19 +1,17 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { newId } from '../../src/jobs/ids.ts';
 import { createDelivery } from '../../src/webhooks/dispatch.ts';
-import { makeKey } from './key-holders.ts';
 import { Receiver } from './receiver.ts';
 import { startTestApi, type TestApi } from './support.ts';
 
 /** One tenant's receivers are dead, and much is to be told to them; another tenant's delivery does not wait for that. */
 let api: TestApi;
 let other: Receiver;
-beforeAll(async () => {
+beforeEach(async () => {
   api = await startTestApi({ webhookAllow: ['127.0.0.1'] });
-  await makeKey(api, { tenant: 'acme' });
   other = await Receiver.start();
 });
-afterAll(async () => {
+afterEach(async () => {
   await api.close();
   await other.close();
 });
@@ -69,11 +67,12 @@ it('that refuse at once', async () => {
 });
 
 it('a tenant’s many deliveries to a receiver that answers are not held back', async () => {
+  // Whatever is held back comes after ten seconds or more, and there would be hundreds.
   const busy = await Receiver.start();
   busy.answer = (response) => setTimeout(() => response.writeHead(204).end(), 20);
   const began = performance.now();
   await Promise.all(Array.from({ length: 300 }, () => deliver('acme', busy.url)));
-  await busy.wait(300, 15_000);
+  await busy.wait(300, 60_000);
   console.log(`300 deliveries to a receiver that takes 20 ms: ${(performance.now() - began).toFixed(0)} ms`);
   await busy.close();
 });
