@@ -11,6 +11,8 @@ import { REQUESTS, requestOf } from './requests.ts';
 
 /** How long nothing may change before what has not ended counts as lost, milliseconds: longer than the pause after five attempts. */
 const PATIENCE = 180_000;
+/** How long a fault waits until the service works again, milliseconds: what is broken already can't be broken. One in four does not. */
+const RECOVERY = 20_000;
 /** Refusals of one event in a row by the receiver of webhooks, in a short chaos and in a long one. */
 const REFUSALS = { short: 2, long: 4 } as const;
 
@@ -66,9 +68,10 @@ export async function runChaos({
     await client.createEndpoint(receiver.url(ENDPOINT), receiver.secret(ENDPOINT));
     const accepted: Accepted[] = [];
     const followers = AbortSignal.any([stop, over.signal]);
+    const pace = { fraction: 0 };
     const [faults] = await Promise.all([
-      disturb(cluster, rounds, new Chance(seed), say, stop),
-      queueAll(client, cluster, { jobs, rounds, chance: new Chance(seed ^ 0x90b5), signal: followers }, accepted),
+      disturb(cluster, { rounds, chance: new Chance(seed), say, stop, pace }),
+      queueAll(client, cluster, { jobs, pace, chance: new Chance(seed ^ 0x90b5), signal: followers }, accepted),
     ]);
     say(`${accepted.length} jobs were accepted; waiting for their ends`);
     await settle(async () => progress(await client.listJobs()));
@@ -121,20 +124,26 @@ async function undisturbed(client: StubbornClient): Promise<Expected[]> {
   return Promise.all(ids.map(async (id) => readOutcome(client, await client.getJob(id))));
 }
 
+/** How much of the faults has happened, in [0, 1]. */
+interface Pace {
+  fraction: number;
+}
+
 /** Queues the jobs over the time of the faults; each is followed, and now and then one is paused and resumed. */
 async function queueAll(
   client: StubbornClient,
   { urls, receiver }: Cluster,
   {
     jobs,
-    rounds,
+    pace,
     chance,
     signal,
-  }: { readonly jobs: number; readonly rounds: number; readonly chance: Chance; readonly signal: AbortSignal },
+  }: { readonly jobs: number; readonly pace: Pace; readonly chance: Chance; readonly signal: AbortSignal },
   accepted: Accepted[],
 ): Promise<void> {
   const detours: Promise<void>[] = [];
   for (let number = 0; number < jobs; number++) {
+    while (pace.fraction < number / jobs) await sleep(100, undefined, { signal });
     const id = await client.createJob(number, requestOf(number, receiver));
     const followed = follow(urls, id, new Chance(number), signal);
     followed.catch(() => {}); // it is heard at the end; until then nobody listens
@@ -145,7 +154,6 @@ async function queueAll(
       taken.catch(() => {}); // it is heard below
       detours.push(taken);
     }
-    await sleep((1000 * chance.between(0.2, 1.8) * rounds) / jobs);
   }
   await Promise.all(detours);
 }
@@ -160,14 +168,24 @@ async function detour(client: StubbornClient, job: Accepted, pause: number): Pro
 
 async function disturb(
   cluster: Cluster,
-  rounds: number,
-  chance: Chance,
-  say: (line: string) => void,
-  stop: AbortSignal,
-) {
+  {
+    rounds,
+    chance,
+    say,
+    stop,
+    pace,
+  }: {
+    readonly rounds: number;
+    readonly chance: Chance;
+    readonly say: (line: string) => void;
+    readonly stop: AbortSignal;
+    readonly pace: Pace;
+  },
+): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   let bag: Fault[] = [];
   for (let round = 1; round <= rounds; round++) {
+    if (chance.fraction() < 0.75) await cluster.ready(RECOVERY);
     await sleep(1000 * chance.between(0.3, 3));
     stop.throwIfAborted();
     // Every kind comes once before any comes again.
@@ -177,6 +195,7 @@ async function disturb(
     say(`${round}/${rounds}: ${name}`);
     counts[name] = (counts[name] ?? 0) + 1;
     await run(cluster, chance);
+    pace.fraction = round / rounds;
   }
   return counts;
 }

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { ensureRedis, type RedisService } from '../../src/cli/redis.ts';
 import { type Disk, prepareDisk } from './disk.ts';
@@ -19,6 +20,8 @@ export interface Cluster {
   readonly workers: readonly Member[];
   readonly urls: readonly string[];
   readonly receiver: MoodyReceiver;
+  /** Resolves when an API answers and a worker is there, after so many milliseconds at the latest. */
+  ready(milliseconds: number): Promise<void>;
   /** SIGKILL to the server of Redis; who started it starts it again. */
   killRedis(): Promise<void>;
   /** @param keep leave the logs */
@@ -73,6 +76,17 @@ export async function startCluster({
     workers,
     urls: ports.map((port) => `http://127.0.0.1:${port}`),
     receiver,
+    async ready(milliseconds) {
+      for (const end = Date.now() + milliseconds; Date.now() < end; await sleep(100)) {
+        const answers = ports.map((port) =>
+          fetch(`http://127.0.0.1:${port}/readyz`, { signal: AbortSignal.timeout(2000) }).then(
+            ({ ok }) => ok,
+            () => false,
+          ),
+        );
+        if ((await Promise.all(answers)).includes(true)) return;
+      }
+    },
     async killRedis() {
       const client = new Redis(redis.url, { maxRetriesPerRequest: 0, retryStrategy: () => null });
       client.on('error', () => {});
