@@ -30,10 +30,14 @@ export async function follow(
   for (let connections = 0; ; ) {
     signal.throwIfAborted();
     const last = events.at(-1)?.id;
+    // One of its own for each connection: fetch leaves its listeners to the garbage collector, and these would be thousands.
+    const connection = new AbortController();
+    const end = () => connection.abort();
+    signal.addEventListener('abort', end);
     try {
       const response = await fetch(`${chance.one(urls)}/v1/jobs/${jobId}/events`, {
         headers: last === undefined ? {} : { 'last-event-id': last },
-        signal,
+        signal: connection.signal,
       });
       if (response.status >= 400 && response.status < 500)
         return { events: [...events, { id: '', event: 'refused', data: String(response.status) }], connections };
@@ -46,6 +50,8 @@ export async function follow(
       }
     } catch {
       // Broken off, or nobody was there.
+    } finally {
+      signal.removeEventListener('abort', end);
     }
     if (events.at(-1)?.event === 'done') return { events, connections };
     await sleep(200);
