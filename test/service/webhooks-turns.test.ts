@@ -4,7 +4,10 @@ import { createDelivery } from '../../src/webhooks/dispatch.ts';
 import { Receiver } from './receiver.ts';
 import { startTestApi, type TestApi } from './support.ts';
 
-/** One tenant's receivers are dead, and much is to be told to them; another tenant's delivery does not wait for that. */
+/**
+ * One tenant's receivers are dead, and much is to be told to them; another tenant's delivery does not wait until attempts to a
+ * silent receiver end, which takes 15 seconds. The limits are those of a crowded machine.
+ */
 let api: TestApi;
 let other: Receiver;
 beforeEach(async () => {
@@ -41,7 +44,7 @@ it('that never answer', async () => {
   silent.answer = () => {};
   const milliseconds = await measure([silent.url], 500);
   console.log(`another tenant's delivery, behind 500 to a silent receiver: ${milliseconds.toFixed(0)} ms`);
-  expect(milliseconds).toBeLessThan(4000);
+  expect(milliseconds).toBeLessThan(10_000);
   await silent.close();
 });
 
@@ -53,7 +56,7 @@ it('that never answer, many of them', async () => {
     50,
   );
   console.log(`another tenant's delivery, behind 500 to ten silent receivers: ${milliseconds.toFixed(0)} ms`);
-  expect(milliseconds).toBeLessThan(4000);
+  expect(milliseconds).toBeLessThan(10_000);
   await Promise.all(many.map((one) => one.close()));
 });
 
@@ -63,7 +66,7 @@ it('that refuse at once', async () => {
   await gone.close();
   const milliseconds = await measure([url], 500);
   console.log(`another tenant's delivery, behind 500 that are refused: ${milliseconds.toFixed(0)} ms`);
-  expect(milliseconds).toBeLessThan(4000);
+  expect(milliseconds).toBeLessThan(10_000);
 });
 
 it('a tenant’s many deliveries to a receiver that answers are not held back', async () => {
