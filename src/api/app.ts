@@ -31,6 +31,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
     http: serverOptions(services.config),
     requestTimeout: services.config.requestSeconds * 1000,
     clientErrorHandler: answerBroken,
+    trustProxy: services.config.trustProxy.length > 0 && [...services.config.trustProxy],
     genReqId: ({ headers }) => requestId(headers['x-request-id']),
     childLoggerFactory: requestLogger,
     logController: new LogController({ requestIdLogLabel: 'requestId' }),

@@ -37,7 +37,7 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
     'This Idempotency-Key came with another body within the last 24 hours, or the id of PUT /v1/jobs/{id} is that of a job of another body. Take a new one for a new request.',
   'headers-too-large': 'Address and headers together have at most 16384 bytes.',
   'rate-limited':
-    'More requests in a minute than the key allows, or more bytes of policy files at a time than are read. `RateLimit-Policy` and `RateLimit` tell how many there are and are left, `Retry-After` the seconds to wait.',
+    'More requests in a minute than the key allows, of which `RateLimit-Policy` and `RateLimit` tell how many there are and are left; more bytes of policy files at a time than are read; or too many from one address with keys that do not count. `Retry-After` tells the seconds to wait.',
   'quota-exceeded':
     'The tenant has as much as its keys allow: of waiting work, of images a day (UTC), or of bytes in storage; the detail tells which. Wait for `Retry-After`, cancel or delete something, or ask for a higher limit.',
   'generation-failed': 'The model or the reward failed at this request, or gave numbers that are not finite.',

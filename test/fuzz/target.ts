@@ -62,6 +62,8 @@ export async function startTarget({
     LOG_LEVEL: 'info',
     FINDERY_THREADS: '1',
     FINDERY_REQUEST_SECONDS: String(requestSeconds),
+    // Good keys and bad ones come from one address here.
+    FINDERY_FAILED_KEYS: '0',
     // Endpoints can be made, and nobody outside is called.
     FINDERY_WEBHOOK_ALLOW: '127.0.0.1',
   };
