@@ -1,0 +1,88 @@
+import type { Redis } from 'ioredis';
+import { quantile } from '../../src/numerics/statistics.ts';
+import { type Load, type Loaded, load } from './load.ts';
+import type { Row } from './report.ts';
+
+/** One of those who are compared: what it is called, and how it is loaded. */
+export interface Contender {
+  readonly name: string;
+  readonly url: string;
+  readonly load: Load;
+  /** Before each run, after Redis was emptied. */
+  prepare?(): Promise<void>;
+}
+
+export interface Comparison {
+  readonly name: string;
+  readonly runs: readonly Loaded[];
+  /** To the bare handler, of the same round. */
+  readonly ratios: readonly number[];
+}
+
+/**
+ * Loads all of them in each round, in another order each time, so that what else the machine does meets all of them; the first round
+ * is not counted. Each run begins with an empty Redis and a short append-only file.
+ * @param contenders the bare handler first
+ */
+export async function compare(contenders: readonly Contender[], rounds: number, redis: Redis): Promise<Comparison[]> {
+  const runs: Loaded[][] = contenders.map(() => []);
+  for (let round = 0; round <= rounds; round++) {
+    for (let i = 0; i < contenders.length; i++) {
+      const which = (round + i) % contenders.length;
+      const { url, load: what, prepare } = contenders[which];
+      await empty(redis);
+      await prepare?.();
+      const loaded = await load(url, round === 0 ? { ...what, seconds: Math.min(2, what.seconds) } : what);
+      if (round > 0) runs[which].push(loaded);
+    }
+  }
+  return contenders.map(({ name }, i) => ({
+    name,
+    runs: runs[i],
+    ratios: runs[i].map(({ perSecond }, round) => perSecond / runs[0][round].perSecond),
+  }));
+}
+
+/** Empties Redis, and waits until its file holds no more than that. */
+export async function empty(redis: Redis): Promise<void> {
+  const isRewriting = async () => /aof_rewrite_(in_progress|scheduled):1/.test(await redis.info('persistence'));
+  while (await isRewriting()) await pause();
+  await redis.flushdb();
+  await redis.bgrewriteaof();
+  do await pause();
+  while (await isRewriting());
+}
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
+
+/** Requests a second and ratios, medians with the least and the most. */
+export function rowsOf(what: string, comparisons: readonly Comparison[], least: number, share: number): Row[] {
+  return comparisons.flatMap(({ name, runs, ratios }, i) => {
+    const speeds = runs.map(({ perSecond }) => perSecond);
+    const failed = runs.reduce((sum, run) => sum + run.failed, 0);
+    const p99 = quantile(
+      runs.map((run) => run.p99),
+      0.5,
+    );
+    const speed: Row = {
+      what: `${what}, ${name}, requests/s (${failed} failed, p99 ${p99.toFixed(0)} ms)`,
+      value: spread(speeds, 0),
+      target: i === 0 ? '' : `>= ${least}`,
+      met: i === 0 ? null : quantile(speeds, 0.5) >= least && failed === 0,
+    };
+    if (i === 0) return [speed];
+    const ratio: Row = {
+      what: `the same / ${comparisons[0].name}, of each round`,
+      value: spread(ratios, 2),
+      target: `>= ${share}`,
+      met: quantile(ratios, 0.5) >= share,
+    };
+    return [speed, ratio];
+  });
+}
+
+/** Median (least to most). */
+export function spread(values: readonly number[], digits: number): string {
+  const text = (value: number) => value.toFixed(digits);
+  return `${text(quantile(values, 0.5))} (${text(Math.min(...values))} to ${text(Math.max(...values))})`;
+}
