@@ -34,7 +34,9 @@ for (const part of options.parts) {
   const service = await startService(url, folder, { profile: options.profile });
   if (machine === '') {
     machine = describeMachine(version.exec(await redis.info('server'))?.[1] ?? '?');
-    console.log(`${machine}, appendonly, appendfsync ${(await redis.config('GET', 'appendfsync') as string[])[1]}\n\n${HEAD}`);
+    console.log(
+      `${machine}, appendonly, appendfsync ${((await redis.config('GET', 'appendfsync')) as string[])[1]}\n\n${HEAD}`,
+    );
   }
   try {
     const { rows, figures } = await measure(part, url, redis, service);
