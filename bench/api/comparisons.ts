@@ -24,14 +24,14 @@ export async function comparePosts({ service, bare, redis, options }: Setting): 
   const load = { method: 'POST', paths: ['/v1/jobs'], body: BODY, connections, seconds } as const;
   const key = await limitedKey(redis);
   const contenders: Contender[] = [
-    { name: 'bare queue.add', url: bare.url, load },
-    { name: 'service', url: service.url, load },
+    { name: 'bare queue.add', server: bare, load },
+    { name: 'service', server: service, load },
   ];
   const keyless = await compare(contenders, rounds, redis);
   await key.put();
   const withKey = { ...load, headers: { authorization: `Bearer ${key.secret}` } };
   const [, keyed] = await compare(
-    [contenders[0], { name: 'service, by a key with limits', url: service.url, load: withKey, prepare: key.put }],
+    [contenders[0], { name: 'service, by a key with limits', server: service, load: withKey, prepare: key.put }],
     rounds,
     redis,
   );
@@ -41,15 +41,15 @@ export async function comparePosts({ service, bare, redis, options }: Setting): 
 /** GET of jobs that wait: each handler reads its own. */
 export async function compareGets({ service, bare, redis, options }: Setting): Promise<Comparison[]> {
   const { connections, seconds, rounds } = options;
-  const contender = (name: string, { url }: Server): Contender => {
+  const contender = (name: string, server: Server): Contender => {
     const paths: string[] = [];
     return {
       name,
-      url,
+      server,
       load: { paths, connections, seconds },
       async prepare() {
         paths.length = 0;
-        for (let i = 0; i < JOBS; i++) paths.push(`/v1/jobs/${await queueOne(url)}`);
+        for (let i = 0; i < JOBS; i++) paths.push(`/v1/jobs/${await queueOne(server.url)}`);
       },
     };
   };

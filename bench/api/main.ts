@@ -5,9 +5,12 @@ import { Redis } from 'ioredis';
 import { ensureRedis } from '../../src/cli/redis.ts';
 import { rowsOf } from './compare.ts';
 import { compareGets, comparePosts } from './comparisons.ts';
+import { benchFollowers } from './followers.ts';
 import { type Options, type Part, readOptions, USAGE } from './options.ts';
+import { benchQueued } from './queued.ts';
 import { describeMachine, HEAD, lineOf, type Row } from './report.ts';
-import { startBare, startService } from './servers.ts';
+import { type Server, startBare, startService } from './servers.ts';
+import { benchSoak } from './soak.ts';
 
 /** `npm run bench:api`: what the API does under load, as a table. It ends with 0 whether or not the targets are met. */
 let options: Options;
@@ -56,18 +59,30 @@ async function measure(
   part: Part,
   redisUrl: string,
   redis: Redis,
-  service: Awaited<ReturnType<typeof startService>>,
+  service: Server,
 ): Promise<{ rows: readonly Row[]; figures: unknown }> {
+  switch (part) {
+    case 'post': {
+      const figures = await withBare(redisUrl, (bare) => comparePosts({ service, bare, redis, options }));
+      return { figures, rows: rowsOf('POST /v1/jobs', figures, { least: 1500, share: 0.6 }) };
+    }
+    case 'get': {
+      const figures = await withBare(redisUrl, (bare) => compareGets({ service, bare, redis, options }));
+      return { figures, rows: rowsOf('GET /v1/jobs/{id}', figures, { least: 5000, share: 0.6 }) };
+    }
+    case 'followers':
+      return benchFollowers(service.url, redisUrl, options);
+    case 'queued':
+      return benchQueued(service.url, redisUrl, options);
+    case 'soak':
+      return benchSoak(service, options);
+  }
+}
+
+async function withBare<T>(redisUrl: string, work: (bare: Server) => Promise<T>): Promise<T> {
   const bare = await startBare(redisUrl);
   try {
-    const setting = { service, bare, redis, options };
-    const share = 0.6;
-    if (part === 'post') {
-      const figures = await comparePosts(setting);
-      return { figures, rows: rowsOf('POST /v1/jobs', figures, 1500, share) };
-    }
-    const figures = await compareGets(setting);
-    return { figures, rows: rowsOf('GET /v1/jobs/{id}', figures, 5000, share) };
+    return await work(bare);
   } finally {
     await bare.stop();
   }

@@ -9,11 +9,16 @@ import { fileURLToPath } from 'node:url';
 export interface Server {
   readonly url: string;
   readonly pid: number;
+  /** Its memory, bytes; only of a service that was started to tell. */
+  memory(): Promise<NodeJS.MemoryUsage>;
+  /** Milliseconds of processor time that it has taken so far; NaN where the system does not tell. */
+  cpu(): Promise<number>;
   /** Ends it as a supervisor does, and waits for it. */
   stop(): Promise<void>;
 }
 
 const PATIENCE = 30_000;
+const TELL_MEMORY = new URL('./tell-memory.ts', import.meta.url).href;
 const QUIET = '--disable-warning=ExperimentalWarning';
 
 /**
@@ -24,13 +29,18 @@ const QUIET = '--disable-warning=ExperimentalWarning';
 export async function startService(
   redisUrl: string,
   folder: string,
-  { profile = null, argv = [] }: { readonly profile?: string | null; readonly argv?: readonly string[] } = {},
+  { profile = null }: { readonly profile?: string | null } = {},
 ): Promise<Server> {
   const logFile = join(folder, `api-${Date.now()}.log`);
   const log = await open(logFile, 'w');
   const child = fork(fileURLToPath(new URL('../../src/cli/api.ts', import.meta.url)), {
     env: { ...process.env, FINDERY_DATA: folder, REDIS_URL: redisUrl, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'info' },
-    execArgv: [QUIET, ...argv, ...(profile === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`])],
+    execArgv: [
+      QUIET,
+      '--import',
+      TELL_MEMORY,
+      ...(profile === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]),
+    ],
     stdio: ['ignore', log.fd, log.fd, 'ipc'],
   });
   await log.close();
@@ -66,6 +76,13 @@ function serverOf(child: ChildProcess, url: string): Server {
   return {
     url,
     pid: child.pid ?? 0,
+    async memory() {
+      const answer = once(child, 'message');
+      child.send('memory');
+      const [{ memory }] = (await answer) as [{ memory: NodeJS.MemoryUsage }];
+      return memory;
+    },
+    cpu: () => cpuOf(child.pid ?? 0),
     async stop() {
       child.kill('SIGTERM');
       const impatience = setTimeout(() => child.kill('SIGKILL'), 15_000);
@@ -73,4 +90,15 @@ function serverOf(child: ChildProcess, url: string): Server {
       clearTimeout(impatience);
     },
   };
+}
+
+/** Milliseconds of processor time that a process has taken so far; NaN where the system does not tell. */
+export async function cpuOf(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
+  if (text === null) return Number.NaN;
+  const [user, system] = text
+    .slice(text.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13);
+  return 10 * (Number(user) + Number(system)); // in hundredths of a second
 }

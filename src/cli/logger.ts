@@ -19,19 +19,21 @@ export function createLogger(config: Config, name: string): Logger {
  * be a tenth of what a short request costs. A process that ends, also by an exception, writes what is left.
  */
 function writeByTurns(): DestinationStream {
-  const output = pino.destination({ dest: 1, sync: true, minLength: 60_000, maxWrite: 65_536 });
-  let isDue = false;
+  const output = pino.destination({ dest: 1, sync: true });
+  let lines = '';
   const flush = () => {
-    isDue = false;
-    output.flushSync();
+    const text = lines;
+    lines = '';
+    if (text !== '') output.write(text);
   };
-  process.on('exit', flush);
+  process.on('exit', () => {
+    flush();
+    output.flushSync();
+  });
   return {
     write(line) {
-      output.write(line);
-      if (isDue) return;
-      isDue = true;
-      setImmediate(flush);
+      if (lines === '') setImmediate(flush);
+      lines += line;
     },
   };
 }

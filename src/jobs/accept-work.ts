@@ -1,10 +1,10 @@
 import { ACCEPT } from './accept-script.ts';
-import type { IdKind } from './ids.ts';
+import { type IdKind, newUlid } from './ids.ts';
 import { currentVersion } from './migrations.ts';
 import { ProblemError } from './problem.ts';
 import { ENTRY_OPTIONS, type QueueName } from './queues.ts';
 import { exceeded } from './quota.ts';
-import { fieldsOf, hiddenFields } from './records.ts';
+import { acceptedFields, hiddenFields } from './records.ts';
 import type { Redis } from './redis.ts';
 import type { JobRecord, SampleRecord, TenantStore } from './store.ts';
 import { PARKED_PRIORITY } from './turns.ts';
@@ -75,7 +75,8 @@ export async function acceptWork(
     keys.turns(queue),
     queue,
     String(now.getTime()),
-    ENTRY[priority],
+    `${ENTRY[priority].slice(0, -1)},"jobId":"${id}"}`,
+    PARKED_PRIORITY[priority],
     deadline ?? '',
     parent === undefined ? '' : '1',
     event === undefined ? '' : JSON.stringify(event),
@@ -83,7 +84,10 @@ export async function acceptWork(
     images,
     '_version',
     String(currentVersion(kind)),
-    ...fieldsOf(record),
+    // Of which it is the record, for those who read it again (`job-reader.ts`).
+    '_change:other',
+    newUlid(now.getTime()),
+    ...acceptedFields(record),
     ...hiddenFields(hide),
   ]);
   switch (answer[0]) {

@@ -61,18 +61,15 @@ local function deal(tenant)
   place(first, STEP + tonumber(call('HGET', served, tenant) or '0'))
 end
 
--- Whether the tenant's turn is where it belongs: the best that it has waiting is in turn.
-local function is_dealt(tenant)
-  local first = call('ZRANGE', turns .. 'waiting:' .. tenant, 0, 0)[1]
-  if not first or call('HGET', head, tenant) ~= first then return false end
-  local score = tonumber(call('ZSCORE', prioritized, first) or '0')
+local function is_in_turn(id)
+  local score = tonumber(call('ZSCORE', prioritized, id) or '0')
   return score > 0 and score < PARKED
 end
 
-local function enrol(id, tenant)
+local function enrol(id)
   local score = tonumber(call('ZSCORE', prioritized, id) or '0')
   if score < PARKED then return nil end
-  tenant = tenant or tenant_of(id)
+  local tenant = tenant_of(id)
   if call('ZADD', turns .. 'waiting:' .. tenant, 'NX', score, id) == 0 then return nil end
   return tenant
 end
@@ -84,14 +81,13 @@ local function before(a, b)
 end
 
 -- How much is served before it, if nothing else comes; -1 when it does not wait. Of every other tenant that is as many as it has
--- itself before it, and one more where that tenant comes first in each round.
+-- itself before it, and one more where that tenant comes first in each round. heads: all of head.
 local function ahead_of(id, own, heads)
-  local rank = call('ZRANK', prioritized, id)
-  if not rank then return -1 end
+  if not call('ZSCORE', prioritized, id) then return -1 end
   own = own or tenant_of(id)
-  local place = call('ZRANK', turns .. 'waiting:' .. own, id)
-  local mine = call('HGET', head, own)
-  if not place or not mine then return rank end
+  local place, mine = call('ZRANK', turns .. 'waiting:' .. own, id), nil
+  for k = 1, #heads, 2 do if heads[k] == own then mine = heads[k + 1] end end
+  if not place or not mine then return call('ZRANK', prioritized, id) end
   local ahead = place
   for k = 1, #heads, 2 do
     if heads[k] ~= own then
