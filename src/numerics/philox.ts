@@ -8,15 +8,18 @@ const WEYL_1 = 0xbb67ae85;
 
 const ROUNDS = 10;
 
-/** Upper 32 bits of the 64-bit product of two 32-bit words; in 16-bit parts, as the product does not fit a double. */
+/**
+ * Upper 32 bits of the 64-bit product of two 32-bit words; in 16-bit parts, as the product does not fit a double. All sums fit 32 bits, and
+ * none leaves them for a double.
+ */
 function highWord(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
   const bLow = b & 0xffff;
   const bHigh = b >>> 16;
-  const middle = (Math.imul(aHigh, bLow) >>> 0) + (Math.imul(aLow, bLow) >>> 16);
-  const carry = (Math.imul(aLow, bHigh) >>> 0) + (middle & 0xffff);
-  return (Math.imul(aHigh, bHigh) + Math.floor(middle / 65536) + Math.floor(carry / 65536)) | 0;
+  const middle = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) | 0;
+  const carry = (Math.imul(aLow, bHigh) + (middle & 0xffff)) | 0;
+  return (Math.imul(aHigh, bHigh) + (middle >>> 16) + (carry >>> 16)) | 0;
 }
 
 /**

@@ -36,9 +36,13 @@ export function stepAdamW(
   const correction2 = 1 - beta2 ** step;
   for (let i = 0; i < parameters.length; i++) {
     const g = gradient[i];
-    first[i] = beta1 * first[i] + (1 - beta1) * g;
-    second[i] = beta2 * second[i] + (1 - beta2) * g * g;
-    const direction = first[i] / correction1 / (Math.sqrt(second[i] / correction2) + epsilon);
+    // Most weights of a network behind ReLUs have had no gradient yet, and divisions are what this loop spends its time on.
+    if (g === 0 && decay === 0 && second[i] === 0 && Object.is(first[i], 0)) continue;
+    const m = Math.fround(beta1 * first[i] + (1 - beta1) * g);
+    const v = Math.fround(beta2 * second[i] + (1 - beta2) * g * g);
+    first[i] = m;
+    second[i] = v;
+    const direction = m / correction1 / (Math.sqrt(v / correction2) + epsilon);
     parameters[i] -= learningRate * (direction + decay * parameters[i]);
   }
 }

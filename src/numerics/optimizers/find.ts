@@ -7,7 +7,7 @@ import { createMoments, FIND_ADAMW, type Moments, stepAdamW } from './adamw.ts';
 import { CalibrationNetwork } from './calibration-network.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
 import { Sketch } from './sketch.ts';
-import { type Rollout, surrogateGradient } from './surrogate.ts';
+import { type Rollout, standardizedSquares, surrogateGradient } from './surrogate.ts';
 
 const SMALLEST_STD = 1e-4;
 const CALIBRATION_STEPS = 5;
@@ -78,8 +78,10 @@ class Find implements Optimizer {
   ask(count: number): Proposal[] {
     this.#asked = Array.from({ length: count }, (_, i) => {
       const draw: Draw = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
-      const eps = standardNormal(draw, this.#dimension);
-      return { draw, noise: eps.map((value, j) => this.#mean[j] + this.#std[j] * value) };
+      const noise = standardNormal(draw, this.#dimension);
+      const [mean, std] = [this.#mean, this.#std];
+      for (let j = 0; j < noise.length; j++) noise[j] = mean[j] + std[j] * noise[j];
+      return { draw, noise };
     });
     return this.#asked;
   }
@@ -93,7 +95,7 @@ class Find implements Optimizer {
       noises: this.#asked.map(({ noise }) => noise),
       advantages: rewards.map((reward) => reward - baseline),
     };
-    this.#rollouts = [...this.#rollouts, rollout].slice(-this.#settings.history);
+    this.#rollouts = [...this.#rollouts, withSquares(rollout)].slice(-this.#settings.history);
     for (let epoch = 0; epoch < this.#settings.epochs; epoch++) this.#improve();
   }
 
@@ -150,12 +152,14 @@ class Find implements Optimizer {
       if (found?.length === this.#dimension) return found;
       throw new RangeError(`${name} has ${found?.length ?? 'no'} numbers instead of ${this.#dimension}.`);
     };
-    this.#rollouts = (values.advantages as number[][]).map((advantages, i) => ({
-      mean: latent(`rollout.${i}.mean`),
-      std: latent(`rollout.${i}.std`),
-      noises: advantages.map((_, j) => latent(`rollout.${i}.noise.${j}`)),
-      advantages,
-    }));
+    this.#rollouts = (values.advantages as number[][]).map((advantages, i) =>
+      withSquares({
+        mean: latent(`rollout.${i}.mean`),
+        std: latent(`rollout.${i}.std`),
+        noises: advantages.map((_, j) => latent(`rollout.${i}.noise.${j}`)),
+        advantages,
+      }),
+    );
   }
 
   /** Phi's prediction for the law that was asked, from before it learned of these rewards; 0 without calibration. */
@@ -170,19 +174,25 @@ class Find implements Optimizer {
 
   #improve(): void {
     const { learningRate, clip, rewardWeight, regularization } = this.#settings;
-    const uphill = surrogateGradient(this.#rollouts, this.#mean, this.#std, clip);
+    const [mean, std] = [this.#mean, this.#std];
+    const gradient = surrogateGradient(this.#rollouts, mean, std, clip);
+    this.#clipped = gradient.clipped;
     const pull = (2 * regularization) / this.#dimension;
-    const downhill = {
-      mean: uphill.mean.map((value, i) => bounded(-rewardWeight * value + pull * this.#mean[i])),
-      std: uphill.std.map((value, i) => bounded(-rewardWeight * value + pull * (this.#std[i] - 1))),
-    };
-    this.#clipped = uphill.clipped;
+    // From uphill of the surrogate to downhill of the loss, in place.
+    for (let i = 0; i < mean.length; i++) {
+      gradient.mean[i] = bounded(-rewardWeight * gradient.mean[i] + pull * mean[i]);
+      gradient.std[i] = bounded(-rewardWeight * gradient.std[i] + pull * (std[i] - 1));
+    }
     this.#step++;
     const adamW = { ...FIND_ADAMW, learningRate };
-    stepAdamW(this.#mean, downhill.mean, this.#moments.mean, this.#step, adamW);
-    stepAdamW(this.#std, downhill.std, this.#moments.std, this.#step, adamW);
-    for (let i = 0; i < this.#dimension; i++) this.#std[i] = Math.max(SMALLEST_STD, this.#std[i]);
+    stepAdamW(mean, gradient.mean, this.#moments.mean, this.#step, adamW);
+    stepAdamW(std, gradient.std, this.#moments.std, this.#step, adamW);
+    for (let i = 0; i < std.length; i++) std[i] = Math.max(SMALLEST_STD, std[i]);
   }
+}
+
+function withSquares(rollout: Rollout): Rollout {
+  return { ...rollout, squares: standardizedSquares(rollout) };
 }
 
 /** AdamW keeps squares of gradients as float32; its steps do not depend on their scale. */

@@ -31,7 +31,11 @@ export class Sketch {
 
   of(values: Float32Array): Float32Array {
     const sums = new Float64Array(this.#size);
-    for (let i = 0; i < values.length; i++) sums[i % this.#size] += this.#signs[i] * values[i];
+    const [signs, size] = [this.#signs, this.#size];
+    for (let first = 0; first < values.length; first += size) {
+      const end = Math.min(size, values.length - first);
+      for (let j = 0; j < end; j++) sums[j] += signs[first + j] * values[first + j];
+    }
     const scale = Math.sqrt(this.#size / values.length);
     return Float32Array.from(sums, (sum) => sum * scale);
   }
