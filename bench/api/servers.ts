@@ -17,7 +17,7 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-const PATIENCE = 30_000;
+const PATIENCE = 120_000;
 const TELL_MEMORY = new URL('./tell-memory.ts', import.meta.url).href;
 const QUIET = '--disable-warning=ExperimentalWarning';
 

@@ -66,6 +66,10 @@ local is_queued, place = pcall(function()
   return ahead_of(id, tenant, call('HGETALL', head))
 end)
 if is_queued then return {'ok', place} end
+-- Half an entry would keep a whole one from being added.
+call('DEL', queue .. id)
+call('ZREM', prioritized, id)
+call('ZREM', turns .. 'waiting:' .. tenant, id)
 call('ZADD', unqueued, call('TIME')[1], id)
 return {'ok', -1}
 `;
