@@ -38,10 +38,11 @@ export class Gatekeeper {
   #hasKeys = false;
   #askedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(store: SharedStore, { host, keys }: Pick<Config, 'host' | 'keys'>) {
+  constructor(store: SharedStore, { host, keys, trustProxy }: Pick<Config, 'host' | 'keys' | 'trustProxy'>) {
     this.#keys = new ApiKeys(store.redis, store.keys);
     this.#setting = keys;
-    this.#isExposed = !isLoopback(host);
+    // A proxy that is told of lets others in, whatever name they ask for.
+    this.#isExposed = !isLoopback(host) || trustProxy.length > 0;
   }
 
   /** Whether this server has to be refused: it would let in whoever reaches it, or nobody at all. */
@@ -60,7 +61,7 @@ export class Gatekeeper {
     if (header === undefined)
       return !this.#asksAnyway() && now - this.#askedAt < FRESH && isLoopback(nameOf(hostname)) ? ANYBODY : null;
     if (!this.#asksAnyway()) return null; // there may be keys since the last look
-    const known = this.#known.get(secretOf(header) ?? '');
+    const known = this.#known.get(secretIn(header) ?? '');
     if (!known || known.until <= now || !counts(known.key)) return null;
     this.#note(known.key.id);
     return known.caller;
@@ -87,7 +88,7 @@ export class Gatekeeper {
         'unauthorized',
         'This service asks for a key: send it as "Authorization: Bearer fdy_...".',
       );
-    const secret = secretOf(header);
+    const secret = secretIn(header);
     if (secret === undefined)
       throw new ProblemError(
         'unauthorized',
@@ -103,6 +104,11 @@ export class Gatekeeper {
       throw new ProblemError('unauthorized', `The key ${key.id} ended at ${key.expiresAt}; ask for a new one.`);
     this.#note(key.id);
     return caller;
+  }
+
+  /** Whether a key in this header was found here lately; it may have ended since. Also where none is looked for. */
+  remembers(header: string | undefined): boolean {
+    return this.#setting === 'off' || header === undefined || this.#known.has(secretIn(header) ?? '');
   }
 
   /** @param isOffered whether a key came along: then there may well be some since the last look */
@@ -144,7 +150,7 @@ export class Gatekeeper {
   }
 }
 
-function secretOf(header: string): string | undefined {
+function secretIn(header: string): string | undefined {
   return /^Bearer +(fdy_[A-Za-z0-9_-]{43}) *$/i.exec(header)?.[1];
 }
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
 import { currentVersion, type Fields, migrate } from './migrations.ts';
-import { type Notice, noticeOf } from './outbox.ts';
+import { eventOf, type Notice, noticeOf, SNAPSHOT_SECONDS } from './outbox.ts';
 import { ProblemError } from './problem.ts';
 import { COMMIT, CREATE, MIGRATE } from './record-scripts.ts';
 import type { Redis } from './redis.ts';
@@ -74,7 +74,7 @@ export class Records<T extends AnyRecord> {
 
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
     if (!('finderyCommit' in redis)) {
-      redis.defineCommand('finderyCommit', { numberOfKeys: 5, lua: COMMIT });
+      redis.defineCommand('finderyCommit', { numberOfKeys: 6, lua: COMMIT });
       redis.defineCommand('finderyCreate', { numberOfKeys: 7, lua: CREATE });
       redis.defineCommand('finderyMigrate', { numberOfKeys: 1, lua: MIGRATE });
     }
@@ -173,7 +173,7 @@ export class Records<T extends AnyRecord> {
     const version = fields._version ?? '0';
     const current = currentVersion(this.#kind);
     if (!record || version === String(current)) return record;
-    const migrated = migrate(this.#kind, record as unknown as Fields, Number(version)) as unknown as T;
+    const migrated = readFields<T>(this.#kind, fields) as T;
     const after: string[] = [];
     const before: string[] = [];
     const pairs = fieldsOf(migrated);
@@ -203,6 +203,7 @@ export class Records<T extends AnyRecord> {
       this.#keys.rewards(id),
       this.#keys.outbox(),
       this.#keys.unqueued(),
+      this.#keys.snapshot((news && eventOf(news)) ?? ''),
       change.owner ?? '',
       JSON.stringify(change.statuses ?? []),
       JSON.stringify([...fieldsOf(change.set ?? {}), ...hiddenFields(change.hide)]),
@@ -222,6 +223,7 @@ export class Records<T extends AnyRecord> {
       JSON.stringify(fieldsOf(change.expects ?? {})),
       change.queue ? 1 : 0,
       change.reopen ? 1 : 0,
+      SNAPSHOT_SECONDS,
     );
   }
 
@@ -353,6 +355,12 @@ export function acceptedFields({ id, tenant, status, ...rest }: AnyRecord & { re
 /** The same of what is in no answer. */
 export function hiddenFields(hide: Change<unknown>['hide'] = {}): string[] {
   return Object.entries(hide).flatMap(([name, value]) => [`_${name}`, JSON.stringify(value)]);
+}
+
+/** A record as Redis has it, brought up to this findery's version; null: there is none. */
+export function readFields<T>(kind: IdKind, fields: Record<string, string>): T | null {
+  const record = parseRecord<T>(fields);
+  return record && (migrate(kind, record as Fields, Number(fields._version ?? 0)) as T);
 }
 
 /** A record from what Redis has of it; null: nothing. */

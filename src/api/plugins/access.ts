@@ -4,6 +4,7 @@ import fp from 'fastify-plugin';
 import type { Scope } from '../../jobs/api-keys.ts';
 import { ProblemError } from '../../jobs/problem.ts';
 import { scopeStore, type TenantStore } from '../../jobs/store.ts';
+import { FailedKeys } from '../failed-keys.ts';
 import { type Caller, Gatekeeper } from '../gatekeeper.ts';
 import { scopeOf } from '../scopes.ts';
 
@@ -47,6 +48,7 @@ export const access = fp(async (app: FastifyInstance) => {
     max: ({ caller }) => caller?.limits.requestsPerMinute ?? 0,
   });
   const count = app.createRateLimit();
+  const failed = new FailedKeys(app, app.services.config.failedKeys);
 
   app.addHook('onRequest', (request, reply, done) => {
     const { url, config } = request.routeOptions;
@@ -67,11 +69,14 @@ export const access = fp(async (app: FastifyInstance) => {
     scope: Scope,
     known: Caller | null,
   ): Promise<void> {
+    const { authorization } = request.headers;
+    if (!known && !gatekeeper.remembers(authorization)) await failed.check(request);
     request.caller =
       known ??
-      (await gatekeeper.identify(request.headers.authorization, request.hostname).catch((error: unknown) => {
+      (await gatekeeper.identify(authorization, request.hostname).catch(async (error: unknown) => {
         if (error instanceof ProblemError) {
-          const given = request.headers.authorization === undefined ? '' : ', error="invalid_token"';
+          if (authorization !== undefined) await failed.note(request);
+          const given = authorization === undefined ? '' : ', error="invalid_token"';
           reply.header('www-authenticate', `Bearer realm="findery"${given}`);
         }
         throw error;
