@@ -32,7 +32,7 @@ export interface Change<T> {
   readonly owner?: string;
   /** Only in one of these statuses. */
   readonly statuses?: readonly string[];
-  /** Only when these fields have these values. */
+  /** Only when these fields were changed, since it was accepted, to these values. */
   readonly expects?: Partial<T>;
   /** Gives the record to the worker with this token. */
   readonly newOwner?: string;
@@ -75,7 +75,7 @@ export class Records<T extends AnyRecord> {
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
     if (!('finderyCommit' in redis)) {
       redis.defineCommand('finderyCommit', { numberOfKeys: 6, lua: COMMIT });
-      redis.defineCommand('finderyCreate', { numberOfKeys: 8, lua: CREATE });
+      redis.defineCommand('finderyCreate', { numberOfKeys: 7, lua: CREATE });
       redis.defineCommand('finderyMigrate', { numberOfKeys: 1, lua: MIGRATE });
     }
     this.#redis = redis as WithCommands;
@@ -86,7 +86,7 @@ export class Records<T extends AnyRecord> {
 
   /**
    * Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`.
-   * `queue`: it is accepted work, and remembered until it is seen in its queue; `deadline`: milliseconds since 1970.
+   * (New work that is to be queued: `acceptWork`.)
    * @returns false when there was one that stays as it was
    * @throws ProblemError `conflict` when another tenant has this id
    */
@@ -97,7 +97,7 @@ export class Records<T extends AnyRecord> {
       readonly events?: readonly StreamEvent[];
       readonly onlyNew?: boolean;
       readonly hide?: Change<T>['hide'];
-      readonly queue?: boolean;
+      /** Milliseconds since 1970. */
       readonly deadline?: number;
     } = {},
   ): Promise<boolean> {
@@ -109,7 +109,6 @@ export class Records<T extends AnyRecord> {
       this.#keys.events(record.id),
       this.#keys.index(this.#kind, tenant),
       this.#keys.storedBytes(),
-      this.#keys.unqueued(),
       this.#keys.deadlines(),
       record.id,
       options.onlyNew ? 1 : 0,
@@ -123,7 +122,6 @@ export class Records<T extends AnyRecord> {
       JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
       tenant,
       record.bytes ?? 0,
-      options.queue ? 1 : 0,
       options.deadline ?? '',
     );
     if (outcome === 'taken') throw new ProblemError('conflict', `The id ${record.id} is taken; choose another one.`);
@@ -339,13 +337,23 @@ export class Records<T extends AnyRecord> {
   }
 }
 
-function fieldsOf(record: object): string[] {
+/** Names and values of a record as Redis keeps them. */
+export function fieldsOf(record: object): string[] {
   return Object.entries(record)
     .filter(([, value]) => value !== undefined)
     .flatMap(([name, value]) => [name, name === 'status' ? String(value) : JSON.stringify(value)]);
 }
 
-function hiddenFields(hide: Change<unknown>['hide'] = {}): string[] {
+/**
+ * The same of new work: what scripts and indexes look at by itself, and all the rest in one field, `_accepted`. Fields that are changed
+ * later stand beside it and have the last word. Dozens of fields, most of which nobody changes, would be half of what accepting costs.
+ */
+export function acceptedFields({ id, tenant, status, ...rest }: AnyRecord & { readonly status: string }): string[] {
+  return [...fieldsOf({ id, tenant, status }), '_accepted', JSON.stringify(rest)];
+}
+
+/** The same of what is in no answer. */
+export function hiddenFields(hide: Change<unknown>['hide'] = {}): string[] {
   return Object.entries(hide).flatMap(([name, value]) => [`_${name}`, JSON.stringify(value)]);
 }
 
@@ -355,9 +363,11 @@ export function readFields<T>(kind: IdKind, fields: Record<string, string>): T |
   return record && (migrate(kind, record as Fields, Number(fields._version ?? 0)) as T);
 }
 
-function parseRecord<T>(fields: Record<string, string>): T | null {
+/** A record from what Redis has of it; null: nothing. */
+export function parseRecord<T>(fields: Record<string, string>): T | null {
   const entries = Object.entries(fields).filter(([name]) => !name.startsWith('_'));
   if (entries.length === 0) return null;
   const values = entries.map(([name, value]) => [name, name === 'status' ? value : JSON.parse(value)]);
-  return { tenant: DEFAULT_TENANT, ...Object.fromEntries(values) } as T;
+  const accepted = fields._accepted === undefined ? {} : (JSON.parse(fields._accepted) as object);
+  return { tenant: DEFAULT_TENANT, ...accepted, ...Object.fromEntries(values) } as T;
 }
