@@ -1,0 +1,21 @@
+import { DEFAULT_TENANT } from './tenants.ts';
+
+/** A record as Redis has it: names and values in turns, JSON but for the status, which scripts read. */
+export function fieldsOf(record: object): string[] {
+  return Object.entries(record)
+    .filter(([, value]) => value !== undefined)
+    .flatMap(([name, value]) => [name, name === 'status' ? String(value) : JSON.stringify(value)]);
+}
+
+/** Fields that are in no answer: their names begin with `_`. */
+export function hiddenFields(hide: { readonly [name: string]: unknown } = {}): string[] {
+  return Object.entries(hide).flatMap(([name, value]) => [`_${name}`, JSON.stringify(value)]);
+}
+
+/** The record without its hidden fields; null: there is none. Those from before there were tenants are the default one's. */
+export function parseRecord<T>(fields: Record<string, string>): T | null {
+  const entries = Object.entries(fields).filter(([name]) => !name.startsWith('_'));
+  if (entries.length === 0) return null;
+  const values = entries.map(([name, value]) => [name, name === 'status' ? value : JSON.parse(value)]);
+  return { tenant: DEFAULT_TENANT, ...Object.fromEntries(values) } as T;
+}
