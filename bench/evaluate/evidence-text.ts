@@ -33,5 +33,7 @@ export const LIMITS = `- One small model of coloured stickers. What holds on it 
   \`test/unit/landscape.test.ts\` has the same order of optimizers on a Gaussian process with the correlations measured on Stable Diffusion 1.5, in 16,384 dimensions.
 - The reward has two parts: a verdict, which saturates, and how plainly the named things are to be seen, which does not. Gains beyond the base's best pictures are gains of the second.
 - Both scorers learned from labelled scenes of one renderer. They share its idea of what a dog is.
+- The width of \`kriging\`'s law (\`c\`) and its anchors (\`trust\`) were last chosen among some ten ways to read out the same searches, on the six prompts at 150 images and these fresh draws;
+  the table at 150 images flatters it by that choice. The 45 prompts and the other budgets took no part.
 - A picture that obeys for the judge may still be ugly.
 - DPOK's authors train for hours on a GPU; here it has the time that the comparison gives it.`;

@@ -84,16 +84,29 @@ describe('a lineage', () => {
       rewards.push(16 * dot(noise, uphill));
       lineage.add({ index: i, reward: rewards[i], founder: 0, noise });
     }
-    expect(16 * dot(lineage.centre({ mean: 0, deviation: 1 }).noise, uphill)).toBeGreaterThan(
-      Math.max(...rewards) + 0.3,
-    );
+    expect(16 * dot(lineage.centre({ mean: 0, deviation: 1 }), uphill)).toBeGreaterThan(Math.max(...rewards) + 0.3);
   });
 
   it('keeps its centre on the shell, and its expectation in the units of the reward', () => {
-    const { noise, expected } = build().centre(scale);
+    const lineage = build();
+    const noise = lineage.centre(scale);
+    const expected = lineage.expected(scale);
     expect(dot(noise, noise)).toBeCloseTo(1, 5);
     expect(expected).toBeGreaterThan(10);
     expect(expected).toBeLessThan(16);
+  });
+
+  it('hands out a noise on the shell between its best member and its centre', () => {
+    const lineage = build();
+    const best = lineage.points.toSorted((a, b) => b.reward - a.reward)[0].noise;
+    const centre = lineage.centre(scale);
+    const anchor = lineage.anchor(scale, 0.5);
+    const half = Math.cos(Math.acos(dot(best, centre)) / 2);
+    expect(dot(anchor, anchor)).toBeCloseTo(1, 5);
+    expect(dot(anchor, centre)).toBeCloseTo(half, 5);
+    expect(dot(anchor, best)).toBeCloseTo(half, 5);
+    expect(lineage.anchor(scale, 1)).toEqual(centre);
+    expect(dot(lineage.anchor(scale, 0), best)).toBeCloseTo(1, 5);
   });
 
   it('is the same to the bit after it was packed and unpacked', () => {
@@ -101,5 +114,6 @@ describe('a lineage', () => {
     const { values, noises } = lineage.state(D);
     const again = Lineage.restore(KERNEL, JSON.parse(JSON.stringify(values)), noises.slice(), D);
     expect(again.centre(scale)).toEqual(lineage.centre(scale));
+    expect(again.anchor(scale, 0.5)).toEqual(lineage.anchor(scale, 0.5));
   });
 });

@@ -16,6 +16,7 @@ interface Settings {
   readonly warmUp: number;
   readonly searchC: number;
   readonly c: number;
+  readonly trust: number;
   readonly power: number;
   readonly nugget: number;
 }
@@ -29,7 +30,8 @@ interface Settings {
  *    of noise, whose covariance falls off with the `power` of their cosine, with a `nugget` for what neighbours say nothing of (Matheron 1963 named this
  *    kriging; Rasmussen and Williams 2006, section 2.2). The next centre is where its mean is highest on the sphere of the lineage's span: not the best
  *    draw, which is mostly the luckiest, but the combination of all draws that is expected to be best.
- * 3. The law is a mixture with equal weights of z = c * centre_k + sqrt(1 - c^2) * eps, one component per lineage.
+ * 3. The law is a mixture with equal weights of z = c * anchor_k + sqrt(1 - c^2) * eps, one component per lineage. An anchor is half way
+ *    (`trust`) between the centre, which has never been seen, and the lineage's best draw, which has.
  *
  * Kernel and cosines are one set for all prompts and budgets. A step costs O(n^2 d / components) for n draws of d numbers.
  */
@@ -67,7 +69,7 @@ class Kriging implements Optimizer {
       const eps = standardNormal(draw, this.#dimension);
       if (this.#lineages.length === 0) return { proposal: { draw, noise: eps }, lineage: null };
       const lineage = this.#lineages[index % this.#lineages.length];
-      const noise = blend(lineage.centre(scale).noise, eps, this.#settings.searchC);
+      const noise = blend(lineage.centre(scale), eps, this.#settings.searchC);
       return { proposal: { draw, noise }, lineage };
     });
     return this.#asked.map(({ proposal }) => proposal);
@@ -102,7 +104,7 @@ class Kriging implements Optimizer {
     const scale = this.#scale();
     const centres =
       this.#lineages.length > 0
-        ? this.#lineages.map((lineage) => lineage.centre(scale).noise)
+        ? this.#lineages.map((lineage) => lineage.anchor(scale, this.#settings.trust))
         : this.#founders.map(({ noise }) => noise);
     return anchoredLaw(shape, centres, this.#settings.c);
   }
@@ -114,7 +116,7 @@ class Kriging implements Optimizer {
         founder: lineage.founder,
         draws: lineage.points.length,
         best: Math.max(...lineage.points.map(({ reward }) => reward)),
-        expected: lineage.centre(scale).expected,
+        expected: lineage.expected(scale),
       })),
     };
   }
@@ -177,10 +179,17 @@ export const kriging: OptimizerDefinition = {
     },
     c: {
       type: 'number',
-      default: 0.97,
+      default: 0.99,
       minimum: 0.1,
       maximum: 0.99,
-      description: 'cosine of a draw of the law to its centre',
+      description: 'cosine of a draw of the law to its anchor',
+    },
+    trust: {
+      type: 'number',
+      default: 0.5,
+      minimum: 0,
+      maximum: 1,
+      description: "share of the Gaussian process's optimum in an anchor; the rest is the best draw of its lineage",
     },
     power: {
       type: 'number',

@@ -1,6 +1,19 @@
 import { type Elite, onShell, packElites, unpackElites } from './elite.ts';
 import { Factor, GaussianProcess, type Kernel } from './gaussian-process.ts';
 
+/** Mean and deviation of the rewards of N(0, I). */
+interface Scale {
+  readonly mean: number;
+  readonly deviation: number;
+}
+
+/** Where a Gaussian process expects the highest reward: a combination of its points. */
+interface Optimum {
+  readonly coefficients: Float64Array;
+  /** In deviations above the mean. */
+  readonly expected: number;
+}
+
 /**
  * A founder, its descendants, and where the best noise among and between them is expected to be. Lineages of independent founders are all but
  * orthogonal, so each has a Gaussian process of its own.
@@ -11,7 +24,8 @@ export class Lineage {
   readonly #points: Elite[] = [];
   /** Row i: cosines of point i to all n, and room for those to come. */
   readonly #cosines: Float64Array[] = [];
-  #centre: { readonly noise: Float32Array; readonly expected: number } | null = null;
+  #optimum: Optimum | null = null;
+  #centre: Float32Array | null = null;
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
@@ -32,6 +46,7 @@ export class Lineage {
     this.#append(row);
     this.#factor.add(row);
     this.#points.push({ ...point, noise });
+    this.#optimum = null;
     this.#centre = null;
   }
 
@@ -53,13 +68,27 @@ export class Lineage {
     this.#cosines.push(added);
   }
 
-  /**
-   * The noise whose expected reward is highest, a combination of the points on the shell; `expected` is in the units of `scale`.
-   * @param scale mean and deviation of the rewards of N(0, I)
-   */
-  centre(scale: { readonly mean: number; readonly deviation: number }): { noise: Float32Array; expected: number } {
-    this.#centre ??= this.#findCentre(scale);
+  /** The noise whose expected reward is highest, a combination of the points on the shell: what is worth trying next. */
+  centre(scale: Scale): Float32Array {
+    this.#centre ??= this.#combine(this.#findOptimum(scale).coefficients);
     return this.#centre;
+  }
+
+  /**
+   * The noise that is worth handing out, on the shell between the optimum and the best point: the optimum alone has never been seen, and its expected
+   * reward, the highest of very many, is too high; the best point alone may be a needle that its surroundings do not share.
+   * @param trust the optimum's share, 0 to 1
+   */
+  anchor(scale: Scale, trust: number): Float32Array {
+    const coefficients = this.#findOptimum(scale).coefficients.map((coefficient) => trust * coefficient);
+    const rewards = this.#points.map(({ reward }) => reward);
+    coefficients[rewards.indexOf(Math.max(...rewards))] += 1 - trust;
+    return this.#combine(coefficients);
+  }
+
+  /** The reward expected at the centre. */
+  expected(scale: Scale): number {
+    return scale.mean + scale.deviation * this.#findOptimum(scale).expected;
   }
 
   state(d: number) {
@@ -72,13 +101,18 @@ export class Lineage {
     return lineage;
   }
 
-  #findCentre({ mean, deviation }: { readonly mean: number; readonly deviation: number }) {
+  #findOptimum({ mean, deviation }: Scale): Optimum {
+    if (this.#optimum) return this.#optimum;
     const rewards = this.#points.map(({ reward }) => (reward - mean) / deviation);
     const cosines = this.#cosines.map((row) => row.subarray(0, rewards.length));
     const process = new GaussianProcess(this.#kernel, cosines, rewards, this.#factor);
     const guesses = cosines.map((row) => process.predict(row));
-    const { coefficients, expected } = process.climb(guesses.indexOf(Math.max(...guesses)));
-    return { noise: onShell(combine(coefficients, this.#points)), expected: mean + deviation * expected };
+    this.#optimum = process.climb(guesses.indexOf(Math.max(...guesses)));
+    return this.#optimum;
+  }
+
+  #combine(coefficients: Float64Array): Float32Array {
+    return onShell(combine(coefficients, this.#points));
   }
 }
 
