@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { parseS3, type StoragePlace } from './storage/open-blobs.ts';
@@ -42,6 +43,10 @@ export interface Config {
   readonly logLevel: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
   /** When the API asks for keys: as soon as there are any, and always where others than this machine reach it; always; never. */
   readonly keys: 'auto' | 'required' | 'off';
+  /** Proxies that are believed about where a request comes from: addresses, CIDRs, `loopback`, `linklocal`, `uniquelocal`. */
+  readonly trustProxy: readonly string[];
+  /** Most requests in a minute from one address with keys that do not count; 0: no limit. */
+  readonly failedKeys: number;
   /** Origins whose pages may read answers, as `https://app.example.com`; `*`: any. */
   readonly corsOrigins: readonly string[];
   /** Largest JSON body, bytes. */
@@ -136,6 +141,18 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
       'when the API asks for keys: `auto`, as soon as there are any, and always at a `HOST` that others reach; `required`, always (behind a proxy on this machine); `off`, never: whoever reaches it may do everything',
   },
   {
+    name: 'FINDERY_TRUST_PROXY',
+    default: 'none',
+    description:
+      'proxies whose `X-Forwarded-For` is believed, as addresses, CIDRs, `loopback`, `linklocal` or `uniquelocal` (10.0.0.0/8 and other private networks), separated by commas; others come through them, so a key is asked for as at an open `HOST`',
+  },
+  {
+    name: 'FINDERY_FAILED_KEYS',
+    default: '30',
+    description:
+      'requests with a key that does not count that one address may send in a minute before it is answered 429, 0 to 1000000; 0: no limit',
+  },
+  {
     name: 'FINDERY_CORS_ORIGINS',
     default: 'none',
     description: 'origins whose pages may use the API, separated by commas, as https://app.example.com; `*`: any',
@@ -182,6 +199,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     return fallback;
   };
 
+  const list = (name: string) =>
+    text(name, '')
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter(Boolean);
   const most = (name: string, maximum: number) => (text(name, '') === '' ? null : integer(name, 1, 1, maximum));
 
   const redisPrefix = text('FINDERY_REDIS_PREFIX', 'findery');
@@ -216,10 +238,14 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
 
   const keys = text('FINDERY_KEYS', 'auto');
   if (!isKeysWord(keys)) wrong.push(`FINDERY_KEYS is "${keys}"; it takes auto, required or off`);
-  const corsOrigins = text('FINDERY_CORS_ORIGINS', '')
-    .split(',')
-    .map((origin) => origin.trim())
-    .filter(Boolean);
+  const trustProxy = list('FINDERY_TRUST_PROXY');
+  for (const entry of trustProxy) {
+    if (!isProxy(entry))
+      wrong.push(
+        `FINDERY_TRUST_PROXY holds "${entry}"; it takes addresses, CIDRs (not /0: then anybody could claim any address), ${PROXY_WORDS.join(', ')}`,
+      );
+  }
+  const corsOrigins = list('FINDERY_CORS_ORIGINS');
   for (const origin of corsOrigins) {
     if (origin !== '*' && !(URL.canParse(origin) && new URL(origin).origin === origin))
       wrong.push(
@@ -227,10 +253,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
       );
   }
 
-  const webhookAllow = text('FINDERY_WEBHOOK_ALLOW', '')
-    .split(',')
-    .map((entry) => entry.trim())
-    .filter(Boolean);
+  const webhookAllow = list('FINDERY_WEBHOOK_ALLOW');
   for (const entry of webhookAllow) {
     try {
       new Allowed([entry]);
@@ -277,6 +300,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     lockSeconds: integer('FINDERY_LOCK_SECONDS', 15, 2, 600),
     logLevel: isLogLevel(logLevel) ? logLevel : 'info',
     keys: isKeysWord(keys) ? keys : 'required',
+    trustProxy,
+    failedKeys: integer('FINDERY_FAILED_KEYS', 30, 0, 1e6),
     corsOrigins,
     bodyLimit: integer('FINDERY_BODY_LIMIT', 65536, 1024, 2 ** 30),
     importLimit: integer('FINDERY_IMPORT_LIMIT', 64 * 2 ** 20, 1024, 2 ** 31 - 1),
@@ -308,6 +333,16 @@ function isWarmWord(value: string): value is 'first' | 'all' | 'none' {
 
 function isKeysWord(value: string): value is Config['keys'] {
   return ['auto', 'required', 'off'].includes(value);
+}
+
+const PROXY_WORDS = ['loopback', 'linklocal', 'uniquelocal'];
+
+function isProxy(entry: string): boolean {
+  if (PROXY_WORDS.includes(entry)) return true;
+  const [address, bits, ...rest] = entry.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
 }
 
 function isLogLevel(value: string): value is Config['logLevel'] {

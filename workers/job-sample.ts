@@ -1,10 +1,14 @@
-import { archiveEnded, recordKey } from '../src/jobs/archive.ts';
+import { archiveEnded, archiveSample, recordKey } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import type { Problem } from '../src/jobs/schemas/common.ts';
+import type { Image } from '../src/jobs/schemas/sample.ts';
 import type { SampleRecord } from '../src/jobs/store.ts';
 import type { RunningJob } from './running-job.ts';
 
-/** The record of the images that a job draws at its end (`samples`); a job that is done over finds its own again. */
+/**
+ * The record of the images that a job draws at its end (`samples`). A job that is done over finds its own again: one that has
+ * succeeded stays as it is, for its end was told; one of a try that failed begins anew.
+ */
 export async function openJobSample({ context, record }: RunningJob, policyId: string): Promise<SampleRecord> {
   const { prompt, negativePrompt, model, reward, sampler, seed, priority, metadata, requestId, tenant } = record;
   const now = new Date().toISOString();
@@ -33,10 +37,23 @@ export async function openJobSample({ context, record }: RunningJob, policyId: s
     attempts: 1,
     requestId,
   };
-  // Of a try that failed: what storage has of it is its end, which is taken back.
+  const { samples } = context.store;
+  if (await samples.create(sample, { parent: policyId, onlyNew: true })) return sample;
+  const known = await samples.get(sample.id);
+  if (known.status !== 'failed') return known;
+  // What storage has of it is its end, which is taken back.
   await context.blobs.delete(recordKey(sample.id));
-  await context.store.samples.create(sample, { parent: policyId });
-  return sample;
+  await samples.change(sample.id, { set: sample, statuses: ['failed'] });
+  return samples.get(sample.id);
+}
+
+/** The end of those images; where another worker was there first, its end stays, in storage too. */
+export async function endJobSample({ context }: RunningJob, sample: SampleRecord, images: Image[]): Promise<void> {
+  const { store, blobs } = context;
+  const set = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
+  await archiveSample(store, blobs, { ...sample, ...set });
+  const outcome = await store.samples.change(sample.id, { set, statuses: ['running'] });
+  if (outcome !== 'done') await archiveEnded(store, blobs, sample.id);
 }
 
 /** Tells of those images that they will not come. Returns their id; null: none were begun. */

@@ -1,5 +1,4 @@
 import { OutOfMemoryError } from '../src/engine/engine-error.ts';
-import { archiveSample } from '../src/jobs/archive.ts';
 import { termNames } from '../src/jobs/choices.ts';
 import { ProblemError } from '../src/jobs/problem.ts';
 import { ENDED } from '../src/jobs/schemas/job.ts';
@@ -20,7 +19,7 @@ import { end, endCanceled, fail } from './end-job.ts';
 import { interrupt, judgeStorage } from './interrupt.ts';
 import { Interruption } from './interruption.ts';
 import { publishIteration } from './iteration.ts';
-import { openJobSample } from './job-sample.ts';
+import { endJobSample, openJobSample } from './job-sample.ts';
 import { progressOf } from './progress.ts';
 import type { RunningJob } from './running-job.ts';
 import { storePolicy } from './store-policy.ts';
@@ -167,10 +166,10 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
     );
     const sample = await openJobSample(job, policy.id);
     sampleId = sample.id;
-    const images = await drawSamples(context, { sampleId, settings: sample, law, generator, signal });
-    const ended = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
-    await archiveSample(context.store, context.blobs, { ...sample, ...ended });
-    await context.store.samples.change(sampleId, { set: ended });
+    if (sample.status === 'running') {
+      const images = await drawSamples(context, { sampleId, settings: sample, law, generator, signal });
+      await endJobSample(job, sample, images);
+    }
   }
   await end(
     job,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { archivePolicy } from '../src/jobs/archive.ts';
+import { archivePolicy, removalKey } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import type { Report } from '../src/jobs/schemas/policy.ts';
 import type { PolicyRecord } from '../src/jobs/store.ts';
@@ -7,6 +7,7 @@ import { lawKind } from '../src/numerics/laws/check.ts';
 import type { Law } from '../src/numerics/laws/law.ts';
 import type { SearchProgress } from '../src/search/run.ts';
 import { encodePolicy } from '../src/storage/policy-file.ts';
+import type { WorkerContext } from './context.ts';
 import type { RunningJob } from './running-job.ts';
 
 /**
@@ -43,6 +44,7 @@ export async function storePolicy(
   const id = derivedId('pol', record.id);
   // A worker that lost the job must not write over what its successor has stored.
   await claim.commit({}, ['running', 'canceling']);
+  await forgetRemoval(context, id);
   await context.blobs.put(`policies/${id}.safetensors`, file);
   const policy: PolicyRecord = {
     id,
@@ -69,4 +71,11 @@ export async function storePolicy(
   await archivePolicy(context.blobs, policy);
   await context.store.policies.create(policy);
   return policy;
+}
+
+/** That of an earlier try may have been deleted before the job was tried again; this one is another, and is not to go with it. */
+async function forgetRemoval({ store, blobs }: WorkerContext, id: string): Promise<void> {
+  if ((await store.policies.findGone(id)) === null) return;
+  await blobs.delete(removalKey(id));
+  await store.redis.del(store.keys.gone(id));
 }

@@ -27,6 +27,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   const app = Fastify({
     ...(logger ? { loggerInstance: logger as FastifyBaseLogger } : { logger: false }),
     bodyLimit: services.config.bodyLimit,
+    trustProxy: services.config.trustProxy.length > 0 && [...services.config.trustProxy],
     genReqId: ({ headers }) => requestId(headers['x-request-id']),
     childLoggerFactory: requestLogger,
     logController: new LogController({ requestIdLogLabel: 'requestId' }),

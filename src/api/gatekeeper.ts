@@ -38,10 +38,11 @@ export class Gatekeeper {
   #hasKeys = false;
   #askedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(store: SharedStore, { host, keys }: Pick<Config, 'host' | 'keys'>) {
+  constructor(store: SharedStore, { host, keys, trustProxy }: Pick<Config, 'host' | 'keys' | 'trustProxy'>) {
     this.#keys = new ApiKeys(store.redis, store.keys);
     this.#setting = keys;
-    this.#isExposed = !isLoopback(host);
+    // A proxy that is told of lets others in, whatever name they ask for.
+    this.#isExposed = !isLoopback(host) || trustProxy.length > 0;
   }
 
   /** Whether this server has to be refused: it would let in whoever reaches it, or nobody at all. */
@@ -71,7 +72,7 @@ export class Gatekeeper {
         'unauthorized',
         'This service asks for a key: send it as "Authorization: Bearer fdy_...".',
       );
-    const [, secret] = /^Bearer +(fdy_[A-Za-z0-9_-]{43}) *$/i.exec(header) ?? [];
+    const secret = secretIn(header);
     if (secret === undefined)
       throw new ProblemError(
         'unauthorized',
@@ -86,6 +87,11 @@ export class Gatekeeper {
       throw new ProblemError('unauthorized', `The key ${key.id} ended at ${key.expiresAt}; ask for a new one.`);
     this.#note(key.id);
     return { key, tenant: key.tenant, scopes: key.scopes, limits: key.limits };
+  }
+
+  /** Whether a key in this header was found here lately; it may have ended since. Also where none is looked for. */
+  remembers(header: string | undefined): boolean {
+    return this.#setting === 'off' || header === undefined || this.#known.has(secretIn(header) ?? '');
   }
 
   /** @param isOffered whether a key came along: then there may well be some since the last look */
@@ -119,4 +125,8 @@ export class Gatekeeper {
     // Of no weight for the request.
     this.#keys.touch(id, new Date().toISOString()).catch(() => this.#noted.delete(id));
   }
+}
+
+function secretIn(header: string): string | undefined {
+  return /^Bearer +(fdy_[A-Za-z0-9_-]{43}) *$/i.exec(header)?.[1];
 }

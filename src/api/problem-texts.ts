@@ -32,7 +32,7 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
   'idempotency-mismatch':
     'This Idempotency-Key came with another body within the last 24 hours, or the id of PUT /v1/jobs/{id} is that of a job of another body. Take a new one for a new request.',
   'rate-limited':
-    'More requests in a minute than the key allows. `RateLimit-Policy` and `RateLimit` tell how many there are and are left, `Retry-After` the seconds to wait.',
+    'More requests in a minute than the key allows, of which `RateLimit-Policy` and `RateLimit` tell how many there are and are left; or too many from one address with keys that do not count. `Retry-After` tells the seconds to wait.',
   'quota-exceeded':
     'The tenant has as much as its keys allow: of waiting work, of images a day (UTC), or of bytes in storage; the detail tells which. Wait for `Retry-After`, cancel or delete something, or ask for a higher limit.',
   'generation-failed': 'The model or the reward failed at this request, or gave numbers that are not finite.',

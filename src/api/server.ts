@@ -84,13 +84,15 @@ export async function startApi({
 }
 
 /** What to do about a server that nobody could use, or anybody. */
-function lackOfKeys({ host, keys }: Config): string {
+function lackOfKeys({ host, keys, trustProxy }: Config): string {
   return [
     keys === 'required'
       ? 'FINDERY_KEYS is "required", and there is no key yet.'
-      : `HOST is "${host}", which other machines may reach, and there is no key that could be asked of them.`,
+      : isLoopback(host)
+        ? `FINDERY_TRUST_PROXY is "${trustProxy.join(',')}": others come through that proxy, and there is no key that could be asked of them.`
+        : `HOST is "${host}", which other machines may reach, and there is no key that could be asked of them.`,
     'Make one: findery keys create --name admin --scopes admin (with the same REDIS_URL, FINDERY_REDIS_PREFIX and FINDERY_DATA).',
-    'Or leave HOST out, to serve this machine alone; or set FINDERY_KEYS=off where a proxy or a network of your own keeps strangers out.',
+    'Or leave HOST and FINDERY_TRUST_PROXY out, to serve this machine alone; or set FINDERY_KEYS=off where a proxy or a network of your own keeps strangers out.',
   ].join('\n');
 }
 

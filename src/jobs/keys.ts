@@ -97,9 +97,17 @@ export class Keys {
   outbox(): string {
     return `${this.prefix}:outbox`;
   }
+  /** Hash: a record as it was when an event happened that is still to be told. */
+  snapshot(eventId: string): string {
+    return `${this.prefix}:snapshot:${eventId}`;
+  }
   /** Set: tenants that have, or had, deliveries of webhooks. */
   webhookTenants(): string {
     return `${this.prefix}:webhook-tenants`;
+  }
+  /** Set: deliveries of a tenant that wait for an attempt. */
+  webhookWaiting(tenant: string): string {
+    return `${this.prefix}:webhook-waiting:${tenant}`;
   }
   /** The body that tells of an event, the same for everybody who is told. */
   webhookBody(eventId: string): string {

@@ -24,7 +24,7 @@ const MIGRATIONS: Record<IdKind, readonly Migration[]> = {
   pol: [fillSampler],
   smp: [fillSampler],
   img: [fillTenant],
-  whe: [],
+  whe: [(record) => ({ failingSince: null, ...record })],
   dlv: [],
   evt: [],
 };

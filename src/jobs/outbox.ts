@@ -27,6 +27,14 @@ export function noticeOf(kind: IdKind, id: string, status: string | undefined): 
   return { type, event: newId('evt'), id, at: new Date().toISOString() };
 }
 
+/** The event that a notice is to tell; null: none. */
+export function eventOf(notice: Notice): string | null {
+  return notice.type === 'deliver' ? null : notice.event;
+}
+
+/** How long a record is kept as it was at an event that nobody tells; later the event is told with what the record has become. */
+export const SNAPSHOT_SECONDS = 8 * 86_400;
+
 /** Takes what is due, and puts it off: it comes again unless it is finished. The clock is that of Redis. */
 const LEASE = `
 local now = tonumber(redis.call('TIME')[1])
@@ -40,6 +48,8 @@ type WithLease = Redis & { finderyLease(key: string, count: number, seconds: num
 /** A notice that was taken up. */
 export interface LeasedNotice {
   readonly notice: Notice;
+  /** Fields of its record, hidden ones too, as they were when it happened; none: that is not known. */
+  readonly fields: Record<string, string>;
   /** It is done: it does not come again. */
   finish(): Promise<void>;
 }
@@ -48,22 +58,31 @@ export interface LeasedNotice {
 export class Outbox {
   readonly #redis: WithLease;
   readonly #key: string;
+  readonly #keys: Keys;
 
   constructor(redis: Redis, keys: Keys) {
     if (!('finderyLease' in redis)) redis.defineCommand('finderyLease', { numberOfKeys: 1, lua: LEASE });
     this.#redis = redis as WithLease;
+    this.#keys = keys;
     this.#key = keys.outbox();
   }
 
   /** Takes up at most `count` notices, for itself alone for so many seconds: what is not finished then is taken up again. */
   async take(count: number, seconds: number): Promise<LeasedNotice[]> {
     const due = await this.#redis.finderyLease(this.#key, count, seconds);
-    return due.map((text) => ({
-      notice: JSON.parse(text) as Notice,
-      finish: async () => {
-        await this.#redis.zrem(this.#key, text);
-      },
-    }));
+    return Promise.all(
+      due.map(async (text) => {
+        const notice = JSON.parse(text) as Notice;
+        const snapshot = this.#keys.snapshot(eventOf(notice) ?? '');
+        return {
+          notice,
+          fields: await this.#redis.hgetall(snapshot),
+          finish: async () => {
+            await this.#redis.multi().zrem(this.#key, text).del(snapshot).exec();
+          },
+        };
+      }),
+    );
   }
 
   /** How many wait or are being seen to. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
 import { currentVersion } from './migrations.ts';
-import { type Notice, noticeOf } from './outbox.ts';
+import { eventOf, type Notice, noticeOf, SNAPSHOT_SECONDS } from './outbox.ts';
 import { fieldsOf, hiddenFields } from './record-fields.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
 
@@ -102,6 +102,7 @@ export function commitParameters<T>(keys: Keys, kind: IdKind, id: string, change
     keys.rewards(id),
     keys.outbox(),
     keys.unqueued(),
+    keys.snapshot((news && eventOf(news)) ?? ''),
     change.owner ?? '',
     JSON.stringify(change.statuses ?? []),
     JSON.stringify([...fieldsOf(change.set ?? {}), ...hiddenFields(change.hide)]),
@@ -121,5 +122,6 @@ export function commitParameters<T>(keys: Keys, kind: IdKind, id: string, change
     JSON.stringify(fieldsOf(change.expects ?? {})),
     change.queue ? 1 : 0,
     change.reopen ? 1 : 0,
+    SNAPSHOT_SECONDS,
   ];
 }

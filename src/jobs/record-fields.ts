@@ -1,3 +1,5 @@
+import type { IdKind } from './ids.ts';
+import { type Fields, migrate } from './migrations.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
 
 /** A record as Redis has it: names and values in turns, JSON but for the status, which scripts read. */
@@ -10,6 +12,12 @@ export function fieldsOf(record: object): string[] {
 /** Fields that are in no answer: their names begin with `_`. */
 export function hiddenFields(hide: { readonly [name: string]: unknown } = {}): string[] {
   return Object.entries(hide).flatMap(([name, value]) => [`_${name}`, JSON.stringify(value)]);
+}
+
+/** A record as Redis has it, brought up to this findery's version; null: there is none. */
+export function readFields<T>(kind: IdKind, fields: Record<string, string>): T | null {
+  const record = parseRecord<T>(fields);
+  return record && (migrate(kind, record as Fields, Number(fields._version ?? 0)) as T);
 }
 
 /** The record without its hidden fields; null: there is none. Those from before there were tenants are the default one's. */

@@ -4,19 +4,22 @@ import { OUTBOX_CHANGED } from './outbox.ts';
  * One change of a record, all or nothing: fields, events, rewards, and the message that wakes who waits. The owner's
  * token fences it: a worker that lost its job to another one can't write over it. A change that a connection sends again,
  * because it broke before the answer came, is done once: the record remembers the last one of its owner and of others. A
- * notice for the outbox is part of the change: whoever crashes after it, what happened is told. That a status became what it
- * was already is no news.
+ * notice for the outbox is part of the change: whoever crashes after it, what happened is told, with the record as it was then
+ * (a job may be tried again, or be deleted, before it is told that it failed). That a status became what it was already is no
+ * news. What is being deleted has ended for good.
  */
 export const COMMIT = `
-local record, stream, rewards, outbox, unqueued = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local record, stream, rewards, outbox, unqueued, snapshot = unpack(KEYS)
 local owner, statuses, fields, events = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
 local new_owner, offset, values, channel, id = ARGV[5], tonumber(ARGV[6]), cjson.decode(ARGV[7]), ARGV[8], ARGV[9]
 local notice, new_status = ARGV[10], ARGV[11]
 local change, expected, queue, reopen = ARGV[12], cjson.decode(ARGV[13]), ARGV[14], ARGV[15]
+local snapshot_seconds = ARGV[16]
 if redis.call('EXISTS', record) == 0 then return 'missing' end
 local latest = (owner ~= '' or new_owner ~= '') and '_change:owner' or '_change:other'
 if redis.call('HGET', record, latest) == change then return 'done' end
 if owner ~= '' and redis.call('HGET', record, '_owner') ~= owner then return 'not-owner' end
+if reopen == '1' and redis.call('HEXISTS', record, '_removing') == 1 then return 'missing' end
 if #statuses > 0 then
   local status, allowed = redis.call('HGET', record, 'status'), false
   for _, candidate in ipairs(statuses) do if candidate == status then allowed = true end end
@@ -51,6 +54,10 @@ end
 redis.call('PUBLISH', channel, id)
 if notice ~= '' then
   redis.call('ZADD', outbox, 0, notice)
+  if new_status ~= '' then
+    redis.call('COPY', record, snapshot, 'REPLACE')
+    redis.call('EXPIRE', snapshot, snapshot_seconds)
+  end
   redis.call('PUBLISH', channel, '${OUTBOX_CHANGED}')
 end
 return 'done'

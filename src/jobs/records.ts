@@ -1,6 +1,6 @@
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
-import { currentVersion, type Fields, migrate } from './migrations.ts';
+import { currentVersion } from './migrations.ts';
 import { ProblemError } from './problem.ts';
 import {
   type AnyRecord,
@@ -10,7 +10,7 @@ import {
   createParameters,
   type Outcome,
 } from './record-change.ts';
-import { fieldsOf, parseRecord } from './record-fields.ts';
+import { fieldsOf, parseRecord, readFields } from './record-fields.ts';
 import { COMMIT, CREATE, MIGRATE } from './record-scripts.ts';
 import type { Redis } from './redis.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
@@ -33,7 +33,7 @@ export class Records<T extends AnyRecord> {
 
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
     if (!('finderyCommit' in redis)) {
-      redis.defineCommand('finderyCommit', { numberOfKeys: 5, lua: COMMIT });
+      redis.defineCommand('finderyCommit', { numberOfKeys: 6, lua: COMMIT });
       redis.defineCommand('finderyCreate', { numberOfKeys: 8, lua: CREATE });
       redis.defineCommand('finderyMigrate', { numberOfKeys: 1, lua: MIGRATE });
     }
@@ -100,7 +100,7 @@ export class Records<T extends AnyRecord> {
     const version = fields._version ?? '0';
     const current = currentVersion(this.#kind);
     if (!record || version === String(current)) return record;
-    const migrated = migrate(this.#kind, record as unknown as Fields, Number(version)) as unknown as T;
+    const migrated = readFields<T>(this.#kind, fields) as T;
     const after: string[] = [];
     const before: string[] = [];
     const pairs = fieldsOf(migrated);

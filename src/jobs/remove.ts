@@ -1,5 +1,6 @@
 import { type BlobStore, StorageFullError } from '../storage/blobs.ts';
 import { archiveRemoval, type Removal, recordKey } from './archive.ts';
+import { ENDED } from './schemas/job.ts';
 import type { ImageRecord, Store } from './store.ts';
 
 /**
@@ -29,8 +30,13 @@ export async function removeSample(store: Store, blobs: BlobStore, id: string, n
   if (sample.policyId) await store.redis.srem(store.keys.children(sample.policyId), id);
 }
 
-/** Deletes a job that has ended, with its previews. Its policy and samples stay. */
-export async function removeJob(store: Store, blobs: BlobStore, id: string, now: string): Promise<void> {
+/**
+ * Deletes a job that has ended, with its previews. Its policy and samples stay. A failed one may be tried again at the same time:
+ * whoever comes first wins, and from here on it can't be tried again, also when this breaks off (the next sweep finishes it).
+ * @returns false when it has not ended (any more), or is gone already
+ */
+export async function removeJob(store: Store, blobs: BlobStore, id: string, now: string): Promise<boolean> {
+  if ((await store.jobs.change(id, { hide: { removing: now }, statuses: ENDED })) !== 'done') return false;
   const job = await store.jobs.get(id);
   const previews = await store.jobs.children(id);
   await remembering(blobs, { id, at: now, tenant: job.tenant, ids: previews }, async () => {
@@ -40,6 +46,7 @@ export async function removeJob(store: Store, blobs: BlobStore, id: string, now:
     if (job.checkpoint) await blobs.delete(job.checkpoint.key);
     await blobs.delete(recordKey(id));
   });
+  return true;
 }
 
 /** Remembers the deletion first; where storage is too full even for that, afterwards, for it is deletions that make room. */

@@ -9,7 +9,7 @@ import { ensureQueued } from './waiting.ts';
  * one that never failed; its place among the events is kept, but that it had ended is taken back.
  * @param now milliseconds since 1970
  * @returns the job as it is then
- * @throws ProblemError `conflict` when it has not failed, or its deadline has passed
+ * @throws ProblemError `conflict` when it has not failed, or its deadline has passed; `gone` when it was deleted, or is being
  */
 export async function retryJob(store: Store, blobs: BlobStore, id: string, now: number): Promise<JobRecord> {
   const job = await store.jobs.get(id);
@@ -37,6 +37,8 @@ export async function retryJob(store: Store, blobs: BlobStore, id: string, now: 
   await blobs.delete(recordKey(id));
   const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
   const outcome = await store.jobs.change(id, { set, events, statuses: ['failed'], queue: true, reopen: true });
+  if (outcome === 'missing')
+    throw new ProblemError('gone', `The job ${id} was deleted: it was beyond what is kept. Queue a new one.`);
   // Of two that retry it at once the second finds it queued, and changes nothing.
   if (outcome === 'done')
     await ensureQueued(store, job).catch(() => {}); // it is remembered

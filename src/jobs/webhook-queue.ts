@@ -8,6 +8,9 @@ export const WEBHOOK_QUEUE = 'webhooks';
 /** Attempts of one round; with `pauseBefore` (src/webhooks/pauses.ts) they take about a day. */
 export const MOST_ATTEMPTS = 12;
 
+/** The last of BullMQ's priorities. */
+const LAST = 2 ** 21;
+
 /** A delivery in the queue. */
 export interface QueuedDelivery {
   readonly id: string;
@@ -23,13 +26,17 @@ export class WebhookQueue {
     this.#queue.on('error', () => {});
   }
 
-  /** Queues a round of attempts; a second call for the same round changes nothing while it lasts. */
-  async add(id: string, round: number, attempts = MOST_ATTEMPTS): Promise<void> {
+  /**
+   * Queues a round of attempts; a second call for the same round changes nothing while it lasts.
+   * @param place which of its tenant's deliveries that wait it is, from 1: all tenants' first ones go before anybody's second
+   */
+  async add(id: string, round: number, place: number, attempts = MOST_ATTEMPTS): Promise<void> {
     await this.#queue.add(
       'deliver',
       { id },
       {
         jobId: `${id}.${round}`,
+        priority: Math.min(place, LAST),
         attempts,
         backoff: { type: 'custom' },
         removeOnComplete: true,

@@ -100,6 +100,22 @@ export class WebhookStore {
     await this.deliveries.create(record, { onlyNew: true, hide: secrets ? { [SECRETS]: secrets } : {} });
   }
 
+  /** Queues a round of attempts. Who has much waiting already goes behind those who have little. */
+  async queueUp(
+    { id, tenant }: Pick<DeliveryRecord, 'id' | 'tenant'>,
+    round: number,
+    attempts?: number,
+  ): Promise<void> {
+    const waiting = this.#keys.webhookWaiting(tenant);
+    await this.#redis.sadd(waiting, id);
+    await this.queue.add(id, round, await this.#redis.scard(waiting), attempts);
+  }
+
+  /** It does not wait any more. */
+  async settled({ id, tenant }: Pick<DeliveryRecord, 'id' | 'tenant'>): Promise<void> {
+    await this.#redis.srem(this.#keys.webhookWaiting(tenant), id);
+  }
+
   /** Tenants that have, or had, deliveries. */
   async tenants(): Promise<string[]> {
     return this.#redis.smembers(this.#keys.webhookTenants());

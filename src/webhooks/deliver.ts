@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { DeliveryAttempt } from '../jobs/schemas/webhook-endpoint.ts';
 import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from '../jobs/webhook-store.ts';
 import type { Allowed } from './allowed.ts';
+import { noteHealth } from './health.ts';
 import type { Lanes } from './lanes.ts';
 import { pauseBefore } from './pauses.ts';
 import { signedHeaders } from './secrets.ts';
@@ -25,9 +26,15 @@ export class TryAgain extends Error {
   }
 }
 
-/** Thrown to the queue: no attempt was made, for its receiver is slow; come again after a pause. */
+/** Thrown to the queue: no attempt was made, for its receiver is slow, or its tenant has enough under way; come again after a pause. */
 export class HeldBack extends Error {
   override readonly name = 'HeldBack';
+  readonly reason: 'slow' | 'full';
+
+  constructor(reason: 'slow' | 'full') {
+    super(reason);
+    this.reason = reason;
+  }
 }
 
 export interface DeliveryContext {
@@ -45,7 +52,7 @@ export interface DeliveryContext {
 /**
  * One attempt of a delivery, and its line in the delivery's log.
  * @param attempt of this round, 1 for the first
- * @throws TryAgain when it is to be tried again; HeldBack when its receiver is slow to answer others; the reason of `closing` when it was broken off: then it was none
+ * @throws TryAgain when it is to be tried again; HeldBack when others go first; the reason of `closing` when it was broken off: then it was none
  */
 export async function deliver(context: DeliveryContext, id: string, attempt: number, isLast: boolean): Promise<void> {
   const { webhooks, logger, closing } = context;
@@ -54,7 +61,7 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
   const now = new Date();
   const began = performance.now();
   const route = await findRoute(webhooks, delivery);
-  const outcome = await go(context, delivery.eventId, route, now);
+  const outcome = await go(context, delivery, route, now);
   if (closing.aborted && outcome.error !== null) throw closing.reason;
 
   const { status, error } = outcome;
@@ -70,6 +77,8 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
     retryAfter: outcome.retryAfter,
     random: Math.random(),
   });
+  // First: were the process to die in between, it would count as waiting for ever.
+  if (isOver) await webhooks.settled(delivery);
   await webhooks.deliveries.change(id, {
     set: {
       attempts: [...delivery.attempts, made].slice(-MOST_SHOWN),
@@ -84,16 +93,21 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
   const line = { deliveryId: id, eventId: delivery.eventId, endpointId: delivery.endpointId, attempt, status };
   if (error === null) logger.info(line, 'webhook delivered');
   else logger.warn({ ...line, isOver }, `webhook not delivered: ${error}`);
-  if (status === 410) await disable(webhooks, delivery, now.toISOString());
+  await noteHealth(webhooks, delivery, { status, error, isGivenUp: isLast, at: now, logger });
   if (!isOver) throw new TryAgain(pause, error ?? '');
 }
 
 /** Sends it, unless there is nowhere to go, or the receiver is to be spared. */
-async function go(context: DeliveryContext, eventId: string, route: Route, now: Date): Promise<SendResult> {
+async function go(
+  context: DeliveryContext,
+  { tenant, eventId }: DeliveryRecord,
+  route: Route,
+  now: Date,
+): Promise<SendResult> {
   if ('refused' in route) return { status: null, error: route.refused, retryAfter: null };
   const { url, body, secrets } = route;
-  const leave = context.lanes.enter(new URL(url).host);
-  if (!leave) throw new HeldBack();
+  const leave = await context.lanes.enter(tenant, new URL(url).host);
+  if (typeof leave === 'string') throw new HeldBack(leave);
   try {
     const headers = signedHeaders(eventId, body, secrets, now);
     return await send(url, body, headers, { ...context, timeout: TIMEOUT, signal: context.closing });
@@ -122,11 +136,4 @@ async function findRoute(webhooks: WebhookStore, delivery: DeliveryRecord): Prom
   if (!endpoint.enabled) return { refused: 'the endpoint is disabled' };
   const secrets = (await endpoints.hidden<SigningSecret[]>(endpointId, SECRETS)) ?? [];
   return { url: endpoint.url, body, secrets };
-}
-
-/** 410: the receiver wants no more of it. */
-async function disable(webhooks: WebhookStore, { endpointId }: DeliveryRecord, at: string): Promise<void> {
-  if (endpointId === null) return;
-  const disabledReason = `it answered 410 (gone) at ${at}`;
-  await webhooks.endpoints.change(endpointId, { set: { enabled: false, disabledReason } });
 }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { Notice } from '../jobs/outbox.ts';
-import type { DeliveryType, WebhookEventType } from '../jobs/schemas/webhook.ts';
-
-import type { JobRecord, Store } from '../jobs/store.ts';
+import type { LeasedNotice, Notice } from '../jobs/outbox.ts';
+import { readFields } from '../jobs/record-fields.ts';
+import type { DeliveryType } from '../jobs/schemas/webhook.ts';
+import type { JobRecord, SampleRecord, Store } from '../jobs/store.ts';
 import { viewJob, viewSample } from '../jobs/views.ts';
 import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from '../jobs/webhook-store.ts';
 
@@ -21,10 +21,10 @@ export async function emptyOutbox(store: Store, leaseSeconds: number): Promise<n
   const errors: unknown[] = [];
   for (;;) {
     const taken = await store.webhooks.outbox.take(BATCH, leaseSeconds);
-    for (const { notice, finish } of taken) {
+    for (const leased of taken) {
       try {
-        await seeTo(store, notice);
-        await finish();
+        await seeTo(store, leased);
+        await leased.finish();
         count++;
       } catch (error) {
         errors.push(error);
@@ -36,11 +36,14 @@ export async function emptyOutbox(store: Store, leaseSeconds: number): Promise<n
   }
 }
 
-async function seeTo(store: Store, notice: Notice): Promise<void> {
-  if (notice.type === 'deliver') return store.webhooks.queue.add(notice.id, notice.round);
+async function seeTo(store: Store, { notice, fields }: LeasedNotice): Promise<void> {
+  if (notice.type === 'deliver') {
+    const delivery = await store.webhooks.deliveries.find(notice.id);
+    return delivery ? store.webhooks.queueUp(delivery, notice.round) : undefined;
+  }
   const { type, event, id, at } = notice;
-  const subject = await viewSubject(store, type, id);
-  if (!subject) return; // deleted meanwhile: there is nothing to tell
+  const subject = await viewSubject(store, notice, fields);
+  if (!subject) return; // deleted meanwhile, and nobody knows what it was
   // Of nobody's but the subject's own tenant.
   const { tenant } = subject;
   const webhooks = store.webhooks.of(tenant);
@@ -48,8 +51,7 @@ async function seeTo(store: Store, notice: Notice): Promise<void> {
     .filter(({ enabled, events }) => enabled && events.includes(type))
     .map(({ id: endpointId, url }) => ({ endpointId, url }));
   if (subject.job?.webhook?.events.some((asked) => asked === type)) {
-    const secrets = (await store.jobs.hidden<SigningSecret[]>(id, SECRETS)) ?? [];
-    receivers.push({ endpointId: null, url: subject.job.webhook.url, secrets });
+    receivers.push({ endpointId: null, url: subject.job.webhook.url, secrets: subject.secrets });
   }
   if (receivers.length === 0) return;
   await webhooks.keepBody(event, JSON.stringify({ type, timestamp: at, data: subject.view }));
@@ -57,17 +59,30 @@ async function seeTo(store: Store, notice: Notice): Promise<void> {
     await createDelivery(webhooks, { tenant, eventId: event, type, subjectId: id, at, receiver });
 }
 
+interface Subject {
+  readonly tenant: string;
+  readonly view: object;
+  readonly job: JobRecord | null;
+  readonly secrets: readonly SigningSecret[];
+}
+
+/** What is told of: as it was when it happened, for it may be another one by now; where that is not known, as it is. */
 async function viewSubject(
   store: Store,
-  type: WebhookEventType,
-  id: string,
-): Promise<{ readonly tenant: string; readonly view: object; readonly job: JobRecord | null } | null> {
+  { type, id }: Exclude<Notice, { type: 'deliver' }>,
+  fields: Record<string, string>,
+): Promise<Subject | null> {
   if (type.startsWith('job.')) {
-    const job = await store.jobs.find(id);
-    return job && { tenant: job.tenant, view: viewJob(job, null), job };
+    const known = readFields<JobRecord>('job', fields);
+    const job = known ?? (await store.jobs.find(id));
+    if (!job) return null;
+    const hidden = known
+      ? (JSON.parse(fields[`_${SECRETS}`] ?? 'null') as SigningSecret[] | null)
+      : await store.jobs.hidden<SigningSecret[]>(id, SECRETS);
+    return { tenant: job.tenant, view: viewJob(job, null), job, secrets: hidden ?? [] };
   }
-  const sample = await store.samples.find(id);
-  return sample && { tenant: sample.tenant, view: viewSample(sample), job: null };
+  const sample = readFields<SampleRecord>('smp', fields) ?? (await store.samples.find(id));
+  return sample && { tenant: sample.tenant, view: viewSample(sample), job: null, secrets: [] };
 }
 
 /** Most endpoints that a tenant can have: every event looks at all of them. */
@@ -121,7 +136,7 @@ export async function createDelivery(
     round: 1,
   };
   await webhooks.addDelivery(record, receiver.secrets);
-  await webhooks.queue.add(id, 1, attempts);
+  await webhooks.queueUp(record, 1, attempts);
   return id;
 }
 

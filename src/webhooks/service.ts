@@ -17,8 +17,8 @@ const SWEEP = 5_000;
 const TRIM = 60_000;
 /** Deliveries under way at a time in one process. */
 const CONCURRENCY = 64;
-/** Milliseconds for which a slow receiver is spared, give or take a half. */
-const SPARED = 20_000;
+/** Milliseconds for which a slow receiver is spared, and a tenant waits that has enough under way; give or take a half. */
+const SPARED = { slow: 20_000, full: 2_000 } as const;
 /** Milliseconds that the end waits for Redis. */
 const PATIENCE = 2_000;
 
@@ -61,7 +61,7 @@ export function startWebhooks({
         const isHeldBack = error instanceof HeldBack;
         if (!isHeldBack && (!closing.signal.aborted || error instanceof TryAgain)) throw error;
         // Given back as it was: for another process at once, or for later.
-        await job.moveToDelayed(Date.now() + (isHeldBack ? SPARED * (0.5 + Math.random()) : 0), token);
+        await job.moveToDelayed(Date.now() + (isHeldBack ? SPARED[error.reason] * (0.5 + Math.random()) : 0), token);
         throw new DelayedError();
       }
     },

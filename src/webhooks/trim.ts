@@ -15,15 +15,18 @@ export async function trimDeliveries(webhooks: WebhookStore, now: number, most =
   return count;
 }
 
-async function trimOwn({ deliveries }: WebhookStore, now: number, most: number): Promise<number> {
+async function trimOwn(webhooks: WebhookStore, now: number, most: number): Promise<number> {
+  const { deliveries } = webhooks;
   const surplus = Math.max(0, (await deliveries.count()) - most);
   const oldest = now - KEPT_DAYS * 86_400_000;
   let count = 0;
-  for await (const { id, status } of deliveries.fromOldest()) {
+  for await (const delivery of deliveries.fromOldest()) {
+    const { id, status } = delivery;
     const isOld = decodeTime(id.slice('dlv_'.length).toUpperCase()) < oldest;
     if (!isOld && count >= surplus) break;
     if (status === 'pending') continue;
     await deliveries.discard(id);
+    await webhooks.settled(delivery); // a process may have died before it said so
     count++;
   }
   return count;

@@ -1,25 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ENDED, type JobRequest } from '../../src/jobs/schemas/job.ts';
+import { ENDED, type Job } from '../../src/jobs/schemas/job.ts';
 import { Chance } from './chance.ts';
+import { checkFeed, checkJob, type Expected, readOutcome } from './check-jobs.ts';
+import { checkLog, checkTold, ENDPOINT, type Expectation, isAllTold, ownPath } from './check-webhooks.ts';
 import { StubbornClient } from './client.ts';
 import { type Cluster, startCluster } from './cluster.ts';
 import { FAULTS, type Fault } from './faults.ts';
+import { follow } from './follower.ts';
+import { REQUESTS, requestOf } from './requests.ts';
 
-/** The jobs: small ones, of real graphs and rewards. */
-const VARIANTS: readonly Pick<JobRequest, 'prompt' | 'seed' | 'optimizer'>[] = [
-  { prompt: 'a green dog on the grass', seed: 1, optimizer: { name: 'elites', batchSize: 3 } },
-  { prompt: 'a red book and a yellow vase', seed: 2, optimizer: { name: 'kriging', batchSize: 3 } },
-  { prompt: 'a blue car', seed: 3, optimizer: { name: 'genetic', batchSize: 3, population: 4 } },
-];
-const REQUESTS: readonly JobRequest[] = VARIANTS.map((request) => ({
-  ...request,
-  budget: { images: 15 },
-  sampler: { steps: 1, guidanceScale: 1 },
-  reportDraws: 2,
-}));
-
-/** How long nothing may change before the jobs that have not ended count as lost, milliseconds. */
-const PATIENCE = 120_000;
+/** How long nothing may change before what has not ended counts as lost, milliseconds: longer than the pause after five attempts. */
+const PATIENCE = 180_000;
+/** How long a fault waits until the service works again, milliseconds: what is broken already can't be broken. One in four does not. */
+const RECOVERY = 20_000;
+/** Refusals of one event in a row by the receiver of webhooks, in a short chaos and in a long one. */
+const REFUSALS = { short: 2, long: 4 } as const;
 
 export interface Outcome {
   /** What is not as it should be; empty: all is well. */
@@ -27,6 +22,20 @@ export interface Outcome {
   readonly faults: Readonly<Record<string, number>>;
   readonly restarts: number;
   readonly attempts: number;
+  /** What the receiver of webhooks did with the requests that came to it. */
+  readonly moods: Readonly<Record<string, number>>;
+  /** Events that were told to it, each to one receiver or two. */
+  readonly told: number;
+  /** Connections of those who followed the jobs' events: one a job, were none broken off. */
+  readonly connections: number;
+}
+
+/** A job that was accepted. */
+interface Accepted {
+  readonly id: string;
+  readonly number: number;
+  readonly followed: ReturnType<typeof follow>;
+  wasPaused: boolean;
 }
 
 /** Runs `jobs` jobs while `rounds` faults of the seed happen, and checks that none of them can be seen afterwards. */
@@ -44,90 +53,139 @@ export async function runChaos({
   /** Breaks it off, and leaves no process behind. */
   readonly stop?: AbortSignal;
 }): Promise<Outcome> {
-  const cluster = await startCluster((line) => say(`  ${line.split('\n')[0]}`));
+  const over = new AbortController();
+  const cluster = await startCluster({
+    seed,
+    most: rounds < 10 ? REFUSALS.short : REFUSALS.long,
+    say: (line) => say(`  ${line.split('\n')[0]}`),
+  });
+  const { receiver } = cluster;
   let wrong: string[] = ['it broke off'];
   try {
     say(`Full disk: ${cluster.disk.how}. Logs: ${cluster.folder}`);
     const client = new StubbornClient(cluster.urls, new Chance(seed ^ 0x5eed), stop);
     const expected = await undisturbed(client);
-    const ids: string[] = [];
+    await client.createEndpoint(receiver.url(ENDPOINT), receiver.secret(ENDPOINT));
+    const accepted: Accepted[] = [];
+    const followers = AbortSignal.any([stop, over.signal]);
+    const pace = { fraction: 0 };
     const [faults] = await Promise.all([
-      disturb(cluster, rounds, new Chance(seed), say, stop),
-      queueAll(client, jobs, rounds, new Chance(seed ^ 0x90b5), ids),
+      disturb(cluster, { rounds, chance: new Chance(seed), say, stop, pace }),
+      queueAll(client, cluster, { jobs, pace, chance: new Chance(seed ^ 0x90b5), signal: followers }, accepted),
     ]);
-    say(`${ids.length} jobs were accepted; waiting for their ends`);
-    wrong = await check(client, ids, expected, jobs);
+    say(`${accepted.length} jobs were accepted; waiting for their ends`);
+    await settle(async () => progress(await client.listJobs()));
+    const found = await Promise.all(accepted.map(({ id }) => client.getJob(id)));
+    const expectations = accepted.map(({ number, wasPaused }, i) => ({
+      path: ownPath(number),
+      job: found[i],
+      wasPaused,
+    }));
+    say(`${receiver.told.length} requests came to the receiver of webhooks; waiting until all is told`);
+    await settle(async () => await untold(client, cluster, expectations));
+    over.abort(); // by now each follower has seen the end, or never will
+
+    wrong = [];
+    const followed = await Promise.all(
+      accepted.map((each) => each.followed.catch(() => ({ events: [], connections: 0 }))),
+    );
+    const chance = new Chance(seed ^ 0xfeed);
+    for (const [i, job] of found.entries()) {
+      wrong.push(...(await checkJob(client, job, expected[i % expected.length])));
+      wrong.push(...(await checkFeed(client, job, followed[i].events, chance.fraction())));
+      // Whoever sends a request again after all that gets the same job.
+      if ((await client.createJob(i, requestOf(i, receiver))) !== job.id) wrong.push(`${job.id} was made twice`);
+    }
+    wrong.push(...checkTold(receiver, expectations), ...checkLog(receiver, await client.listDeliveries()));
     const all = await client.listJobs();
+    const distinct = new Set(accepted.map(({ id }) => id)).size;
+    if (distinct !== jobs) wrong.push(`${jobs} requests gave ${distinct} jobs`);
+    if (all.length !== jobs + REQUESTS.length)
+      wrong.push(`there are ${all.length} jobs, not ${jobs + REQUESTS.length}`);
     return {
       wrong,
       faults,
       restarts: [...cluster.apis, ...cluster.workers].reduce((sum, { starts }) => sum + starts - 1, 0),
       attempts: all.reduce((sum, { attempts }) => sum + attempts, 0),
+      moods: receiver.moods,
+      told: new Set(receiver.told.map(({ id }) => id)).size,
+      connections: followed.reduce((sum, { connections }) => sum + connections, 0),
     };
   } finally {
+    over.abort();
     await cluster.close(wrong.length > 0);
   }
-}
-
-interface Expected {
-  readonly policy: string;
-  readonly rewards: readonly number[];
-  readonly iterations: readonly string[];
 }
 
 /** What each request gives when nothing goes wrong. */
 async function undisturbed(client: StubbornClient): Promise<Expected[]> {
   const ids = await Promise.all(REQUESTS.map((request, i) => client.createJob(3 * i + 1_000_001, request)));
-  await settle(client);
-  const jobs = await Promise.all(ids.map((id) => client.getJob(id)));
-  return Promise.all(
-    jobs.map(async (job) => ({
-      policy: await client.policy(job),
-      rewards: await client.rewards(job),
-      iterations: (await client.events(job)).filter((event) => event.startsWith('iteration')),
-    })),
-  );
+  await settle(async () => progress(await client.listJobs()));
+  return Promise.all(ids.map(async (id) => readOutcome(client, await client.getJob(id))));
 }
 
-/** Queues the jobs over the time of the faults; now and then one is paused and resumed. */
+/** How much of the faults has happened, in [0, 1]. */
+interface Pace {
+  fraction: number;
+}
+
+/** Queues the jobs over the time of the faults; each is followed, and now and then one is paused and resumed. */
 async function queueAll(
   client: StubbornClient,
-  jobs: number,
-  rounds: number,
-  chance: Chance,
-  ids: string[],
+  { urls, receiver }: Cluster,
+  {
+    jobs,
+    pace,
+    chance,
+    signal,
+  }: { readonly jobs: number; readonly pace: Pace; readonly chance: Chance; readonly signal: AbortSignal },
+  accepted: Accepted[],
 ): Promise<void> {
   const detours: Promise<void>[] = [];
-  for (let i = 0; i < jobs; i++) {
-    const id = await client.createJob(i, REQUESTS[i % REQUESTS.length]);
-    ids.push(id);
+  for (let number = 0; number < jobs; number++) {
+    while (pace.fraction < number / jobs) await sleep(100, undefined, { signal });
+    const id = await client.createJob(number, requestOf(number, receiver));
+    const followed = follow(urls, id, new Chance(number), signal);
+    followed.catch(() => {}); // it is heard at the end; until then nobody listens
+    const job: Accepted = { id, number, followed, wasPaused: false };
+    accepted.push(job);
     if (chance.fraction() < 0.2) {
-      const taken = detour(client, id, 1000 * chance.between(0, 4));
-      taken.catch(() => {}); // it is heard below; until then nobody listens
+      const taken = detour(client, job, 1000 * chance.between(0, 4));
+      taken.catch(() => {}); // it is heard below
       detours.push(taken);
     }
-    await sleep((1000 * chance.between(0.2, 1.8) * rounds) / jobs);
   }
   await Promise.all(detours);
 }
 
-async function detour(client: StubbornClient, id: string, pause: number): Promise<void> {
+async function detour(client: StubbornClient, job: Accepted, pause: number): Promise<void> {
   await sleep(pause);
-  if (!(await client.act(id, 'pause'))) return;
+  job.wasPaused = await client.act(job.id, 'pause');
+  if (!job.wasPaused) return;
   await sleep(pause);
-  await client.act(id, 'resume');
+  await client.act(job.id, 'resume');
 }
 
 async function disturb(
   cluster: Cluster,
-  rounds: number,
-  chance: Chance,
-  say: (line: string) => void,
-  stop: AbortSignal,
-) {
+  {
+    rounds,
+    chance,
+    say,
+    stop,
+    pace,
+  }: {
+    readonly rounds: number;
+    readonly chance: Chance;
+    readonly say: (line: string) => void;
+    readonly stop: AbortSignal;
+    readonly pace: Pace;
+  },
+): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   let bag: Fault[] = [];
   for (let round = 1; round <= rounds; round++) {
+    if (chance.fraction() < 0.75) await cluster.ready(RECOVERY);
     await sleep(1000 * chance.between(0.3, 3));
     stop.throwIfAborted();
     // Every kind comes once before any comes again.
@@ -137,49 +195,34 @@ async function disturb(
     say(`${round}/${rounds}: ${name}`);
     counts[name] = (counts[name] ?? 0) + 1;
     await run(cluster, chance);
+    pace.fraction = round / rounds;
   }
   return counts;
 }
 
-async function check(
-  client: StubbornClient,
-  ids: readonly string[],
-  expected: readonly Expected[],
-  jobs: number,
-): Promise<string[]> {
-  const wrong: string[] = [];
-  if (new Set(ids).size !== jobs) wrong.push(`${jobs} requests gave ${new Set(ids).size} jobs`);
-  await settle(client);
-  for (const [i, id] of ids.entries()) {
-    const job = await client.getJob(id);
-    const should = expected[i % expected.length];
-    if (job.status !== 'succeeded') {
-      wrong.push(`${id} is ${job.status} ${job.error ? `(${job.error.code}: ${job.error.detail})` : ''}`);
-      continue;
-    }
-    const events = await client.events(job);
-    const told = (event: string) => events.filter((each) => each === event).length;
-    if (told('status succeeded') !== 1 || told('done succeeded') !== 1 || events.at(-1) !== 'done succeeded')
-      wrong.push(`${id} has ended more than once: ${events.join(', ')}`);
-    const iterations = events.filter((event) => event.startsWith('iteration'));
-    if (iterations.join() !== should.iterations.join()) wrong.push(`${id} told ${iterations.join()}`);
-    if ((await client.rewards(job)).join() !== should.rewards.join()) wrong.push(`${id} has other rewards`);
-    if ((await client.policy(job)) !== should.policy) wrong.push(`${id} has another policy`);
-    // Whoever sends a request again after all that gets the same job.
-    if ((await client.createJob(i, REQUESTS[i % REQUESTS.length])) !== id) wrong.push(`${id} was made twice`);
-  }
-  const listed = (await client.listJobs()).length;
-  if (listed !== jobs + REQUESTS.length) wrong.push(`there are ${listed} jobs, not ${jobs + REQUESTS.length}`);
-  return wrong;
+/** What changes while jobs go on; null: all have ended. */
+function progress(jobs: readonly Job[]): string | null {
+  if (jobs.every(({ status }) => ENDED.includes(status))) return null;
+  return JSON.stringify(jobs.map(({ status, attempts, progress }) => [status, attempts, progress]));
 }
 
-/** Resolves when all jobs have ended, or nothing has changed for `PATIENCE`. */
-async function settle(client: StubbornClient): Promise<void> {
+/** What changes while there is something left to tell; null: there is nothing. */
+async function untold(
+  client: StubbornClient,
+  { receiver }: Cluster,
+  expectations: readonly Expectation[],
+): Promise<string | null> {
+  const log = await client.listDeliveries();
+  const isOver = log.every(({ status }) => status !== 'pending') && isAllTold(receiver, expectations);
+  return isOver ? null : JSON.stringify([receiver.told.length, log.map(({ attemptCount }) => attemptCount)]);
+}
+
+/** Resolves when `look` gives null, or nothing has changed for `PATIENCE`. */
+async function settle(look: () => Promise<string | null>): Promise<void> {
   let latest = '';
   for (let changedAt = Date.now(); Date.now() - changedAt < PATIENCE; ) {
-    const jobs = await client.listJobs();
-    if (jobs.every(({ status }) => ENDED.includes(status))) return;
-    const now = JSON.stringify(jobs.map(({ status, attempts, progress }) => [status, attempts, progress]));
+    const now = await look();
+    if (now === null) return;
     if (now !== latest) changedAt = Date.now();
     latest = now;
     await sleep(500);

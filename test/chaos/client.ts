@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createParser } from 'eventsource-parser';
 import type { Job, JobRequest } from '../../src/jobs/schemas/job.ts';
+import type { Sample } from '../../src/jobs/schemas/sample.ts';
+import type { WebhookDelivery } from '../../src/jobs/schemas/webhook-endpoint.ts';
 import type { Chance } from './chance.ts';
+import { parseEvents, type StreamedEvent } from './follower.ts';
 
 /** Milliseconds that one request may take. */
 const PATIENCE = 20_000;
@@ -39,15 +41,18 @@ export class StubbornClient {
     return answer.object === 'job';
   }
 
-  async listJobs(): Promise<Job[]> {
-    const jobs: Job[] = [];
-    for (let after = ''; ; ) {
-      const query = `limit=100${after && `&after=${after}`}`;
-      const page = (await this.#send(`GET /v1/jobs?${query}`, {}, [200])) as { data: Job[]; nextAfter: string | null };
-      jobs.push(...page.data);
-      if (page.nextAfter === null) return jobs;
-      after = page.nextAfter;
-    }
+  /** Has everything told to `url`. */
+  async createEndpoint(url: string, secret: string): Promise<void> {
+    const headers = { 'content-type': 'application/json' };
+    await this.#send('POST /v1/webhook-endpoints', { headers, body: JSON.stringify({ url, secret }) }, [201]);
+  }
+
+  listJobs(): Promise<Job[]> {
+    return this.#list('/v1/jobs?limit=100');
+  }
+
+  listDeliveries(): Promise<WebhookDelivery[]> {
+    return this.#list('/v1/webhook-deliveries?limit=100');
   }
 
   /** The policy file, in Base64. */
@@ -56,23 +61,35 @@ export class StubbornClient {
     return Buffer.from(bytes as ArrayBuffer).toString('base64');
   }
 
+  /** The first image of a batch of samples, in Base64. */
+  async picture(sampleId: string): Promise<string> {
+    const { images } = (await this.#send(`GET /v1/samples/${sampleId}`, {}, [200])) as Sample;
+    const bytes = await this.#send(`GET ${images[0]?.url}`, {}, [200]);
+    return Buffer.from(bytes as ArrayBuffer).toString('base64');
+  }
+
   async rewards(job: Job): Promise<number[]> {
     const { data } = (await this.#send(`GET ${job.urls.rewards}`, {}, [200])) as { data: { reward: number }[] };
     return data.map(({ reward }) => reward);
   }
 
-  /** What a job that has ended told, from the beginning: `iteration 3`, `status running`, `done succeeded`. */
-  async events(job: Job): Promise<string[]> {
-    const text = (await this.#send(`GET ${job.urls.events}`, {}, [200])) as string;
-    const told: string[] = [];
-    const parser = createParser({
-      onEvent({ event, data }) {
-        const { iteration, status } = JSON.parse(data) as { iteration?: number; status?: string };
-        told.push(`${event} ${iteration ?? status}`);
-      },
-    });
-    parser.feed(text);
-    return told;
+  /** What a job that has ended told, from the beginning or after an event. */
+  async events(job: Job, after?: string): Promise<StreamedEvent[]> {
+    const headers: Record<string, string> = after === undefined ? {} : { 'last-event-id': after };
+    return parseEvents(String(await this.#send(`GET ${job.urls.events}`, { headers }, [200])));
+  }
+
+  async #list<T>(path: string): Promise<T[]> {
+    const things: T[] = [];
+    for (let after = ''; ; ) {
+      const page = (await this.#send(`GET ${path}${after && `&after=${after}`}`, {}, [200])) as {
+        data: T[];
+        nextAfter: string | null;
+      };
+      things.push(...page.data);
+      if (page.nextAfter === null) return things;
+      after = page.nextAfter;
+    }
   }
 
   async #send(call: string, init: RequestInit, expected: readonly number[]): Promise<unknown> {

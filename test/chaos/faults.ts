@@ -49,4 +49,8 @@ export const FAULTS: readonly Fault[] = [
       disk.free();
     },
   },
+  {
+    name: 'the receiver of webhooks is away for a while',
+    run: ({ receiver }, chance) => receiver.leave(1000 * chance.between(1, 6)),
+  },
 ];

@@ -20,7 +20,7 @@ const began = performance.now();
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'])
   process.once(signal, () => stop.abort(new Error(`broken off by ${signal}`)));
-const { wrong, faults, restarts, attempts } = await runChaos({
+const { wrong, faults, restarts, attempts, told, moods, connections } = await runChaos({
   rounds,
   jobs,
   seed,
@@ -32,10 +32,14 @@ const { wrong, faults, restarts, attempts } = await runChaos({
 });
 for (const [name, count] of Object.entries(faults).sort()) console.log(`${String(count).padStart(5)} x ${name}`);
 console.log(`${restarts} processes were started again; workers took the jobs up ${attempts} times.`);
+const requests = Object.values(moods).reduce((sum, count) => sum + count, 0);
+console.log(`${told} events were told in ${requests} requests, whose receiver:`);
+for (const [mood, count] of Object.entries(moods).sort()) console.log(`${String(count).padStart(5)} x ${mood}`);
+console.log(`${jobs} followers of events came back ${connections - jobs} times.`);
 for (const what of wrong) console.error(`WRONG: ${what}`);
 console.log(
   wrong.length === 0
-    ? `None of ${jobs} jobs was lost or ended twice; every policy is, byte for byte, that of an undisturbed run. ${((performance.now() - began) / 1000).toFixed(0)} s, seed ${seed}.`
+    ? `None of ${jobs} jobs was lost or ended twice; every policy is, byte for byte, that of an undisturbed run; every event was delivered under one id, and every follower got each once. ${((performance.now() - began) / 1000).toFixed(0)} s, seed ${seed}.`
     : `${wrong.length} things are wrong; do it again with --rounds ${rounds} --jobs ${jobs} --seed ${seed}.`,
 );
 process.exit(wrong.length === 0 ? 0 : 1);

@@ -97,6 +97,20 @@ describe('compose', () => {
       user: expect.stringMatching(/^[1-9]/),
       restart: 'unless-stopped',
     });
+    for (const right of ['privileged', 'cap_add', 'network_mode', 'pid', 'ipc', 'devices'])
+      expect(service).not.toHaveProperty(right);
+    // What is written lies in volumes and in memory; the image of Redis writes to its volume alone.
+    if (service.build) expect(service.tmpfs).toEqual(['/tmp']);
+  });
+
+  it('asks for keys unless somebody says otherwise, and says how the first is made', () => {
+    expect(base.services.api.environment).toMatchObject({
+      FINDERY_KEYS: expect.stringMatching(/^\$\{FINDERY_KEYS:-required\}$/),
+    });
+    for (const text of [read('README.md'), readFileSync(join(DOCKER, '..', 'README.md'), 'utf8')])
+      expect(text).toMatch(
+        /docker compose -f docker\/compose.yaml run --rm api bin\/findery keys create .*--scopes admin/,
+      );
   });
 
   it('the API is offered to this machine alone, and every image has its file', () => {
@@ -113,9 +127,22 @@ describe('kubernetes', () => {
     readonly metadata: { readonly name: string };
     readonly spec: { readonly template?: { readonly spec: PodSpec }; readonly [key: string]: unknown };
   }
+  interface Container {
+    readonly name: string;
+    readonly image: string;
+    readonly securityContext: object;
+    readonly env?: readonly { readonly name: string; readonly value: string }[];
+    readonly volumeMounts: readonly {
+      readonly name: string;
+      readonly mountPath: string;
+      readonly readOnly?: boolean;
+    }[];
+  }
   interface PodSpec {
     readonly securityContext: object;
-    readonly containers: readonly { readonly securityContext: object; readonly [key: string]: unknown }[];
+    readonly automountServiceAccountToken: boolean;
+    readonly containers: readonly Container[];
+    readonly volumes?: readonly { readonly name: string; readonly emptyDir?: object }[];
   }
   const resources = readdirSync(join(DOCKER, 'kubernetes'))
     .filter((name) => name.endsWith('.yaml'))
@@ -137,22 +164,47 @@ describe('kubernetes', () => {
       'Service findery',
       'Service findery-redis',
       'StatefulSet findery-redis',
+      'TriggerAuthentication findery-queues',
     ]);
   });
 
   it.each(pods.map((pod) => [pod.metadata.name, pod] as const))(
     '%s has no rights that it does not need',
     (_name, pod) => {
-      const { securityContext, containers } = (pod.spec.template as { readonly spec: PodSpec }).spec;
-      expect(securityContext).toMatchObject({ runAsNonRoot: true });
-      for (const container of containers)
+      const { spec } = pod.spec.template as { readonly spec: PodSpec };
+      expect(spec.securityContext).toMatchObject({
+        runAsNonRoot: true,
+        runAsUser: expect.toSatisfy((user: number) => user > 0),
+        seccompProfile: { type: 'RuntimeDefault' },
+      });
+      expect(spec.automountServiceAccountToken).toBe(false);
+      for (const right of ['hostNetwork', 'hostPID', 'hostIPC']) expect(spec).not.toHaveProperty(right);
+      for (const container of spec.containers) {
+        // What our programs write beside their data lies in a folder that goes with the pod.
+        if (container.image.startsWith('findery-')) {
+          const [tmp] = container.volumeMounts.filter(({ mountPath }) => mountPath === '/tmp');
+          expect(spec.volumes?.find(({ name }) => name === tmp?.name)?.emptyDir).toBeDefined();
+        }
         expect(container.securityContext).toEqual({
           allowPrivilegeEscalation: false,
           readOnlyRootFilesystem: true,
           capabilities: { drop: ['ALL'] },
         });
+      }
     },
   );
+
+  it('asks for keys, and KEDA has one', () => {
+    const api = pods.find(({ metadata }) => metadata.name === 'findery-api')?.spec.template;
+    expect(api?.spec.containers[0].env).toContainEqual({ name: 'FINDERY_KEYS', value: 'required' });
+    const scaled = resources.find(({ kind }) => kind === 'ScaledObject');
+    expect(scaled?.spec).toMatchObject({
+      triggers: [{ metadata: { authMode: 'bearer' }, authenticationRef: { name: 'findery-queues' } }],
+    });
+    const authentication = resources.find(({ kind }) => kind === 'TriggerAuthentication');
+    expect(authentication?.spec).toMatchObject({ secretTargetRef: [{ parameter: 'token', name: 'findery-queues' }] });
+    expect(read('README.md')).toMatch(/kubectl create secret generic findery-queues --from-literal=token=/);
+  });
 
   it('workers follow what GET /v1/queues counts', () => {
     const scaled = resources.find(({ kind }) => kind === 'ScaledObject');

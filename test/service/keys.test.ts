@@ -157,7 +157,7 @@ describe('a server', () => {
     const { store } = api;
     const empty = { ...store, keys: new Keys(config.redisPrefix) };
     const lacks = (host: string, keys: 'auto' | 'required' | 'off') =>
-      new Gatekeeper(empty, { host, keys }).lacksKeys();
+      new Gatekeeper(empty, { host, keys, trustProxy: [] }).lacksKeys();
     expect(await lacks('::', 'auto')).toBe(true);
     for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost']) expect(await lacks(host, 'auto')).toBe(false);
     expect([await lacks('127.0.0.1', 'required'), await lacks('0.0.0.0', 'off')]).toEqual([true, false]);

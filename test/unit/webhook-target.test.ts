@@ -263,18 +263,45 @@ describe('the pauses', () => {
   });
 });
 
-describe('a slow receiver', () => {
-  it('is spared while eight attempts wait for its answer, and nobody else is', () => {
+describe('attempts under way', () => {
+  const end = (leave: (() => void) | string) => typeof leave === 'function' && leave();
+
+  it('a receiver is spared while eight of them wait for its answer, and nobody else is', async () => {
     let now = 0;
-    const lanes = new Lanes(() => now);
-    const slow = Array.from({ length: 20 }, () => lanes.enter('slow.test'));
-    expect(slow).not.toContain(null);
+    const lanes = new Lanes(() => now, 0);
+    const slow = await Promise.all(Array.from({ length: 16 }, () => lanes.enter('acme', 'slow.test')));
+    expect(slow).toEqual(slow.map(() => expect.any(Function)));
     now = 2001;
-    expect(lanes.enter('slow.test')).toBeNull();
-    expect(lanes.enter('other.test')).not.toBeNull();
-    for (const leave of slow.slice(0, 12)) leave?.();
-    expect(lanes.enter('slow.test')).toBeNull();
-    slow[12]?.();
-    expect(lanes.enter('slow.test')).not.toBeNull();
+    for (const leave of slow.slice(0, 8)) end(leave);
+    expect(await lanes.enter('acme', 'slow.test'), 'eight are slow').toBe('slow');
+    expect(await lanes.enter('acme', 'other.test')).toBeTypeOf('function');
+    expect(await lanes.enter('rival', 'slow.test'), 'of another tenant').toBeTypeOf('function');
+    end(slow[8]);
+    expect(await lanes.enter('acme', 'slow.test')).toBeTypeOf('function');
+  });
+
+  it('are at most 16 of a tenant to a host, and 32 to all', async () => {
+    const lanes = new Lanes(() => 0, 0);
+    const enter = (count: number, host: string) =>
+      Promise.all(Array.from({ length: count }, () => lanes.enter('acme', host)));
+    const [a, b] = [await enter(17, 'a.test'), await enter(17, 'b.test')];
+    expect([a, b].map((some) => some.filter((leave) => leave !== 'full').length)).toEqual([16, 16]);
+    expect(await lanes.enter('acme', 'c.test')).toBe('full');
+    expect(await lanes.enter('rival', 'a.test')).toBeTypeOf('function');
+    end(a[0]);
+    expect(await lanes.enter('acme', 'c.test')).toBeTypeOf('function');
+  });
+
+  it('make room for one that waits as soon as they end', async () => {
+    const lanes = new Lanes(() => 0, 10_000);
+    const under = await Promise.all(Array.from({ length: 16 }, () => lanes.enter('acme', 'a.test')));
+    let came = 0;
+    const waiting = Array.from({ length: 3 }, () => lanes.enter('acme', 'a.test').then(() => came++));
+    await new Promise((over) => setTimeout(over, 20));
+    expect(came).toBe(0);
+    for (const leave of under.slice(0, 2)) end(leave);
+    await expect.poll(() => came).toBe(2);
+    end(under[2]);
+    await Promise.all(waiting);
   });
 });

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { ProblemError } from '../../jobs/problem.ts';
 import { scopeStore, type TenantStore } from '../../jobs/store.ts';
+import { FailedKeys } from '../failed-keys.ts';
 import { type Caller, Gatekeeper } from '../gatekeeper.ts';
 import { scopeOf } from '../scopes.ts';
 
@@ -46,20 +47,22 @@ export const access = fp(async (app: FastifyInstance) => {
     max: ({ caller }) => caller?.limits.requestsPerMinute ?? 0,
   });
   const count = app.createRateLimit();
+  const failed = new FailedKeys(app, app.services.config.failedKeys);
 
   app.addHook('onRequest', async (request, reply) => {
     const { url, config } = request.routeOptions;
     const scope = url === undefined ? null : scopeOf(request.method, url, config);
     if (scope === null) return;
-    request.caller = await gatekeeper
-      .identify(request.headers.authorization, request.hostname)
-      .catch((error: unknown) => {
-        if (error instanceof ProblemError) {
-          const given = request.headers.authorization === undefined ? '' : ', error="invalid_token"';
-          reply.header('www-authenticate', `Bearer realm="findery"${given}`);
-        }
-        throw error;
-      });
+    const { authorization } = request.headers;
+    if (!gatekeeper.remembers(authorization)) await failed.check(request);
+    request.caller = await gatekeeper.identify(authorization, request.hostname).catch(async (error: unknown) => {
+      if (error instanceof ProblemError) {
+        if (authorization !== undefined) await failed.note(request);
+        const given = authorization === undefined ? '' : ', error="invalid_token"';
+        reply.header('www-authenticate', `Bearer realm="findery"${given}`);
+      }
+      throw error;
+    });
     await limitRequests(request, reply);
     const { scopes } = request.caller;
     if (scopes.includes(scope) || scopes.includes('admin')) return;

@@ -58,6 +58,7 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
         events: body.events ?? [...WEBHOOK_EVENTS],
         enabled: true,
         disabledReason: null,
+        failingSince: null,
         createdAt: new Date().toISOString(),
       };
       const secrets: SigningSecret[] = [{ secret, validUntil: null }];
@@ -121,6 +122,8 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
         ...body,
         ...(url === undefined ? {} : { url: await acceptEndpointUrl(url, config.webhookAllow, resolveHost) }),
         ...(body.enabled ? { disabledReason: null } : {}),
+        // It is judged anew.
+        ...(body.enabled || url !== undefined ? { failingSince: null } : {}),
       };
       await endpoints.change(id, { set });
       request.log.info({ changed: Object.keys(set) }, 'webhook endpoint changed');

@@ -98,8 +98,8 @@ async function requeue(store: Store): Promise<number> {
       count++;
     }
   }
-  for await (const { id, status, round } of store.webhooks.deliveries.fromOldest()) {
-    if (status === 'pending') await store.webhooks.queue.add(id, round);
+  for await (const delivery of store.webhooks.deliveries.fromOldest()) {
+    if (delivery.status === 'pending') await store.webhooks.queueUp(delivery, delivery.round);
   }
   return count;
 }

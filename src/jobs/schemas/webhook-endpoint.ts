@@ -11,7 +11,15 @@ const endpoint = {
   description: Type.String(),
   events: Type.Array(OneOf(WEBHOOK_EVENTS)),
   enabled: Type.Boolean(),
-  disabledReason: Nullable(Type.String({ description: 'why the service disabled it: it answered 410' })),
+  disabledReason: Nullable(
+    Type.String({ description: 'why the service disabled it: it answered 410, or nothing but failures for five days' }),
+  ),
+  failingSince: Nullable(
+    Type.String({
+      format: 'date-time',
+      description: 'since when every attempt has failed; null: the last one went well, or there was none',
+    }),
+  ),
   createdAt: Timestamp,
 };
 export const WebhookEndpoint = Type.Object(endpoint, { $id: 'WebhookEndpoint' });

@@ -88,11 +88,8 @@ export async function removeExpired(
   { kind, id }: Expired,
   now: string,
 ): Promise<boolean> {
-  if (kind === 'job') {
-    const job = await store.jobs.find(id);
-    if (!job || !hasEnded(job)) return false;
-    await removeJob(store, blobs, id, now);
-  } else if (kind === 'sample') {
+  if (kind === 'job') return removeJob(store, blobs, id, now);
+  if (kind === 'sample') {
     const sample = await store.samples.find(id);
     if (!sample || !hasEnded(sample)) return false;
     await removeSample(store, blobs, id, now);
