@@ -4,7 +4,7 @@ import { currentVersion } from './migrations.ts';
 import { ProblemError } from './problem.ts';
 import { ENTRY_OPTIONS, type QueueName } from './queues.ts';
 import { exceeded } from './quota.ts';
-import { acceptedFields, hiddenFields } from './records.ts';
+import { acceptedFields, hiddenFields } from './record-fields.ts';
 import type { Redis } from './redis.ts';
 import type { JobRecord, SampleRecord, TenantStore } from './store.ts';
 import { PARKED_PRIORITY } from './turns.ts';

@@ -1,5 +1,5 @@
 import { currentVersion } from './migrations.ts';
-import { parseRecord } from './records.ts';
+import { parseRecord } from './record-fields.ts';
 import type { Redis } from './redis.ts';
 import type { JobRecord, SharedStore, TenantStore } from './store.ts';
 import { turnFunctions } from './turns.ts';

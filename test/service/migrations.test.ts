@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readArchived, recordKey } from '../../src/jobs/archive.ts';
 import { currentVersion, migrate } from '../../src/jobs/migrations.ts';
-import { fieldsOf } from '../../src/jobs/records.ts';
+import { fieldsOf } from '../../src/jobs/record-fields.ts';
 import { encodeRecord } from '../../src/storage/record-file.ts';
 import { expectProblem, queueJob, readOk, startTestApi, type TestApi } from './support.ts';
 
