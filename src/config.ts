@@ -53,6 +53,8 @@ export interface Config {
   readonly bodyLimit: number;
   /** Largest policy file that may be imported, bytes. */
   readonly importLimit: number;
+  /** Seconds in which a whole request has to arrive. */
+  readonly requestSeconds: number;
   /** Targets of webhooks beyond the public internet: addresses, CIDRs, names of hosts. */
   readonly webhookAllow: readonly string[];
   /** Seconds before the second attempt of a webhook's delivery. */
@@ -159,6 +161,11 @@ export const VARIABLES: readonly { readonly name: string; readonly default: stri
   },
   { name: 'FINDERY_BODY_LIMIT', default: '65536', description: 'largest JSON body, bytes' },
   { name: 'FINDERY_IMPORT_LIMIT', default: '67108864', description: 'largest policy file that may be imported, bytes' },
+  {
+    name: 'FINDERY_REQUEST_SECONDS',
+    default: '120',
+    description: 'seconds in which a whole request, with its body, has to arrive, 1 to 3600',
+  },
   {
     name: 'FINDERY_WEBHOOK_ALLOW',
     default: 'none',
@@ -305,6 +312,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     corsOrigins,
     bodyLimit: integer('FINDERY_BODY_LIMIT', 65536, 1024, 2 ** 30),
     importLimit: integer('FINDERY_IMPORT_LIMIT', 64 * 2 ** 20, 1024, 2 ** 31 - 1),
+    requestSeconds: integer('FINDERY_REQUEST_SECONDS', 120, 1, 3600),
     webhookAllow,
     webhookRetrySeconds: integer('FINDERY_WEBHOOK_RETRY_SECONDS', 6, 1, 3600),
   };

@@ -21,12 +21,16 @@ import { service } from './routes/service.ts';
 import { webhookDeliveries } from './routes/webhook-deliveries.ts';
 import { webhookEndpoints } from './routes/webhook-endpoints.ts';
 import type { Services } from './services.ts';
+import { answerBroken, serverOptions, wire } from './wire.ts';
 
 /** The HTTP interface, wired and not yet listening. */
 export async function buildApp(services: Services, logger?: Logger): Promise<FastifyInstance> {
   const app = Fastify({
     ...(logger ? { loggerInstance: logger as FastifyBaseLogger } : { logger: false }),
     bodyLimit: services.config.bodyLimit,
+    http: serverOptions(services.config),
+    requestTimeout: services.config.requestSeconds * 1000,
+    clientErrorHandler: answerBroken,
     trustProxy: services.config.trustProxy.length > 0 && [...services.config.trustProxy],
     genReqId: ({ headers }) => requestId(headers['x-request-id']),
     childLoggerFactory: requestLogger,
@@ -49,6 +53,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   });
   await app.register(browsers); // first: its route for every OPTIONS is no address of ours
   await app.register(problems);
+  await app.register(wire);
   await app.register(access);
   await app.register(audit);
   await app.register(json);

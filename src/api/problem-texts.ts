@@ -12,6 +12,8 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
   'not-found': 'No such address, or no thing with this id. Ids are those that creating or listing returned.',
   'method-not-allowed': 'The address exists, but not for this method; the header `Allow` lists those it takes.',
   'not-acceptable': 'What is asked for exists, but not in a form that the header `Accept` takes.',
+  'too-slow':
+    'The request did not arrive in time. Headers have 20 seconds; FINDERY_REQUEST_SECONDS sets the time for all of it.',
   conflict: 'The thing is in a state in which this can no longer be done, as canceling a job that has ended.',
   gone: 'It was there and was deleted, alone or with the policy that it was drawn from. It does not come back.',
   'too-large':
@@ -19,6 +21,8 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
   'unsupported-media-type':
     'Bodies are application/json; policy files are application/octet-stream. Set `Content-Type` accordingly.',
   'range-not-satisfiable': 'The header `Range` asks for bytes after the end; `Content-Range` tells how many there are.',
+  'expectation-failed':
+    'The header `Expect` asks for something that this service does not know; it knows `100-continue`.',
   'not-possible':
     'Every value by itself is fine, but they do not go together, or the model or the optimizer can not do this. `errors` tells what fits.',
   'unknown-model': 'No model of this name is installed. GET /v1/models lists those that are.',
@@ -31,8 +35,9 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
     'The file is no safetensors file, is damaged, holds numbers that make no law, or is a law over latents of another shape.',
   'idempotency-mismatch':
     'This Idempotency-Key came with another body within the last 24 hours, or the id of PUT /v1/jobs/{id} is that of a job of another body. Take a new one for a new request.',
+  'headers-too-large': 'Address and headers together have at most 16384 bytes.',
   'rate-limited':
-    'More requests in a minute than the key allows, of which `RateLimit-Policy` and `RateLimit` tell how many there are and are left; or too many from one address with keys that do not count. `Retry-After` tells the seconds to wait.',
+    'More requests in a minute than the key allows, of which `RateLimit-Policy` and `RateLimit` tell how many there are and are left; more bytes of policy files at a time than are read; or too many from one address with keys that do not count. `Retry-After` tells the seconds to wait.',
   'quota-exceeded':
     'The tenant has as much as its keys allow: of waiting work, of images a day (UTC), or of bytes in storage; the detail tells which. Wait for `Retry-After`, cancel or delete something, or ask for a higher limit.',
   'generation-failed': 'The model or the reward failed at this request, or gave numbers that are not finite.',

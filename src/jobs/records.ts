@@ -15,6 +15,9 @@ import { COMMIT, CREATE, MIGRATE } from './record-scripts.ts';
 import type { Redis } from './redis.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
 
+/** Records of a list that are read at a time. */
+const MOST_READ = 100;
+
 type WithCommands = Redis & {
   finderyCommit(...parameters: (string | number)[]): Promise<Outcome>;
   finderyCreate(...parameters: (string | number)[]): Promise<null | 'taken' | 'there'>;
@@ -134,8 +137,9 @@ export class Records<T extends AnyRecord> {
     const data: T[] = [];
     const index = this.#keys.index(this.#kind, options.tenant);
     let before = options.after ? `(${options.after}` : '+';
-    for (;;) {
-      const ids = await this.#redis.zrange(index, before, '-', 'BYLEX', 'REV', 'LIMIT', 0, 100);
+    // A short list reads few records; one that passes over many reads more at a time.
+    for (let size = Math.min(MOST_READ, options.limit + 1); ; size = Math.min(MOST_READ, 2 * size)) {
+      const ids = await this.#redis.zrange(index, before, '-', 'BYLEX', 'REV', 'LIMIT', 0, size);
       const pipeline = this.#redis.pipeline();
       for (const id of ids) pipeline.hgetall(this.#keys.record(id));
       for (const [error, fields] of (await pipeline.exec()) ?? []) {
@@ -145,7 +149,7 @@ export class Records<T extends AnyRecord> {
         if (data.length === options.limit) return { data, hasMore: true };
         data.push(record);
       }
-      if (ids.length < 100) return { data, hasMore: false };
+      if (ids.length < size) return { data, hasMore: false };
       before = `(${ids[ids.length - 1]}`;
     }
   }

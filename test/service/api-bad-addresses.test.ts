@@ -84,6 +84,7 @@ describe('addresses', () => {
     ['PATCH', '/v1/policies/x', ['GET', 'DELETE']],
     ['GET', '/v1/policies/x/samples', ['POST']],
     ['POST', '/healthz', ['GET']],
+    ['QUERY', '/v1/jobs', ['GET', 'POST']],
     ['DELETE', '/v1/models/', ['GET']],
   ])('405 with Allow for %s %s', async (method, path, allowed) => {
     const response = await api.send(method, path);

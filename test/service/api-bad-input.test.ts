@@ -8,6 +8,7 @@ import {
   readOk,
   startTestApi,
   type TestApi,
+  timed,
   type Words,
 } from './support.ts';
 
@@ -347,6 +348,45 @@ describe('bodies that are no request', () => {
   ] as const)('%s', async (_name, body, headers, status, code, words) => {
     const problem = await expectProblem(await api.post('/v1/jobs', body, headers), status, code);
     expect(problem.detail).toMatch(words);
+  });
+
+  it.each([
+    ['bytes that are no UTF-8', Buffer.from('{"prompt": "a \xff dog"}', 'latin1')],
+    ['half of a character', Buffer.from('{"prompt": "a \xe2\x82"}', 'latin1')],
+    ['UTF-16', Buffer.from('{"prompt": "a dog"}', 'utf16le')],
+  ])('%s', async (_name, body) => {
+    const problem = await expectProblem(await api.post('/v1/jobs', new Uint8Array(body), json), 400, 'invalid-json');
+    expect(problem.detail).toMatch(/UTF-8|JSON/);
+  });
+
+  it('what is packed', async () => {
+    const response = await api.post('/v1/jobs', { prompt: PROMPT }, { 'content-encoding': 'gzip' });
+    expect(response.headers.get('accept-encoding')).toBe('identity');
+    const problem = await expectProblem(response, 415, 'unsupported-media-type');
+    expect(problem.detail).toMatch(/"gzip".*without Content-Encoding/);
+  });
+
+  it('lists in lists, deeper than the stack', async () => {
+    const body = `{"prompt": "a dog", "metadata": ${'['.repeat(30_000)}${']'.repeat(30_000)}}`;
+    expectWords(await expectProblem(await api.post('/v1/jobs', body, json), 400, 'bad-request'), [
+      '/metadata',
+      'is [[[',
+      'type object',
+    ]);
+  });
+
+  it('a long text that ends badly, in no more time than a good one', async () => {
+    const refuse = async (length: number) => {
+      const body = { prompt: `${'a'.repeat(length)}\u0007` };
+      const [milliseconds] = await timed(async () =>
+        expectProblem(await api.post('/v1/jobs', body), 400, 'bad-request'),
+      );
+      return milliseconds;
+    };
+    await refuse(60_000);
+    const times = [await refuse(60_000), await refuse(60_000), await refuse(60_000)];
+    // Two seconds and more when the pattern tried every place for its visible character.
+    expect(Math.min(...times)).toBeLessThan(500);
   });
 
   it('no body at all', async () => {

@@ -34,6 +34,7 @@ describe('readConfig', () => {
       corsOrigins: [],
       bodyLimit: 65_536,
       importLimit: 64 * 2 ** 20,
+      requestSeconds: 120,
       webhookAllow: [],
       webhookRetrySeconds: 6,
     });
@@ -70,6 +71,7 @@ describe('readConfig', () => {
       FINDERY_CORS_ORIGINS: 'https://a.example, http://localhost:3000',
       FINDERY_BODY_LIMIT: '2048',
       FINDERY_IMPORT_LIMIT: '4096',
+      FINDERY_REQUEST_SECONDS: '9',
       FINDERY_WEBHOOK_ALLOW: '127.0.0.1, 10.0.0.0/8,hooks.internal',
       FINDERY_WEBHOOK_RETRY_SECONDS: '2',
       LOG_LEVEL: 'debug',
@@ -100,6 +102,7 @@ describe('readConfig', () => {
       corsOrigins: ['https://a.example', 'http://localhost:3000'],
       bodyLimit: 2048,
       importLimit: 4096,
+      requestSeconds: 9,
       webhookAllow: ['127.0.0.1', '10.0.0.0/8', 'hooks.internal'],
       webhookRetrySeconds: 2,
     });

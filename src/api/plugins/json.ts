@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { FastifyInstance } from 'fastify';
 import fp from 'fastify-plugin';
 import { ProblemError } from '../../jobs/problem.ts';
@@ -6,7 +7,10 @@ import { ProblemError } from '../../jobs/problem.ts';
 export const json = fp(async (app: FastifyInstance) => {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeContentTypeParser(['application/json', 'text/plain']);
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, bytes: Buffer, done) => {
+    // Decoded nevertheless, what is no text would become another one.
+    if (!isUtf8(bytes)) return done(new ProblemError('invalid-json', 'The body is not UTF-8, as JSON has to be.'));
+    const body = bytes.toString('utf8');
     parse(request, body, (error, value) =>
       done(error && body !== '' ? new ProblemError('invalid-json', explain(body)) : error, value),
     );

@@ -19,7 +19,14 @@ export const problems = fp(async (app: FastifyInstance) => {
     routes.push({ methods: [method].flat(), pattern: new RegExp(`^${pattern}/?$`) });
   });
   app.setErrorHandler(sendProblem);
-  app.setNotFoundHandler((request, reply) => {
+  // Before its body is read: what is sent to no address is nothing to look into.
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.is404) tellWhereNothingIs(request, reply);
+    else done();
+  });
+  app.setNotFoundHandler(tellWhereNothingIs);
+
+  function tellWhereNothingIs(request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const [path] = request.url.split('?');
     const allowed = [...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods))];
     if (allowed.length > 0) {
@@ -38,7 +45,7 @@ export const problems = fp(async (app: FastifyInstance) => {
       request,
       reply,
     );
-  });
+  }
 });
 
 /** Answers with the problem that `error` is; an unexpected one is logged and told as `internal`. */
@@ -47,7 +54,7 @@ export function sendProblem(
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
-  const known = error instanceof ProblemError ? error : translate(error, request);
+  const known = error instanceof ProblemError ? error : translateSafely(error, request);
   if (!known) request.log.error({ err: error }, 'request failed');
   const problem = problemOf(known ?? error, request.id);
   if (known?.retryAfter !== undefined) reply.header('retry-after', String(known.retryAfter));
@@ -55,6 +62,16 @@ export function sendProblem(
   // Errors before routing come past the hook that sets it.
   reply.header('x-request-id', request.id);
   return reply.code(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
+}
+
+/** What fails while an error is put into words is unexpected too, and not left to fastify, whose answer is no problem. */
+function translateSafely(error: FastifyError, request: FastifyRequest): ProblemError | null {
+  try {
+    return translate(error, request);
+  } catch (failure) {
+    request.log.error({ err: failure }, 'an error could not be told');
+    return null;
+  }
 }
 
 /** Fastify's and ioredis' errors as problems; null: unexpected. */

@@ -42,7 +42,7 @@ export const openapi = fp(async (app: FastifyInstance) => {
     },
     transform: ({ schema, url, route }) => ({ schema: withKeys(schema ?? {}, url, route), url }),
     transformObject: (given) =>
-      'openapiObject' in given ? withWebhooks(optionalBodies(given.openapiObject)) : given.swaggerObject,
+      'openapiObject' in given ? withWebhooks(namedKeys(optionalBodies(given.openapiObject))) : given.swaggerObject,
     refResolver: { buildLocalReference: (json) => String(json.$id) },
   });
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
@@ -82,6 +82,15 @@ function withKeys(schema: FastifySchema, url: string, { method, config }: RouteO
 /** What the service sends, beside what it answers. */
 function withWebhooks<T extends object>(document: T): T {
   return Object.assign(document, { webhooks: WEBHOOKS });
+}
+
+/** The plugin loses what `patternProperties` says of keys; a schema that says it in `x-keys` too keeps it, as `propertyNames`. */
+function namedKeys<T extends object>(document: T): T {
+  for (const [name, value] of Object.entries(document)) {
+    if (name === 'x-keys') Object.assign(document, { propertyNames: { pattern: value }, 'x-keys': undefined });
+    else if (typeof value === 'object' && value !== null) namedKeys(value as object);
+  }
+  return document;
 }
 
 /** The plugin calls every body required; those that may be null may be left out. */

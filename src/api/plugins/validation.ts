@@ -38,6 +38,13 @@ export function createAjv(coerceTypes: boolean): Ajv {
     strictTypes: false,
   });
   ajv.addKeyword('x-accepts');
+  ajv.addKeyword('x-keys');
+  ajv.addKeyword({
+    keyword: 'x-well-formed',
+    type: 'string',
+    errors: false,
+    validate: (_: true, text: string) => text.isWellFormed(),
+  });
   ajv.addKeyword('x-secret');
   (addFormats as unknown as (ajv: Ajv) => void)(ajv);
   for (const schema of NAMED_SCHEMAS) ajv.addSchema(schema as object);
@@ -106,6 +113,16 @@ export function describeValidation(error: FastifySchemaValidationError): { point
 }
 
 function shorten(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
+  const text = JSON.stringify(excerpt(value, 0)) ?? 'nothing';
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/** As much of a value as could be shown: one may be nested deeper than the stack, or hold all that a body can. */
+function excerpt(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return value.slice(0, 80);
+  if (typeof value !== 'object' || value === null) return value;
+  if (depth > 20) return '...';
+  if (Array.isArray(value)) return value.slice(0, 40).map((entry) => excerpt(entry, depth + 1));
+  const entries = Object.entries(value).slice(0, 40);
+  return Object.fromEntries(entries.map(([name, entry]) => [name.slice(0, 80), excerpt(entry, depth + 1)]));
 }

@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { BEGINNING, comparePositions, latestPosition, parsePosition } from '../../jobs/events.ts';
 import { Link } from '../../jobs/schemas/common.ts';
-import { JobEvents } from '../../jobs/schemas/event.ts';
+import { JobEvent } from '../../jobs/schemas/event.ts';
 import { ENDED } from '../../jobs/schemas/job.ts';
 import { answers, IdInPath } from '../answers.ts';
 import { EventFeeds } from '../event-feed.ts';
@@ -33,8 +33,8 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
         ),
         response: answers({
           200: {
-            description: '`event` is status, iteration, preview or done',
-            content: { 'text/event-stream': { schema: Link(JobEvents) } },
+            description: 'events, of which the schema describes each; the last one is `done`',
+            content: { 'text/event-stream': { schema: Link(JobEvent) } },
           },
           204: { description: 'the job has ended, and all was sent before', type: 'null' },
         }),

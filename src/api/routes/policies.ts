@@ -8,6 +8,7 @@ import { ImportQuery, Policy, PolicyPage, PolicyQuery } from '../../jobs/schemas
 import type { PolicyRecord } from '../../jobs/store.ts';
 import { viewPolicy } from '../../jobs/views.ts';
 import { answers, file, IdInPath, json } from '../answers.ts';
+import { ImportGate } from '../import-gate.ts';
 import { importPolicy } from '../import-policy.ts';
 
 const tags = ['policies'];
@@ -15,6 +16,7 @@ const tags = ['policies'];
 /** The learned laws: list, look at, download, bring in, delete. */
 export const policies: FastifyPluginAsyncTypebox = async (app) => {
   const { blobs, catalog, config } = app.services;
+  const gate = new ImportGate(config.importLimit);
   app.addContentTypeParser(
     'application/octet-stream',
     { parseAs: 'buffer', bodyLimit: config.importLimit },
@@ -91,6 +93,10 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     '/v1/policies',
     {
       bodyLimit: config.importLimit,
+      preParsing: async (request, reply) => {
+        const leave = gate.enter(request.store.tenant, request.headers['content-length']);
+        reply.raw.once('close', leave); // answered, or given up
+      },
       schema: {
         operationId: 'importPolicy',
         summary: 'Bring in a law that was learned elsewhere (safetensors)',

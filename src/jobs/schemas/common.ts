@@ -19,14 +19,22 @@ export function OneOf<const T extends readonly string[]>(
   return Type.Unsafe<T[number]>({ type: 'string', enum: values, ...options });
 }
 
-/** Strings that people typed: at least one visible character where `required`, no control characters. */
+/** Classes of characters as every reader of the contract understands them: no \p{...}, nothing beyond \uFFFF. */
+const CONTROL = '\\u0000-\\u001f\\u007f-\\u009f';
+const SPACE = ' \\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff';
+
+/**
+ * Strings that people typed: at least one visible character where `required`, no control characters. At each character there is
+ * one way to go on, so a long text that is refused takes no longer than one that is not.
+ */
 export function Prose(minimum: 0 | 1, maximum: number, description: string) {
   return Type.String({
     minLength: minimum,
     maxLength: maximum,
-    // \p{Cs} are halves of surrogate pairs: they are no text and can't be stored as UTF-8.
-    pattern: minimum === 0 ? '^[^\\p{Cc}\\p{Cs}]*$' : '^[^\\p{Cc}\\p{Cs}]*[^\\p{Cc}\\p{Cs}\\s][^\\p{Cc}\\p{Cs}]*$',
+    pattern: minimum === 0 ? `^[^${CONTROL}]*$` : `^[${SPACE}]*[^${CONTROL}${SPACE}][^${CONTROL}]*$`,
     description,
+    // No halves of surrogate pairs: they are no text and can't be stored as UTF-8.
+    'x-well-formed': true,
     'x-accepts': `${minimum === 0 ? '' : 'at least one visible character, '}at most ${maximum} characters, no control characters`,
   });
 }
@@ -54,16 +62,14 @@ export const Seed = Type.Integer({
   description: 'seed of every draw; the same request with the same seed gives the same bytes',
 });
 
-export const Metadata = Type.Record(
-  Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' }),
-  Type.String({ maxLength: 512 }),
-  {
-    maxProperties: 16,
-    additionalProperties: false,
-    description: 'pairs of your own',
-    'x-accepts': 'up to 16 pairs: keys of 1-64 letters, digits, "_", "." or "-", values of at most 512 characters',
-  },
-);
+const METADATA_KEY = '^[A-Za-z0-9_.-]{1,64}$';
+export const Metadata = Type.Record(Type.String({ pattern: METADATA_KEY }), Type.String({ maxLength: 512 }), {
+  maxProperties: 16,
+  additionalProperties: false,
+  'x-keys': METADATA_KEY,
+  description: 'pairs of your own',
+  'x-accepts': 'up to 16 pairs: keys of 1-64 letters, digits, "_", "." or "-", values of at most 512 characters',
+});
 
 export const Problem = Type.Object(
   {

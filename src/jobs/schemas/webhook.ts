@@ -23,10 +23,16 @@ export const AskedUrl = Type.String({
   'x-accepts': 'an address of at most 2048 characters that begins with https://',
   'x-secret': true,
 });
+/** 24 to 64 bytes as base64 writes them: whole groups of four, and in the last one no bits that stand for nothing. */
+const BASE64 = (() => {
+  const [one, two] = ['[A-Za-z0-9+/][AQgw]==', '[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]='];
+  const groups = (count: string) => `(?:[A-Za-z0-9+/]{4}){${count}}`;
+  return `(?:${groups('8,20')}(?:${one}|${two})?|${groups('21')}(?:${one})?)`;
+})();
 export const AskedSecret = Type.String({
-  pattern: '^whsec_[A-Za-z0-9+/]{32,86}={0,2}$',
+  pattern: `^whsec_${BASE64}$`,
   description: 'signs the deliveries (Standard Webhooks); one is made when it is left out',
-  'x-accepts': '"whsec_" and 24 to 64 bytes in base64',
+  'x-accepts': '"whsec_" and 24 to 64 bytes in base64, with its padding',
   'x-secret': true,
 });
 export const WebhookUrl = Type.String({ description: 'where deliveries go' });

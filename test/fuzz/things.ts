@@ -1,0 +1,90 @@
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { newId } from '../../src/jobs/ids.ts';
+import type { Store } from '../../src/jobs/store.ts';
+import { FileBlobs } from '../../src/storage/file-blobs.ts';
+import { encodePolicy } from '../../src/storage/policy-file.ts';
+
+/** Ids of things that are there, for addresses that need one. */
+export interface Things {
+  readonly jobs: string;
+  readonly policies: string;
+  readonly samples: string;
+  readonly images: string;
+  readonly models: string;
+  readonly 'webhook-endpoints': string;
+  readonly 'webhook-deliveries': string;
+}
+
+/** Makes one of everything that the API has addresses for. */
+export async function furnish(url: string, key: string, store: Store, data: string): Promise<Things> {
+  const send = sender(url, key);
+  const job = await send('/v1/jobs', JSON.stringify({ prompt: 'a green dog', budget: { images: 2 }, priority: 'low' }));
+  const policy = await send('/v1/policies', lawFile(), 'application/octet-stream');
+  const sample = await send(`/v1/policies/${policy.id}/samples`, '{}');
+  const endpoint = await send('/v1/webhook-endpoints', JSON.stringify({ url: 'http://127.0.0.1:9/' }));
+  const delivery = await send(`/v1/webhook-endpoints/${endpoint.id}/test`, '{}');
+
+  const image = newId('img');
+  const blob = `images/${image}.png`;
+  const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#080' } })
+    .png()
+    .toBuffer();
+  await new FileBlobs(join(data, 'blobs')).put(blob, picture);
+  const createdAt = new Date().toISOString();
+  const record = { id: image, tenant: 'acme', key: blob, width: 64, height: 64, format: 'png' as const, createdAt };
+  await store.images.create(record, { parent: sample.id });
+  return {
+    jobs: job.id,
+    policies: policy.id,
+    samples: sample.id,
+    images: image,
+    models: 'stickers',
+    'webhook-endpoints': endpoint.id,
+    'webhook-deliveries': delivery.id,
+  };
+}
+
+/** Ids to choose from, by the word in their addresses. */
+export type Pools = { readonly [Kind in keyof Things]: readonly string[] };
+
+/** Makes more of what can be deleted, so that it lasts. */
+export async function stock(url: string, key: string, things: Things, count: number): Promise<Pools> {
+  const send = sender(url, key);
+  const policies = [];
+  const endpoints = [];
+  const jobs = [];
+  for (let i = 0; i < count; i++) {
+    policies.push((await send('/v1/policies', lawFile(), 'application/octet-stream')).id);
+    endpoints.push((await send('/v1/webhook-endpoints', JSON.stringify({ url: 'http://127.0.0.1:9/' }))).id);
+    jobs.push((await send('/v1/jobs', JSON.stringify({ prompt: 'a green dog', seed: i, priority: 'low' }))).id);
+  }
+  return {
+    jobs: [things.jobs, ...jobs],
+    policies,
+    samples: [things.samples],
+    images: [things.images],
+    models: [things.models],
+    'webhook-endpoints': endpoints,
+    'webhook-deliveries': [things['webhook-deliveries']],
+  };
+}
+
+function sender(url: string, key: string) {
+  return async (path: string, body: string | Uint8Array<ArrayBuffer>, type = 'application/json') => {
+    const headers = { authorization: `Bearer ${key}`, 'content-type': type };
+    const response = await fetch(`${url}${path}`, { method: 'POST', headers, body });
+    if (!response.ok) throw new Error(`POST ${path}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as { id: string };
+  };
+}
+
+function lawFile(): Uint8Array<ArrayBuffer> {
+  const law = {
+    shape: [4, 16, 16],
+    mean: new Float32Array(1024),
+    std: Float32Array.of(1),
+    weights: Float32Array.of(1),
+  };
+  return new Uint8Array(encodePolicy(law, { prompt: 'a green dog' }));
+}
