@@ -55,7 +55,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
           const job = await store.jobs.get(id);
           return isReached(job) ? job : null;
         },
-        goneSignal(reply, closing),
+        goneSignal(reply.raw, closing),
       );
     }
     return store.jobs.get(id);
