@@ -8,6 +8,7 @@ const TIMED = [
   'test/service/engine.test.ts',
   'test/service/job-interruptions.test.ts',
   'test/service/rewards.test.ts',
+  'test/service/webhooks-turns.test.ts',
   'test/service/webhooks.test.ts',
   'test/unit/rewards.test.ts',
 ];
