@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { ProblemError } from '../src/jobs/problem.ts';
-import type { AnyRecord, Change, Outcome, Records } from '../src/jobs/records.ts';
+import type { AnyRecord, Change, Outcome } from '../src/jobs/record-change.ts';
+import type { Records } from '../src/jobs/records.ts';
 import { Interruption } from './interruption.ts';
 
 /** A record that a worker holds: every change is fenced by the token of this taking. */

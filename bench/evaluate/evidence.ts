@@ -33,16 +33,23 @@ export async function renderEvidence(folder: string): Promise<{ page: string; fi
     if (existsSync(file)) sections.push(`\`${scorer}\`:`, accuracyTable(JSON.parse(await readFile(file, 'utf8'))));
   }
 
-  const suite = async (name: string, title: string, text: string) => {
+  /** A suite's section up to its tables; null: it has no runs yet, and no section. */
+  const begin = async (name: string, title: string, text: string): Promise<Records | null> => {
     const records = await recordsOf(folder, name);
     if (!records || records.runs.length === 0) return null;
+    const [runs, cells] = [records.runs.length, cellsOf(SUITES[name]).length];
+    sections.push(`## ${title}`, text);
+    if (runs < cells) sections.push(`**Not whole yet**: ${runs} of ${cells} runs; the command goes on where it ended.`);
+    sections.push(describe(records));
+    return records;
+  };
+  const suite = async (name: string, title: string, text: string) => {
+    const records = await begin(name, title, text);
+    if (!records) return null;
     const rows = rowsOf(records);
     const figure = `${name}-gains.svg`;
     figures[figure] = gainFigure(rows, `Gain in reward over the base: ${title.toLowerCase()}`);
-    const cells = cellsOf(SUITES[name]).length;
-    sections.push(`## ${title}`, text);
-    if (records.runs.length < cells) sections.push(notWhole(records, cells));
-    sections.push(describe(records), rowTable(rows), `![gains](evidence/${figure})`);
+    sections.push(rowTable(rows), `![gains](evidence/${figure})`);
     return { records, rows };
   };
 
@@ -56,15 +63,12 @@ export async function renderEvidence(folder: string): Promise<{ page: string; fi
   await suite('optimizers', 'The other published searches', PUBLISHED);
   await suite('ablation', "FIND's parts", ABLATION);
 
-  const full = await recordsOf(folder, 'full');
-  if (full && full.runs.length > 0) {
+  const full = await begin('full', 'The paper’s comparison, 45 complex prompts', FULL);
+  if (full) {
     const dpok = await recordsOf(folder, 'dpok');
     const all = { setup: full.setup, runs: [...full.runs, ...(dpok?.runs ?? [])] };
     const prompts = [...new Set(full.runs.map(({ prompt }) => prompt))];
-    sections.push('## The paper’s comparison, 45 complex prompts', FULL);
-    const cells = cellsOf(SUITES.full).length;
-    if (full.runs.length < cells) sections.push(notWhole(full, cells));
-    sections.push(describe(full), paperTable(all));
+    sections.push(paperTable(all));
     const curves = prompts.slice(0, CURVES_SHOWN).flatMap((prompt, i) => {
       const run = full.runs.find((run) => run.prompt === prompt && run.optimizer === 'find');
       if (!run) return [];
@@ -79,9 +83,6 @@ export async function renderEvidence(folder: string): Promise<{ page: string; fi
   sections.push('## Limits', LIMITS);
   return { page: `${sections.join('\n\n')}\n`, figures };
 }
-
-const notWhole = ({ runs }: Records, cells: number) =>
-  `**Not whole yet**: ${runs.length} of ${cells} runs; the command goes on where it ended.`;
 
 async function recordsOf(folder: string, name: string): Promise<Records | null> {
   const file = join(folder, `${name}.jsonl`);

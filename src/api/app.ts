@@ -1,5 +1,5 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { access } from './plugins/access.ts';
 import { audit } from './plugins/audit.ts';
@@ -8,7 +8,7 @@ import { json } from './plugins/json.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
 import { openapi } from './plugins/swagger.ts';
 import { validation } from './plugins/validation.ts';
-import { requestId, requestLogger } from './request-log.ts';
+import { OneLineEach, requestId, requestLogger } from './request-log.ts';
 import { catalog } from './routes/catalog.ts';
 import { images } from './routes/images.ts';
 import { jobEvents } from './routes/job-events.ts';
@@ -34,19 +34,22 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
     trustProxy: services.config.trustProxy.length > 0 && [...services.config.trustProxy],
     genReqId: ({ headers }) => requestId(headers['x-request-id']),
     childLoggerFactory: requestLogger,
-    logController: new LogController({ requestIdLogLabel: 'requestId' }),
+    logController: new OneLineEach({ requestIdLogLabel: 'requestId' }),
     routerOptions: { maxParamLength: 128, ignoreTrailingSlash: true },
     frameworkErrors: sendProblem,
     return503OnClosing: true,
     forceCloseConnections: 'idle',
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.decorate('services', services);
-  app.addHook('onRequest', async (request, reply) => {
+  // Hooks that wait for nothing call back: a promise each would be a good part of what a short request costs.
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
+    done();
   });
   // A connection that is kept after its answer would hold up the end of the server.
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (services.closing.aborted) reply.header('connection', 'close');
+    done();
   });
   await app.register(browsers); // first: its route for every OPTIONS is no address of ours
   await app.register(problems);

@@ -1,9 +1,15 @@
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
-import { ulid } from 'ulid';
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
+import { newUlid } from '../jobs/ids.ts';
 
 /** The id of a request: a client's own when it is one that can stand in a log, else a new one. */
 export function requestId(given: string | string[] | undefined): string {
-  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : `req_${ulid().toLowerCase()}`;
+  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : `req_${newUlid()}`;
 }
 
 const NAMES: { readonly [prefix: string]: string } = {
@@ -26,4 +32,21 @@ export function requestLogger(
   const [, id, prefix] =
     /^\/v1\/[a-z-]+\/((job|pol|smp|img|whe|dlv)_[0-9a-z]{26})(?![^/?])/.exec(request.url ?? '') ?? [];
   return logger.child(id === undefined ? bindings : { ...bindings, [NAMES[prefix]]: id }, options);
+}
+
+/**
+ * One line for each request, when it is over, with what two lines (it came, it is over) would say: under load they are most of the log, and a
+ * request that never ends shows as a client that went away.
+ */
+export class OneLineEach extends LogController {
+  override incomingRequest(request: FastifyRequest): void {
+    request.log.debug({ req: request }, 'incoming request');
+  }
+
+  override requestCompleted(error: Error | null, request: FastifyRequest, reply: FastifyReply): void {
+    const { method, url, ip } = request;
+    const done = { method, url, ip, status: reply.statusCode, responseTime: Math.round(reply.elapsedTime * 100) / 100 };
+    if (error) request.log.error({ ...done, err: error }, 'request errored');
+    else request.log.info(done, 'request completed');
+  }
 }

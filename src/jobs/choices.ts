@@ -4,6 +4,7 @@ import { schedulerOptions } from '../bundles/scheduler-options.ts';
 import type { Tokenizer } from '../bundles/tokenizer.ts';
 import { findScheduler } from '../numerics/schedulers/registry.ts';
 import type { SchedulerDefinition } from '../numerics/schedulers/scheduler.ts';
+import { Memo } from './memo.ts';
 import { ProblemError } from './problem.ts';
 import type { RewardChoice, RewardChoiceRequest, Sampler, SamplerRequest, Warning } from './schemas/common.ts';
 
@@ -90,6 +91,9 @@ function choose<T extends { readonly name: string }>(
   );
 }
 
+/** Samplers that a model can be set up with: trying it takes longer than all else that is looked at in a request. */
+const TRIED = new Memo<ModelBundle, true>(1000);
+
 /**
  * The sampler with the model's defaults filled in, tried out: its scheduler is set up once as the engine will.
  * @throws ProblemError for unknown schedulers, sizes that the model can't make, and steps or eta that don't fit.
@@ -117,8 +121,11 @@ export function resolveSampler(model: ModelBundle, request: SamplerRequest, poin
   checkSize(model, sampler, pointer);
   checkClipSkip(model, sampler.clipSkip, pointer);
   try {
-    const options = schedulerOptions(model, sampler, model.latentShape(sampler.width, sampler.height));
-    definition.create(model.schedulerConfig, options);
+    TRIED.of(model, JSON.stringify(sampler), () => {
+      const options = schedulerOptions(model, sampler, model.latentShape(sampler.width, sampler.height));
+      definition.create(model.schedulerConfig, options);
+      return true;
+    });
   } catch (error) {
     throw new ProblemError(
       'not-possible',
@@ -188,8 +195,13 @@ export function promptWarnings(
   });
 }
 
+/** What tokenizers cut off texts: the same prompt is asked for again and again, with other seeds. */
+const CUT = new Memo<Tokenizer, string | null>(1000);
+
 function cutWarnings(reader: string, tokenizers: readonly Tokenizer[], field: string, text: string): Warning[] {
-  const cuts = new Map(tokenizers.map((tokenizer) => [tokenizer.window, tokenizer.encode(text).truncated]));
+  const cuts = new Map(
+    tokenizers.map((tokenizer) => [tokenizer.window, CUT.of(tokenizer, text, () => tokenizer.encode(text).truncated)]),
+  );
   const longest = Math.max(...cuts.keys());
   return [...cuts].flatMap(([window, cut]) => {
     const more = window < longest ? ` (by one of its text encoders; another reads ${longest})` : '';

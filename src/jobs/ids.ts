@@ -1,10 +1,29 @@
-import { ulid } from 'ulid';
+import { randomFillSync } from 'node:crypto';
+import { encodeTime } from 'ulid';
 
 export type IdKind = 'job' | 'pol' | 'smp' | 'img' | 'whe' | 'dlv' | 'evt';
 
 /** A new id: a prefix that names what it is, and 26 characters that sort by time. */
 export function newId(kind: IdKind): string {
-  return `${kind}_${ulid().toLowerCase()}`;
+  return `${kind}_${newUlid()}`;
+}
+
+const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
+/** Random bytes that were fetched together: one call of the system for a character, as `ulid()` does it, costs more than the rest of a request's id. */
+const pool = Buffer.alloc(4096);
+let used = pool.length;
+let time = { at: -1, text: '' };
+
+/** A ULID in lower case: the time in milliseconds in 10 characters, then 80 random bits in 16. */
+export function newUlid(now = Date.now()): string {
+  if (time.at !== now) time = { at: now, text: encodeTime(now, 10).toLowerCase() };
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  let text = time.text;
+  for (const end = used + 16; used < end; used++) text += DIGITS[pool[used] & 31];
+  return text;
 }
 
 /**

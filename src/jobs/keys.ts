@@ -71,13 +71,13 @@ export class Keys {
   imagesAsked(tenant: string, day: string): string {
     return `${this.prefix}:images:${day}:${tenant}`;
   }
-  /** Sorted set: work of a tenant that is being accepted, by the time of its beginning. */
-  admitted(tenant: string): string {
-    return `${this.prefix}:admitted:${tenant}`;
-  }
   /** Prefix of what keeps whose turn it is in a queue; see `turns.ts`. */
   turns(queue: string): string {
     return `${this.prefix}:turns:${queue}:`;
+  }
+  /** Sorted set: what a tenant has waiting in a queue; see `turns.ts`. */
+  waiting(queue: string, tenant: string): string {
+    return `${this.turns(queue)}waiting:${tenant}`;
   }
   worker(id: string): string {
     return `${this.prefix}:worker:${id}`;

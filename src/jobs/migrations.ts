@@ -10,6 +10,8 @@ type Migration = (record: Fields) => Fields;
 
 /** Version 0 is what was written before records had versions: 0.1.0 and the first months. */
 const fillTenant: Migration = (record) => ({ tenant: DEFAULT_TENANT, ...record });
+/** The same fields, kept in another way (`acceptedFields`), which an older findery could not read. */
+const keepOtherwise: Migration = (record) => record;
 const fillSampler: Migration = (record) => ({
   ...fillTenant(record),
   sampler: { clipSkip: 0, ...(record.sampler as object) },
@@ -20,7 +22,10 @@ const fillSampler: Migration = (record) => ({
  * a record holds, append one here; never change or remove one that was released.
  */
 const MIGRATIONS: Record<IdKind, readonly Migration[]> = {
-  job: [(record) => ({ reportDraws: REPORT_DRAWS, deadline: null, webhook: null, ...fillSampler(record) })],
+  job: [
+    (record) => ({ reportDraws: REPORT_DRAWS, deadline: null, webhook: null, ...fillSampler(record) }),
+    keepOtherwise,
+  ],
   pol: [fillSampler],
   smp: [fillSampler],
   img: [fillTenant],

@@ -16,6 +16,17 @@ export interface Queueable {
   readonly priority: (typeof PRIORITIES)[number];
 }
 
+/** What every entry has. */
+export const ENTRY_OPTIONS = {
+  // Failures that a second try can't mend are thrown as unrecoverable; the rest (storage, Redis) is tried again.
+  attempts: 4,
+  backoff: { type: 'exponential', delay: 1000 },
+  removeOnComplete: true,
+  removeOnFail: true,
+  stackTraceLimit: 1,
+  sizeLimit: 1024,
+};
+
 /** The API's side of the queues. */
 export class Queues {
   readonly #redis: Redis;
@@ -41,16 +52,15 @@ export class Queues {
       {
         jobId: id,
         priority: PARKED_PRIORITY[priority],
-        // Failures that a second try can't mend are thrown as unrecoverable; the rest (storage, Redis) is tried again.
-        attempts: 4,
-        backoff: { type: 'exponential', delay: 1000 },
-        removeOnComplete: true,
-        removeOnFail: true,
-        stackTraceLimit: 1,
-        sizeLimit: 1024,
+        ...ENTRY_OPTIONS,
       },
     );
     await this.#turns[name].enrol(id);
+  }
+
+  /** Prefix of BullMQ's keys of a queue, with the colon. */
+  prefix(name: QueueName): string {
+    return this.#queues[name].toKey('');
   }
 
   /** To be called by the worker that has begun with it: the turn passes on. */

@@ -31,7 +31,7 @@ end
 redis.call('HSET', record, latest, change)
 if new_status ~= '' and redis.call('HGET', record, 'status') == new_status then notice = '' end
 if new_owner ~= '' then redis.call('HSET', record, '_owner', new_owner) end
-for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
+if #fields > 0 then redis.call('HSET', record, unpack(fields)) end
 if queue == '1' then redis.call('ZADD', unqueued, redis.call('TIME')[1], id) end
 if reopen == '1' then
   for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 8)) do
@@ -65,9 +65,9 @@ return 'done'
 
 /** A new record, all or nothing; two requests with one id (idempotency) can't write over each other. */
 export const CREATE = `
-local record, index, children, stream, tenants_index, stored_bytes, unqueued, deadlines = unpack(KEYS)
+local record, index, children, stream, tenants_index, stored_bytes, deadlines = unpack(KEYS)
 local id, only_new, has_parent, fields, events = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
-local tenant, bytes, queue, deadline = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
+local tenant, bytes, deadline = ARGV[6], tonumber(ARGV[7]), ARGV[8]
 if redis.call('EXISTS', record) == 1 then
   local owner = redis.call('HGET', record, 'tenant') or '"default"'
   if owner ~= '"' .. tenant .. '"' then return 'taken' end
@@ -75,11 +75,10 @@ if redis.call('EXISTS', record) == 1 then
 end
 local more = bytes - tonumber(redis.call('HGET', record, 'bytes') or '0')
 if more ~= 0 then redis.call('HINCRBY', stored_bytes, tenant, more) end
-for i = 1, #fields, 2 do redis.call('HSET', record, fields[i], fields[i + 1]) end
+redis.call('HSET', record, unpack(fields))
 redis.call('ZADD', index, 0, id)
 redis.call('ZADD', tenants_index, 0, id)
 if has_parent == '1' then redis.call('SADD', children, id) end
-if queue == '1' then redis.call('ZADD', unqueued, redis.call('TIME')[1], id) end
 if deadline ~= '' then redis.call('ZADD', deadlines, deadline, id) end
 for _, event in ipairs(events) do redis.call('XADD', stream, '*', 'type', event.type, 'data', event.data) end
 `;

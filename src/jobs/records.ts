@@ -1,9 +1,16 @@
-import { randomUUID } from 'node:crypto';
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
-import { currentVersion, type Fields, migrate } from './migrations.ts';
-import { eventOf, type Notice, noticeOf, SNAPSHOT_SECONDS } from './outbox.ts';
+import { currentVersion } from './migrations.ts';
 import { ProblemError } from './problem.ts';
+import {
+  type AnyRecord,
+  type Change,
+  type Creation,
+  commitParameters,
+  createParameters,
+  type Outcome,
+} from './record-change.ts';
+import { fieldsOf, parseRecord, readFields } from './record-fields.ts';
 import { COMMIT, CREATE, MIGRATE } from './record-scripts.ts';
 import type { Redis } from './redis.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
@@ -11,59 +18,11 @@ import { DEFAULT_TENANT } from './tenants.ts';
 /** Records of a list that are read at a time. */
 const MOST_READ = 100;
 
-/** An event to be appended to a record's stream. */
-export interface StreamEvent {
-  readonly type: string;
-  readonly data: unknown;
-  /** Events of one type and sequence are appended once, however often the work is done over. */
-  readonly sequence?: number;
-}
-
-export interface Change<T> {
-  /** Fields to be set. */
-  readonly set?: Partial<T>;
-  readonly events?: readonly StreamEvent[];
-  /** Rewards of the draws from `offset` on; what stood there is replaced. */
-  readonly rewards?: {
-    readonly offset: number;
-    readonly iteration: number;
-    readonly values: readonly number[];
-    /** Scores of each draw's terms; none: the reward is one score. */
-    readonly terms?: readonly (readonly number[])[];
-  };
-  /** Only when a worker took it with this token and nobody took it since. */
-  readonly owner?: string;
-  /** Only in one of these statuses. */
-  readonly statuses?: readonly string[];
-  /** Only when these fields have these values. */
-  readonly expects?: Partial<T>;
-  /** Gives the record to the worker with this token. */
-  readonly newOwner?: string;
-  /** Fields that are in no answer, as secrets: `hidden` alone gives them out. */
-  readonly hide?: { readonly [name: string]: unknown };
-  /** What the outbox is to get in the same change; a status that clients are told of is put there without it. */
-  readonly notice?: Notice;
-  /** It is to wait in its queue: remembered, together with the change, until it is seen there (`waiting.ts`). */
-  readonly queue?: boolean;
-  /** Takes back that it has ended: its `done` event goes. */
-  readonly reopen?: boolean;
-}
-
-export type Outcome = 'done' | 'missing' | 'not-owner' | 'wrong-status';
-
 type WithCommands = Redis & {
   finderyCommit(...parameters: (string | number)[]): Promise<Outcome>;
   finderyCreate(...parameters: (string | number)[]): Promise<null | 'taken' | 'there'>;
   finderyMigrate(...parameters: (string | number)[]): Promise<null>;
 };
-
-/** What every record has; `bytes` are those of its file in storage. */
-export interface AnyRecord {
-  readonly id: string;
-  /** Whose it is. */
-  readonly tenant: string;
-  readonly bytes?: number;
-}
 
 /**
  * Records of one kind, of all tenants: durable, listed by time, changed atomically. Who serves one tenant has `TenantRecords`,
@@ -78,7 +37,7 @@ export class Records<T extends AnyRecord> {
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
     if (!('finderyCommit' in redis)) {
       redis.defineCommand('finderyCommit', { numberOfKeys: 6, lua: COMMIT });
-      redis.defineCommand('finderyCreate', { numberOfKeys: 8, lua: CREATE });
+      redis.defineCommand('finderyCreate', { numberOfKeys: 7, lua: CREATE });
       redis.defineCommand('finderyMigrate', { numberOfKeys: 1, lua: MIGRATE });
     }
     this.#redis = redis as WithCommands;
@@ -89,46 +48,12 @@ export class Records<T extends AnyRecord> {
 
   /**
    * Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`.
-   * `queue`: it is accepted work, and remembered until it is seen in its queue; `deadline`: milliseconds since 1970.
+   * (New work that is to be queued: `acceptWork`.)
    * @returns false when there was one that stays as it was
    * @throws ProblemError `conflict` when another tenant has this id
    */
-  async create(
-    record: T,
-    options: {
-      readonly parent?: string;
-      readonly events?: readonly StreamEvent[];
-      readonly onlyNew?: boolean;
-      readonly hide?: Change<T>['hide'];
-      readonly queue?: boolean;
-      readonly deadline?: number;
-    } = {},
-  ): Promise<boolean> {
-    const tenant = record.tenant ?? DEFAULT_TENANT;
-    const outcome = await this.#redis.finderyCreate(
-      this.#keys.record(record.id),
-      this.#keys.index(this.#kind),
-      this.#keys.children(options.parent ?? ''),
-      this.#keys.events(record.id),
-      this.#keys.index(this.#kind, tenant),
-      this.#keys.storedBytes(),
-      this.#keys.unqueued(),
-      this.#keys.deadlines(),
-      record.id,
-      options.onlyNew ? 1 : 0,
-      options.parent ? 1 : 0,
-      JSON.stringify([
-        '_version',
-        String(currentVersion(this.#kind)),
-        ...fieldsOf(record),
-        ...hiddenFields(options.hide),
-      ]),
-      JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
-      tenant,
-      record.bytes ?? 0,
-      options.queue ? 1 : 0,
-      options.deadline ?? '',
-    );
+  async create(record: T, options: Creation = {}): Promise<boolean> {
+    const outcome = await this.#redis.finderyCreate(...createParameters(this.#keys, this.#kind, record, options));
     if (outcome === 'taken') throw new ProblemError('conflict', `The id ${record.id} is taken; choose another one.`);
     return outcome === null;
   }
@@ -199,37 +124,7 @@ export class Records<T extends AnyRecord> {
   }
 
   async change(id: string, change: Change<T>): Promise<Outcome> {
-    const { rewards } = change;
-    const status = (change.set as { readonly status?: string } | undefined)?.status;
-    const news = change.notice ?? noticeOf(this.#kind, id, status);
-    return this.#redis.finderyCommit(
-      this.#keys.record(id),
-      this.#keys.events(id),
-      this.#keys.rewards(id),
-      this.#keys.outbox(),
-      this.#keys.unqueued(),
-      this.#keys.snapshot((news && eventOf(news)) ?? ''),
-      change.owner ?? '',
-      JSON.stringify(change.statuses ?? []),
-      JSON.stringify([...fieldsOf(change.set ?? {}), ...hiddenFields(change.hide)]),
-      JSON.stringify(
-        (change.events ?? []).map(({ type, data, sequence }) => ({ type, sequence, data: JSON.stringify(data) })),
-      ),
-      change.newOwner ?? '',
-      rewards ? rewards.offset : -1,
-      JSON.stringify(
-        (rewards?.values ?? []).map((value, i) => [rewards?.iteration, value, ...(rewards?.terms?.[i] ?? [])].join()),
-      ),
-      this.#keys.changes(),
-      id,
-      news ? JSON.stringify(news) : '',
-      change.notice ? '' : (status ?? ''),
-      randomUUID(),
-      JSON.stringify(fieldsOf(change.expects ?? {})),
-      change.queue ? 1 : 0,
-      change.reopen ? 1 : 0,
-      SNAPSHOT_SECONDS,
-    );
+    return this.#redis.finderyCommit(...commitParameters(this.#keys, this.#kind, id, change));
   }
 
   /** Newest first, everybody's or one tenant's. `accept` filters; a page may look at many records to fill itself. */
@@ -341,27 +236,4 @@ export class Records<T extends AnyRecord> {
       return { iteration, reward, terms };
     });
   }
-}
-
-function fieldsOf(record: object): string[] {
-  return Object.entries(record)
-    .filter(([, value]) => value !== undefined)
-    .flatMap(([name, value]) => [name, name === 'status' ? String(value) : JSON.stringify(value)]);
-}
-
-function hiddenFields(hide: Change<unknown>['hide'] = {}): string[] {
-  return Object.entries(hide).flatMap(([name, value]) => [`_${name}`, JSON.stringify(value)]);
-}
-
-/** A record as Redis has it, brought up to this findery's version; null: there is none. */
-export function readFields<T>(kind: IdKind, fields: Record<string, string>): T | null {
-  const record = parseRecord<T>(fields);
-  return record && (migrate(kind, record as Fields, Number(fields._version ?? 0)) as T);
-}
-
-function parseRecord<T>(fields: Record<string, string>): T | null {
-  const entries = Object.entries(fields).filter(([name]) => !name.startsWith('_'));
-  if (entries.length === 0) return null;
-  const values = entries.map(([name, value]) => [name, name === 'status' ? value : JSON.parse(value)]);
-  return { tenant: DEFAULT_TENANT, ...Object.fromEntries(values) } as T;
 }

@@ -3,7 +3,7 @@ import { decodePolicy, PolicyFileError } from '../storage/policy-file.ts';
 import { type Archived, isDamage, RECORDS, REMOVED, readArchived, readRemoval, recordKey } from './archive.ts';
 import { indexTenants } from './index-tenants.ts';
 import { rebuildPolicy } from './rebuild-policy.ts';
-import type { StreamEvent } from './records.ts';
+import type { StreamEvent } from './record-change.ts';
 import type { JobRecord, PolicyRecord, SampleRecord, Store } from './store.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
 import { viewJob } from './views.ts';

@@ -1,11 +1,10 @@
+import { type Accepted, acceptWork } from './accept-work.ts';
 import { newId } from './ids.ts';
-import { withinQuota } from './quota.ts';
 import type { Warning } from './schemas/common.ts';
 import type { JobSettings } from './schemas/job.ts';
 import type { SampleSettings } from './schemas/sample.ts';
 import type { JobWebhook } from './schemas/webhook.ts';
 import type { JobRecord, SampleRecord, TenantStore } from './store.ts';
-import { queueNew } from './waiting.ts';
 import { SECRETS, type SigningSecret } from './webhook-store.ts';
 
 interface Submission {
@@ -26,8 +25,7 @@ export interface AcceptedWebhook {
 }
 
 /**
- * Accepts a job: its record is written, then it is queued. Once it is written it is accepted: when it could not be queued,
- * because Redis went away in between, those who look after that do it (`waiting.ts`).
+ * Accepts a job: its record is written and it is queued.
  * @throws ProblemError `quota-exceeded` when the tenant has too much already, `conflict` when another one has this id; nothing is
  * left behind
  */
@@ -42,7 +40,7 @@ export async function submitJob(
     digest,
     told = null,
   }: Submission & { readonly told?: AcceptedWebhook | null },
-): Promise<JobRecord> {
+): Promise<Accepted & { readonly record: JobRecord }> {
   const record: JobRecord = {
     ...fresh(store, { id, warnings, requestId, now }),
     ...settings,
@@ -68,15 +66,13 @@ export async function submitJob(
     ...(digest ? { digest } : {}),
   };
   const hide = told ? { [SECRETS]: told.secrets } : {};
-  const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
-  const deadline = settings.deadline === null ? undefined : Date.parse(settings.deadline);
-  const images = settings.budget.images + 2 * settings.reportDraws + settings.samples;
-  await withinQuota(store, { id, images }, async () => {
-    const isNew = await store.jobs.create(record, { events, hide, onlyNew: true, queue: true, deadline });
-    await queueNew(store, record);
-    return isNew;
+  const accepted = await acceptWork(store, record, {
+    images: settings.budget.images + 2 * settings.reportDraws + settings.samples,
+    event: { status: 'queued', stage: 'waiting' },
+    deadline: settings.deadline === null ? undefined : Date.parse(settings.deadline),
+    hide,
   });
-  return record;
+  return { ...accepted, record };
 }
 
 /** Accepts a batch of samples, in the same way. */
@@ -90,12 +86,7 @@ export async function submitSample(
     ...settings,
     images: [],
   };
-  const parent = settings.policyId ?? undefined;
-  await withinQuota(store, { id, images: settings.bestOf }, async () => {
-    const isNew = await store.samples.create(record, { parent, onlyNew: true, queue: true });
-    await queueNew(store, record);
-    return isNew;
-  });
+  await acceptWork(store, record, { images: settings.bestOf, parent: settings.policyId ?? undefined });
   return record;
 }
 

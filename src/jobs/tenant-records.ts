@@ -1,6 +1,7 @@
 import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
-import { type AnyRecord, type Change, type Outcome, Records } from './records.ts';
+import type { AnyRecord, Change, Outcome } from './record-change.ts';
+import { Records } from './records.ts';
 import type { Redis } from './redis.ts';
 
 type Parameters<T extends AnyRecord, Name extends 'create' | 'list'> = Records<T>[Name] extends (

@@ -13,8 +13,13 @@ import { DEFAULT_TENANT } from './tenants.ts';
  * `served`: when each tenant was last served · `tenants`: who has something waiting, by when that was last looked at ·
  * `clock`: counts what happens here; BullMQ's own counter begins anew whenever its queue was empty.
  */
-const SHARED = `
-local queue, turns = ARGV[1], ARGV[2]
+/**
+ * Functions of the scripts here, and of the one that accepts work (`accept-script.ts`).
+ * @param queue Lua of the prefix of BullMQ's keys
+ * @param turns Lua of the prefix of ours
+ */
+export const turnFunctions = (queue: string, turns: string) => `
+local queue, turns = ${queue}, ${turns}
 local prioritized, head, served, tenants = queue .. 'prioritized', turns .. 'head', turns .. 'served', turns .. 'tenants'
 local PARKED, STEP = 0x200000000, 0x100000000
 local call = redis.call
@@ -56,6 +61,11 @@ local function deal(tenant)
   place(first, STEP + tonumber(call('HGET', served, tenant) or '0'))
 end
 
+local function is_in_turn(id)
+  local score = tonumber(call('ZSCORE', prioritized, id) or '0')
+  return score > 0 and score < PARKED
+end
+
 local function enrol(id)
   local score = tonumber(call('ZSCORE', prioritized, id) or '0')
   if score < PARKED then return nil end
@@ -63,7 +73,33 @@ local function enrol(id)
   if call('ZADD', turns .. 'waiting:' .. tenant, 'NX', score, id) == 0 then return nil end
   return tenant
 end
+
+local function before(a, b)
+  local at, bt = tonumber(call('ZSCORE', prioritized, a) or '0'), tonumber(call('ZSCORE', prioritized, b) or '0')
+  if at ~= bt then return at < bt end
+  return a < b
+end
+
+-- How much is served before it, if nothing else comes; -1 when it does not wait. Of every other tenant that is as many as it has
+-- itself before it, and one more where that tenant comes first in each round. heads: all of head.
+local function ahead_of(id, own, heads)
+  if not call('ZSCORE', prioritized, id) then return -1 end
+  own = own or tenant_of(id)
+  local place, mine = call('ZRANK', turns .. 'waiting:' .. own, id), nil
+  for k = 1, #heads, 2 do if heads[k] == own then mine = heads[k + 1] end end
+  if not place or not mine then return call('ZRANK', prioritized, id) end
+  local ahead = place
+  for k = 1, #heads, 2 do
+    if heads[k] ~= own then
+      local rounds = place + (before(heads[k + 1], mine) and 1 or 0)
+      ahead = ahead + math.min(rounds, call('ZCARD', turns .. 'waiting:' .. heads[k]))
+    end
+  end
+  return ahead
+end
 `;
+
+const SHARED = turnFunctions('ARGV[1]', 'ARGV[2]');
 
 /** ARGV: ids that were put into the queue. Deals to their tenants. */
 const ENROL = `${SHARED}
@@ -91,38 +127,10 @@ local other = call('ZRANGE', tenants, 0, 0)[1]
 if other and other ~= tenant then deal(other) end
 `;
 
-/**
- * ARGV: ids. For each: how much is served before it, if nothing else comes; -1 when it does not wait. Of every other tenant that is as
- * many as it has itself before it, and one more where that tenant comes first in each round.
- */
+/** ARGV: ids. For each: how much is served before it. */
 const AHEAD = `${SHARED}
-local function before(a, b)
-  local at, bt = tonumber(call('ZSCORE', prioritized, a) or '0'), tonumber(call('ZSCORE', prioritized, b) or '0')
-  if at ~= bt then return at < bt end
-  return a < b
-end
-local heads, answers = nil, {}
-for i = 3, #ARGV do
-  local id, ahead = ARGV[i], -1
-  local rank = call('ZRANK', prioritized, id)
-  if rank then
-    local own = tenant_of(id)
-    local place = call('ZRANK', turns .. 'waiting:' .. own, id)
-    ahead = rank
-    local mine = call('HGET', head, own)
-    if place and mine then
-      heads = heads or call('HGETALL', head)
-      ahead = place
-      for k = 1, #heads, 2 do
-        if heads[k] ~= own then
-          local rounds = place + (before(heads[k + 1], mine) and 1 or 0)
-          ahead = ahead + math.min(rounds, call('ZCARD', turns .. 'waiting:' .. heads[k]))
-        end
-      end
-    end
-  end
-  answers[#answers + 1] = ahead
-end
+local heads, answers = call('HGETALL', head), {}
+for i = 3, #ARGV do answers[#answers + 1] = ahead_of(ARGV[i], nil, heads) end
 return answers
 `;
 

@@ -2,24 +2,14 @@ import type { QueueName } from './queues.ts';
 import type { JobRecord, SampleRecord, Store } from './store.ts';
 
 /**
- * Accepting work is one change in Redis: the record, and its id among the `unqueued`. Putting it into its queue is a second
- * one, and whoever comes by does it, as often as it takes, until the work is seen waiting there. So a crash in between loses
- * nothing, and what was left costs what it is, not a look at all that waits.
+ * New work gets its record and its place in the queue in one change (`accept-work.ts`). Work that comes to wait again (resumed, tried
+ * again, to be canceled by a worker) does in two: the record and its id among the `unqueued`, then the queue. Whoever comes by does
+ * the second, as often as it takes, until the work is seen waiting there. So a crash in between loses nothing, and what was left
+ * costs what it is, not a look at all that waits.
  */
 
 /** Most ids that one round looks at; the next round has the rest. */
 const MOST = 500;
-
-/** Puts a record that was just written into its queue. Never fails: it is accepted already, and remembered. */
-export async function queueNew(store: Store, record: JobRecord | SampleRecord): Promise<void> {
-  try {
-    await store.queues.add(queueOf(record.id), record);
-    // Nobody can hold an entry of something new: it waits there now. The answer need not wait for this.
-    store.redis.zrem(store.keys.unqueued(), record.id).catch(() => {});
-  } catch {
-    // Redis went away; the next round of upkeep has it.
-  }
-}
 
 /** Puts a record with the status `queued` into its queue. It stays remembered until it waits there. */
 export async function ensureQueued(store: Store, record: JobRecord | SampleRecord): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { LeasedNotice, Notice } from '../jobs/outbox.ts';
-import { readFields } from '../jobs/records.ts';
+import { readFields } from '../jobs/record-fields.ts';
 import type { DeliveryType } from '../jobs/schemas/webhook.ts';
 import type { JobRecord, SampleRecord, Store } from '../jobs/store.ts';
 import { viewJob, viewSample } from '../jobs/views.ts';

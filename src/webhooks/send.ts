@@ -1,6 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { LookupFunction } from 'node:net';
+import { abortedWith } from '../jobs/aborted-with.ts';
 import { VERSION } from '../version.ts';
 import type { Allowed } from './allowed.ts';
 import { ForbiddenTargetError, hostOf, type Resolve, resolveTarget, type Target } from './target.ts';
@@ -37,7 +38,10 @@ export async function send(
   headers: { readonly [name: string]: string },
   { allowed, resolve, timeout, signal }: SendOptions,
 ): Promise<SendResult> {
-  const limit = AbortSignal.any([AbortSignal.timeout(timeout), ...(signal ? [signal] : [])]);
+  const controller = signal ? abortedWith(signal) : new AbortController();
+  const limit = controller.signal;
+  // Not cleared when there is an answer: its body may never end.
+  setTimeout(() => controller.abort(new DOMException('It took too long.', 'TimeoutError')), timeout).unref();
   const aborted = new Promise<never>((_resolve, reject) => {
     limit.addEventListener('abort', () => reject(limit.reason), { once: true });
   });

@@ -1,20 +1,20 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { Client } from '../../src/cli/client.ts';
+import type { Client } from '../../src/cli/client.ts';
 import { backup } from '../../src/jobs/backup/backup.ts';
 import { restore } from '../../src/jobs/backup/restore.ts';
 import type { Job } from '../../src/jobs/schemas/job.ts';
-import { openStore, type Store } from '../../src/jobs/store.ts';
+import type { Store } from '../../src/jobs/store.ts';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
-import { startTestService, type TestService } from './processes.ts';
+import { type KeptService, startKeptService } from './kept.ts';
+import type { TestService } from './processes.ts';
 
 const REQUEST = { prompt: 'a green dog on the grass', budget: { images: 4 }, reportDraws: 0, sampler: { steps: 1 } };
 
 let folder: string;
+let kept: KeptService;
 let service: TestService;
 let client: Client;
 let store: Store;
@@ -22,44 +22,21 @@ let blobs: FileBlobs;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'findery-backup-'));
-  service = await startTestService({ FINDERY_WARM: 'none' });
-  client = new Client(service.url);
-  const { REDIS_URL, FINDERY_REDIS_PREFIX, FINDERY_DATA } = service.environment;
-  store = await openStore(String(REDIS_URL), String(FINDERY_REDIS_PREFIX), { failFast: true });
-  blobs = new FileBlobs(join(String(FINDERY_DATA), 'blobs'));
-  await service.startWorker();
-}, 120_000);
+  kept = await startKeptService();
+  ({ service, client, store, blobs } = kept);
+});
 afterAll(async () => {
-  await store.close();
-  await service.close();
+  await kept.close();
   await rm(folder, { recursive: true, force: true });
 });
 
 /** Everything is lost, Redis and storage; API and worker go on. */
 async function lose(): Promise<void> {
-  const keys = await store.redis.keys(`${store.keys.prefix}:*`);
-  if (keys.length > 0) await store.redis.del(...keys);
+  await kept.wipe();
   await rm(blobs.folder, { recursive: true });
 }
 
-async function findery(...args: string[]) {
-  return promisify(execFile)('bin/findery', args, { env: service.environment }).then(
-    ({ stdout }) => ({ said: stdout, status: 0 }),
-    (error: { stderr: string; code: number }) => ({ said: error.stderr, status: error.code }),
-  );
-}
-
-async function look(path: string) {
-  const response = await fetch(new URL(path, service.url), { headers: { 'x-request-id': 'look' } });
-  const { status, headers } = response;
-  return {
-    path,
-    status,
-    etag: headers.get('etag'),
-    body: Buffer.from(await response.arrayBuffer()).toString('latin1'),
-  };
-}
-const lookAt = (paths: readonly string[]) => Promise.all(paths.map(look));
+const lookAt = (paths: readonly string[]) => Promise.all(paths.map((path) => kept.look(path)));
 
 const place = () => join(folder, 'backup');
 const into = (from: string, force: boolean) => restore(store, blobs, new FileBlobs(from), { force });
@@ -121,14 +98,17 @@ it('a backup that is not whole is refused, and so is one over another', async ()
   await expect(into(join(folder, 'none'), true)).rejects.toThrow(
     'There is no finished backup: backup.json, which is written last, is not there.',
   );
-  expect(await findery('backup', place())).toMatchObject({ said: expect.stringContaining('not empty'), status: 1 });
+  expect(await kept.findery('backup', place())).toMatchObject({
+    said: expect.stringContaining('not empty'),
+    status: 1,
+  });
   const said = expect.stringMatching(/^Copied \d+ keys of Redis and \d+ blobs to /);
-  expect(await findery('backup', join(folder, 'second'))).toEqual({ said, status: 0 });
+  expect(await kept.findery('backup', join(folder, 'second'))).toEqual({ said, status: 0 });
   const [key] = await new FileBlobs(place()).list('blobs/removed/');
   await writeFile(join(place(), key), 'something else');
   await expect(into(place(), true)).rejects.toThrow(`The blob ${key} is damaged`);
   await rm(join(place(), key));
   await expect(into(place(), true)).rejects.toThrow(/The backup lacks its blob removed\/pol_/);
   const usage = { said: expect.stringContaining('Usage: findery restore'), status: 2 };
-  expect(await findery('restore', 'http://x')).toMatchObject(usage);
+  expect(await kept.findery('restore', 'http://x')).toMatchObject(usage);
 }, 120_000);

@@ -76,6 +76,7 @@ describe('a job on', () => {
         model,
         reward: 'jpeg-size',
         budget: { images: 4 },
+        reportDraws: 2,
         // FLUX.1's configs say nothing of a size: its pipeline's is 1024.
         sampler: { steps, width: 64, height: 64 },
         samples: 1,

@@ -13,8 +13,9 @@ import { end, startTestService, type TestService } from './processes.ts';
 const REQUEST: JobRequest = {
   prompt: 'a green dog on the grass',
   seed: 7,
-  budget: { images: 60 },
+  budget: { images: 40 },
   sampler: { steps: 3 },
+  reportDraws: 8,
   samples: 2,
 };
 
@@ -64,18 +65,18 @@ describe('a job', { timeout: PATIENCE }, () => {
     undisturbed = await run(REQUEST);
   }, PATIENCE);
 
-  it('ends with a policy, its report on 32 fresh draws, and the samples asked for', async () => {
+  it('ends with a policy, its report on fresh draws, and the samples asked for', async () => {
     const { job, iterations } = undisturbed;
     expect(job).toMatchObject({
       status: 'succeeded',
       error: null,
       attempts: 1,
-      progress: { stage: 'ended', images: 60, fraction: 1 },
+      progress: { stage: 'ended', images: 40, fraction: 1 },
     });
-    expect(job.report).toMatchObject({ draws: 32 });
+    expect(job.report).toMatchObject({ draws: 8 });
     expect(job.report?.meanNorm).toBeGreaterThan(0.95);
     expect(iterations).toEqual(iterations.map((_, i) => i + 1));
-    expect(await rewards(job)).toHaveLength(60);
+    expect(await rewards(job)).toHaveLength(40);
     expect(await images(job)).toHaveLength(2);
     expect(
       Buffer.from((await images(job))[0])
@@ -93,7 +94,7 @@ describe('a job', { timeout: PATIENCE }, () => {
       reward: 'stickers-reward',
       seed: 7,
       optimizer: { name: 'kriging' },
-      report: { draws: 32 },
+      report: { draws: 8 },
     });
     expect(JSON.stringify(metadata)).not.toMatch(/job_|pol_|\d{4}-\d\d-\d\dT/);
   });
@@ -106,11 +107,14 @@ describe('a job', { timeout: PATIENCE }, () => {
     expect(await rewards(job)).toEqual(await rewards(undisturbed.job));
   });
 
-  it('is judged on as many fresh draws as it asks for', async () => {
-    const request = { ...REQUEST, samples: 0, budget: { images: 20 } };
-    const { job } = await run({ ...request, reportDraws: 3 });
-    expect(job.report).toMatchObject({ draws: 3 });
-    expect(await (await fetch(`${service.url}/v1/policies/${job.policyId}`)).json()).toMatchObject({ imagesSpent: 26 });
+  it.each([
+    ['as many fresh draws as it asks for', 3, 3],
+    ['32 fresh draws when it does not say', undefined, 32],
+  ])('is judged on %s', async (_, reportDraws, draws) => {
+    const { job } = await run({ ...REQUEST, samples: 0, budget: { images: 20 }, reportDraws });
+    expect(job.report).toMatchObject({ draws });
+    const policy = await (await fetch(`${service.url}/v1/policies/${job.policyId}`)).json();
+    expect(policy).toMatchObject({ imagesSpent: 20 + 2 * draws });
   });
 
   it('without a report has a policy all the same', async () => {

@@ -204,10 +204,12 @@ describe('findery models check says what is wrong with', () => {
   it.each(damages)('%s', async (_name, damage, words) => {
     const path = bundleWithWeightsBeside();
     await damage(path);
-    const { status, said } = await findery('models', 'check', path);
+    const [{ status, said }, added] = await Promise.all([
+      findery('models', 'check', path),
+      findery('models', 'add', path),
+    ]);
     expect(status, said).toBe(1);
     expect(said).toMatch(words);
-    const added = await findery('models', 'add', path);
     expect(added.status, added.said).toBe(1);
     expect(await readdir(models)).toEqual([]);
   });

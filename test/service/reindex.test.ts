@@ -1,13 +1,12 @@
-import { execFile } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Client } from '../../src/cli/client.ts';
+import type { Client } from '../../src/cli/client.ts';
 import type { Job } from '../../src/jobs/schemas/job.ts';
-import { openStore, type Store } from '../../src/jobs/store.ts';
-import { FileBlobs } from '../../src/storage/file-blobs.ts';
-import { startTestService, type TestService } from './processes.ts';
+import type { Store } from '../../src/jobs/store.ts';
+import type { FileBlobs } from '../../src/storage/file-blobs.ts';
+import { type KeptService, startKeptService } from './kept.ts';
+import type { TestService } from './processes.ts';
 
 const REQUEST = {
   prompt: 'a green dog on the grass',
@@ -17,53 +16,24 @@ const REQUEST = {
   sampler: { steps: 1 },
 };
 
+let kept: KeptService;
 let service: TestService;
 let client: Client;
 let store: Store;
 let blobs: FileBlobs;
 
 beforeAll(async () => {
-  service = await startTestService({ FINDERY_WARM: 'none' });
-  client = new Client(service.url);
-  const { REDIS_URL, FINDERY_REDIS_PREFIX, FINDERY_DATA } = service.environment;
-  store = await openStore(String(REDIS_URL), String(FINDERY_REDIS_PREFIX), { failFast: true });
-  blobs = new FileBlobs(join(String(FINDERY_DATA), 'blobs'));
-  await service.startWorker();
-}, 120_000);
-afterAll(async () => {
-  await store.close();
-  await service.close();
+  kept = await startKeptService();
+  ({ service, client, store, blobs } = kept);
 });
+afterAll(() => kept.close());
 
-/** As if Redis had been lost: nothing of this service is left in it. */
-async function wipe(): Promise<void> {
-  const keys = await store.redis.keys(`${store.keys.prefix}:*`);
-  if (keys.length > 0) await store.redis.del(...keys);
-}
-
-async function reindex(): Promise<{ said: string; status: number }> {
-  const options = { env: service.environment };
-  return promisify(execFile)('bin/findery', ['reindex'], options).then(
-    ({ stdout }) => ({ said: stdout, status: 0 }),
-    (error: { stdout: string; stderr: string; code: number }) => ({
-      said: error.stderr + error.stdout,
-      status: error.code,
-    }),
-  );
-}
+const reindex = () => kept.findery('reindex');
+const wipe = () => kept.wipe();
+const look = (path: string, accept?: string) => kept.look(path, accept);
 
 const run = async (request: object): Promise<Job> =>
   client.follow(await client.createJob({ ...REQUEST, ...request }), () => {});
-
-/** All that a client sees of an address: status, headers that matter, bytes. */
-async function look(path: string, accept?: string) {
-  const response = await fetch(new URL(path, service.url), {
-    headers: { 'x-request-id': 'look', ...(accept ? { accept } : {}) },
-  });
-  const { status, headers } = response;
-  const body = Buffer.from(await response.arrayBuffer()).toString('latin1');
-  return { path, status, etag: headers.get('etag'), type: headers.get('content-type'), body };
-}
 
 const policyFile = (id: string) => `policies/${id}.safetensors`;
 

@@ -16,6 +16,7 @@ const REQUEST: JobRequest = {
   budget: { images: 20 },
   optimizer: { name: 'elites', batchSize: 5 },
   sampler: { steps: 2, guidanceScale: 1 },
+  reportDraws: 4,
 };
 
 /** How a card names an environment variable of the worker. */
@@ -146,7 +147,7 @@ describe('a list of rewards', () => {
 
 describe('a service that scores', () => {
   it('runs a job: pictures and prompt go there in batches, with the key that the worker has', async () => {
-    const { job } = await run({ reward: 'good' });
+    const { job } = await run({ reward: 'good', reportDraws: 32 });
     expect(job).toMatchObject({ status: 'succeeded', reward: 'good', report: { draws: 32 } });
     const calls = (await scorer.calls()).filter(({ path }) => path === '/good');
     expect(calls.reduce((sum, { images }) => sum + images, 0)).toBe(20 + 64);
@@ -198,8 +199,8 @@ describe('a service that scores', () => {
     expect(job.error?.detail).toMatch(detail);
   });
 
-  // The job itself is tried four times, with pauses of 1, 2 and 4 s.
-  it.each([
+  // The job itself is tried four times, with pauses of 1, 2 and 4 s: these wait together.
+  it.concurrent.each([
     ['slow', /was asked once and gave no scores: no answer within 0\.3 s/],
     ['away', /was asked 2 times and gave no scores: no connection \(ECONNREFUSED\)/],
     ['down', /it answered 503 "out of memory"/],
@@ -209,7 +210,7 @@ describe('a service that scores', () => {
     expect(job.error?.detail).toMatch(detail);
   });
 
-  it('that dies in the middle leaves what was learnt: rewards, previews, a policy without a report', async () => {
+  it.concurrent('that dies in the middle leaves what was learnt: rewards, previews, a policy without a report', async () => {
     const { job } = await run({ reward: 'dies' });
     expect(job).toMatchObject({ status: 'failed', error: { code: 'reward-failed' }, report: null });
     expect(await points(job)).toHaveLength(14);
@@ -248,13 +249,17 @@ describe('a service that scores', () => {
 });
 
 describe('a language model that judges', () => {
+  let plain: ReturnType<typeof run>;
+  beforeAll(() => {
+    plain = run({ reward: 'good', budget: { images: 5 } });
+  });
+
   it.each(['chat-good', 'chat-talkative', 'chat-forgetful'])('%s: its scores run a job', async (reward) => {
     const { job } = await run({ reward, budget: { images: 5 } });
     expect(job).toMatchObject({ status: 'succeeded', reward });
     const scores = (await points(job)).map(({ reward: score }) => score);
     // It gives 5 + 5 g of [0, 10] for a picture that is g green; mapped to [-1, 1] that is g.
-    const { job: plain } = await run({ reward: 'good', budget: { images: 5 } });
-    const expected = (await points(plain)).map(({ reward: score }) => score);
+    const expected = (await points((await plain).job)).map(({ reward: score }) => score);
     for (const [i, score] of scores.entries()) expect(score).toBeCloseTo(expected[i], 6);
     const [call] = (await scorer.calls()).filter(({ path }) => path.startsWith(`/chat/${reward.slice(5)}/`));
     expect(call).toMatchObject({ authorization: 'Bearer secret', prompt: expect.stringContaining(REQUEST.prompt) });

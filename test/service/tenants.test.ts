@@ -39,6 +39,7 @@ let mine: { readonly [place: string]: string };
 /** Everything of acme's, deleted things too. */
 let ids: string[];
 let deleted: string;
+let heartbeat: NodeJS.Timeout;
 
 beforeAll(async () => {
   api = await startTestApi({ webhookAllow: ['127.0.0.1'] });
@@ -79,7 +80,10 @@ beforeAll(async () => {
   await api.store.images.create(picture, { parent: sample });
   deleted = await upload();
   expect((await acme.send('DELETE', `/v1/policies/${deleted}`)).status).toBe(204);
-  await announceWorker(api.store.redis, api.store.keys, { ...WORKER, currentJobs: [job, sample] });
+  const announce = () => announceWorker(api.store.redis, api.store.keys, { ...WORKER, currentJobs: [job, sample] });
+  await announce();
+  // As a worker does: it would be gone after ten seconds, and so would what could be told of it.
+  heartbeat = setInterval(() => void announce(), 2000);
 
   mine = {
     '/v1/jobs/{id}': job,
@@ -93,7 +97,10 @@ beforeAll(async () => {
   };
   ids = [...Object.values(mine).filter(Boolean), deleted];
 });
-afterAll(() => api.close());
+afterAll(async () => {
+  clearInterval(heartbeat);
+  await api.close();
+});
 
 const WORKER = {
   object: 'worker',

@@ -429,7 +429,7 @@ def drop_twins(target: Path) -> None:
 
 
 def make_variants(source: Path) -> None:
-    """Graphs as other exporters write them: a scalar integer timestep, a fixed batch, weights beside the graph."""
+    """Graphs as other exporters write them: a scalar integer timestep, a fixed batch, weights beside the graph; and a hungry one."""
     target = OUT / "sd15-variants"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
@@ -453,6 +453,30 @@ def make_variants(source: Path) -> None:
             dim.ClearField("dim_param")
             dim.dim_value = 1
         onnx.save(graph, str(target / f"{name}-batch1.onnx"))
+    graph = onnx.load(str(source / "vae_decoder" / "model.onnx"))
+    large_map(graph.graph)
+    onnx.save(graph, str(target / "vae_decoder-large.onnx"))
+
+
+def large_map(graph) -> None:
+    """
+    An intermediate result of 128 MiB for each picture, in one piece: its maximum is each picture's own, and their difference, 0, is
+    added to the picture. Large enough that what else a process needs beside it does not matter.
+    """
+    helper = onnx.helper
+    [output] = [value.name for value in graph.output]
+    for node in graph.node:
+        node.output[:] = ["picture" if name == output else name for name in node.output]
+    graph.initializer.append(helper.make_tensor("map_shape", onnx.TensorProto.INT64, [4], [1, 1, 8192, 4096]))
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["picture"], ["brightest"], axes=[1, 2, 3]),
+            helper.make_node("Expand", ["brightest", "map_shape"], ["map"]),
+            helper.make_node("ReduceMax", ["map"], ["of_map"], axes=[1, 2, 3]),
+            helper.make_node("Sub", ["of_map", "brightest"], ["nothing"]),
+            helper.make_node("Add", ["picture", "nothing"], [output]),
+        ]
+    )
 
 
 def scalar_timestep(graph, value) -> None:

@@ -5,7 +5,8 @@ const READS = ['GET', 'HEAD', 'OPTIONS'];
 
 /** One line in the log for every write and every refusal: who, what, of which id, with which outcome. */
 export const audit = fp(async (app: FastifyInstance) => {
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
+    done();
     const { statusCode } = reply;
     const isRefused = statusCode === 401 || statusCode === 403;
     const isWrite = !READS.includes(request.method) && request.routeOptions.url !== undefined;

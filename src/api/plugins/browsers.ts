@@ -18,15 +18,17 @@ const EXPOSED = [
 export const browsers = fp(async (app: FastifyInstance) => {
   const { corsOrigins } = app.services.config;
   const isShared = corsOrigins.length > 0;
-  app.addHook('onRequest', async (_request, reply) => {
-    reply.headers({
-      'x-content-type-options': 'nosniff',
-      'x-frame-options': 'DENY',
-      'referrer-policy': 'no-referrer',
-      'cross-origin-resource-policy': isShared ? 'cross-origin' : 'same-site',
-      // /docs, which is a page, sets its own.
-      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-    });
+  const headers = {
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'DENY',
+    'referrer-policy': 'no-referrer',
+    'cross-origin-resource-policy': isShared ? 'cross-origin' : 'same-site',
+    // /docs, which is a page, sets its own.
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  };
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.headers(headers);
+    done();
   });
   if (!isShared) return;
   await app.register(cors, {

@@ -1,4 +1,6 @@
+import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { abortedWith } from '../../jobs/aborted-with.ts';
 
 /** The longest that a request is held. */
 const MOST_SECONDS = 60;
@@ -17,8 +19,11 @@ export function preferredWait(request: FastifyRequest, reply: FastifyReply): num
 }
 
 /** Aborted when the client goes away or the server closes: nobody waits for the answer any more. */
-export function goneSignal(reply: FastifyReply, closing: AbortSignal): AbortSignal {
-  const gone = new AbortController();
-  reply.raw.once('close', () => gone.abort());
-  return AbortSignal.any([gone.signal, closing]);
+export function goneSignal(raw: ServerResponse, closing: AbortSignal): AbortSignal {
+  const gone = abortedWith(closing);
+  const end = () => gone.abort();
+  raw.once('close', end);
+  raw.on('error', end);
+  if (raw.destroyed) end();
+  return gone.signal;
 }

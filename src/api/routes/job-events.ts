@@ -8,6 +8,7 @@ import { JobEvent } from '../../jobs/schemas/event.ts';
 import { ENDED } from '../../jobs/schemas/job.ts';
 import { answers, IdInPath } from '../answers.ts';
 import { EventFeeds } from '../event-feed.ts';
+import { goneSignal } from '../plugins/prefer.ts';
 
 /** Milliseconds between two heartbeats of a stream in which nothing happens. */
 const HEARTBEAT = 15_000;
@@ -67,11 +68,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
       });
       raw.write('retry: 2000\n\n');
 
-      const gone = new AbortController();
-      raw.once('close', () => gone.abort());
-      raw.on('error', () => gone.abort());
-      if (raw.destroyed) gone.abort(); // while the feed was joined
-      const signal = AbortSignal.any([gone.signal, closing]);
+      const signal = goneSignal(raw, closing);
       signal.addEventListener('abort', onNews);
       const heartbeat = setInterval(beat, heartbeatMilliseconds, raw);
       try {

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { cancelJob } from '../../jobs/cancel.ts';
+import { JobReader } from '../../jobs/job-reader.ts';
 import { checkOwnId } from '../../jobs/own-id.ts';
 import { ProblemError } from '../../jobs/problem.ts';
 import { Id, Link, Nullable } from '../../jobs/schemas/common.ts';
@@ -33,6 +34,8 @@ const CreateHeaders = Type.Object({
 export const jobs: FastifyPluginAsyncTypebox = async (app) => {
   const { store: shared, blobs, catalog, closing, config } = app.services;
 
+  const reader = new JobReader(shared);
+
   const view = async (record: JobRecord) =>
     viewJob(record, record.status === 'queued' ? await shared.queues.position('optimize', record.id) : null);
 
@@ -42,7 +45,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     id: string,
     milliseconds: number,
     isReached: (job: JobRecord) => boolean,
-    signal: AbortSignal,
+    reply: FastifyReply,
   ) => {
     if (milliseconds > 0) {
       await store.changes.until(
@@ -52,7 +55,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
           const job = await store.jobs.get(id);
           return isReached(job) ? job : null;
         },
-        signal,
+        goneSignal(reply.raw, closing),
       );
     }
     return store.jobs.get(id);
@@ -68,8 +71,9 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
   ) => {
     const now = new Date().toISOString();
     const digest = digestOf(request.body);
-    await submitJob(request.store, settings, { id, warnings, requestId: request.id, now, digest, told });
+    const made = await submitJob(request.store, settings, { id, warnings, requestId: request.id, now, digest, told });
     request.log.info({ jobId: id }, 'job queued');
+    return made;
   };
 
   /** A crash may have come between record and queue; one that is in the queue is not queued twice. */
@@ -77,11 +81,23 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     if (job.status === 'queued') await ensureQueued(store, job);
   };
 
-  /** The job that was asked for, when it has ended or as it is when the time of `Prefer: wait` is over. */
-  const answer = async (id: string, request: FastifyRequest, reply: FastifyReply) => {
+  /**
+   * The job that was asked for, when it has ended or as it is when the time of `Prefer: wait` is over.
+   * @param made by this request: then it is known, and need not be read again to be shown as it was accepted
+   */
+  const answer = async (
+    id: string,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    made: Awaited<ReturnType<typeof submitJob>> | null,
+  ) => {
     const { store } = request;
     const hasEnded = ({ status }: JobRecord) => ENDED.includes(status);
-    const job = await view(await wait(store, id, preferredWait(request, reply), hasEnded, goneSignal(reply, closing)));
+    const milliseconds = preferredWait(request, reply);
+    const job =
+      made?.isNew && milliseconds === 0
+        ? viewJob(made.record, made.position)
+        : await view(await wait(store, id, milliseconds, hasEnded, reply));
     const asked = (request.body as JobRequest).webhook;
     // Whoever sends the request again has perhaps not got the first answer.
     if (job.webhook && asked && asked.secret === undefined) {
@@ -112,8 +128,8 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const claimed = await claimKey(store, 'job', request.headers['idempotency-key'], body);
       const known = claimed.isNew ? null : await store.jobs.find(claimed.id);
       if (known) await ensureWaiting(store, known);
-      else await submit(claimed.id, resolved, told, request);
-      return answer(claimed.id, request, reply);
+      const made = known ? null : await submit(claimed.id, resolved, told, request);
+      return answer(claimed.id, request, reply, made);
     },
   );
 
@@ -149,7 +165,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
           `There is a job ${id} already, of another request; take a new id for a new request.`,
         );
       }
-      return answer(id, request, reply);
+      return answer(id, request, reply, null);
     },
   );
 
@@ -210,12 +226,18 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     async (request, reply) => {
       const { id } = request.params;
       const { store } = request;
-      const job = await store.jobs.get(id);
-      const milliseconds = ENDED.includes(job.status) ? 0 : preferredWait(request, reply);
-      if (milliseconds === 0) return view(job);
-      return view(
-        await wait(store, id, milliseconds, ({ status }) => status !== job.status, goneSignal(reply, closing)),
-      );
+      const read = await reader.read(store, id);
+      const { status } = read.record;
+      const milliseconds = ENDED.includes(status) ? 0 : preferredWait(request, reply);
+      if (milliseconds > 0) return view(await wait(store, id, milliseconds, (job) => job.status !== status, reply));
+      // The text of an answer is made once for all who ask for a job that did not change.
+      read.shown.text ??= reply.serializeInput(
+        viewJob(read.record, read.position),
+        '200',
+        'application/json',
+      ) as string;
+      reply.type('application/json; charset=utf-8');
+      return read.shown.text as never;
     },
   );
 

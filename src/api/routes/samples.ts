@@ -28,7 +28,7 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
         const sample = await store.samples.get(id);
         return hasEnded(sample) ? sample : null;
       };
-      await store.changes.until(id, milliseconds, look, goneSignal(reply, closing));
+      await store.changes.until(id, milliseconds, look, goneSignal(reply.raw, closing));
     }
     return store.samples.get(id);
   };

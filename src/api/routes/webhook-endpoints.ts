@@ -209,7 +209,7 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
         const delivery = await webhooks.deliveries.get(id);
         return delivery.status === 'pending' ? null : delivery;
       };
-      if (milliseconds > 0) await changes.until(id, milliseconds, look, goneSignal(reply, closing));
+      if (milliseconds > 0) await changes.until(id, milliseconds, look, goneSignal(reply.raw, closing));
       const delivery = await webhooks.deliveries.get(id);
       reply.header('location', `/v1/webhook-deliveries/${id}`).code(delivery.status === 'pending' ? 202 : 200);
       return viewDelivery(delivery);

@@ -1,4 +1,5 @@
-import type { AnyRecord, Records } from '../records.ts';
+import type { AnyRecord } from '../record-change.ts';
+import type { Records } from '../records.ts';
 
 /** Every record of a kind, newest first, a page at a time: there may be more than memory takes. */
 export async function* eachRecord<T extends AnyRecord>(records: Records<T>): AsyncGenerator<T> {

@@ -1,0 +1,89 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { ensureRedis } from '../../src/cli/redis.ts';
+import { rowsOf } from './compare.ts';
+import { compareGets, comparePosts } from './comparisons.ts';
+import { benchFollowers } from './followers.ts';
+import { type Options, type Part, readOptions, USAGE } from './options.ts';
+import { benchQueued } from './queued.ts';
+import { describeMachine, HEAD, lineOf, type Row } from './report.ts';
+import { type Server, startBare, startService } from './servers.ts';
+import { benchSoak } from './soak.ts';
+
+/** `npm run bench:api`: what the API does under load, as a table. It ends with 0 whether or not the targets are met. */
+let options: Options;
+try {
+  const read = readOptions(process.argv.slice(2));
+  if (read === 'help') {
+    console.log(USAGE);
+    process.exit(0);
+  }
+  options = read;
+} catch (error) {
+  console.error(`${(error as Error).message}.\n\n${USAGE}`);
+  process.exit(2);
+}
+
+const version = /redis_version:(\S+)/;
+const results: { part: Part; rows: readonly Row[]; figures: unknown }[] = [];
+let machine = '';
+for (const part of options.parts) {
+  // Each part has a Redis and processes of its own: nothing of the one before is left.
+  const folder = await mkdtemp(join(tmpdir(), 'findery-bench-'));
+  const { url, stop } = await ensureRedis({ dataDir: folder, log: () => {} });
+  const redis = new Redis(url, { maxRetriesPerRequest: null });
+  const service = await startService(url, folder, { profile: options.profile });
+  if (machine === '') {
+    machine = describeMachine(version.exec(await redis.info('server'))?.[1] ?? '?');
+    console.log(
+      `${machine}, appendonly, appendfsync ${((await redis.config('GET', 'appendfsync')) as string[])[1]}\n\n${HEAD}`,
+    );
+  }
+  try {
+    const { rows, figures } = await measure(part, url, redis, service);
+    for (const row of rows) console.log(lineOf(row));
+    results.push({ part, rows, figures });
+  } finally {
+    await service.stop();
+    redis.disconnect();
+    await stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+if (options.json !== null) await writeFile(options.json, `${JSON.stringify({ machine, options, results }, null, 2)}\n`);
+process.exit(0);
+
+async function measure(
+  part: Part,
+  redisUrl: string,
+  redis: Redis,
+  service: Server,
+): Promise<{ rows: readonly Row[]; figures: unknown }> {
+  switch (part) {
+    case 'post': {
+      const figures = await withBare(redisUrl, (bare) => comparePosts({ service, bare, redis, options }));
+      return { figures, rows: rowsOf('POST /v1/jobs', figures, { least: 1500, share: 0.6 }) };
+    }
+    case 'get': {
+      const figures = await withBare(redisUrl, (bare) => compareGets({ service, bare, redis, options }));
+      return { figures, rows: rowsOf('GET /v1/jobs/{id}', figures, { least: 5000, share: 0.6 }) };
+    }
+    case 'followers':
+      return benchFollowers(service.url, redisUrl, options);
+    case 'queued':
+      return benchQueued(service.url, redisUrl, options);
+    case 'soak':
+      return benchSoak(service, options);
+  }
+}
+
+async function withBare<T>(redisUrl: string, work: (bare: Server) => Promise<T>): Promise<T> {
+  const bare = await startBare(redisUrl);
+  try {
+    return await work(bare);
+  } finally {
+    await bare.stop();
+  }
+}

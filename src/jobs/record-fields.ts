@@ -1,0 +1,43 @@
+import type { IdKind } from './ids.ts';
+import { type Fields, migrate } from './migrations.ts';
+import { DEFAULT_TENANT } from './tenants.ts';
+
+/** A record as Redis has it: names and values in turns, JSON but for the status, which scripts read. */
+export function fieldsOf(record: object): string[] {
+  return Object.entries(record)
+    .filter(([, value]) => value !== undefined)
+    .flatMap(([name, value]) => [name, name === 'status' ? String(value) : JSON.stringify(value)]);
+}
+
+/**
+ * The same of new work: what scripts and indexes look at by itself, and all the rest in one field, `_accepted`. Fields that are changed
+ * later stand beside it and have the last word. Dozens of fields, most of which nobody changes, would be half of what accepting costs.
+ */
+export function acceptedFields(record: {
+  readonly id: string;
+  readonly tenant: string;
+  readonly status: string;
+}): string[] {
+  const { id, tenant, status, ...rest } = record;
+  return [...fieldsOf({ id, tenant, status }), '_accepted', JSON.stringify(rest)];
+}
+
+/** Fields that are in no answer: their names begin with `_`. */
+export function hiddenFields(hide: { readonly [name: string]: unknown } = {}): string[] {
+  return Object.entries(hide).flatMap(([name, value]) => [`_${name}`, JSON.stringify(value)]);
+}
+
+/** A record as Redis has it, brought up to this findery's version; null: there is none. */
+export function readFields<T>(kind: IdKind, fields: Record<string, string>): T | null {
+  const record = parseRecord<T>(fields);
+  return record && (migrate(kind, record as Fields, Number(fields._version ?? 0)) as T);
+}
+
+/** The record without its hidden fields; null: there is none. Those from before there were tenants are the default one's. */
+export function parseRecord<T>(fields: Record<string, string>): T | null {
+  const entries = Object.entries(fields).filter(([name]) => !name.startsWith('_'));
+  if (entries.length === 0) return null;
+  const values = entries.map(([name, value]) => [name, name === 'status' ? value : JSON.parse(value)]);
+  const accepted = fields._accepted === undefined ? {} : (JSON.parse(fields._accepted) as object);
+  return { tenant: DEFAULT_TENANT, ...accepted, ...Object.fromEntries(values) } as T;
+}
