@@ -36,4 +36,5 @@ export const LIMITS = `- One small model of coloured stickers. What holds on it 
 - The width of \`kriging\`'s law (\`c\`) and its anchors (\`trust\`) were last chosen among some ten ways to read out the same searches, on the six prompts at 150 images and these fresh draws;
   the table at 150 images flatters it by that choice. The 45 prompts and the other budgets took no part.
 - A picture that obeys for the judge may still be ugly.
-- DPOK's authors train for hours on a GPU; here it has the time that the comparison gives it.`;
+- DPOK's authors train for hours on a GPU; here it has the time that the comparison gives it. On a processor that is enough for a few iterations only (the column *images*), so its line says what
+  this much time buys, not what the method can reach.`;

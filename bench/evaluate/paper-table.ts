@@ -5,12 +5,14 @@ import { fixed, interval, markdownTable, share } from './tables.ts';
 
 const minutes = (runs: readonly Run[]) => runs.reduce((sum, { cpuSeconds = Number.NaN }) => sum + cpuSeconds, 0) / 60;
 
-/** The table of the paper: a line for the base and each method, means over the prompts, and the minutes of processor time of all its searches. */
+const images = (runs: readonly Run[]) => fixed(mean(runs.map(({ budget }) => budget)), 0);
+
+/** The table of the paper: a line for the base and each method, means over the prompts, the images that a search saw, and the minutes of processor time of all its searches. */
 export function paperTable({ runs }: Records): string {
   const order = (name: string) => ['dpok', 'find'].indexOf(name) + 1 || 3;
   const methods = [...new Set(runs.map(({ optimizer }) => optimizer))].sort((a, b) => order(a) - order(b));
   const of = (method: string) => runs.filter(({ optimizer }) => optimizer === method);
-  const line = (name: string, mine: readonly Run[], kind: 'base' | 'learned', time: string) => {
+  const line = (name: string, mine: readonly Run[], kind: 'base' | 'learned', images: string, time: string) => {
     const unseen = mine.flatMap((run) => (kind === 'base' ? run.unseenBase : run.unseenLearned) ?? []);
     const gain = kind === 'base' ? null : estimate(mine.map(({ base, learned }) => learned - base));
     return [
@@ -20,14 +22,17 @@ export function paperTable({ runs }: Records): string {
       interval(gain),
       unseen.length === 0 ? '-' : fixed(mean(unseen)),
       unseen.length === 0 ? '-' : `${(100 * share(unseen)).toFixed(0)} %`,
+      images,
       time,
     ];
   };
   return markdownTable(
-    ['method', 'prompts', 'reward', 'gain', 'unseen score', 'obeys', 'CPU minutes'],
+    ['method', 'prompts', 'reward', 'gain', 'unseen score', 'obeys', 'images', 'CPU minutes'],
     [
-      line('base', of(methods[methods.length - 1]), 'base', '0'),
-      ...methods.map((method) => line(`\`${method}\``, of(method), 'learned', fixed(minutes(of(method)), 1))),
+      line('base', of(methods[methods.length - 1]), 'base', '0', '0'),
+      ...methods.map((method) =>
+        line(`\`${method}\``, of(method), 'learned', images(of(method)), fixed(minutes(of(method)), 1)),
+      ),
     ],
   );
 }
