@@ -136,7 +136,7 @@ describe('reports', () => {
   it('have the base first and the default last in the table of the paper', () => {
     const lines = paperTable({ setup: SETUP, runs: [...runs.slice(0, 4), run('dpok', 'a', -0.1)] }).split('\n');
     expect(lines.slice(2).map((line) => line.split('|')[1].trim())).toEqual(['base', '`dpok`', '`find`', '`kriging`']);
-    expect(lines[4]).toContain('| 0.20 | 0.20 ± 1.27 | 0.00 | 50 % | 2.0 |');
+    expect(lines[4]).toContain('| 0.20 | 0.20 ± 1.27 | 0.00 | 50 % | 150 | 2.0 |');
   });
 });
 
