@@ -170,8 +170,11 @@ async function end(child: ChildProcess): Promise<void> {
 
 function countAnswers(log: string): Map<string, number> {
   const counts = new Map<string, number>();
-  for (const [, digit] of readFileSync(log, 'utf8').matchAll(/"res":\{"statusCode":(\d)\d\d\}/g))
-    counts.set(`${digit}xx`, (counts.get(`${digit}xx`) ?? 0) + 1);
+  for (const line of readFileSync(log, 'utf8').split('\n')) {
+    if (!line.includes('"request completed"')) continue;
+    const name = `${String((JSON.parse(line) as { status: number }).status)[0]}xx`;
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
   return new Map([...counts].sort());
 }
 
