@@ -3,3 +3,5 @@ process.on('message', (message) => {
   if (message === 'memory') process.send?.({ memory: process.memoryUsage() });
 });
 process.on('disconnect', () => process.exit(0));
+// Told to end, it ends by itself: listening here must not keep it.
+process.channel?.unref();
