@@ -72,7 +72,8 @@ export async function drive(
       // One thread: with more, Python before 3.12 can fail inside of its own parser.
       ['--workers', '1', '--continue-on-failure', '--no-color'],
     ].flat();
-    const status = await run(program, args, { FUZZ_AUTH: auth }, log, stop);
+    // What it keeps of its own goes with the folder.
+    const status = await run(program, args, { cwd: scratch, environment: { FUZZ_AUTH: auth } }, log, stop);
     const words = await readFile(log, 'utf8');
     const from = words.search(/^=+ (ERRORS|FAILURES|WARNINGS|SUMMARY)/m);
     return { status, ...(await summarize(report)), words: from < 0 ? words.slice(-4000) : words.slice(from) };
@@ -100,10 +101,20 @@ parameters = { "path.${kind === 'models' ? 'name' : 'id'}" = { dictionary = "the
     .join('\n');
 }
 
-function run(program: string, args: string[], environment: NodeJS.ProcessEnv, log: string, stop: AbortSignal) {
+function run(
+  program: string,
+  args: string[],
+  { cwd, environment }: { cwd: string; environment: NodeJS.ProcessEnv },
+  log: string,
+  stop: AbortSignal,
+) {
   const output = createWriteStream(log);
   return new Promise<number>((resolve, reject) => {
-    const child = spawn(program, args, { env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(program, args, {
+      cwd,
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const end = () => child.kill('SIGTERM');
     stop.addEventListener('abort', end, { once: true });
     child.stdout.pipe(output, { end: false });
