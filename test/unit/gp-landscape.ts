@@ -1,3 +1,4 @@
+import { dot } from '../../src/numerics/dot.ts';
 import { STREAMS } from '../../src/numerics/draw.ts';
 import { standardNormal } from '../../src/numerics/normal.ts';
 import { onShell } from '../../src/numerics/optimizers/elite.ts';
@@ -40,18 +41,4 @@ export class Landscape {
     this.#normals.push(standardNormal({ seed: this.#seed, stream: STREAMS.samples, index: count }, 1)[0]);
     return row.reduce((sum, value, i) => sum + value * this.#normals[i], 0);
   }
-}
-
-/** Four sums at a time: one alone waits for each addition before the next, and this is where the time goes. */
-function dot(a: Float32Array, b: Float32Array): number {
-  let [s0, s1, s2, s3] = [0, 0, 0, 0];
-  const end = a.length - (a.length % 4);
-  for (let i = 0; i < end; i += 4) {
-    s0 += a[i] * b[i];
-    s1 += a[i + 1] * b[i + 1];
-    s2 += a[i + 2] * b[i + 2];
-    s3 += a[i + 3] * b[i + 3];
-  }
-  for (let i = end; i < a.length; i++) s0 += a[i] * b[i];
-  return s0 + s1 + s2 + s3;
 }

@@ -1,3 +1,4 @@
+import { dot } from '../dot.ts';
 import { type Elite, onShell, packElites, unpackElites } from './elite.ts';
 import { Factor, GaussianProcess, type Kernel } from './gaussian-process.ts';
 
@@ -116,19 +117,8 @@ export class Lineage {
   }
 }
 
-/** Of two noises of mean square 1. Four sums at a time: one alone waits for each addition before the next. */
-function cosine(a: Float32Array, b: Float32Array): number {
-  const end = a.length - (a.length % 4);
-  let [s0, s1, s2, s3] = [0, 0, 0, 0];
-  for (let i = 0; i < end; i += 4) {
-    s0 += a[i] * b[i];
-    s1 += a[i + 1] * b[i + 1];
-    s2 += a[i + 2] * b[i + 2];
-    s3 += a[i + 3] * b[i + 3];
-  }
-  for (let i = end; i < a.length; i++) s0 += a[i] * b[i];
-  return (s0 + s1 + s2 + s3) / a.length;
-}
+/** Of two noises of mean square 1. */
+const cosine = (a: Float32Array, b: Float32Array): number => dot(a, b) / a.length;
 
 /** sum_i coefficients[i] * points[i], four points at a time: each pass over the sum costs as much as one over a point. */
 function combine(coefficients: Float64Array, points: readonly Elite[]): Float32Array {
