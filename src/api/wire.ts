@@ -58,13 +58,16 @@ export const wire = fp(async (app: FastifyInstance) => {
       ),
       requestId(request.headers['x-request-id']),
     );
-    response.writeHead(problem.status, {
-      'content-type': 'application/problem+json',
-      'x-request-id': problem.requestId,
-      'x-content-type-options': 'nosniff',
-    });
+    response.writeHead(problem.status, headersOf(problem));
     response.end(JSON.stringify(problem));
   });
+});
+
+/** Of a problem that does not go through fastify. */
+const headersOf = ({ requestId }: ReturnType<typeof problemOf>) => ({
+  'content-type': 'application/problem+json',
+  'x-request-id': requestId,
+  'x-content-type-options': 'nosniff',
 });
 
 /** Clients take no more files than they may: without any left, storage and Redis could not be reached either. */
@@ -142,13 +145,10 @@ export function answerBroken(this: { readonly log: FastifyBaseLogger }, error: E
   }
   const problem = problemOf(explain(code), requestId(undefined));
   const body = JSON.stringify(problem);
+  const headers = { ...headersOf(problem), 'content-length': Buffer.byteLength(body), connection: 'close' };
   const head = [
     `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
-    'content-type: application/problem+json',
-    `content-length: ${Buffer.byteLength(body)}`,
-    `x-request-id: ${problem.requestId}`,
-    'x-content-type-options: nosniff',
-    'connection: close',
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ].join('\r\n');
   socket.end(`${head}\r\n\r\n${body}`);
   // Destroyed at once, with bytes of the client still unread, the system would take the answer back.
