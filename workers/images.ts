@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
+import { digitsOf } from '../src/jobs/ids.ts';
 import type { ImageRecord } from '../src/jobs/store.ts';
 import { encodePicture } from '../src/pictures/encode.ts';
 import type { Picture } from '../src/search/generator.ts';
 import { sha256Of } from '../src/storage/blobs.ts';
 import type { WorkerContext } from './context.ts';
 
-const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
 /** Previews of a job and the samples that it ends with have the same parent time: their numbers are kept apart. */
 export const PREVIEW_OFFSET = 2 ** 19;
 
@@ -16,8 +16,8 @@ export const PREVIEW_OFFSET = 2 ** 19;
  */
 export function imageId(parentId: string, number: number): string {
   const own = parentId.slice(parentId.indexOf('_') + 1);
-  const hash = [...createHash('sha256').update(own).digest().subarray(0, 12)].map((byte) => DIGITS[byte & 31]).join('');
-  const digits = [15, 10, 5, 0].map((shift) => DIGITS[(number >> shift) & 31]).join('');
+  const hash = digitsOf(createHash('sha256').update(own).digest().subarray(0, 12));
+  const digits = digitsOf(Uint8Array.from([15, 10, 5, 0], (shift) => number >> shift));
   return `img_${own.slice(0, 10)}${hash}${digits}`;
 }
 

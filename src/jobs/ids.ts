@@ -9,6 +9,14 @@ export function newId(kind: IdKind): string {
 }
 
 const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
+
+/** A character of an id for each byte, of which five bits count. */
+export function digitsOf(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += DIGITS[byte & 31];
+  return text;
+}
+
 /** Random bytes that were fetched together: one call of the system for a character, as `ulid()` does it, costs more than the rest of a request's id. */
 const pool = Buffer.alloc(4096);
 let used = pool.length;
@@ -21,9 +29,8 @@ export function newUlid(now = Date.now()): string {
     randomFillSync(pool);
     used = 0;
   }
-  let text = time.text;
-  for (const end = used + 16; used < end; used++) text += DIGITS[pool[used] & 31];
-  return text;
+  used += 16;
+  return time.text + digitsOf(pool.subarray(used - 16, used));
 }
 
 /**

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { digitsOf } from '../jobs/ids.ts';
 import type { LeasedNotice, Notice } from '../jobs/outbox.ts';
 import { readFields } from '../jobs/record-fields.ts';
 import type { DeliveryType } from '../jobs/schemas/webhook.ts';
@@ -146,5 +147,5 @@ function deliveryId(eventId: string, { endpointId, url }: Receiver): string {
   const digest = createHash('sha256')
     .update(`${eventId} ${endpointId ?? url}`)
     .digest();
-  return `dlv_${time}${[...digest.subarray(0, 16)].map((byte) => '0123456789abcdefghjkmnpqrstvwxyz'[byte % 32]).join('')}`;
+  return `dlv_${time}${digitsOf(digest.subarray(0, 16))}`;
 }
