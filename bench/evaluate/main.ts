@@ -1,13 +1,16 @@
 import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { SingleBar } from 'cli-progress';
 import { runMain } from '../../src/cli/run-main.ts';
+import { readConfig } from '../../src/config.ts';
 import { startLocal } from './local.ts';
 import { parseOptimizer } from './optimizer-spec.ts';
-import { type Cell, RecordFile } from './record.ts';
+import { startProcesses } from './processes.ts';
+import { RecordFile } from './record.ts';
 import { renderReport } from './report.ts';
-import type { Runner } from './runner.ts';
+import { runCells } from './run-cells.ts';
+import type { Choice, Runner } from './runner.ts';
 import { startService } from './service.ts';
 import { cellsOf, SUITES, type Suite } from './suites.ts';
 
@@ -21,7 +24,8 @@ const USAGE = `npm run evaluate -- --suite NAME [options]
   --budgets 50,150    instead of the suite's
   --draws N           fresh draws of each law
   --model NAME --reward NAME --unseen NAME (none: without an unseen scorer)
-  --service URL       as jobs of a running service, instead of in this process
+  --service URL       as jobs of a running service, instead of on this machine
+  --processes N       that share the cores of this machine (default: one a core for the embedded model on the CPU, else 1)
   --max-minutes N     stop after the cell in which this time has passed
   --report            write the report of what there is and run nothing`;
 
@@ -39,6 +43,7 @@ await runMain(async () => {
       reward: { type: 'string' },
       unseen: { type: 'string', default: 'stickers-unseen' },
       service: { type: 'string' },
+      processes: { type: 'string' },
       'max-minutes': { type: 'string' },
       report: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -68,12 +73,14 @@ await runMain(async () => {
       unseen: values.unseen === 'none' ? null : values.unseen,
       draws: suite.draws,
     };
-    const runner = await (values.service ? startService(values.service, choice) : startLocal(choice));
+    const runners = values.service
+      ? [await startService(values.service, choice)]
+      : await startHere(choice, integers('processes', values.processes, 1)?.[0] ?? processesFor(choice));
     try {
-      const records = await RecordFile.open(file, runner.setup);
-      await runCells(cellsOf(suite), records, runner, suite.draws, maxMinutes);
+      const records = await RecordFile.open(file, runners[0].setup);
+      await runCells(cellsOf(suite), records, runners, suite.draws, maxMinutes);
     } finally {
-      await runner.stop();
+      await Promise.all(runners.map((runner) => runner.stop()));
     }
   }
   const { markdown, figures } = await renderReport(file);
@@ -82,34 +89,15 @@ await runMain(async () => {
   console.log(markdown);
 });
 
-async function runCells(
-  cells: readonly Cell[],
-  records: RecordFile,
-  runner: Runner,
-  draws: number,
-  maxMinutes: number,
-): Promise<void> {
-  const open = cells.filter((cell) => !records.has(cell));
-  if (open.length < cells.length)
-    console.log(`${cells.length - open.length} of ${cells.length} runs are there already.`);
-  const images = open.reduce((sum, { budget }) => sum + budget + draws, 0);
-  const bar = new SingleBar({
-    format: '{bar} {percentage} % | {value}/{total} images | {eta_formatted} left | {cell}',
-    noTTYOutput: true,
-    notTTYSchedule: 30_000,
-    etaBuffer: 500,
-  });
-  bar.start(images, 0, { cell: '' });
-  const began = performance.now();
-  try {
-    for (const cell of open) {
-      if (performance.now() - began > maxMinutes * 60_000) break;
-      bar.update({ cell: `${cell.optimizer}, ${cell.budget}, seed ${cell.seed}: ${cell.prompt}` });
-      await records.add(await runner.run(cell, (count) => bar.increment(count)));
-    }
-  } finally {
-    bar.stop();
-  }
+/** One process a core, but for a model of the user's own, which may need all the memory that there is, and for a GPU, which all would share. */
+function processesFor({ model }: Choice): number {
+  const { executionProviders } = readConfig(process.env);
+  return model === undefined && executionProviders.every((name) => name === 'cpu') ? availableParallelism() : 1;
+}
+
+async function startHere(choice: Choice, processes: number): Promise<Runner[]> {
+  if (processes === 1) return [await startLocal(choice)];
+  return startProcesses(choice, processes, Math.max(1, Math.floor(availableParallelism() / processes)));
 }
 
 function integers(name: string, text: string | undefined, minimum: number): number[] | undefined {
