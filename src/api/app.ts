@@ -2,7 +2,6 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { access } from './plugins/access.ts';
-import { audit } from './plugins/audit.ts';
 import { browsers } from './plugins/browsers.ts';
 import { json } from './plugins/json.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
@@ -55,7 +54,6 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   await app.register(problems);
   await app.register(wire);
   await app.register(access);
-  await app.register(audit);
   await app.register(json);
   await app.register(validation);
   await app.register(openapi);

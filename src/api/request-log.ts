@@ -6,6 +6,7 @@ import {
   LogController,
 } from 'fastify';
 import { newUlid } from '../jobs/ids.ts';
+import { auditOf } from './audit.ts';
 
 /** The id of a request: a client's own when it is one that can stand in a log, else a new one. */
 export function requestId(given: string | string[] | undefined): string {
@@ -34,9 +35,15 @@ export function requestLogger(
   return logger.child(id === undefined ? bindings : { ...bindings, [NAMES[prefix]]: id }, options);
 }
 
+/** The id of what a request made, under the name that lines have for it. */
+function namedId(id: string): { readonly [name: string]: string } {
+  const name = NAMES[id.slice(0, 3)];
+  return name === undefined ? {} : { [name]: id };
+}
+
 /**
  * One line for each request, when it is over, with what two lines (it came, it is over) would say: under load they are most of the log, and a
- * request that never ends shows as a client that went away.
+ * request that never ends shows as a client that went away. That of a write or a refusal is its line in the audit as well.
  */
 export class OneLineEach extends LogController {
   override incomingRequest(request: FastifyRequest): void {
@@ -44,8 +51,18 @@ export class OneLineEach extends LogController {
   }
 
   override requestCompleted(error: Error | null, request: FastifyRequest, reply: FastifyReply): void {
-    const { method, url, ip } = request;
-    const done = { method, url, ip, status: reply.statusCode, responseTime: Math.round(reply.elapsedTime * 100) / 100 };
+    const { method, url, ip: address } = request;
+    const audited = auditOf(request, reply);
+    const made = audited?.target && !url.includes(audited.target) ? namedId(audited.target) : null;
+    const done = {
+      method,
+      url,
+      address,
+      status: reply.statusCode,
+      responseTime: Math.round(reply.elapsedTime * 100) / 100,
+      ...audited,
+      ...made,
+    };
     if (error) request.log.error({ ...done, err: error }, 'request errored');
     else request.log.info(done, 'request completed');
   }

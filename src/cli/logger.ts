@@ -1,12 +1,15 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { Config } from '../config.ts';
-
-/** Where in what is logged something may stand that nobody is to read there. */
-const SECRETS = ['authorization', 'secret', 'password', 'apiKey'].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+import { censor } from './censor.ts';
 
 /** Logs one JSON object a line to standard output; in a terminal, lines for people. */
 export function createLogger(config: Config, name: string): Logger {
-  const options = { name, level: config.logLevel, redact: { paths: SECRETS, censor: '***' } };
+  const options = {
+    name,
+    level: config.logLevel,
+    formatters: { log: (line: Record<string, unknown>) => censor(line) },
+    serializers: { err: (error: Error) => censor({ ...pino.stdSerializers.err(error) }) },
+  };
   if (!process.stdout.isTTY) return pino(options, writeByTurns());
   return pino({
     ...options,

@@ -1,19 +1,13 @@
-import { ACCEPT } from './accept-script.ts';
+import { together } from './accept-together.ts';
+import { unsaid } from './events.ts';
 import { type IdKind, newUlid } from './ids.ts';
 import { currentVersion } from './migrations.ts';
 import { ProblemError } from './problem.ts';
 import { ENTRY_OPTIONS, type QueueName } from './queues.ts';
 import { exceeded } from './quota.ts';
 import { acceptedFields, hiddenFields } from './record-fields.ts';
-import type { Redis } from './redis.ts';
 import type { JobRecord, SampleRecord, TenantStore } from './store.ts';
 import { PARKED_PRIORITY } from './turns.ts';
-
-type Answer =
-  | readonly ['ok', number, string?]
-  | readonly ['there' | 'taken']
-  | readonly ['bytes' | 'queued' | 'images', number];
-type WithAccept = Redis & { finderyAccept(parameters: (string | number)[]): Promise<Answer> };
 
 export interface Accepted {
   /** False: there was a record of this tenant with this id, and it stays as it was. */
@@ -57,39 +51,43 @@ export async function acceptWork(
     queued: limits.queuedJobs ?? -1,
     images: limits.imagesPerDay ?? -1,
   };
-  const answer = await scripted(redis).finderyAccept([
-    keys.record(id),
-    keys.index(kind),
-    keys.index(kind, tenant),
-    keys.children(parent ?? ''),
-    keys.events(id),
-    keys.unqueued(),
-    keys.deadlines(),
-    keys.storedBytes(),
-    keys.imagesAsked(tenant, now.toISOString().slice(0, 10)),
-    keys.waiting('optimize', tenant),
-    keys.waiting('sample', tenant),
-    id,
-    tenant,
-    store.queues.prefix(queue),
-    keys.turns(queue),
-    queue,
-    String(now.getTime()),
-    `${ENTRY[priority].slice(0, -1)},"jobId":"${id}"}`,
-    PARKED_PRIORITY[priority],
-    deadline ?? '',
-    parent === undefined ? '' : '1',
-    event === undefined ? '' : JSON.stringify(event),
-    most === null ? '' : JSON.stringify(most),
-    images,
+  const fields = [
     '_version',
     String(currentVersion(kind)),
     // Of which it is the record, for those who read it again (`job-reader.ts`).
     '_change:other',
     newUlid(now.getTime()),
+    ...(event === undefined ? [] : unsaid(now.getTime(), event)),
     ...acceptedFields(record),
     ...hiddenFields(hide),
-  ]);
+  ];
+  const answer = await together(redis, queue, {
+    shared: () => [
+      [keys.unqueued(), keys.deadlines(), keys.storedBytes(), keys.index(kind)],
+      [store.queues.prefix(queue), keys.turns(queue), queue],
+    ],
+    keys: [
+      keys.record(id),
+      keys.index(kind, tenant),
+      keys.children(parent ?? ''),
+      keys.imagesAsked(tenant, now.toISOString().slice(0, 10)),
+      keys.waiting('optimize', tenant),
+      keys.waiting('sample', tenant),
+    ],
+    values: [
+      fields.length,
+      id,
+      tenant,
+      now.getTime(),
+      `${ENTRY[priority].slice(0, -1)},"jobId":"${id}"}`,
+      PARKED_PRIORITY[priority],
+      deadline ?? '',
+      parent === undefined ? '' : '1',
+      most === null ? '' : JSON.stringify(most),
+      images,
+      ...fields,
+    ],
+  });
   switch (answer[0]) {
     case 'ok':
       return { isNew: true, position: answer[1] < 0 ? null : answer[1] + 1 };
@@ -97,6 +95,8 @@ export async function acceptWork(
       return { isNew: false, position: null };
     case 'taken':
       throw new ProblemError('conflict', `The id ${id} is taken; choose another one.`);
+    case 'failed':
+      throw new Error(answer[1]);
     default:
       throw exceeded(answer[0], { used: answer[1], limits, images, now });
   }
@@ -106,8 +106,3 @@ export async function acceptWork(
 const ENTRY = Object.fromEntries(
   Object.entries(PARKED_PRIORITY).map(([name, priority]) => [name, JSON.stringify({ ...ENTRY_OPTIONS, priority })]),
 );
-
-function scripted(redis: Redis): WithAccept {
-  if (!('finderyAccept' in redis)) redis.defineCommand('finderyAccept', { numberOfKeys: 11, lua: ACCEPT });
-  return redis as WithAccept;
-}

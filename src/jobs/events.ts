@@ -9,6 +9,24 @@ export interface StoredEvent {
   readonly data: string;
 }
 
+/**
+ * Lua that writes a job's first event, which `accept-script.ts` leaves in its record: a stream takes four kilobytes, and most jobs that wait are
+ * followed by nobody. Whatever reads or adds events calls it first.
+ */
+export const FIRST_EVENT = `
+local function say_first(record, stream)
+  local unsaid = redis.call('HGET', record, '_unsaid')
+  if not unsaid then return end
+  local at, data = string.match(unsaid, '^(%d+) (.*)$')
+  if redis.call('EXISTS', stream) == 0 then redis.call('XADD', stream, at .. '-0', 'type', 'status', 'data', data) end
+  redis.call('HDEL', record, '_unsaid')
+end
+`;
+const SAY_FIRST = `${FIRST_EVENT} say_first(KEYS[1], KEYS[2])`;
+
+/** The hidden field that `FIRST_EVENT` reads, of a status at a time in milliseconds. */
+export const unsaid = (at: number, data: object): [string, string] => ['_unsaid', `${at} ${JSON.stringify(data)}`];
+
 /** The position before all events. */
 export const BEGINNING = '0-0';
 
@@ -20,14 +38,25 @@ export async function readEvents(
   after: string,
   count = 500,
 ): Promise<StoredEvent[]> {
-  const entries = await redis.xrange(keys.events(jobId), `(${after}`, '+', 'COUNT', count);
+  const stream = keys.events(jobId);
+  const read = () => redis.xrange(stream, `(${after}`, '+', 'COUNT', count);
+  const entries = await (after === BEGINNING ? withFirst(redis, keys, jobId, read) : read());
   return entries.map(([id, fields]) => ({ id, type: fields[1], data: fields[3] }));
 }
 
 /** The position of a job's latest event; `BEGINNING` when there is none. */
 export async function latestPosition(redis: Redis, keys: Keys, jobId: string): Promise<string> {
-  const [latest] = await redis.xrevrange(keys.events(jobId), '+', '-', 'COUNT', 1);
+  const stream = keys.events(jobId);
+  const [latest] = await withFirst(redis, keys, jobId, () => redis.xrevrange(stream, '+', '-', 'COUNT', 1));
   return latest ? latest[0] : BEGINNING;
+}
+
+/** What is read of a stream; where there is nothing yet, the first event is written and it is read again. */
+async function withFirst<T>(redis: Redis, keys: Keys, jobId: string, read: () => Promise<T[]>): Promise<T[]> {
+  const found = await read();
+  if (found.length > 0) return found;
+  await redis.eval(SAY_FIRST, 2, keys.record(jobId), keys.events(jobId));
+  return read();
 }
 
 /** A client's `Last-Event-ID` as a position; what can be none (Redis takes 64 bits a number) is the beginning. */

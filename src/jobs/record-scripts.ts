@@ -1,3 +1,4 @@
+import { FIRST_EVENT } from './events.ts';
 import { OUTBOX_CHANGED } from './outbox.ts';
 
 /**
@@ -8,7 +9,7 @@ import { OUTBOX_CHANGED } from './outbox.ts';
  * (a job may be tried again, or be deleted, before it is told that it failed). That a status became what it was already is no
  * news. What is being deleted has ended for good.
  */
-export const COMMIT = `
+export const COMMIT = `${FIRST_EVENT}
 local record, stream, rewards, outbox, unqueued, snapshot = unpack(KEYS)
 local owner, statuses, fields, events = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
 local new_owner, offset, values, channel, id = ARGV[5], tonumber(ARGV[6]), cjson.decode(ARGV[7]), ARGV[8], ARGV[9]
@@ -28,6 +29,7 @@ end
 for i = 1, #expected, 2 do
   if redis.call('HGET', record, expected[i]) ~= expected[i + 1] then return 'wrong-status' end
 end
+say_first(record, stream)
 redis.call('HSET', record, latest, change)
 if new_status ~= '' and redis.call('HGET', record, 'status') == new_status then notice = '' end
 if new_owner ~= '' then redis.call('HSET', record, '_owner', new_owner) end

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BEGINNING, readEvents } from '../../src/jobs/events.ts';
 import { newId, newUlid } from '../../src/jobs/ids.ts';
 import { JobSettings } from '../../src/jobs/schemas/job.ts';
 import { scopeStore, type TenantStore } from '../../src/jobs/store.ts';
@@ -77,7 +78,47 @@ describe('accepting new work', () => {
     await expect(submit(scopeStore(api.store, { tenant: 'other', key: null, limits }), id)).rejects.toMatchObject({
       code: 'conflict',
     });
-    expect(await api.store.redis.xlen(api.store.keys.events(id))).toBe(1);
+    expect(await readEvents(api.store.redis, api.store.keys, id, BEGINNING)).toMatchObject([{ type: 'status' }]);
+  });
+
+  it('takes many at a time, each with its own answer', async () => {
+    const limits = { requestsPerMinute: null, queuedJobs: 70, imagesPerDay: null, storedBytes: null };
+    const store = scopeStore(api.store, { tenant: 'many', key: {}, limits });
+    const ids = Array.from({ length: 120 }, () => newId('job'));
+    ids[5] = ids[4];
+    const outcomes = await Promise.allSettled(ids.map((id) => submit(store, id)));
+    const accepted = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+    expect(accepted.filter(({ isNew }) => isNew)).toHaveLength(70);
+    expect(accepted.filter(({ isNew }) => !isNew)).toHaveLength(1);
+    expect(accepted.filter(({ isNew }) => isNew).map(({ record }) => record.id)).toEqual(
+      ids.slice(0, 71).filter((_, i) => i !== 5),
+    );
+    const refused = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+    expect(refused).toHaveLength(49);
+    for (const reason of refused) expect(reason).toMatchObject({ code: 'quota-exceeded' });
+    expect(await api.store.queues.waitingOf('many')).toEqual({ optimize: 70, sample: 0 });
+    for (const { record } of accepted) await api.store.queues.remove('optimize', record.id);
+  });
+
+  it('writes the first event when somebody looks, or before the second, at the time at which it happened', async () => {
+    const { redis, keys, jobs } = api.store;
+    const before = Date.now();
+    const [looked, changed] = [await queueJob(api), await queueJob(api)];
+    const after = Date.now();
+    expect(await redis.exists(keys.events(looked.id), keys.events(changed.id))).toBe(0);
+    await jobs.change(changed.id, { set: {}, events: [{ type: 'status', data: { status: 'running' } }] });
+    for (const [{ id }, statuses] of [
+      [looked, ['queued']],
+      [changed, ['queued', 'running']],
+    ] as const) {
+      const events = await readEvents(redis, keys, id, BEGINNING);
+      expect(events.map(({ data }) => JSON.parse(data).status)).toEqual(statuses);
+      const at = Number(events[0].id.split('-')[0]);
+      expect(at).toBeGreaterThanOrEqual(before);
+      expect(at).toBeLessThanOrEqual(after);
+      expect(await readEvents(redis, keys, id, BEGINNING)).toEqual(events);
+      await api.store.queues.remove('optimize', id);
+    }
   });
 
   it('is remembered, and queued by the next round of upkeep, when the queue fails', async () => {

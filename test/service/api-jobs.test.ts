@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { NO_LIMITS } from '../../src/jobs/api-keys.ts';
+import { BEGINNING, readEvents } from '../../src/jobs/events.ts';
 import { scopeStore } from '../../src/jobs/store.ts';
 import { submitJob } from '../../src/jobs/submit.ts';
 import { expectProblem, PROMPT, queueJob, readOk, startTestApi, succeedJob, type TestApi } from './support.ts';
@@ -170,7 +171,7 @@ describe('Idempotency-Key', () => {
     expect(new Set(jobs.map(({ id }) => id)).size).toBe(1);
     expect(new Set(jobs.map(({ seed, requestId }) => `${seed} ${requestId}`)).size).toBe(1);
     expect(await count()).toBe(before + 1);
-    expect(await api.store.redis.xlen(api.store.keys.events(jobs[0].id))).toBe(1);
+    expect(await readEvents(api.store.redis, api.store.keys, jobs[0].id, BEGINNING)).toHaveLength(1);
   });
 
   it('lets the first one stand where two APIs accept one key between each other’s steps', async () => {

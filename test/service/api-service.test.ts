@@ -93,7 +93,7 @@ describe('the service', () => {
     await own.get('/v1/jobs/not-an-id', { 'x-request-id': 'fourth' });
     const jobOf = (message: string, requestId: string) =>
       lines.filter((line) => line.msg === message && line.requestId === requestId).map(({ jobId }) => jobId);
-    expect(jobOf('job queued', 'first')).toEqual([id]);
+    await expect.poll(() => jobOf('request completed', 'first')).toEqual([id]);
     await expect.poll(() => jobOf('request completed', 'second')).toEqual([id]);
     expect(jobOf('job cancel requested', 'third')).toEqual([id]);
     await expect.poll(() => jobOf('request completed', 'fourth')).toEqual([undefined]);

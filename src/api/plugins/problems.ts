@@ -122,6 +122,13 @@ function translate(error: FastifyError, request: FastifyRequest): ProblemError |
     );
   }
   if (error instanceof RecordVersionError) return new ProblemError('unavailable', error.message);
+  if (isRedisFull(error)) {
+    request.log.error({ err: error }, 'Redis takes nothing');
+    return new ProblemError(
+      'unavailable',
+      'Redis takes nothing at the moment: nothing was kept. The operator has to make room; try again then.',
+    );
+  }
   if (isRedisAway(error))
     return new ProblemError(
       'unavailable',
@@ -135,6 +142,11 @@ function translate(error: FastifyError, request: FastifyRequest): ProblemError |
 /** What a client sent, for a message. */
 function given(text: string | undefined): string {
   return text === undefined ? 'missing' : `"${text.slice(0, 80)}"`;
+}
+
+/** Out of memory, or its disk is full. */
+function isRedisFull(error: Error): boolean {
+  return /^(?:OOM|MISCONF) /.test(error.message);
 }
 
 function isRedisAway(error: Error): boolean {

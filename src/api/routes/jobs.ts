@@ -71,9 +71,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
   ) => {
     const now = new Date().toISOString();
     const digest = digestOf(request.body);
-    const made = await submitJob(request.store, settings, { id, warnings, requestId: request.id, now, digest, told });
-    request.log.info({ jobId: id }, 'job queued');
-    return made;
+    return submitJob(request.store, settings, { id, warnings, requestId: request.id, now, digest, told });
   };
 
   /** A crash may have come between record and queue; one that is in the queue is not queued twice. */

@@ -35,15 +35,19 @@ export const SCHEDULERS: readonly SchedulerDefinition[] = [
   flowMatchEuler,
 ];
 
+/** By every name that they go by; of two with one name the first. */
+const BY_NAME = new Map(
+  SCHEDULERS.toReversed().flatMap((scheduler) =>
+    [scheduler.name, ...scheduler.classNames, ...scheduler.aliases].map((name) => [simplify(name), scheduler] as const),
+  ),
+);
+
 /**
  * The scheduler of that name: ours (`euler-ancestral`), diffusers' class (`EulerAncestralDiscreteScheduler`) or what it
  * is called elsewhere (`Euler a`, `euler_ancestral`). Throws an Error that lists our names.
  */
 export function findScheduler(name: string): SchedulerDefinition {
-  const wanted = simplify(name);
-  const found = SCHEDULERS.find((scheduler) =>
-    [scheduler.name, ...scheduler.classNames, ...scheduler.aliases].some((known) => simplify(known) === wanted),
-  );
+  const found = BY_NAME.get(simplify(name));
   if (found === undefined) {
     const accepted = SCHEDULERS.map((scheduler) => scheduler.name).join(', ');
     throw new Error(`There is no scheduler named "${name}"; the accepted names are ${accepted}.`);
