@@ -1,6 +1,7 @@
 import { ACCEPT } from './accept-script.ts';
 import type { QueueName } from './queues.ts';
 import type { Redis } from './redis.ts';
+import { script } from './redis-script.ts';
 
 /** What became of new work; see `ACCEPT`. */
 export type Answer =
@@ -24,7 +25,7 @@ interface Waiting extends Work {
 /** Work that goes into one call at most: Redis does nothing else meanwhile. */
 const MOST = 50;
 
-type WithAccept = Redis & { finderyAccept(...parameters: (string | number)[]): Promise<Answer[]> };
+const accept = script<Answer[]>('accept', ACCEPT);
 
 const waiting = new WeakMap<Redis, Map<QueueName, Waiting[]>>();
 
@@ -57,14 +58,13 @@ export function together(redis: Redis, queue: QueueName, work: Work): Promise<An
 }
 
 async function send(redis: Redis, all: readonly Waiting[]): Promise<void> {
-  if (!('finderyAccept' in redis)) redis.defineCommand('finderyAccept', { lua: ACCEPT });
   const [keys, values] = all[0].shared();
   const parameters: (string | number)[] = [keys.length + 6 * all.length, ...keys];
   for (const { keys } of all) parameters.push(...keys);
   parameters.push(...values);
   for (const { values } of all) parameters.push(...values);
   try {
-    const answers = await (redis as WithAccept).finderyAccept(...parameters);
+    const answers = await accept(redis, ...parameters);
     for (const [i, { resolve }] of all.entries()) resolve(answers[i]);
   } catch (error) {
     for (const { reject } of all) reject(error);

@@ -5,7 +5,7 @@ import { currentVersion } from './migrations.ts';
 import { ProblemError } from './problem.ts';
 import { ENTRY_OPTIONS, type QueueName } from './queues.ts';
 import { exceeded } from './quota.ts';
-import { acceptedFields, hiddenFields } from './record-fields.ts';
+import { acceptedFields, type Hidden, hiddenFields } from './record-fields.ts';
 import type { JobRecord, SampleRecord, TenantStore } from './store.ts';
 import { PARKED_PRIORITY } from './turns.ts';
 
@@ -38,7 +38,7 @@ export async function acceptWork(
     readonly event?: object;
     readonly parent?: string;
     readonly deadline?: number;
-    readonly hide?: { readonly [name: string]: unknown };
+    readonly hide?: Hidden;
   },
 ): Promise<Accepted> {
   const { redis, keys, tenant, limits } = store;

@@ -1,5 +1,6 @@
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
+import { script } from './redis-script.ts';
 
 export interface StoredEvent {
   /** Position in the stream; a client that gives it back as `Last-Event-ID` gets what came after. */
@@ -22,7 +23,7 @@ local function say_first(record, stream)
   redis.call('HDEL', record, '_unsaid')
 end
 `;
-const SAY_FIRST = `${FIRST_EVENT} say_first(KEYS[1], KEYS[2])`;
+const sayFirst = script<null>('say-first', `${FIRST_EVENT} say_first(KEYS[1], KEYS[2])`, 2);
 
 /** The hidden field that `FIRST_EVENT` reads, of a status at a time in milliseconds. */
 export const unsaid = (at: number, data: object): [string, string] => ['_unsaid', `${at} ${JSON.stringify(data)}`];
@@ -55,7 +56,7 @@ export async function latestPosition(redis: Redis, keys: Keys, jobId: string): P
 async function withFirst<T>(redis: Redis, keys: Keys, jobId: string, read: () => Promise<T[]>): Promise<T[]> {
   const found = await read();
   if (found.length > 0) return found;
-  await redis.eval(SAY_FIRST, 2, keys.record(jobId), keys.events(jobId));
+  await sayFirst(redis, keys.record(jobId), keys.events(jobId));
   return read();
 }
 

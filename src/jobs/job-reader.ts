@@ -1,6 +1,6 @@
 import { currentVersion } from './migrations.ts';
 import { parseRecord } from './record-fields.ts';
-import type { Redis } from './redis.ts';
+import { script } from './redis-script.ts';
 import type { JobRecord, SharedStore, TenantStore } from './store.ts';
 import { turnFunctions } from './turns.ts';
 
@@ -25,7 +25,7 @@ return {stamp, ahead, redis.call('HGETALL', KEYS[1])}
 `;
 
 type Answer = readonly [] | readonly [string, number, string[]?];
-type WithLook = Redis & { finderyLook(...parameters: string[]): Promise<Answer> };
+const look = script<Answer>('look', LOOK, 1);
 
 /** Jobs that are remembered; the one not asked for for longest goes. */
 const MOST = 1000;
@@ -89,15 +89,7 @@ export class JobReader {
 
   #look({ keys, queues }: SharedStore, id: string, stamp: string): Promise<Answer> {
     if (!id.startsWith('job_')) return Promise.resolve([]); // all kinds lie under one prefix
-    const { redis } = this.#shared;
-    if (!('finderyLook' in redis)) redis.defineCommand('finderyLook', { numberOfKeys: 1, lua: LOOK });
-    return (redis as WithLook).finderyLook(
-      keys.record(id),
-      queues.prefix('optimize'),
-      keys.turns('optimize'),
-      id,
-      stamp,
-    );
+    return look(this.#shared.redis, keys.record(id), queues.prefix('optimize'), keys.turns('optimize'), id, stamp);
   }
 
   async #positionOf({ id, status }: JobRecord): Promise<number | null> {

@@ -1,6 +1,7 @@
 import { type IdKind, newId } from './ids.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
+import { script } from './redis-script.ts';
 import type { WebhookEventType } from './schemas/webhook.ts';
 
 /** Something that has to be done after a change, whoever crashes: it is written in the same change. */
@@ -43,7 +44,7 @@ for _, notice in ipairs(due) do redis.call('ZADD', KEYS[1], now + tonumber(ARGV[
 return due
 `;
 
-type WithLease = Redis & { finderyLease(key: string, count: number, seconds: number): Promise<string[]> };
+const lease = script<string[]>('lease', LEASE, 1);
 
 /** A notice that was taken up. */
 export interface LeasedNotice {
@@ -56,20 +57,19 @@ export interface LeasedNotice {
 
 /** What happened and has not been seen to yet. Written by `Records.change`, emptied by whoever is alive. */
 export class Outbox {
-  readonly #redis: WithLease;
+  readonly #redis: Redis;
   readonly #key: string;
   readonly #keys: Keys;
 
   constructor(redis: Redis, keys: Keys) {
-    if (!('finderyLease' in redis)) redis.defineCommand('finderyLease', { numberOfKeys: 1, lua: LEASE });
-    this.#redis = redis as WithLease;
+    this.#redis = redis;
     this.#keys = keys;
     this.#key = keys.outbox();
   }
 
   /** Takes up at most `count` notices, for itself alone for so many seconds: what is not finished then is taken up again. */
   async take(count: number, seconds: number): Promise<LeasedNotice[]> {
-    const due = await this.#redis.finderyLease(this.#key, count, seconds);
+    const due = await lease(this.#redis, this.#key, count, seconds);
     return Promise.all(
       due.map(async (text) => {
         const notice = JSON.parse(text) as Notice;

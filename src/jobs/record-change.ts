@@ -3,7 +3,7 @@ import type { IdKind } from './ids.ts';
 import type { Keys } from './keys.ts';
 import { currentVersion } from './migrations.ts';
 import { eventOf, type Notice, noticeOf, SNAPSHOT_SECONDS } from './outbox.ts';
-import { fieldsOf, hiddenFields } from './record-fields.ts';
+import { fieldsOf, type Hidden, hiddenFields } from './record-fields.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
 
 /** An event to be appended to a record's stream. */
@@ -34,8 +34,7 @@ export interface Change<T> {
   readonly expects?: Partial<T>;
   /** Gives the record to the worker with this token. */
   readonly newOwner?: string;
-  /** Fields that are in no answer, as secrets: `hidden` alone gives them out. */
-  readonly hide?: { readonly [name: string]: unknown };
+  readonly hide?: Hidden;
   /** What the outbox is to get in the same change; a status that clients are told of is put there without it. */
   readonly notice?: Notice;
   /** It is to wait in its queue: remembered, together with the change, until it is seen there (`waiting.ts`). */
@@ -59,7 +58,7 @@ export interface Creation {
   readonly parent?: string;
   readonly events?: readonly StreamEvent[];
   readonly onlyNew?: boolean;
-  readonly hide?: { readonly [name: string]: unknown };
+  readonly hide?: Hidden;
   /** Milliseconds since 1970. */
   readonly deadline?: number;
 }

@@ -23,8 +23,11 @@ export function acceptedFields(record: {
   return [...fieldsOf({ id, tenant, status }), '_accepted', JSON.stringify(record)];
 }
 
-/** Fields that are in no answer: their names begin with `_`. */
-export function hiddenFields(hide: { readonly [name: string]: unknown } = {}): string[] {
+/** Fields that are in no answer, as secrets: `Records.hidden` alone gives them out. */
+export type Hidden = { readonly [name: string]: unknown };
+
+/** Their names begin with `_`. */
+export function hiddenFields(hide: Hidden = {}): string[] {
   return Object.entries(hide).flatMap(([name, value]) => [`_${name}`, JSON.stringify(value)]);
 }
 

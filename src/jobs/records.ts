@@ -13,34 +13,28 @@ import {
 import { fieldsOf, parseRecord, readFields } from './record-fields.ts';
 import { COMMIT, CREATE, MIGRATE } from './record-scripts.ts';
 import type { Redis } from './redis.ts';
+import { script } from './redis-script.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
 
 /** Records of a list that are read at a time. */
 const MOST_READ = 100;
 
-type WithCommands = Redis & {
-  finderyCommit(...parameters: (string | number)[]): Promise<Outcome>;
-  finderyCreate(...parameters: (string | number)[]): Promise<null | 'taken' | 'there'>;
-  finderyMigrate(...parameters: (string | number)[]): Promise<null>;
-};
+const commit = script<Outcome>('commit', COMMIT, 6);
+const create = script<null | 'taken' | 'there'>('create', CREATE, 7);
+const bringUp = script<null>('bring-up', MIGRATE, 1);
 
 /**
  * Records of one kind, of all tenants: durable, listed by time, changed atomically. Who serves one tenant has `TenantRecords`,
  * which has to guard every method that is added here.
  */
 export class Records<T extends AnyRecord> {
-  readonly #redis: WithCommands;
+  readonly #redis: Redis;
   readonly #keys: Keys;
   readonly #kind: IdKind;
   readonly #noun: string;
 
   constructor(redis: Redis, keys: Keys, kind: IdKind, noun: string) {
-    if (!('finderyCommit' in redis)) {
-      redis.defineCommand('finderyCommit', { numberOfKeys: 6, lua: COMMIT });
-      redis.defineCommand('finderyCreate', { numberOfKeys: 7, lua: CREATE });
-      redis.defineCommand('finderyMigrate', { numberOfKeys: 1, lua: MIGRATE });
-    }
-    this.#redis = redis as WithCommands;
+    this.#redis = redis;
     this.#keys = keys;
     this.#kind = kind;
     this.#noun = noun;
@@ -53,7 +47,7 @@ export class Records<T extends AnyRecord> {
    * @throws ProblemError `conflict` when another tenant has this id
    */
   async create(record: T, options: Creation = {}): Promise<boolean> {
-    const outcome = await this.#redis.finderyCreate(...createParameters(this.#keys, this.#kind, record, options));
+    const outcome = await create(this.#redis, ...createParameters(this.#keys, this.#kind, record, options));
     if (outcome === 'taken') throw new ProblemError('conflict', `The id ${record.id} is taken; choose another one.`);
     return outcome === null;
   }
@@ -114,7 +108,7 @@ export class Records<T extends AnyRecord> {
       after.push(name, value);
     }
     const key = this.#keys.record(record.id);
-    await this.#redis.finderyMigrate(key, version, current, JSON.stringify(before), JSON.stringify(after));
+    await bringUp(this.#redis, key, version, current, JSON.stringify(before), JSON.stringify(after));
     return migrated;
   }
 
@@ -124,7 +118,7 @@ export class Records<T extends AnyRecord> {
   }
 
   async change(id: string, change: Change<T>): Promise<Outcome> {
-    return this.#redis.finderyCommit(...commitParameters(this.#keys, this.#kind, id, change));
+    return commit(this.#redis, ...commitParameters(this.#keys, this.#kind, id, change));
   }
 
   /** Newest first, everybody's or one tenant's. `accept` filters; a page may look at many records to fill itself. */

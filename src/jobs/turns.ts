@@ -1,4 +1,5 @@
 import type { Redis } from './redis.ts';
+import { script } from './redis-script.ts';
 import { DEFAULT_TENANT } from './tenants.ts';
 
 /**
@@ -137,15 +138,13 @@ return answers
 /** The priority with which work is put into BullMQ's queue; `turns` gives it another one when its turn comes. */
 export const PARKED_PRIORITY = { high: 2, normal: 3, low: 4 } as const;
 
-type WithCommands = Redis & {
-  finderyEnrol(...parameters: string[]): Promise<null>;
-  finderyLeave(...parameters: (string | number)[]): Promise<null>;
-  finderyAhead(...parameters: string[]): Promise<number[]>;
-};
+const enrol = script<null>('enrol', ENROL, 0);
+const leave = script<null>('leave', LEAVE, 0);
+const ahead = script<number[]>('ahead', AHEAD, 0);
 
 /** Round-robin between the tenants of one queue of BullMQ. */
 export class Turns {
-  readonly #redis: WithCommands;
+  readonly #redis: Redis;
   readonly #queue: string;
   readonly #turns: string;
 
@@ -154,35 +153,30 @@ export class Turns {
    * @param turns prefix of ours
    */
   constructor(redis: Redis, queue: string, turns: string) {
-    if (!('finderyEnrol' in redis)) {
-      redis.defineCommand('finderyEnrol', { numberOfKeys: 0, lua: ENROL });
-      redis.defineCommand('finderyLeave', { numberOfKeys: 0, lua: LEAVE });
-      redis.defineCommand('finderyAhead', { numberOfKeys: 0, lua: AHEAD });
-    }
-    this.#redis = redis as WithCommands;
+    this.#redis = redis;
     this.#queue = queue;
     this.#turns = turns;
   }
 
   /** To be called after work was put into the queue; does no harm to what was known. */
   async enrol(...ids: string[]): Promise<void> {
-    await this.#redis.finderyEnrol(this.#queue, this.#turns, ...ids);
+    await enrol(this.#redis, this.#queue, this.#turns, ...ids);
   }
 
   /** To be called when a worker has begun with it. */
   async taken(tenant: string, id: string): Promise<void> {
-    await this.#redis.finderyLeave(this.#queue, this.#turns, tenant, id, 1);
+    await leave(this.#redis, this.#queue, this.#turns, tenant, id, 1);
   }
 
   /** To be called when it was taken out of the queue. */
   async removed(tenant: string, id: string): Promise<void> {
-    await this.#redis.finderyLeave(this.#queue, this.#turns, tenant, id, 0);
+    await leave(this.#redis, this.#queue, this.#turns, tenant, id, 0);
   }
 
   /** 1 for the next to be served, as things stand; null for what doesn't wait. */
   async position(id: string): Promise<number | null> {
-    const [ahead] = await this.#redis.finderyAhead(this.#queue, this.#turns, id);
-    return ahead < 0 ? null : ahead + 1;
+    const [before] = await ahead(this.#redis, this.#queue, this.#turns, id);
+    return before < 0 ? null : before + 1;
   }
 
   /** How much a tenant has waiting. */

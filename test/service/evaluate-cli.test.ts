@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,4 +48,13 @@ it('ends with what is wrong when its processes can not start', async () => {
   expect(said).toContain('nothing-of-this-name');
   expect(said).not.toMatch(/\n\s+at /);
   await expect(readFile(join(folder, 'none', 'quick.jsonl'))).rejects.toThrow();
+});
+
+it('ends at once when it is told to, with whole lines in its file', async () => {
+  const out = join(folder, 'stopped');
+  const child = spawn(process.execPath, [MAIN, ...SMALL, '--budgets', '500', '--out', out, '--processes', '2']);
+  await once(child.stderr, 'data'); // its bar of progress
+  child.kill('SIGINT');
+  expect(await once(child, 'exit')).toEqual([null, 'SIGINT']);
+  expect((await readRecords(join(out, 'quick.jsonl'))).runs).toEqual([]);
 });

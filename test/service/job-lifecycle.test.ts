@@ -268,13 +268,14 @@ describe('accepting', () => {
   it('does a change that a connection sends twice once', async () => {
     const { id } = await queueJob(api);
     const redis = api.store.redis as unknown as Record<string, (...parameters: string[]) => Promise<string>>;
-    const { finderyCommit } = redis;
-    redis.finderyCommit = async (...parameters) => {
-      await finderyCommit.apply(redis, parameters);
-      return finderyCommit.apply(redis, parameters);
+    const command = 'findery:commit';
+    const commit = redis[command];
+    redis[command] = async (...parameters) => {
+      await commit.apply(redis, parameters);
+      return commit.apply(redis, parameters);
     };
     onTestFinished(() => {
-      redis.finderyCommit = finderyCommit;
+      redis[command] = commit;
     });
     const status = (name: string) => [{ type: 'status', data: { status: name } }];
     const start = { set: { status: 'running' as const }, events: status('running'), newOwner: 'a' };

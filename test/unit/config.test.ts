@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { delimiter, isAbsolute, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { blobFolder, ConfigError, readConfig, VARIABLES } from '../../src/config.ts';
+import { blobFolder, ConfigError, readConfig } from '../../src/config.ts';
+import { VARIABLES } from '../../src/config-variables.ts';
 
 const MODELS = resolve(import.meta.dirname, '..', '..', 'models');
 
