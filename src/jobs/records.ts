@@ -18,6 +18,17 @@ import { DEFAULT_TENANT } from './tenants.ts';
 
 /** Records of a list that are read at a time. */
 const MOST_READ = 100;
+/** Records that one request for a page may pass over: hundreds of thousands would keep this process and Redis from all else. */
+export const MOST_PASSED = 5000;
+
+/** A page of a list. */
+export interface Listed<T> {
+  readonly data: T[];
+  /** Whether there are more, or may be: those that were not looked at. */
+  readonly hasMore: boolean;
+  /** Where the next page begins; null: there is none. */
+  readonly nextAfter: string | null;
+}
 
 const commit = script<Outcome>('commit', COMMIT, 6);
 const create = script<null | 'taken' | 'there'>('create', CREATE, 7);
@@ -121,13 +132,18 @@ export class Records<T extends AnyRecord> {
     return commit(this.#redis, ...commitParameters(this.#keys, this.#kind, id, change));
   }
 
-  /** Newest first, everybody's or one tenant's. `accept` filters; a page may look at many records to fill itself. */
+  /**
+   * Newest first, everybody's or one tenant's. `accept` filters; a page may look at many records to fill itself, and is short, or empty, when
+   * it has passed `mostPassed` (left out: any number).
+   */
   async list(options: {
     readonly limit: number;
     readonly after?: string;
     readonly accept?: (record: T) => boolean;
     readonly tenant?: string;
-  }): Promise<{ data: T[]; hasMore: boolean }> {
+    readonly mostPassed?: number;
+  }): Promise<Listed<T>> {
+    let passed = 0;
     const data: T[] = [];
     const index = this.#keys.index(this.#kind, options.tenant);
     let before = options.after ? `(${options.after}` : '+';
@@ -140,10 +156,13 @@ export class Records<T extends AnyRecord> {
         if (error) throw error;
         const record = await this.#read(fields as Record<string, string>);
         if (!record || (options.accept && !options.accept(record))) continue;
-        if (data.length === options.limit) return { data, hasMore: true };
+        if (data.length === options.limit) return { data, hasMore: true, nextAfter: data[data.length - 1].id };
         data.push(record);
       }
-      if (ids.length < size) return { data, hasMore: false };
+      if (ids.length < size) return { data, hasMore: false, nextAfter: null };
+      passed += size;
+      if (passed >= (options.mostPassed ?? Number.POSITIVE_INFINITY))
+        return { data, hasMore: true, nextAfter: ids[ids.length - 1] };
       before = `(${ids[ids.length - 1]}`;
     }
   }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BEGINNING, readEvents } from '../../src/jobs/events.ts';
 import { queueJob, readOk, startTestApi, type TestApi } from './support.ts';
 
 /** What a crash can leave behind in the middle of a request or of a job; what the API then does about it. */
@@ -10,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => api.close());
 
 const types = async (id: string) =>
-  (await api.store.redis.xrange(api.store.keys.events(id), '-', '+')).map(([, fields]) => fields[1]);
+  (await readEvents(api.store.redis, api.store.keys, id, BEGINNING)).map(({ type }) => type);
 
 describe('a job that is written but in no queue', () => {
   it('is queued when the request is sent again with its key', async () => {

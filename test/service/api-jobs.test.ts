@@ -181,7 +181,7 @@ describe('Idempotency-Key', () => {
     const store = scopeStore(api.store, { tenant: 'default', key: null, limits: NO_LIMITS });
     await submitJob(store, { ...settings, seed: 6 }, { id: first.id, warnings: [], requestId: 'late', now: '' });
     expect(await api.store.jobs.get(first.id)).toEqual(settings);
-    expect(await api.store.redis.xlen(api.store.keys.events(first.id))).toBe(1);
+    expect(await readEvents(api.store.redis, api.store.keys, first.id, BEGINNING)).toHaveLength(1);
   });
 
   it('does not hold the key of a request that was refused', async () => {
@@ -238,6 +238,18 @@ describe('GET /v1/jobs', () => {
     const oldest = 'job_00000000000000000000000000';
     expect(await list(`after=${oldest}`)).toEqual({ data: [], hasMore: false, nextAfter: null });
     expect((await list('after=job_zzzzzzzzzzzzzzzzzzzzzzzzzz')).data).toHaveLength(5);
+  });
+
+  it('passes over so many that a filter leaves out, and then says where to go on', async () => {
+    const oldest = ids[4];
+    const pages: { data: { id: string }[]; hasMore: boolean; nextAfter: string | null }[] = [];
+    for (let after: string | undefined; pages.length < 100; after = pages.at(-1)?.nextAfter ?? undefined) {
+      pages.push(await api.store.jobs.list({ limit: 1, after, accept: ({ id }) => id === oldest, mostPassed: 1 }));
+      if (!pages.at(-1)?.hasMore) break;
+    }
+    expect(pages.flatMap(({ data }) => data.map(({ id }) => id))).toEqual([oldest]);
+    expect(pages[0]).toEqual({ data: [], hasMore: true, nextAfter: ids[1] });
+    expect(pages.at(-1)).toMatchObject({ hasMore: false, nextAfter: null });
   });
 
   it('filters by status, model and metadata', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { BEGINNING, readEvents } from '../../src/jobs/events.ts';
 import { expireOverdue } from '../../src/jobs/expire.ts';
 import { queueAccepted } from '../../src/jobs/waiting.ts';
 import {
@@ -23,10 +24,9 @@ afterAll(() => api.close());
 
 const act = (id: string, action: string) => api.post(`/v1/jobs/${id}/${action}`);
 const events = async (id: string) =>
-  (await api.store.redis.xrange(api.store.keys.events(id), '-', '+')).map(([, fields]) => {
-    const data = JSON.parse(fields[3]) as { status: string };
-    return fields[1] === 'status' ? data.status : fields[1];
-  });
+  (await readEvents(api.store.redis, api.store.keys, id, BEGINNING)).map(({ type, data }) =>
+    type === 'status' ? (JSON.parse(data) as { status: string }).status : type,
+  );
 const isQueued = (id: string) => api.store.queues.has('optimize', id);
 const unqueued = async (id: string) => (await api.store.redis.zscore(api.store.keys.unqueued(), id)) !== null;
 

@@ -5,6 +5,7 @@ import { cancelJob } from '../../jobs/cancel.ts';
 import { JobReader } from '../../jobs/job-reader.ts';
 import { checkOwnId } from '../../jobs/own-id.ts';
 import { ProblemError } from '../../jobs/problem.ts';
+import { MOST_PASSED } from '../../jobs/records.ts';
 import { Id, Link, Nullable } from '../../jobs/schemas/common.ts';
 import { CancelRequest, ENDED, Job, JobPage, JobQuery, JobRequest } from '../../jobs/schemas/job.ts';
 import { resolveJob } from '../../jobs/settings.ts';
@@ -200,12 +201,8 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         (status === undefined || job.status === status) &&
         (model === undefined || job.model === model) &&
         wanted.every(([key, value]) => job.metadata[key] === value);
-      const { data, hasMore } = await request.store.jobs.list({ limit, after, accept });
-      return {
-        data: await Promise.all(data.map(view)),
-        hasMore,
-        nextAfter: hasMore ? (data.at(-1)?.id ?? null) : null,
-      };
+      const { data, ...page } = await request.store.jobs.list({ limit, after, accept, mostPassed: MOST_PASSED });
+      return { data: await Promise.all(data.map(view)), ...page };
     },
   );
 

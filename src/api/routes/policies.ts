@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { tellDamage } from '../../jobs/damage.ts';
 import { ProblemError } from '../../jobs/problem.ts';
+import { MOST_PASSED } from '../../jobs/records.ts';
 import { removePolicy } from '../../jobs/remove.ts';
 import { Link } from '../../jobs/schemas/common.ts';
 import { ImportQuery, Policy, PolicyPage, PolicyQuery } from '../../jobs/schemas/policy.ts';
@@ -37,8 +38,8 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     async (request) => {
       const { limit = 20, after, model } = request.query as { limit?: number; after?: string; model?: string };
       const accept = (policy: PolicyRecord) => model === undefined || policy.model === model;
-      const { data, hasMore } = await request.store.policies.list({ limit, after, accept });
-      return { data: data.map(viewPolicy), hasMore, nextAfter: hasMore ? (data.at(-1)?.id ?? null) : null };
+      const { data, ...page } = await request.store.policies.list({ limit, after, accept, mostPassed: MOST_PASSED });
+      return { data: data.map(viewPolicy), ...page };
     },
   );
 

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { MOST_PASSED } from '../../jobs/records.ts';
 import { Link } from '../../jobs/schemas/common.ts';
 import { WebhookDelivery, WebhookDeliveryPage, WebhookDeliveryQuery } from '../../jobs/schemas/webhook-endpoint.ts';
 import type { DeliveryRecord } from '../../jobs/webhook-store.ts';
@@ -26,8 +27,13 @@ export const webhookDeliveries: FastifyPluginAsyncTypebox = async (app) => {
         (endpointId === undefined || delivery.endpointId === endpointId) &&
         (subjectId === undefined || delivery.subjectId === subjectId) &&
         (status === undefined || delivery.status === status);
-      const { data, hasMore } = await request.store.webhooks.deliveries.list({ limit, after, accept });
-      return { data: data.map(viewDelivery), hasMore, nextAfter: hasMore ? (data.at(-1)?.id ?? null) : null };
+      const { data, ...page } = await request.store.webhooks.deliveries.list({
+        limit,
+        after,
+        accept,
+        mostPassed: MOST_PASSED,
+      });
+      return { data: data.map(viewDelivery), ...page };
     },
   );
 

@@ -82,8 +82,8 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     },
     async (request) => {
       const { limit = 20, after } = request.query;
-      const { data, hasMore } = await request.store.webhooks.endpoints.list({ limit, after });
-      return { data: data.map(viewEndpoint), hasMore, nextAfter: hasMore ? (data.at(-1)?.id ?? null) : null };
+      const { data, ...page } = await request.store.webhooks.endpoints.list({ limit, after });
+      return { data: data.map(viewEndpoint), ...page };
     },
   );
 

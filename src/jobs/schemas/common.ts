@@ -201,7 +201,9 @@ export function Page<T extends TSchema>(item: T, $id: string) {
   return Type.Object(
     {
       data: Type.Array(Link(item)),
-      hasMore: Type.Boolean(),
+      hasMore: Type.Boolean({
+        description: 'a filter that passes over thousands ends a page early: it may be short, or empty, and have more',
+      }),
       nextAfter: Nullable(Type.String({ description: 'give it as `after` for the next page' })),
     },
     { $id },

@@ -4,9 +4,9 @@ import type { Records } from '../records.ts';
 /** Every record of a kind, newest first, a page at a time: there may be more than memory takes. */
 export async function* eachRecord<T extends AnyRecord>(records: Records<T>): AsyncGenerator<T> {
   for (let after: string | undefined; ; ) {
-    const { data, hasMore } = await records.list({ limit: 200, after });
+    const { data, nextAfter } = await records.list({ limit: 200, after });
     yield* data;
-    after = data.at(-1)?.id;
-    if (!hasMore || after === undefined) return;
+    if (nextAfter === null) return;
+    after = nextAfter;
   }
 }
