@@ -97,11 +97,11 @@ function byPrompt(records: Records, ours: string): string {
   };
   const base = (prompt: string) => mean(records.runs.filter((r) => r.prompt === prompt).map((r) => r.base));
   return [
-    `| prompt | base | DPOK | \`find\` | \`${ours}\` |`,
-    '| --- | --- | --- | --- | --- |',
+    `| prompt | base | DPOK | \`find\` | \`elites\` | \`${ours}\` |`,
+    '| --- | --- | --- | --- | --- | --- |',
     ...prompts.map(
       (prompt) =>
-        `| ${prompt} | ${base(prompt).toFixed(2)} | ${value(prompt, 'dpok')} | ${value(prompt, 'find')} | ${value(prompt, ours)} |`,
+        `| ${prompt} | ${base(prompt).toFixed(2)} | ${value(prompt, 'dpok')} | ${value(prompt, 'find')} | ${value(prompt, 'elites')} | ${value(prompt, ours)} |`,
     ),
   ].join('\n');
 }

@@ -3,13 +3,17 @@ import { estimate } from './estimate.ts';
 import type { Records, Run } from './record.ts';
 import { fixed, interval, markdownTable, share } from './tables.ts';
 
-const minutes = (runs: readonly Run[]) => runs.reduce((sum, { cpuSeconds = Number.NaN }) => sum + cpuSeconds, 0) / 60;
+/** Null: not of all of them is it known. */
+function minutes(runs: readonly Run[]): number | null {
+  const sum = runs.reduce((sum, { cpuSeconds = Number.NaN }) => sum + cpuSeconds, 0) / 60;
+  return Number.isNaN(sum) ? null : sum;
+}
 
 const images = (runs: readonly Run[]) => fixed(mean(runs.map(({ budget }) => budget)), 0);
 
 /** The table of the paper: a line for the base and each method, means over the prompts, the images that a search saw, and the minutes of processor time of all its searches. */
 export function paperTable({ runs }: Records): string {
-  const order = (name: string) => ['dpok', 'find'].indexOf(name) + 1 || 3;
+  const order = (name: string) => ['dpok', 'find', 'elites'].indexOf(name) + 1 || 4;
   const methods = [...new Set(runs.map(({ optimizer }) => optimizer))].sort((a, b) => order(a) - order(b));
   const of = (method: string) => runs.filter(({ optimizer }) => optimizer === method);
   const line = (name: string, mine: readonly Run[], kind: 'base' | 'learned', images: string, time: string) => {

@@ -31,7 +31,7 @@ export async function renderReport(file: string): Promise<{ markdown: string; fi
 export const EXPLANATION = `All but "best image" is of fresh draws, the same noise through N(0, I) and through the learned law; ± is a 95 % interval over prompts
 and seeds. *gain*: learned less base. *success*: share of draws above the base's 90th percentile. *best image*: gain of the best one that the search
 saw. *unseen gain*, *obeys*: by a scorer that nothing was optimised for. *diversity*: mean distance of pictures, learned over base. *norm*:
-||z|| / sqrt(d). *CPU seconds*: processor time of a search.`;
+||z|| / sqrt(d). *CPU seconds*: processor time of a search; -: not measured on the processor that the others were.`;
 
 /** Of what and how, in one sentence. */
 export function describe({ setup, runs }: Records): string {

@@ -42,7 +42,7 @@ export const SUITES: { readonly [name: string]: Suite } = {
   },
   full: {
     prompts: COMPLEX_PROMPTS,
-    optimizers: ['find', 'kriging'],
+    optimizers: ['find', 'elites', 'kriging'],
     seeds: [1],
     budgets: [150],
     draws: 10,

@@ -1,4 +1,5 @@
 import * as backup from './commands/backup.ts';
+import * as keep from './commands/keep.ts';
 import * as keys from './commands/keys.ts';
 import * as models from './commands/models.ts';
 import * as reindex from './commands/reindex.ts';
@@ -20,7 +21,16 @@ export interface Command {
   run(args: readonly string[], stop: AbortSignal): Promise<number>;
 }
 
-const COMMANDS: { readonly [name: string]: Command } = { keys, models, workers, reindex, sweep, backup, restore };
+const COMMANDS: { readonly [name: string]: Command } = {
+  keys,
+  models,
+  workers,
+  keep,
+  sweep,
+  reindex,
+  backup,
+  restore,
+};
 const USAGE = `Usage: findery <command>
 
 ${Object.entries(COMMANDS)

@@ -186,22 +186,21 @@ export function promptWarnings(
   return bundles.flatMap((bundle) => {
     if ('type' in bundle) {
       const tokenizer = bundle.type === 'graph' ? bundle.tokenizer : null;
-      return tokenizer ? cutWarnings(bundle.name, [tokenizer], 'prompt', prompt) : [];
+      return tokenizer ? CUT.of(bundle, prompt, () => cutWarnings(bundle.name, [tokenizer], 'prompt', prompt)) : [];
     }
-    return [
-      ...cutWarnings(bundle.name, bundle.tokenizers, 'prompt', prompt),
-      ...cutWarnings(bundle.name, bundle.tokenizers, 'negativePrompt', negativePrompt),
-    ];
+    const { name, tokenizers } = bundle;
+    return CUT.of(bundle, JSON.stringify([prompt, negativePrompt]), () => [
+      ...cutWarnings(name, tokenizers, 'prompt', prompt),
+      ...cutWarnings(name, tokenizers, 'negativePrompt', negativePrompt),
+    ]);
   });
 }
 
-/** What tokenizers cut off texts: the same prompt is asked for again and again, with other seeds. */
-const CUT = new Memo<Tokenizer, string | null>(1000);
+/** What is cut off texts: the same prompt is asked for again and again, with other seeds. */
+const CUT = new Memo<ModelBundle | RewardBundle, Warning[]>(1000);
 
 function cutWarnings(reader: string, tokenizers: readonly Tokenizer[], field: string, text: string): Warning[] {
-  const cuts = new Map(
-    tokenizers.map((tokenizer) => [tokenizer.window, CUT.of(tokenizer, text, () => tokenizer.encode(text).truncated)]),
-  );
+  const cuts = new Map(tokenizers.map((tokenizer) => [tokenizer.window, tokenizer.encode(text).truncated]));
   const longest = Math.max(...cuts.keys());
   return [...cuts].flatMap(([window, cut]) => {
     const more = window < longest ? ` (by one of its text encoders; another reads ${longest})` : '';

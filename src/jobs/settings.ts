@@ -145,12 +145,12 @@ export function resolveOptimizer(request: Optimizer): Optimizer {
           value >= parameter.minimum &&
           value <= parameter.maximum &&
           (parameter.type === 'number' || Number.isInteger(value));
+    if (fits) continue;
     const accepted =
       parameter.type === 'boolean'
         ? 'true or false'
         : `${parameter.type === 'integer' ? 'a whole' : 'a'} number from ${parameter.minimum} to ${parameter.maximum}`;
-    if (!fits)
-      errors.push({ pointer: `/optimizer/${name}`, message: `is ${JSON.stringify(value)}; takes ${accepted}` });
+    errors.push({ pointer: `/optimizer/${name}`, message: `is ${JSON.stringify(value)}; takes ${accepted}` });
   }
   for (const name of Object.keys(request)) {
     if (name !== 'name' && !Object.hasOwn(definition.parameters, name)) {

@@ -34,7 +34,7 @@ export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition' | 'webhook
   readonly pauseRequested?: boolean;
   /** Since when (RFC 3339) storage has not taken what the job writes; absent: it does. */
   readonly storageAway?: string | null;
-  /** Hash of the request's body; absent: not known. */
+  /** Hash of the body of the request that chose the id; absent: the id is ours. */
   readonly digest?: string;
 };
 

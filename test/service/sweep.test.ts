@@ -8,6 +8,7 @@ import { derivedId, newId } from '../../src/jobs/ids.ts';
 import { withLock } from '../../src/jobs/sweep/lock.ts';
 import type { Limits } from '../../src/jobs/sweep/retention.ts';
 import { ORPHAN_AGE, sweep } from '../../src/jobs/sweep/sweep.ts';
+import { limitsFor } from '../../src/jobs/sweep/tenant-limits.ts';
 import { DEFAULT_TENANT } from '../../src/jobs/tenants.ts';
 import { sha256Of } from '../../src/storage/blobs.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
@@ -30,6 +31,19 @@ beforeEach(async () => {
 const run = (limits: Partial<Limits>, { isDry = false, now = Date.now() } = {}) =>
   sweep(api.store, api.blobs, { limitsOf: () => ({ ...NONE, ...limits }), now, isDry });
 const ago = (days: number) => new Date(Date.now() - days * DAY).toISOString();
+
+/** The command line, on the service of this test. */
+function findery(keepDays: string, ...args: string[]) {
+  const { path, host, port } = api.store.redis.options;
+  const env = {
+    ...process.env,
+    REDIS_URL: path ?? `redis://${host}:${port}`,
+    FINDERY_REDIS_PREFIX: api.config.redisPrefix,
+    FINDERY_DATA: api.config.dataFolder,
+    FINDERY_KEEP_DAYS: keepDays,
+  };
+  return promisify(execFile)('bin/findery', args, { env });
+}
 
 /** A job that has ended, `days` ago, with a policy and a preview. */
 async function endedJob(days: number): Promise<{ job: string; policy: string; preview: string }> {
@@ -174,6 +188,28 @@ describe('a sweep', () => {
     expect(swept?.expired.filter(({ kind }) => kind === 'job').map(({ id }) => id)).toEqual([jobs[0]]);
   });
 
+  it('goes by what is set for a tenant, also after Redis was lost, and by nothing that it can not read', async () => {
+    const { job } = await endedJob(40);
+    const isKept = async () => (await api.get(`/v1/jobs/${job}`)).status === 200;
+    expect((await findery('30', 'keep', DEFAULT_TENANT, '--days', 'all')).stdout).toMatch(/default +all +all +all/);
+    await findery('30', 'sweep');
+    expect(await isKept()).toBe(true);
+    const config = { ...api.config, keepDays: 30 };
+    const limitsOf = await limitsFor(api.blobs, config);
+    expect([limitsOf(DEFAULT_TENANT).days, limitsOf('other').days]).toEqual([null, 30]);
+    await findery('30', 'keep', DEFAULT_TENANT, '--days', 'default');
+    expect((await limitsFor(api.blobs, config))(DEFAULT_TENANT).days).toBe(30);
+    await findery('', 'keep', DEFAULT_TENANT, '--days', '35');
+    await api.blobs.put('tenants/other.json', Buffer.from('{"keep":{"days":"many"}}'));
+    await expect(findery('', 'sweep')).rejects.toThrow(
+      /tenants\/other.json in storage does not say what a tenant keeps/,
+    );
+    expect(await isKept()).toBe(true);
+    await api.blobs.delete('tenants/other.json');
+    await findery('', 'sweep');
+    expect(await isKept()).toBe(false);
+  });
+
   it('archives what has ended without being archived', async () => {
     const { job, policy } = await endedJob(0);
     const { id: waiting } = await queueJob(api);
@@ -244,17 +280,7 @@ describe('orphaned blobs', { timeout: 180_000 }, () => {
     await run({});
     const key = await orphan(`images/${newId('img')}.png`, old);
     const before = await api.blobs.list('');
-    const sweeping = (...options: string[]) =>
-      promisify(execFile)('bin/findery', ['sweep', ...options], {
-        env: {
-          ...process.env,
-          REDIS_URL:
-            api.store.redis.options.path ?? `redis://${api.store.redis.options.host}:${api.store.redis.options.port}`,
-          FINDERY_REDIS_PREFIX: api.config.redisPrefix,
-          FINDERY_DATA: api.config.dataFolder,
-          FINDERY_KEEP_DAYS: '30',
-        },
-      });
+    const sweeping = (...options: string[]) => findery('30', 'sweep', ...options);
     const { stdout } = await sweeping('--dry-run');
     expect(stdout).toContain(`job ${job}: ended more than 30 days ago`);
     expect(stdout).toContain(`blob ${key} (1 bytes): there is no img_`);

@@ -69,9 +69,9 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     { settings, warnings }: ReturnType<typeof resolveJob>,
     told: AcceptedWebhook | null,
     request: FastifyRequest,
+    digest?: string,
   ) => {
     const now = new Date().toISOString();
-    const digest = digestOf(request.body);
     return submitJob(request.store, settings, { id, warnings, requestId: request.id, now, digest, told });
   };
 
@@ -155,7 +155,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       if (known) await ensureWaiting(store, known);
       else {
         await checkOwnId(store, id);
-        await submit(id, resolveJob(body, await catalog.now()), toldOf(body), request);
+        await submit(id, resolveJob(body, await catalog.now()), toldOf(body), request, digestOf(body));
       }
       // Of two at once with one id, the first stands.
       if ((known ?? (await store.jobs.get(id))).digest !== digestOf(body)) {
