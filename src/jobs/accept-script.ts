@@ -1,10 +1,10 @@
 import { DEFAULT_TENANT } from './tenants.ts';
 import { turnFunctions } from './turns.ts';
 
-/** Keys that a call has for all of its work, and then for each. */
-export const SHARED_KEYS = 4;
-/** Values that a call has for all of its work. */
-export const SHARED_VALUES = 3;
+/** Keys and values that a call has for all of its work, and keys that it has for each. */
+const SHARED_KEYS = 4;
+const SHARED_VALUES = 3;
+export const KEYS_OF_EACH = 6;
 
 /**
  * Accepts new work, all or nothing of each: counts it in, writes its record, puts it into BullMQ's queue and into its
@@ -53,7 +53,7 @@ local function enqueue(id, tenant, waiting, ...)
 end
 
 local function accept(k, v, size)
-  local record, tenants_index, children, asked_today, optimize, sample = unpack(KEYS, k + 1, k + 6)
+  local record, tenants_index, children, asked_today, optimize, sample = unpack(KEYS, k + 1, k + ${KEYS_OF_EACH})
   local id, tenant, timestamp, options, priority, deadline, parent, limits, images = unpack(ARGV, v + 2, v + 10)
   if call('EXISTS', record) == 1 then
     local owner = call('HGET', record, 'tenant') or '"${DEFAULT_TENANT}"'
@@ -93,7 +93,7 @@ while v < #ARGV do
   local is_done, answer = pcall(accept, k, v, size)
   if not is_done then answer = {'failed', type(answer) == 'table' and answer.err or tostring(answer)} end
   answers[#answers + 1] = answer
-  k, v = k + 6, v + 10 + size
+  k, v = k + ${KEYS_OF_EACH}, v + 10 + size
 end
 return answers
 `;

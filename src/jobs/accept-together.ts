@@ -1,4 +1,4 @@
-import { ACCEPT } from './accept-script.ts';
+import { ACCEPT, KEYS_OF_EACH } from './accept-script.ts';
 import type { QueueName } from './queues.ts';
 import type { Redis } from './redis.ts';
 import { script } from './redis-script.ts';
@@ -58,12 +58,12 @@ export function together(redis: Redis, queue: QueueName, work: Work): Promise<An
 }
 
 async function send(redis: Redis, all: readonly Waiting[]): Promise<void> {
-  const [keys, values] = all[0].shared();
-  const parameters: (string | number)[] = [keys.length + 6 * all.length, ...keys];
-  for (const { keys } of all) parameters.push(...keys);
-  parameters.push(...values);
-  for (const { values } of all) parameters.push(...values);
   try {
+    const [keys, values] = all[0].shared();
+    const parameters: (string | number)[] = [keys.length + KEYS_OF_EACH * all.length, ...keys];
+    for (const { keys } of all) parameters.push(...keys);
+    parameters.push(...values);
+    for (const { values } of all) parameters.push(...values);
     const answers = await accept(redis, ...parameters);
     for (const [i, { resolve }] of all.entries()) resolve(answers[i]);
   } catch (error) {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { NO_LIMITS } from '../../src/jobs/api-keys.ts';
 import { BEGINNING, readEvents } from '../../src/jobs/events.ts';
 import { newId, newUlid } from '../../src/jobs/ids.ts';
 import { JobSettings } from '../../src/jobs/schemas/job.ts';
@@ -98,6 +99,18 @@ describe('accepting new work', () => {
     for (const reason of refused) expect(reason).toMatchObject({ code: 'quota-exceeded' });
     expect(await api.store.queues.waitingOf('many')).toEqual({ optimize: 70, sample: 0 });
     for (const { record } of accepted) await api.store.queues.remove('optimize', record.id);
+  });
+
+  it('lets one of many fail by itself', async () => {
+    const { redis, keys, queues } = api.store;
+    const store = scopeStore(api.store, { tenant: 'default', key: null, limits: NO_LIMITS });
+    const [first, broken, last] = [newId('job'), newId('job'), newId('job')];
+    await redis.set(keys.record(broken), 'no hash');
+    const outcomes = await Promise.allSettled([first, broken, last].map((id) => submit(store, id)));
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(String((outcomes[1] as PromiseRejectedResult).reason)).toContain('WRONGTYPE');
+    await redis.del(keys.record(broken));
+    for (const id of [first, last]) expect(await queues.remove('optimize', id)).toBe(true);
   });
 
   it('writes the first event when somebody looks, or before the second, at the time at which it happened', async () => {
