@@ -214,7 +214,11 @@ async function untold(
 ): Promise<string | null> {
   const log = await client.listDeliveries();
   const isOver = log.every(({ status }) => status !== 'pending') && isAllTold(receiver, expectations);
-  return isOver ? null : JSON.stringify([receiver.told.length, log.map(({ attemptCount }) => attemptCount)]);
+  if (isOver) return null;
+  // After many failures the next attempt is minutes away: until then nothing stands still.
+  const due = Math.max(0, ...log.map(({ nextAttemptAt }) => (nextAttemptAt === null ? 0 : Date.parse(nextAttemptAt))));
+  const waits = due > Date.now() ? Date.now() : null;
+  return JSON.stringify([receiver.told.length, log.map(({ attemptCount }) => attemptCount), waits]);
 }
 
 /** Resolves when `look` gives null, or nothing has changed for `PATIENCE`. */
