@@ -25,7 +25,8 @@ export const ABLATION = `Without its calibration network and without clipping: \
 
 export const FULL = `45 prompts, 10 fresh images each, 150 images of search: \`npm run evaluate -- --suite full --out docs/evidence\`. The paper's own figures, on Stable Diffusion and with ImageReward, are
 0.05 for the base, -0.02 for DPOK in 920 minutes and 0.11 for FIND in 621 minutes; the model and the reward here are others, so compare lines, not tables. DPOK fine-tunes a LoRA of the
-UNet by policy gradient with a KL term (\`tools/dpok\`), for 1.5 times FIND's mean time on each prompt, and its pictures are painted from the same fresh noises.`;
+UNet by policy gradient with a KL term (\`tools/dpok\`), for 1.5 times FIND's mean time on each prompt, and its pictures are painted from the same fresh noises. Minutes are of one kind of
+processor; \`-\`: of another one, where they would not compare.`;
 
 export const CURVES = `The reward of each of FIND's 150 iterations, dashed, and smoothed with a Gaussian, as in the paper's appendix; the first four prompts.`;
 
