@@ -1,4 +1,4 @@
-import { together } from './accept-together.ts';
+import { acceptTogether } from './accept-together.ts';
 import { unsaid } from './events.ts';
 import { type IdKind, newUlid } from './ids.ts';
 import { currentVersion } from './migrations.ts';
@@ -61,7 +61,7 @@ export async function acceptWork(
     ...acceptedFields(record),
     ...hiddenFields(hide),
   ];
-  const answer = await together(redis, queue, {
+  const answer = await acceptTogether(redis, queue, {
     shared: () => [
       [keys.unqueued(), keys.deadlines(), keys.storedBytes(), keys.index(kind)],
       [store.queues.prefix(queue), keys.turns(queue), queue],

@@ -2,30 +2,45 @@ import { currentVersion } from './migrations.ts';
 import { parseRecord } from './record-fields.ts';
 import { script } from './redis-script.ts';
 import type { JobRecord, SharedStore, TenantStore } from './store.ts';
+import { Together } from './together.ts';
 import { turnFunctions } from './turns.ts';
 
 /**
- * A job and its place in the queue, in one look. Whoever has read it before names the stamp that it had then, and gets the record only when
+ * Jobs and their places in the queue, in one look. Whoever has read one before names the stamp that it had then, and gets the record only when
  * it has another one: a stamp names the change that was the last (`record-scripts.ts`), of what was accepted when by whom.
  *
- * KEYS: record. ARGV: prefixes of BullMQ's keys and of the turns, id, stamp. Answers {} (there is none), {stamp, place} or {stamp, place, record}.
+ * KEYS: records. ARGV: prefixes of BullMQ's keys and of the turns, then of each id and stamp. Answers for each {} (there is none), {stamp, place},
+ * {stamp, place, record}, or the message of what failed.
  */
 const LOOK = `
-local known = redis.call('HMGET', KEYS[1], 'status', 'tenant', 'createdAt', 'requestId', '_version', '_change:owner', '_change:other')
-if not known[1] then return {} end
-local status, tenant, ahead = known[1], known[2], -1
-for i = 1, #known do known[i] = known[i] or '' end
-local stamp = table.concat(known, ' ')
-if status == 'queued' then
-  ${turnFunctions('ARGV[1]', 'ARGV[2]')}
-  ahead = ahead_of(ARGV[3], tenant and string.sub(tenant, 2, -2), call('HGETALL', head))
+${turnFunctions('ARGV[1]', 'ARGV[2]')}
+local heads
+local function look(record, id, before)
+  local known = call('HMGET', record, 'status', 'tenant', 'createdAt', 'requestId', '_version', '_change:owner', '_change:other')
+  if not known[1] then return {} end
+  local status, tenant, ahead = known[1], known[2], -1
+  for i = 1, #known do known[i] = known[i] or '' end
+  local stamp = table.concat(known, ' ')
+  if status == 'queued' then
+    heads = heads or call('HGETALL', head)
+    ahead = ahead_of(id, tenant and string.sub(tenant, 2, -2), heads)
+  end
+  if stamp == before then return {stamp, ahead} end
+  return {stamp, ahead, call('HGETALL', record)}
 end
-if stamp == ARGV[4] then return {stamp, ahead} end
-return {stamp, ahead, redis.call('HGETALL', KEYS[1])}
+
+local answers = {}
+for i = 1, #KEYS do
+  local is_done, answer = pcall(look, KEYS[i], ARGV[2 * i + 1], ARGV[2 * i + 2])
+  answers[i] = is_done and answer or (type(answer) == 'table' and answer.err or tostring(answer))
+end
+return answers
 `;
 
-type Answer = readonly [] | readonly [string, number, string[]?];
-const look = script<Answer>('look', LOOK, 1);
+type Answer = string | readonly [] | readonly [string, number, string[]?];
+const look = script<Answer[]>('look', LOOK);
+/** Jobs that are looked at in one call. */
+const MOST_LOOKED = 50;
 
 /** Jobs that are remembered; the one not asked for for longest goes. */
 const MOST = 1000;
@@ -51,9 +66,21 @@ export class JobReader {
   readonly #shared: SharedStore;
   /** In the order in which they were last asked for. */
   readonly #known = new Map<string, Known>();
+  readonly #looks: Together<{ readonly id: string; readonly stamp: string }, Answer>;
 
   constructor(shared: SharedStore) {
     this.#shared = shared;
+    const { redis, keys, queues } = shared;
+    this.#looks = new Together(MOST_LOOKED, (all) =>
+      look(
+        redis,
+        all.length,
+        ...all.map(({ id }) => keys.record(id)),
+        queues.prefix('optimize'),
+        keys.turns('optimize'),
+        ...all.flatMap(({ id, stamp }) => [id, stamp]),
+      ),
+    );
   }
 
   /**
@@ -62,7 +89,10 @@ export class JobReader {
    */
   async read(store: TenantStore, id: string): Promise<Reading> {
     const known = this.#known.get(id);
-    const [stamp, ahead = -1, fields] = await this.#look(store, id, known?.stamp ?? '');
+    // All kinds lie under one prefix.
+    const answer = id.startsWith('job_') ? await this.#looks.do({ id, stamp: known?.stamp ?? '' }) : [];
+    if (typeof answer === 'string') throw new Error(answer);
+    const [stamp, ahead = -1, fields] = answer;
     const position = ahead < 0 ? null : ahead + 1;
     if (known && known.stamp === stamp && fields === undefined) {
       const reading = known.position === position ? known : { ...known, position, shown: {} };
@@ -85,11 +115,6 @@ export class JobReader {
     this.#known.set(id, reading);
     if (this.#known.size > MOST) this.#known.delete(this.#known.keys().next().value as string);
     return reading;
-  }
-
-  #look({ keys, queues }: SharedStore, id: string, stamp: string): Promise<Answer> {
-    if (!id.startsWith('job_')) return Promise.resolve([]); // all kinds lie under one prefix
-    return look(this.#shared.redis, keys.record(id), queues.prefix('optimize'), keys.turns('optimize'), id, stamp);
   }
 
   async #positionOf({ id, status }: JobRecord): Promise<number | null> {

@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { Together } from '../../src/jobs/together.ts';
+
+describe('what is asked for together', () => {
+  it('goes into one call a turn of the event loop, and each gets its own answer', async () => {
+    const calls: number[][] = [];
+    const doubled = new Together(10, async (all: readonly number[]) => {
+      calls.push([...all]);
+      return all.map((value) => 2 * value);
+    });
+    expect(await Promise.all([1, 2, 3].map((value) => doubled.do(value)))).toEqual([2, 4, 6]);
+    expect(await doubled.do(4)).toBe(8);
+    expect(calls).toEqual([[1, 2, 3], [4]]);
+  });
+
+  it('is never more than the most that there may be', async () => {
+    const sizes: number[] = [];
+    const same = new Together(4, async (all: readonly number[]) => {
+      sizes.push(all.length);
+      return all;
+    });
+    const values = Array.from({ length: 10 }, (_, i) => i);
+    expect(await Promise.all(values.map((value) => same.do(value)))).toEqual(values);
+    expect(sizes).toEqual([4, 4, 2]);
+  });
+
+  it('fails together, and not with what comes later', async () => {
+    let isAway = true;
+    const sometimes = new Together(10, async (all: readonly number[]) => {
+      if (isAway) throw new Error('away');
+      return all;
+    });
+    const outcomes = await Promise.allSettled([sometimes.do(1), sometimes.do(2)]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    isAway = false;
+    expect(await sometimes.do(3)).toBe(3);
+  });
+});
