@@ -68,6 +68,8 @@ export class ConfigError extends Error {
 
 /** The folder of the bundles that come with the program. */
 export const EMBEDDED_MODELS = resolve(import.meta.dirname, '..', 'models');
+/** The largest limits of what is kept, for all (FINDERY_KEEP_*) and for a tenant (`findery keep`). */
+export const MOST_KEPT = { days: 36_500, jobs: 100_000_000, samples: 100_000_000 } as const;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 const PROVIDERS = ['cuda', 'tensorrt', 'webgpu', 'coreml', 'dml', 'cpu'];
 
@@ -166,9 +168,9 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     redisPrefix,
     dataFolder,
     s3: s3 && { bucket: s3.bucket, prefix: s3.prefix },
-    keepDays: most('FINDERY_KEEP_DAYS', 36_500),
-    keepJobs: most('FINDERY_KEEP_JOBS', 1e8),
-    keepSamples: most('FINDERY_KEEP_SAMPLES', 1e8),
+    keepDays: most('FINDERY_KEEP_DAYS', MOST_KEPT.days),
+    keepJobs: most('FINDERY_KEEP_JOBS', MOST_KEPT.jobs),
+    keepSamples: most('FINDERY_KEEP_SAMPLES', MOST_KEPT.samples),
     modelFolders: [
       ...text('FINDERY_MODELS', '')
         .split(delimiter)

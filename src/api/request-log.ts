@@ -30,12 +30,11 @@ export function requestLogger(
   options: object,
   request: { readonly url?: string },
 ): FastifyBaseLogger {
-  const [, id, prefix] =
-    /^\/v1\/[a-z-]+\/((job|pol|smp|img|whe|dlv)_[0-9a-z]{26})(?![^/?])/.exec(request.url ?? '') ?? [];
-  return logger.child(id === undefined ? bindings : { ...bindings, [NAMES[prefix]]: id }, options);
+  const [, id] = /^\/v1\/[a-z-]+\/((?:job|pol|smp|img|whe|dlv)_[0-9a-z]{26})(?![^/?])/.exec(request.url ?? '') ?? [];
+  return logger.child(id === undefined ? bindings : { ...bindings, ...namedId(id) }, options);
 }
 
-/** The id of what a request made, under the name that lines have for it. */
+/** The id of what a request is about, or made, under the name that lines have for it. */
 function namedId(id: string): { readonly [name: string]: string } {
   const name = NAMES[id.slice(0, 3)];
   return name === undefined ? {} : { [name]: id };

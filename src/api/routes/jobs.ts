@@ -151,14 +151,15 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const { id } = request.params;
       const { store } = request;
       const body = request.body as JobRequest;
+      const digest = digestOf(body);
       const known = await store.jobs.find(id);
       if (known) await ensureWaiting(store, known);
       else {
         await checkOwnId(store, id);
-        await submit(id, resolveJob(body, await catalog.now()), toldOf(body), request, digestOf(body));
+        await submit(id, resolveJob(body, await catalog.now()), toldOf(body), request, digest);
       }
       // Of two at once with one id, the first stands.
-      if ((known ?? (await store.jobs.get(id))).digest !== digestOf(body)) {
+      if ((known ?? (await store.jobs.get(id))).digest !== digest) {
         throw new ProblemError(
           'idempotency-mismatch',
           `There is a job ${id} already, of another request; take a new id for a new request.`,

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { type Config, readConfig, storagePlace } from '../../config.ts';
+import { type Config, MOST_KEPT, readConfig, storagePlace } from '../../config.ts';
 import { limitsOfConfig, type OwnLimits, readOwnLimits, setOwnLimits } from '../../jobs/sweep/tenant-limits.ts';
 import { isTenantName } from '../../jobs/tenants.ts';
 import { openBlobs } from '../../storage/open-blobs.ts';
@@ -19,9 +19,8 @@ Without a tenant: what is kept, of the tenants that have limits of their own and
 Each takes "all" (no limit) and "default" (as FINDERY_KEEP_DAYS, _JOBS and _SAMPLES say) as well; what is left out stays as it is. The next sweep
 goes by it. It lies in storage, so it outlives Redis. FINDERY_DATA, FINDERY_STORAGE and FINDERY_KEEP_* are those of the service.`;
 
-const MOST = { days: 36_500, jobs: 100_000_000, samples: 100_000_000 } as const;
-type Name = keyof typeof MOST;
-const NAMES = Object.keys(MOST) as Name[];
+type Name = keyof typeof MOST_KEPT;
+const NAMES = Object.keys(MOST_KEPT) as Name[];
 
 export async function run(args: readonly string[]): Promise<number> {
   const { tenant, changes } = parse(args);
@@ -80,6 +79,8 @@ function limitOf(name: Name, text: string): number | null | 'default' {
   if (text === 'all') return null;
   if (text === 'default') return text;
   const value = Number(text);
-  if (/^\d+$/.test(text) && value >= 1 && value <= MOST[name]) return value;
-  throw new UsageError(`--${name} is "${text}"; it takes a whole number from 1 to ${MOST[name]}, "all" or "default"`);
+  if (/^\d+$/.test(text) && value >= 1 && value <= MOST_KEPT[name]) return value;
+  throw new UsageError(
+    `--${name} is "${text}"; it takes a whole number from 1 to ${MOST_KEPT[name]}, "all" or "default"`,
+  );
 }

@@ -41,7 +41,8 @@ export async function readOwnLimits(blobs: BlobStore): Promise<Map<string, OwnLi
  */
 export async function limitsFor(blobs: BlobStore, config: Config): Promise<LimitsOf> {
   const own = await readOwnLimits(blobs);
-  return (tenant) => ({ ...limitsOfConfig(config), ...own.get(tenant) });
+  const others = limitsOfConfig(config);
+  return (tenant) => ({ ...others, ...own.get(tenant) });
 }
 
 export function limitsOfConfig({ keepDays, keepJobs, keepSamples }: Config): Limits {
