@@ -67,7 +67,7 @@ export class Checkpoints {
 
   /** To be called once the job has ended: also what dead workers left goes. */
   async discard(): Promise<void> {
-    for (const key of await this.#blobs.list(`checkpoints/${this.#claim.id}-`)) await this.#blobs.delete(key);
+    for await (const key of this.#blobs.list(`checkpoints/${this.#claim.id}-`)) await this.#blobs.delete(key);
   }
 }
 

@@ -8,6 +8,7 @@ import { openStore, type Store } from '../jobs/store.ts';
 import { isRedisEmpty } from '../jobs/sweep/orphans.ts';
 import { startSweeping } from '../jobs/sweep/sweeping.ts';
 import { startUpkeep } from '../jobs/upkeep.ts';
+import { hasAny } from '../storage/blobs.ts';
 import { startWebhooks } from '../webhooks/service.ts';
 import { type Resolve, resolveBySystem } from '../webhooks/target.ts';
 import { buildApp } from './app.ts';
@@ -54,7 +55,7 @@ export async function startApi({
   );
   try {
     if (await new Gatekeeper(store, config).lacksKeys()) throw new ConfigError(lackOfKeys(config));
-    if ((await isRedisEmpty(store)) && (await blobs.list(RECORDS)).length > 0)
+    if ((await isRedisEmpty(store)) && (await hasAny(blobs, RECORDS)))
       logger.warn('Redis is empty, but storage has records of what ended: findery reindex brings it back');
     await indexTenants(store);
     await store.queues.settle();

@@ -53,12 +53,14 @@ export async function archivePolicy(blobs: BlobStore, record: PolicyRecord): Pro
   await write(blobs, 'pol', record, {});
 }
 
-/** Keeps a job or a sample as Redis has it, if it has ended: for workers whose own end came too late, and for the sweep. */
+/** Keeps what has this id as Redis has it, if it has ended: for workers whose own end came too late, and for the sweep. */
 export async function archiveEnded(store: Store, blobs: BlobStore, id: string): Promise<void> {
   const job = await store.jobs.find(id);
   if (job && ENDED.includes(job.status)) await archiveJob(store, blobs, job);
   const sample = await store.samples.find(id);
   if (sample && ENDED.includes(sample.status)) await archiveSample(store, blobs, sample);
+  const policy = await store.policies.find(id);
+  if (policy) await archivePolicy(blobs, policy);
 }
 
 /** Remembers a deletion; to be called before anything is deleted. */

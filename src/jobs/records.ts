@@ -177,10 +177,7 @@ export class Records<T extends AnyRecord> {
     const index = this.#keys.index(this.#kind, tenant);
     for (let after = '-'; ; ) {
       const ids = await this.#redis.zrange(index, after, '+', 'BYLEX', 'LIMIT', 0, 100);
-      for (const id of ids) {
-        const record = await this.find(id);
-        if (record) yield record;
-      }
+      for (const record of await Promise.all(ids.map((id) => this.find(id)))) if (record) yield record;
       if (ids.length < 100) return;
       after = `(${ids[ids.length - 1]}`;
     }
@@ -192,18 +189,18 @@ export class Records<T extends AnyRecord> {
     return value === null ? null : (JSON.parse(value) as V);
   }
 
-  /** Ids of all records in one of these statuses, everybody's or one tenant's, newest first, a page at a time. */
+  /** Ids of all records in one of these statuses, everybody's or one tenant's, oldest first, a page at a time. */
   async *idsWith(statuses: readonly string[], tenant?: string): AsyncGenerator<string[]> {
     const index = this.#keys.index(this.#kind, tenant);
-    for (let before = '+'; ; ) {
-      const ids = await this.#redis.zrange(index, before, '-', 'BYLEX', 'REV', 'LIMIT', 0, 500);
+    for (let after = '-'; ; ) {
+      const ids = await this.#redis.zrange(index, after, '+', 'BYLEX', 'LIMIT', 0, 500);
       const pipeline = this.#redis.pipeline();
       for (const id of ids) pipeline.hget(this.#keys.record(id), 'status');
       const found = (await pipeline.exec()) ?? [];
       for (const [error] of found) if (error) throw error;
       yield ids.filter((_, i) => statuses.includes(String(found[i][1])));
       if (ids.length < 500) return;
-      before = `(${ids[ids.length - 1]}`;
+      after = `(${ids[ids.length - 1]}`;
     }
   }
 

@@ -33,11 +33,11 @@ export async function reindex(store: Store, blobs: BlobStore): Promise<Reindexed
   await indexTenants(store); // before anything is written: what is made here says whose it is
   const done: Reindexed = { jobs: 0, policies: 0, samples: 0, images: 0, removed: 0, known: 0, problems: [] };
   const gone = await restoreRemovals(store, blobs, done);
-  const images = new Set(await blobs.list('images/'));
-  const policies = new Set(await blobs.list('policies/'));
+  const images = new Set(await Array.fromAsync(blobs.list('images/')));
+  const policies = new Set(await Array.fromAsync(blobs.list('policies/')));
 
   // In the order of their names: jobs, then policies, then samples.
-  const records = new Set(await blobs.list(RECORDS));
+  const records = new Set(await Array.fromAsync(blobs.list(RECORDS)));
   await inParallel([...records], async (key) => {
     const archived = await read(blobs, key, done);
     if (archived && !isGone(archived, gone)) await restore(store, archived, done, images);
@@ -49,7 +49,7 @@ export async function reindex(store: Store, blobs: BlobStore): Promise<Reindexed
 
 async function restoreRemovals(store: Store, blobs: BlobStore, done: Reindexed): Promise<Set<string>> {
   const gone = new Set<string>();
-  await inParallel(await blobs.list(REMOVED), async (key) => {
+  await inParallel(await Array.fromAsync(blobs.list(REMOVED)), async (key) => {
     const removal = await readRemoval(blobs, key).catch((error: unknown) => {
       if (!isDamage(error)) throw error;
       done.problems.push(`${key}: ${error.message}`);
@@ -157,7 +157,7 @@ async function restoreLonePolicy(
       done.problems.push(`${key}: whose it is was in its record, which is damaged; it is not restored`);
       return;
     }
-    const [stored] = await blobs.entries(key);
+    const [stored] = await Array.fromAsync(blobs.entries(key));
     const policy = rebuildPolicy(id, bytes, law, metadata, job, stored?.modifiedAt ?? Date.now());
     await store.policies.create(policy, { onlyNew: true });
     done.policies++;

@@ -14,10 +14,13 @@ export interface BlobStore {
   get(key: string, options?: GetOptions): Promise<Uint8Array | null>;
   /** Removes the blob; fine where there is none. */
   delete(key: string): Promise<void>;
-  /** The keys that start with `prefix` (`policies/`, `images/img_01`; '' for all), sorted by code unit. */
-  list(prefix: string): Promise<string[]>;
+  /**
+   * The keys that start with `prefix` (`policies/`, `images/img_01`; '' for all), one after the other, for there may be more than memory
+   * takes; those directly in one folder are sorted by code unit. What is put or deleted meanwhile may be among them or not.
+   */
+  list(prefix: string): AsyncIterable<string>;
   /** The same with their sizes and times. */
-  entries(prefix: string): Promise<BlobEntry[]>;
+  entries(prefix: string): AsyncIterable<BlobEntry>;
   /** Rejects with a plain reason when blobs can't be written now; `/readyz` asks. */
   check(): Promise<void>;
   /**
@@ -95,6 +98,12 @@ export function checkPrefix(prefix: string): void {
     `The prefix ${JSON.stringify(prefix.slice(0, LONGEST_KEY))} is not usable: no blob key can start with it. ` +
       'Give whole segments that end in "/", such as "policies/", and after them the start of a name or nothing.',
   );
+}
+
+/** Whether there is any blob whose key starts with `prefix`. */
+export async function hasAny(blobs: BlobStore, prefix: string): Promise<boolean> {
+  for await (const _ of blobs.list(prefix)) return true;
+  return false;
 }
 
 /** Hexadecimal SHA-256. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { mkdir, open, opendir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import {
   type BlobEntry,
   type BlobStore,
@@ -64,22 +64,20 @@ export class FileBlobs implements BlobStore {
     });
   }
 
-  async list(prefix: string): Promise<string[]> {
+  async *list(prefix: string): AsyncGenerator<string> {
     checkPrefix(prefix);
     // Only the folder that the prefix names needs to be walked.
     const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
-    const keys: string[] = [];
-    await explain(`The blobs below ${this.folder} can't be listed`, () => this.#collect(folder, prefix, keys));
-    return keys.sort();
+    for await (const path of this.#walk(folder)) {
+      if (path.startsWith(prefix) && path.split('/').every(isKeySegment)) yield path;
+    }
   }
 
-  async entries(prefix: string): Promise<BlobEntry[]> {
-    const found: BlobEntry[] = [];
-    for (const key of await this.list(prefix)) {
+  async *entries(prefix: string): AsyncGenerator<BlobEntry> {
+    for await (const key of this.list(prefix)) {
       const info = await stat(this.#path(key)).catch(() => null); // it may go meanwhile
-      if (info?.isFile()) found.push({ key, bytes: info.size, modifiedAt: info.mtimeMs });
+      if (info?.isFile()) yield { key, bytes: info.size, modifiedAt: info.mtimeMs };
     }
-    return found;
   }
 
   async check(): Promise<void> {
@@ -96,21 +94,23 @@ export class FileBlobs implements BlobStore {
 
   async removeLeftovers(before: number): Promise<void> {
     await explain(`Leftovers below ${this.folder} can't be removed`, async () => {
-      for (const entry of await readEntries(this.folder, true)) {
-        if (!entry.isFile() || !entry.name.startsWith(TEMPORARY)) continue;
-        const path = join(entry.parentPath, entry.name);
-        const written = await stat(path).catch(() => null);
-        if (written && written.mtimeMs < before) await rm(path, { force: true });
+      for await (const path of this.#walk('')) {
+        if (!basename(path).startsWith(TEMPORARY)) continue;
+        const file = join(this.folder, path);
+        const written = await stat(file).catch(() => null);
+        if (written && written.mtimeMs < before) await rm(file, { force: true });
       }
     });
   }
 
-  async #collect(folder: string, prefix: string, keys: string[]): Promise<void> {
-    for (const entry of await readEntries(join(this.folder, folder), false)) {
-      if (!isKeySegment(entry.name)) continue;
-      const key = folder + entry.name;
-      if (entry.isFile() && key.startsWith(prefix)) keys.push(key);
-      if (entry.isDirectory() && `${key}/`.startsWith(prefix)) await this.#collect(`${key}/`, prefix, keys);
+  /** Paths below the store's folder of the files in `folder` ('' or a path that ends in a slash) and in those below it, sorted. */
+  async *#walk(folder: string): AsyncGenerator<string> {
+    const names = await explain(`The blobs below ${this.folder} can't be listed`, () =>
+      namesIn(join(this.folder, folder)),
+    );
+    for (const name of names) {
+      if (name.endsWith('/')) yield* this.#walk(folder + name);
+      else yield folder + name;
     }
   }
 
@@ -169,13 +169,19 @@ async function flushFolder(folder: string): Promise<void> {
   }
 }
 
-async function readEntries(folder: string, recursive: boolean) {
+/** Names of the files and, with a slash behind, of the folders in `folder`, sorted as the paths are that begin with them. */
+async function namesIn(folder: string): Promise<string[]> {
+  const names: string[] = [];
   try {
-    return await readdir(folder, { withFileTypes: true, recursive });
+    // One by one: there may be hundreds of thousands, and of each only its name is kept.
+    for await (const entry of await opendir(folder, { bufferSize: 256 })) {
+      if (entry.isFile()) names.push(entry.name);
+      if (entry.isDirectory()) names.push(`${entry.name}/`);
+    }
   } catch (error) {
-    if (isAbsent(error)) return [];
-    throw error;
+    if (!isAbsent(error)) throw error;
   }
+  return names.sort();
 }
 
 /** Whether the system says that no file is there: nothing at all, a folder, or a file where a folder would have to be. */

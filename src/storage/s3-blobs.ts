@@ -101,35 +101,34 @@ export class S3Blobs implements BlobStore {
     );
   }
 
-  async list(prefix: string): Promise<string[]> {
-    return (await this.entries(prefix)).map(({ key }) => key);
+  async *list(prefix: string): AsyncGenerator<string> {
+    for await (const { key } of this.entries(prefix)) yield key;
   }
 
-  async entries(prefix: string): Promise<BlobEntry[]> {
+  /** In the server's order: code units at S3; folder by folder at some others. */
+  async *entries(prefix: string): AsyncGenerator<BlobEntry> {
     checkPrefix(prefix);
-    const entries: BlobEntry[] = [];
-    await this.#explain(`The blobs of ${this.#name} can't be listed`, async () => {
-      for (let after: string | undefined, more = true; more; ) {
-        const page = await this.#client.send(
+    for (let after: string | undefined, more = true; more; ) {
+      const page = await this.#explain(`The blobs of ${this.#name} can't be listed`, () =>
+        this.#client.send(
           new ListObjectsV2Command({
             Bucket: this.#bucket,
             Prefix: this.#prefix + prefix,
             MaxKeys: this.#pageSize,
             ContinuationToken: after,
           }),
-        );
-        for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
-          const key = Key.slice(this.#prefix.length);
-          // What others put beside ours is not ours.
-          if (key.split('/').every(isKeySegment)) {
-            entries.push({ key, bytes: Size, modifiedAt: LastModified?.getTime() ?? 0 });
-          }
+        ),
+      );
+      for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
+        const key = Key.slice(this.#prefix.length);
+        // What others put beside ours is not ours.
+        if (key.split('/').every(isKeySegment)) {
+          yield { key, bytes: Size, modifiedAt: LastModified?.getTime() ?? 0 };
         }
-        after = page.NextContinuationToken;
-        more = page.IsTruncated === true && after !== undefined;
       }
-    });
-    return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
+      after = page.NextContinuationToken;
+      more = page.IsTruncated === true && after !== undefined;
+    }
   }
 
   async check(): Promise<void> {

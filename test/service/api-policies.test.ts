@@ -122,7 +122,7 @@ describe('policies', () => {
     await expectProblem(await api.post(`${path}/samples`), 410, 'gone');
     await expectProblem(await api.send('DELETE', path), 410, 'gone');
     expect(await api.store.queues.has('sample', String(sample.id))).toBe(false);
-    const blobs = await api.blobs.list('');
+    const blobs = await Array.fromAsync(api.blobs.list(''));
     expect(blobs).not.toContain(key);
     expect(blobs).not.toContain(`policies/${policy.id}.safetensors`);
     const { data } = (await readOk(await api.get('/v1/policies'), 200)) as unknown as { data: { id: string }[] };

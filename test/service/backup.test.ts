@@ -104,7 +104,7 @@ it('a backup that is not whole is refused, and so is one over another', async ()
   });
   const said = expect.stringMatching(/^Copied \d+ keys of Redis and \d+ blobs to /);
   expect(await kept.findery('backup', join(folder, 'second'))).toEqual({ said, status: 0 });
-  const [key] = await new FileBlobs(place()).list('blobs/removed/');
+  const [key] = await Array.fromAsync(new FileBlobs(place()).list('blobs/removed/'));
   await writeFile(join(place(), key), 'something else');
   await expect(into(place(), true)).rejects.toThrow(`The blob ${key} is damaged`);
   await rm(join(place(), key));

@@ -24,7 +24,7 @@ async function takeUp(id: string) {
   return { claim, optimizer, checkpoints, save };
 }
 
-const stored = (id: string) => api.blobs.list(`checkpoints/${id}`);
+const stored = (id: string) => Array.fromAsync(api.blobs.list(`checkpoints/${id}`));
 const current = async (id: string) => (await api.store.jobs.get(id)).checkpoint;
 
 it('a worker that lost its job can neither replace nor delete its successor’s checkpoint', async () => {

@@ -72,7 +72,7 @@ const reaches = (id: string, status: string) =>
 const policy = async ({ policyId }: Job) =>
   Buffer.from(await client.bytes(`/v1/policies/${policyId}/parameters`)).toString('base64');
 const checkpoints = (id: string) =>
-  new FileBlobs(blobFolder(readConfig(service.environment))).list(`checkpoints/${id}`);
+  Array.fromAsync(new FileBlobs(blobFolder(readConfig(service.environment))).list(`checkpoints/${id}`));
 
 /** They go after the end is told. */
 const noCheckpoints = (id: string) => expect.poll(() => checkpoints(id)).toEqual([]);

@@ -161,5 +161,5 @@ export function expectWords(problem: Problem, [pointer, ...says]: Words): void {
 export async function expectNothing({ store, blobs }: TestApi): Promise<void> {
   for (const records of [store.jobs, store.samples, store.policies, store.images])
     expect((await records.list({ limit: 10 })).data).toEqual([]);
-  expect(await blobs.list('')).toEqual([]);
+  expect(await Array.fromAsync(blobs.list(''))).toEqual([]);
 }

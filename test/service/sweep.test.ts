@@ -25,7 +25,7 @@ afterAll(() => api.close());
 beforeEach(async () => {
   const keys = await api.store.redis.keys(`${api.config.redisPrefix}:*`);
   if (keys.length > 0) await api.store.redis.del(...keys);
-  for (const key of await api.blobs.list('')) await api.blobs.delete(key);
+  for (const key of await Array.fromAsync(api.blobs.list(''))) await api.blobs.delete(key);
 });
 
 const run = (limits: Partial<Limits>, { isDry = false, now = Date.now() } = {}) =>
@@ -140,7 +140,7 @@ describe('a sweep', () => {
     ]) {
       expect(await isThere(path), path).toBe(true);
     }
-    const keys = (await api.blobs.list('')).join();
+    const keys = (await Array.fromAsync(api.blobs.list(''))).join();
     for (const id of [old.job, old.policy, old.preview, forgotten]) {
       expect(keys).toContain(id === old.preview ? 'images/' : `removed/${id}.json`);
       expect(keys).not.toContain(`records/${id}.json`);
@@ -215,9 +215,37 @@ describe('a sweep', () => {
     const { id: waiting } = await queueJob(api);
     const swept = await run({});
     expect(new Set(swept?.archived)).toEqual(new Set([job, policy]));
-    expect(await api.blobs.list('records/')).toEqual([recordKey(job), recordKey(policy)].sort());
+    expect(await Array.fromAsync(api.blobs.list('records/'))).toEqual([recordKey(job), recordKey(policy)].sort());
     expect((await run({}))?.archived).toEqual([]);
     expect(await api.blobs.get(recordKey(waiting))).toBeNull();
+  });
+
+  it('archives what is missing between records that storage has, and others that only storage has', async () => {
+    const ended = [];
+    for (let i = 0; i < 6; i++) {
+      ended.push((await endedJob(0)).job);
+      await queueJob(api);
+    }
+    await run({});
+    const lacking = [ended[0], ended[2], ended[3], ended[5]];
+    for (const id of lacking) await api.blobs.delete(recordKey(id));
+    for (const id of ['job_0', 'job_z', ended[1].replace(/.$/, '')])
+      await api.blobs.put(recordKey(id), Uint8Array.of(1));
+    expect((await run({}, { isDry: true }))?.archived).toEqual(lacking);
+    expect((await run({}))?.archived).toEqual(lacking);
+    expect((await run({}))?.archived).toEqual([]);
+  });
+
+  it('asks when a policy was drawn from also those samples that go in the same sweep', async () => {
+    const { policy } = await endedJob(40);
+    const sample = await sampleOf(policy, 10);
+    await sampleOf(null, 0);
+    for (const isDry of [true, false]) {
+      const swept = await run({ days: 30, samples: 1 }, { isDry });
+      expect(swept?.expired.map(({ kind }) => kind)).toEqual(['job', 'sample']);
+    }
+    await expectProblem(await api.get(`/v1/samples/${sample}`), 410, 'gone');
+    expect(await isThere(`/v1/policies/${policy}`)).toBe(true);
   });
 
   it('is done by one process at a time', async () => {
@@ -258,7 +286,9 @@ describe('orphaned blobs', { timeout: 180_000 }, () => {
     ];
     const swept = await run({});
     expect(new Set(swept?.orphans.map(({ key }) => key))).toEqual(new Set(orphans));
-    expect(await api.blobs.list('')).toEqual([checkpoint, kept, young, others, recordKey(failed)].sort());
+    expect(await Array.fromAsync(api.blobs.list(''))).toEqual(
+      [checkpoint, kept, young, others, recordKey(failed)].sort(),
+    );
   });
 
   it('stay while Redis does not know what storage has: it was lost, and the next step is a reindex', async () => {
@@ -266,26 +296,26 @@ describe('orphaned blobs', { timeout: 180_000 }, () => {
     await run({});
     await orphan(`images/${preview}.png`, old);
     await orphan(`policies/${policy}.safetensors`, old);
-    const before = await api.blobs.list('');
+    const before = await Array.fromAsync(api.blobs.list(''));
     const keys = await api.store.redis.keys(`${api.config.redisPrefix}:*`);
     await api.store.redis.del(...keys);
     expect((await run({}))?.held).toMatch(/1 blobs .* stay, because Redis is empty: run findery reindex first/);
     await queueJob(api);
     expect((await run({}))?.held).toMatch(/Redis does not know 3 records and policies that storage has/);
-    expect(await api.blobs.list('')).toEqual(before);
+    expect(await Array.fromAsync(api.blobs.list(''))).toEqual(before);
   });
 
   it('are told by findery sweep --dry-run, which deletes nothing', async () => {
     const { job } = await endedJob(40);
     await run({});
     const key = await orphan(`images/${newId('img')}.png`, old);
-    const before = await api.blobs.list('');
+    const before = await Array.fromAsync(api.blobs.list(''));
     const sweeping = (...options: string[]) => findery('30', 'sweep', ...options);
     const { stdout } = await sweeping('--dry-run');
     expect(stdout).toContain(`job ${job}: ended more than 30 days ago`);
     expect(stdout).toContain(`blob ${key} (1 bytes): there is no img_`);
     expect(stdout).toMatch(/Would delete 2 records and 1 orphaned blobs\.\n$/);
-    expect(await api.blobs.list('')).toEqual(before);
+    expect(await Array.fromAsync(api.blobs.list(''))).toEqual(before);
     expect(await isThere(`/v1/jobs/${job}`)).toBe(true);
     expect((await sweeping()).stdout).toMatch(/Deleted 2 records and 1 orphaned blobs/);
     expect(await isThere(`/v1/jobs/${job}`)).toBe(false);

@@ -39,11 +39,17 @@ describe('blobs in a folder', () => {
     expect(await blobs.get('a/b/c')).toBeNull();
   });
 
+  it('are listed in one order over all folders, that of code units', async () => {
+    const keys = ['a-b', 'a.b', 'a/b.c', 'a/b/c', 'a0', 'b/A', 'b/_', 'b/a'];
+    for (const key of keys.toReversed()) await blobs.put(key, bytes(1));
+    expect(await Array.fromAsync(blobs.list(''))).toEqual(keys.toSorted());
+  });
+
   it('are listed without what is half-written or not ours', async () => {
     await blobs.put('images/img_1.png', bytes(1));
     await writeFile(join(blobs.folder, 'images', '.writing~0'), 'half');
     await writeFile(join(blobs.folder, 'images', 'img 3.png'), 'not ours');
-    expect(await blobs.list('')).toEqual(['images/img_1.png']);
+    expect(await Array.fromAsync(blobs.list(''))).toEqual(['images/img_1.png']);
     expect(await filesBelow(folder)).toHaveLength(3);
   });
 });

@@ -29,7 +29,7 @@ beforeEach(() => {
 
 describeBlobs('a bucket', {
   open: () => blobs,
-  isEmpty: async () => (await blobs.list('')).length === 0,
+  isEmpty: async () => (await Array.fromAsync(blobs.list(''))).length === 0,
   // The server's, and not S3's.
   isAtomic: false,
 });
@@ -39,7 +39,7 @@ describe('blobs in a bucket', () => {
     const other = new S3Blobs({ bucket: server.bucket, prefix: `team/${number - 1}-more` });
     await other.put('a', bytes(1));
     await blobs.put('b', bytes(1));
-    expect(await blobs.list('')).toEqual(['b']);
+    expect(await Array.fromAsync(blobs.list(''))).toEqual(['b']);
     expect(await blobs.get('a')).toBeNull();
   });
 
@@ -47,7 +47,7 @@ describe('blobs in a bucket', () => {
     const keys = Array.from({ length: 23 }, (_, i) => `images/${String(i).padStart(4, '0')}`);
     for (const key of keys) await blobs.put(key, bytes(1));
     const paging = new S3Blobs({ bucket: server.bucket, prefix: `team/${number - 1}` }, process.env, { pageSize: 5 });
-    expect(await paging.list('images/')).toEqual(keys);
+    expect(await Array.fromAsync(paging.list('images/'))).toEqual(keys);
   });
 
   it('that were changed behind our back are told as damaged, also where nobody knows a hash', async () => {

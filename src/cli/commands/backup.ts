@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { readConfig } from '../../config.ts';
 import { backup } from '../../jobs/backup/backup.ts';
+import { hasAny } from '../../storage/blobs.ts';
 import { withStorage } from '../storage/open.ts';
 import { openPlace } from '../storage/place.ts';
 import { UsageError } from '../usage-error.ts';
@@ -18,8 +19,7 @@ export async function run(args: readonly string[]): Promise<number> {
   return withStorage(readConfig(process.env), async ({ store, blobs }) => {
     const target = await openPlace(word);
     await target.check();
-    if ((await target.list('')).length > 0)
-      throw new Error(`${word} is not empty; a backup goes to a place of its own.`);
+    if (await hasAny(target, '')) throw new Error(`${word} is not empty; a backup goes to a place of its own.`);
     const contents = await backup(store, blobs, target, new Date().toISOString());
     console.log(`Copied ${contents.keys} keys of Redis and ${Object.keys(contents.blobs).length} blobs to ${word}.`);
     return 0;

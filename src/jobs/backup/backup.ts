@@ -48,7 +48,7 @@ export async function backup(store: Store, blobs: BlobStore, target: BlobStore, 
     hashes[key] = sha256Of(bytes);
     return true;
   };
-  const left = (await blobs.list('')).values();
+  const left = (await Array.fromAsync(blobs.list(''))).values();
   await Promise.all(
     Array.from({ length: BLOBS_AT_A_TIME }, async () => {
       for (const key of left) await copyBlob(key);

@@ -73,7 +73,8 @@ async function readContents(source: BlobStore): Promise<Contents> {
 async function checkEmpty(store: Store, blobs: BlobStore): Promise<void> {
   const there: string[] = [];
   if (!(await isRedisEmpty(store))) there.push('Redis has records');
-  const count = (await blobs.list('')).length;
+  let count = 0;
+  for await (const _ of blobs.list('')) count++;
   if (count > 0) there.push(`storage has ${count} blobs`);
   const workers = (await listWorkers(store.redis, store.keys)).length;
   if (workers > 0) there.push(`${workers} workers run`);

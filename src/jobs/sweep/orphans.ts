@@ -8,12 +8,6 @@ export interface Orphan {
   readonly reason: string;
 }
 
-export interface Orphans {
-  readonly orphans: readonly Orphan[];
-  /** Why some blobs that nothing points at are left alone; null: none are. */
-  readonly held: string | null;
-}
-
 /** Blobs that Redis is asked about at once. */
 const AT_A_TIME = 100;
 /** Those of 0.1.0 end in their iteration, later ones in the token of the worker that had the job. */
@@ -26,35 +20,50 @@ const RECORD = /^records\/([a-z]{3}_[^/.]+)\.json$/;
  * Blobs that nothing needs any more: of deleted things, checkpoints that dead workers left, pictures whose record never came to be.
  * Only what was last written before `before` counts, for what is young may be about to be pointed at. Policies and records go only
  * when they were deleted; where storage has some that Redis does not know, Redis was lost, and only what is certain goes.
- * @param before milliseconds since 1970
- * @param isEmpty whether Redis had no record at all before anything was deleted
+ * @param options.before milliseconds since 1970
+ * @param options.isEmpty whether Redis had no record at all before anything was deleted
+ * @param found is given each of them, as soon as it is sure that it may go
+ * @returns why some blobs that nothing points at are left alone; null: none are
  */
 export async function findOrphans(
   store: Store,
-  entries: readonly BlobEntry[],
-  before: number,
-  isEmpty: boolean,
-): Promise<Orphans> {
-  const certain: Orphan[] = [];
-  const likely: Orphan[] = [];
+  entries: AsyncIterable<BlobEntry>,
+  { before, isEmpty }: { readonly before: number; readonly isEmpty: boolean },
+  found: (orphan: Orphan) => Promise<void>,
+): Promise<string | null> {
+  /** Those that go unless Redis was lost, which only the last blob may tell. */
+  let likely: Orphan[] = [];
+  let left = 0;
   let unknown = 0;
-  for (let i = 0; i < entries.length; i += AT_A_TIME) {
-    const some = entries.slice(i, i + AT_A_TIME);
+  for await (const some of inPieces(entries, AT_A_TIME)) {
     const verdicts = await Promise.all(some.map(({ key }) => judge(store, key)));
     for (const [k, verdict] of verdicts.entries()) {
       const { key, bytes, modifiedAt } = some[k];
       if (verdict === 'unknown') unknown++;
       if (verdict === 'needed' || verdict === 'unknown' || modifiedAt >= before) continue;
-      (verdict.isCertain ? certain : likely).push({ key, bytes, reason: verdict.reason });
+      const orphan = { key, bytes, reason: verdict.reason };
+      if (verdict.isCertain) await found(orphan);
+      else likely.push(orphan);
     }
+    if (unknown === 0 && !isEmpty) continue;
+    left += likely.length;
+    likely = [];
   }
-  if (likely.length === 0 || (unknown === 0 && !isEmpty)) return { orphans: [...certain, ...likely], held: null };
-  return {
-    orphans: certain,
-    held: `${likely.length} blobs that nothing points at stay, because Redis ${
-      isEmpty ? 'is empty' : `does not know ${unknown} records and policies that storage has`
-    }: run findery reindex first.`,
-  };
+  for (const orphan of likely) await found(orphan);
+  if (left === 0) return null;
+  return `${left} blobs that nothing points at stay, because Redis ${
+    isEmpty ? 'is empty' : `does not know ${unknown} records and policies that storage has`
+  }: run findery reindex first.`;
+}
+
+async function* inPieces<T>(items: AsyncIterable<T>, length: number): AsyncGenerator<T[]> {
+  let piece: T[] = [];
+  for await (const item of items) {
+    if (piece.push(item) < length) continue;
+    yield piece;
+    piece = [];
+  }
+  if (piece.length > 0) yield piece;
 }
 
 type Verdict = 'needed' | 'unknown' | { readonly isCertain: boolean; readonly reason: string };

@@ -1,8 +1,7 @@
 import type { BlobStore } from '../../storage/blobs.ts';
-import { derivedId } from '../ids.ts';
 import { removeJob, removePolicy, removeSample } from '../remove.ts';
 import { ENDED } from '../schemas/job.ts';
-import type { JobRecord, SampleRecord, Store } from '../store.ts';
+import type { JobRecord, PolicyRecord, SampleRecord, Store } from '../store.ts';
 import { eachRecord } from './pages.ts';
 
 /** How much is kept; null: no limit. */
@@ -30,51 +29,48 @@ const hasEnded = ({ status }: { readonly status: string }) => ENDED.includes(sta
 
 /**
  * What is beyond the limits, and needed by nothing that lives: not what has not ended, nor the policy of a live job, nor one that a
- * live sample draws from.
+ * live sample draws from. It may be deleted as it comes; samples come last, for they tell when a policy was last drawn from.
  * @param now milliseconds since 1970
  */
-export async function findExpired(store: Store, limitsOf: LimitsOf, now: number): Promise<Expired[]> {
-  const expired: Expired[] = [];
-  /** Policies that something live needs, and when each was last drawn from. */
-  const needed = new Set<string>();
-  const lastUse = new Map<string, number>();
+export async function* findExpired(store: Store, limitsOf: LimitsOf, now: number): AsyncGenerator<Expired> {
   const isOld = (time: number, days: number | null): days is number => days !== null && time < now - days * DAY;
 
-  const sampleCounts = new Map<string, number>();
-  for await (const sample of eachRecord(store.samples)) {
-    noteUse(sample, needed, lastUse);
-    if (!hasEnded(sample)) continue;
-    const { days, samples } = limitsOf(sample.tenant);
-    const count = countUp(sampleCounts, sample.tenant);
-    const reason = isOld(endOf(sample), days) ? olderThan(days) : beyond(count, samples, 'samples');
-    if (reason) expired.push({ kind: 'sample', id: sample.id, reason });
-  }
-
-  const jobCounts = new Map<string, number>();
-  const policies = new Map<string, string>();
+  const jobs = new Map<string, number>();
+  const withTheirJobs = new Set<string>();
   for await (const job of eachRecord(store.jobs)) {
-    if (!hasEnded(job)) {
-      needed.add(derivedId('pol', job.id));
-      continue;
-    }
-    const { days, jobs } = limitsOf(job.tenant);
-    const tooMany = beyond(countUp(jobCounts, job.tenant), jobs, 'jobs');
+    if (!hasEnded(job)) continue;
+    const limits = limitsOf(job.tenant);
+    const tooMany = beyond(countUp(jobs, job.tenant), limits.jobs, 'jobs');
     if (tooMany) {
       // Together, or the policy would never be found again by its job.
-      if (job.policyId && needed.has(job.policyId)) continue;
-      if (job.policyId) policies.set(job.policyId, tooMany);
-      expired.push({ kind: 'job', id: job.id, reason: tooMany });
-    } else if (isOld(endOf(job), days)) expired.push({ kind: 'job', id: job.id, reason: olderThan(days) });
+      const policy = job.policyId === null ? null : await store.policies.find(job.policyId);
+      if (policy && (await samplesOf(store, policy.id)).some((sample) => !hasEnded(sample))) continue;
+      yield { kind: 'job', id: job.id, reason: tooMany };
+      if (!policy) continue;
+      withTheirJobs.add(policy.id);
+      yield { kind: 'policy', id: policy.id, reason: tooMany };
+    } else if (isOld(endOf(job), limits.days)) yield { kind: 'job', id: job.id, reason: olderThan(limits.days) };
   }
 
   for await (const policy of eachRecord(store.policies)) {
-    if (needed.has(policy.id)) continue;
     const { days } = limitsOf(policy.tenant);
-    const used = Math.max(Date.parse(policy.createdAt), lastUse.get(policy.id) ?? 0);
-    const reason = policies.get(policy.id) ?? (isOld(used, days) ? `not drawn from for ${days} days` : null);
-    if (reason) expired.push({ kind: 'policy', id: policy.id, reason });
+    if (!isOld(Date.parse(policy.createdAt), days) || withTheirJobs.has(policy.id)) continue;
+    if (await isNeeded(store, policy)) continue;
+    const uses = (await samplesOf(store, policy.id)).map(({ createdAt }) => Date.parse(createdAt));
+    if (uses.every((use) => isOld(use, days)))
+      yield { kind: 'policy', id: policy.id, reason: `not drawn from for ${days} days` };
   }
-  return expired;
+
+  const samples = new Map<string, number>();
+  for await (const sample of eachRecord(store.samples)) {
+    if (!hasEnded(sample)) continue;
+    const limits = limitsOf(sample.tenant);
+    const count = countUp(samples, sample.tenant);
+    const reason = isOld(endOf(sample), limits.days)
+      ? olderThan(limits.days)
+      : beyond(count, limits.samples, 'samples');
+    if (reason) yield { kind: 'sample', id: sample.id, reason };
+  }
 }
 
 /**
@@ -95,27 +91,21 @@ export async function removeExpired(
     await removeSample(store, blobs, id, now);
   } else {
     const policy = await store.policies.find(id);
-    if (!policy || (await isNeeded(store, id, policy.jobId))) return false;
+    if (!policy || (await isNeeded(store, policy))) return false;
     await removePolicy(store, blobs, id, now);
   }
   return true;
 }
 
-async function isNeeded(store: Store, id: string, jobId: string | null): Promise<boolean> {
+async function isNeeded(store: Store, { id, jobId }: PolicyRecord): Promise<boolean> {
   const job = jobId === null ? null : await store.jobs.find(jobId);
   if (job && !hasEnded(job)) return true;
-  const samples = await Promise.all((await store.policies.children(id)).map((sample) => store.samples.find(sample)));
-  return samples.some((sample) => sample !== null && !hasEnded(sample));
+  return (await samplesOf(store, id)).some((sample) => !hasEnded(sample));
 }
 
-function noteUse(
-  { policyId, createdAt, ...sample }: SampleRecord,
-  needed: Set<string>,
-  lastUse: Map<string, number>,
-): void {
-  if (policyId === null) return;
-  if (!hasEnded(sample)) needed.add(policyId);
-  lastUse.set(policyId, Math.max(lastUse.get(policyId) ?? 0, Date.parse(createdAt)));
+async function samplesOf(store: Store, policy: string): Promise<SampleRecord[]> {
+  const ids = await store.policies.children(policy);
+  return (await Promise.all(ids.map((id) => store.samples.find(id)))).filter((sample) => sample !== null);
 }
 
 function endOf({ finishedAt, createdAt }: JobRecord | SampleRecord): number {

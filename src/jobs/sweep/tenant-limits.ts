@@ -23,7 +23,7 @@ export async function setOwnLimits(blobs: BlobStore, tenant: string, keep: OwnLi
  */
 export async function readOwnLimits(blobs: BlobStore): Promise<Map<string, OwnLimits>> {
   const own = new Map<string, OwnLimits>();
-  for (const key of await blobs.list(FOLDER)) {
+  for await (const key of blobs.list(FOLDER)) {
     const bytes = await blobs.get(key);
     if (bytes === null) continue; // deleted meanwhile
     const tenant = key.slice(FOLDER.length, -'.json'.length);

@@ -1,0 +1,33 @@
+import type { BlobStore } from '../../storage/blobs.ts';
+import { RECORDS, recordKey } from '../archive.ts';
+import type { IdKind } from '../ids.ts';
+import { ENDED } from '../schemas/job.ts';
+import type { Store } from '../store.ts';
+
+/** Ids of what has ended and is not in storage: from before there was an archive, or storage was away at its end. */
+export async function* unarchived(store: Store, blobs: BlobStore): AsyncGenerator<string> {
+  const stored = (kind: IdKind) => blobs.list(`${RECORDS}${kind}_`);
+  yield* missing(each(store.jobs.idsWith(ENDED)), stored('job'));
+  yield* missing(idsOf(store.policies.fromOldest()), stored('pol'));
+  yield* missing(each(store.samples.idsWith(ENDED)), stored('smp'));
+}
+
+/** Which of `ids` have no record among `keys`. Both come sorted and are gone through side by side: neither has to fit into memory. */
+async function* missing(ids: AsyncIterable<string>, keys: AsyncIterable<string>): AsyncGenerator<string> {
+  const stored = keys[Symbol.asyncIterator]();
+  let next = await stored.next();
+  for await (const id of ids) {
+    const key = recordKey(id);
+    while (!next.done && next.value < key) next = await stored.next();
+    if (next.done || next.value !== key) yield id;
+  }
+  await stored.return?.();
+}
+
+async function* each<T>(pages: AsyncIterable<readonly T[]>): AsyncGenerator<T> {
+  for await (const page of pages) yield* page;
+}
+
+async function* idsOf(records: AsyncIterable<{ readonly id: string }>): AsyncGenerator<string> {
+  for await (const { id } of records) yield id;
+}
