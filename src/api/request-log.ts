@@ -52,16 +52,15 @@ export class OneLineEach extends LogController {
   override requestCompleted(error: Error | null, request: FastifyRequest, reply: FastifyReply): void {
     const { method, url, ip: address } = request;
     const audited = auditOf(request, reply);
-    const made = audited?.target && !url.includes(audited.target) ? namedId(audited.target) : null;
-    const done = {
+    const done: Record<string, unknown> = {
+      ...audited,
       method,
       url,
       address,
       status: reply.statusCode,
       responseTime: Math.round(reply.elapsedTime * 100) / 100,
-      ...audited,
-      ...made,
     };
+    if (audited?.target && !url.includes(audited.target)) Object.assign(done, namedId(audited.target));
     if (error) request.log.error({ ...done, err: error }, 'request errored');
     else request.log.info(done, 'request completed');
   }

@@ -12,7 +12,8 @@ export function censor<T>(value: T, depth = 0): T {
   if (typeof value !== 'object' || value === null || !isPlain(value)) return value;
   if (depth > MOST_DEEP) return '...' as T;
   let copy: Record<string, unknown> | null = null;
-  for (const [name, entry] of Object.entries(value)) {
+  for (const name in value) {
+    const entry = (value as Record<string, unknown>)[name];
     const shown = SECRET.test(name) ? '***' : censor(entry, depth + 1);
     if (shown === entry) continue;
     copy ??= (Array.isArray(value) ? [...value] : { ...value }) as unknown as Record<string, unknown>;

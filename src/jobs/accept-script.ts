@@ -1,15 +1,20 @@
 import { DEFAULT_TENANT } from './tenants.ts';
 import { turnFunctions } from './turns.ts';
 
-/** Keys and values that a call has for all of its work, and keys that it has for each. */
-const SHARED_KEYS = 4;
-const SHARED_VALUES = 3;
-export const KEYS_OF_EACH = 6;
+/** Keys and values that a call has for all of its work, and those that it has for each, before hidden fields. */
+const SHARED_KEYS = 8;
+const SHARED_VALUES = 6;
+export const KEYS_OF_EACH = 2;
+const VALUES_OF_EACH = 9;
 
 /**
- * Accepts new work, all or nothing of each: counts it in, writes its record, puts it into BullMQ's queue and into its
+ * Accepts new work of one caller, all or nothing of each: counts it in, writes its record, puts it into BullMQ's queue and into its
  * tenant's turns, and tells its place. One script, so one trip and one flush of Redis for what would be five of each, and no crash
  * comes in between. Whether its limits are passed is looked at in the same step, so requests at the same time can't pass one together.
+ *
+ * Of the record, what scripts and indexes look at has fields of its own, and all of it is in one more, `_accepted`. Fields that are changed later stand
+ * beside it and have the last word, as do those of the first kind, which are in it too: taking them out costs more than they do. Dozens of
+ * fields, most of which nobody changes, would be half of what accepting costs.
  *
  * `add_entry` does what `addPrioritizedJob` of BullMQ does for an entry with an id of ours and without parents, delays and deduplication, but for BullMQ's
  * counter of ids and its stream of events, which nobody reads here. Its whole script would take as much time as all the rest. A test holds what
@@ -18,18 +23,21 @@ export const KEYS_OF_EACH = 6;
  * Should the queue refuse it all the same, the work is accepted, remembered as not queued, and upkeep queues it (`waiting.ts`).
  * Sent again by a connection that broke before the answer, it finds the record and changes nothing.
  *
- * KEYS: unqueued, deadlines, stored bytes, index; for each: record, its tenant's index, children, images asked today, what waits of the tenant in
- * the two queues. ARGV: prefixes of BullMQ's keys and of the turns, name of the queue; for each: how many values `fields` are, then as named in `accept`,
- * then `fields`. Answers one for each: `{'ok', place}` (how much is served before it), `{'there'}`, `{'taken'}` (the id is another tenant's), the limit that
+ * KEYS: as named below; for each: record, children of what it goes with. ARGV: prefixes of BullMQ's keys and of the turns, name of the queue,
+ * tenant, limits as JSON ('': none), version of the record; for each, as named in `accept`: id, milliseconds, options of its entry, priority, deadline, images,
+ * data of its first event ('': none), the record as JSON, how many names and values of hidden fields follow, and these.
+ * Answers one for each: `{'ok', place}` (how much is served before it), `{'there'}`, `{'taken'}` (the id is another tenant's), the limit that
  * would be passed, `{'bytes' | 'queued' | 'images', used}`, or `{'failed', message}`.
  */
 export const ACCEPT = `
-local unqueued, deadlines, stored, index = unpack(KEYS)
+local unqueued, deadlines, stored, index, tenants_index, asked_today, optimize, sample = unpack(KEYS)
+local tenant, limits, version = ARGV[4], ARGV[5], ARGV[6]
+local waiting = ARGV[2] .. 'waiting:' .. tenant
 ${turnFunctions('ARGV[1]', 'ARGV[2]')}
-local function add_entry(id, tenant, waiting, timestamp, options, priority)
+local function add_entry(id, timestamp, options, priority)
   local entry = queue .. id
-  local fresh = call('HSET', entry, 'name', ARGV[3], 'data', '{"id":"' .. id .. '","tenant":"' .. tenant .. '"}', 'opts', options,
-    'timestamp', timestamp, 'delay', 0, 'priority', priority)
+  local fresh = call('HSET', entry, 'name', ARGV[3], 'data', '{"id":"' .. id .. '","tenant":"' .. tenant .. '"}',
+    'opts', options:sub(1, -2) .. ',"jobId":"' .. id .. '"}', 'timestamp', timestamp, 'delay', 0, 'priority', priority)
   if fresh < 6 then return end
   local score = priority * STEP + call('INCR', queue .. 'pc') % STEP
   call('ZADD', prioritized, score, id)
@@ -39,8 +47,8 @@ local function add_entry(id, tenant, waiting, timestamp, options, priority)
   call('ZADD', queue .. 'marker', 0, '0')
 end
 
-local function enqueue(id, tenant, waiting, ...)
-  add_entry(id, tenant, waiting, ...)
+local function enqueue(id, ...)
+  add_entry(id, ...)
   local heads, rank, mine = call('HGETALL', head), call('ZRANK', waiting, id), nil
   for i = 1, #heads, 2 do if heads[i] == tenant then mine = heads[i + 1] end end
   -- Behind something of its tenant's that is in turn nothing changes.
@@ -52,9 +60,9 @@ local function enqueue(id, tenant, waiting, ...)
   return ahead_of(id, tenant, heads)
 end
 
-local function accept(k, v, size)
-  local record, tenants_index, children, asked_today, optimize, sample = unpack(KEYS, k + 1, k + ${KEYS_OF_EACH})
-  local id, tenant, timestamp, options, priority, deadline, parent, limits, images = unpack(ARGV, v + 2, v + 10)
+local function accept(k, v)
+  local record, children = KEYS[k + 1], KEYS[k + 2]
+  local id, at, options, priority, deadline, images, event, accepted, hidden = unpack(ARGV, v + 1, v + ${VALUES_OF_EACH})
   if call('EXISTS', record) == 1 then
     local owner = call('HGET', record, 'tenant') or '"${DEFAULT_TENANT}"'
     return {owner == '"' .. tenant .. '"' and 'there' or 'taken'}
@@ -70,14 +78,17 @@ local function accept(k, v, size)
     call('INCRBY', asked_today, images)
     if asked == 0 then call('EXPIRE', asked_today, 172800) end
   end
-  call('HSET', record, unpack(ARGV, v + 11, v + 10 + size))
+  -- \`_change:other\` says which version of the record it is, for those who read it again (job-reader.ts).
+  call('HSET', record, '_version', version, '_change:other', id:sub(5), 'id', '"' .. id .. '"', 'tenant', '"' .. tenant .. '"',
+    'status', 'queued', '_accepted', accepted)
+  if event ~= '' then call('HSET', record, '_unsaid', at .. ' ' .. event) end
+  if hidden ~= '0' then call('HSET', record, unpack(ARGV, v + ${VALUES_OF_EACH} + 1, v + ${VALUES_OF_EACH} + hidden)) end
   call('ZADD', index, 0, id)
   call('ZADD', tenants_index, 0, id)
-  if parent == '1' then call('SADD', children, id) end
+  if children ~= '' then call('SADD', children, id) end
   if deadline ~= '' then call('ZADD', deadlines, deadline, id) end
 
-  local waiting = turns .. 'waiting:' .. tenant
-  local is_queued, place = pcall(enqueue, id, tenant, waiting, timestamp, options, tonumber(priority))
+  local is_queued, place = pcall(enqueue, id, at, options, tonumber(priority))
   if is_queued then return {'ok', place} end
   -- Half an entry would keep a whole one from being added.
   call('DEL', queue .. id)
@@ -89,11 +100,10 @@ end
 
 local answers, k, v = {}, ${SHARED_KEYS}, ${SHARED_VALUES}
 while v < #ARGV do
-  local size = tonumber(ARGV[v + 1])
-  local is_done, answer = pcall(accept, k, v, size)
+  local is_done, answer = pcall(accept, k, v)
   if not is_done then answer = {'failed', type(answer) == 'table' and answer.err or tostring(answer)} end
   answers[#answers + 1] = answer
-  k, v = k + ${KEYS_OF_EACH}, v + 10 + size
+  k, v = k + ${KEYS_OF_EACH}, v + ${VALUES_OF_EACH} + ARGV[v + ${VALUES_OF_EACH}]
 end
 return answers
 `;

@@ -1,11 +1,10 @@
-import { acceptTogether } from './accept-together.ts';
-import { unsaid } from './events.ts';
-import { type IdKind, newUlid } from './ids.ts';
+import { acceptTogether, type Shared } from './accept-together.ts';
+import type { IdKind } from './ids.ts';
 import { currentVersion } from './migrations.ts';
 import { ProblemError } from './problem.ts';
 import { ENTRY_OPTIONS, type QueueName } from './queues.ts';
 import { exceeded } from './quota.ts';
-import { acceptedFields, type Hidden, hiddenFields } from './record-fields.ts';
+import { type Hidden, hiddenFields } from './record-fields.ts';
 import type { JobRecord, SampleRecord, TenantStore } from './store.ts';
 import { PARKED_PRIORITY } from './turns.ts';
 
@@ -41,53 +40,30 @@ export async function acceptWork(
     readonly hide?: Hidden;
   },
 ): Promise<Accepted> {
-  const { redis, keys, tenant, limits } = store;
+  const { keys, limits } = store;
   const { id, priority } = record;
-  const kind = id.slice(0, 3) as IdKind;
-  const queue: QueueName = kind === 'smp' ? 'sample' : 'optimize';
   const now = new Date();
-  const most = limits && {
-    bytes: limits.storedBytes ?? -1,
-    queued: limits.queuedJobs ?? -1,
-    images: limits.imagesPerDay ?? -1,
-  };
-  const fields = [
-    '_version',
-    String(currentVersion(kind)),
-    // Of which it is the record, for those who read it again (`job-reader.ts`).
-    '_change:other',
-    newUlid(now.getTime()),
-    ...(event === undefined ? [] : unsaid(now.getTime(), event)),
-    ...acceptedFields(record),
-    ...hiddenFields(hide),
-  ];
-  const answer = await acceptTogether(redis, queue, {
-    shared: () => [
-      [keys.unqueued(), keys.deadlines(), keys.storedBytes(), keys.index(kind)],
-      [store.queues.prefix(queue), keys.turns(queue), queue],
-    ],
-    keys: [
-      keys.record(id),
-      keys.index(kind, tenant),
-      keys.children(parent ?? ''),
-      keys.imagesAsked(tenant, now.toISOString().slice(0, 10)),
-      keys.waiting('optimize', tenant),
-      keys.waiting('sample', tenant),
-    ],
-    values: [
-      fields.length,
-      id,
-      tenant,
-      now.getTime(),
-      `${ENTRY[priority].slice(0, -1)},"jobId":"${id}"}`,
-      PARKED_PRIORITY[priority],
-      deadline ?? '',
-      parent === undefined ? '' : '1',
-      most === null ? '' : JSON.stringify(most),
-      images,
-      ...fields,
-    ],
-  });
+  const hidden = hiddenFields(hide);
+  const answer = await acceptTogether(
+    store,
+    id.startsWith('smp_') ? 'sample' : 'optimize',
+    {
+      keys: [keys.record(id), parent === undefined ? '' : keys.children(parent)],
+      values: [
+        id,
+        now.getTime(),
+        ENTRY[priority],
+        PARKED_PRIORITY[priority],
+        deadline ?? '',
+        images,
+        event === undefined ? '' : JSON.stringify(event),
+        JSON.stringify(record),
+        hidden.length,
+        ...hidden,
+      ],
+    },
+    sharedOf,
+  );
   switch (answer[0]) {
     case 'ok':
       return { isNew: true, position: answer[1] < 0 ? null : answer[1] + 1 };
@@ -100,6 +76,36 @@ export async function acceptWork(
     default:
       throw exceeded(answer[0], { used: answer[1], limits, images, now });
   }
+}
+
+/** What the script takes for all work of a caller in one queue. */
+function sharedOf({ keys, queues, tenant, limits }: TenantStore, queue: QueueName): Shared {
+  const kind: IdKind = queue === 'sample' ? 'smp' : 'job';
+  const most = limits && {
+    bytes: limits.storedBytes ?? -1,
+    queued: limits.queuedJobs ?? -1,
+    images: limits.imagesPerDay ?? -1,
+  };
+  return [
+    [
+      keys.unqueued(),
+      keys.deadlines(),
+      keys.storedBytes(),
+      keys.index(kind),
+      keys.index(kind, tenant),
+      keys.imagesAsked(tenant, new Date().toISOString().slice(0, 10)),
+      keys.waiting('optimize', tenant),
+      keys.waiting('sample', tenant),
+    ],
+    [
+      queues.prefix(queue),
+      keys.turns(queue),
+      queue,
+      tenant,
+      most === null ? '' : JSON.stringify(most),
+      currentVersion(kind),
+    ],
+  ];
 }
 
 /** What an entry has, but for its id. */

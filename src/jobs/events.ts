@@ -25,9 +25,6 @@ end
 `;
 const sayFirst = script<null>('say-first', `${FIRST_EVENT} say_first(KEYS[1], KEYS[2])`, 2);
 
-/** The hidden field that `FIRST_EVENT` reads, of a status at a time in milliseconds. */
-export const unsaid = (at: number, data: object): [string, string] => ['_unsaid', `${at} ${JSON.stringify(data)}`];
-
 /** The position before all events. */
 export const BEGINNING = '0-0';
 

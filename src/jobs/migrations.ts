@@ -10,7 +10,7 @@ type Migration = (record: Fields) => Fields;
 
 /** Version 0 is what was written before records had versions: 0.1.0 and the first months. */
 const fillTenant: Migration = (record) => ({ tenant: DEFAULT_TENANT, ...record });
-/** The same fields, kept in another way (`acceptedFields`), which an older findery could not read. */
+/** The same fields, kept in another way (`accept-script.ts`), which an older findery could not read. */
 const keepOtherwise: Migration = (record) => record;
 const fillSampler: Migration = (record) => ({
   ...fillTenant(record),

@@ -4,23 +4,12 @@ import { DEFAULT_TENANT } from './tenants.ts';
 
 /** A record as Redis has it: names and values in turns, JSON but for the status, which scripts read. */
 export function fieldsOf(record: object): string[] {
-  return Object.entries(record)
-    .filter(([, value]) => value !== undefined)
-    .flatMap(([name, value]) => [name, name === 'status' ? String(value) : JSON.stringify(value)]);
-}
-
-/**
- * The same of new work: what scripts and indexes look at by itself, and all the rest in one field, `_accepted`. Fields that are changed
- * later stand beside it and have the last word, as do those of the first kind, which are in it too: taking them out costs more than they do.
- * Dozens of fields, most of which nobody changes, would be half of what accepting costs.
- */
-export function acceptedFields(record: {
-  readonly id: string;
-  readonly tenant: string;
-  readonly status: string;
-}): string[] {
-  const { id, tenant, status } = record;
-  return [...fieldsOf({ id, tenant, status }), '_accepted', JSON.stringify(record)];
+  const fields: string[] = [];
+  for (const [name, value] of Object.entries(record)) {
+    if (value === undefined) continue;
+    fields.push(name, name === 'status' ? String(value) : JSON.stringify(value));
+  }
+  return fields;
 }
 
 /** Fields that are in no answer, as secrets: `Records.hidden` alone gives them out. */

@@ -15,6 +15,9 @@ export function connectRedis(url: string, options: { readonly failFast: boolean 
   return redis;
 }
 
+/** Bytes that are sent before the turn of the event loop ends: Redis is at work on them while this process goes on. */
+const ENOUGH = 16_384;
+
 /**
  * Sends what is written in one turn of the event loop together, at its end: the commands of all requests that came in it are one packet, for
  * which Redis wakes once, and flushes its file once. Their order and their answers stay as they are.
@@ -32,7 +35,12 @@ function writeByTurns(stream: Redis['stream']): void {
       stream.cork();
       setImmediate(release);
     }
-    return write(...parameters);
+    const answer = write(...parameters);
+    if (stream.writableLength >= ENOUGH) {
+      stream.uncork();
+      stream.cork();
+    }
+    return answer;
   };
 }
 

@@ -1,10 +1,11 @@
 import { randomInt } from 'node:crypto';
-import type { Catalog } from '../bundles/catalog.ts';
+import type { Catalog, ModelBundle } from '../bundles/catalog.ts';
 import { OPTIMIZERS } from '../numerics/optimizers/registry.ts';
 import { chooseModel, chooseTerms, guidanceWarnings, nameTerms, promptWarnings, resolveSampler } from './choices.ts';
+import { Memo } from './memo.ts';
 import { PRESET_VALUES } from './presets.ts';
 import { ProblemError } from './problem.ts';
-import type { Warning } from './schemas/common.ts';
+import type { Sampler, Warning } from './schemas/common.ts';
 import {
   type JobRequest,
   type JobSettings,
@@ -28,24 +29,27 @@ export function resolveJob(
   catalog: Catalog,
   now = Date.now(),
 ): { settings: JobSettings; warnings: Warning[] } {
-  const preset = PRESET_VALUES[request.preset ?? 'fast'];
+  const name = request.preset ?? 'fast';
+  const preset = PRESET_VALUES[name];
   const model = chooseModel(catalog, request.model, '/model');
   const terms = chooseTerms(catalog, request.reward ?? model.defaults.reward ?? undefined, '/reward');
   const negativePrompt = request.negativePrompt ?? '';
   const settings: JobSettings = {
     prompt: request.prompt,
     negativePrompt,
-    preset: request.preset ?? 'fast',
+    preset: name,
     model: model.name,
     reward: nameTerms(terms),
-    optimizer: resolveOptimizer(request.optimizer ?? preset.optimizer),
+    optimizer: request.optimizer ? resolveOptimizer(request.optimizer) : PRESET_OPTIMIZERS[name],
     budget: {
       images: request.budget?.images ?? preset.images,
       seconds: request.budget?.seconds ?? null,
       targetReward: request.budget?.targetReward ?? null,
       patience: request.budget?.patience ?? null,
     },
-    sampler: resolveSampler(model, { ...preset.sampler, ...request.sampler }, '/sampler'),
+    sampler: request.sampler
+      ? resolveSampler(model, { ...preset.sampler, ...request.sampler }, '/sampler')
+      : PRESET_SAMPLERS.of(model, name, () => Object.freeze(resolveSampler(model, preset.sampler, '/sampler'))),
     seed: request.seed ?? randomSeed(),
     samples: request.samples ?? 0,
     reportDraws: resolveReportDraws(request.reportDraws),
@@ -61,6 +65,12 @@ export function resolveJob(
     ],
   };
 }
+
+/** What most requests take as it is: with all parameters, and tried out once. */
+const PRESET_OPTIMIZERS = Object.fromEntries(
+  Object.entries(PRESET_VALUES).map(([name, { optimizer }]) => [name, Object.freeze(resolveOptimizer(optimizer))]),
+);
+const PRESET_SAMPLERS = new Memo<ModelBundle, Sampler>(Object.keys(PRESET_VALUES).length);
 
 /** Every value that drawing from the base model, N(0, I), will use. */
 export function resolveSample(

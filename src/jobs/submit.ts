@@ -42,8 +42,13 @@ export async function submitJob(
   }: Submission & { readonly told?: AcceptedWebhook | null },
 ): Promise<Accepted & { readonly record: JobRecord }> {
   const record: JobRecord = {
-    ...fresh(store, { id, warnings, requestId, now }),
     ...settings,
+    id,
+    tenant: store.tenant,
+    status: 'queued',
+    createdAt: now,
+    startedAt: null,
+    finishedAt: null,
     progress: {
       stage: 'waiting',
       iteration: 0,
@@ -58,12 +63,16 @@ export async function submitJob(
     policyId: null,
     sampleId: null,
     previewUrl: null,
+    error: null,
+    warnings: [...warnings],
+    webhook: told?.webhook ?? null,
+    attempts: 0,
+    requestId,
     cancelRequested: false,
     keepPartial: false,
     checkpoint: null,
     takenAt: null,
-    webhook: told?.webhook ?? null,
-    ...(digest ? { digest } : {}),
+    digest,
   };
   const hide = told ? { [SECRETS]: told.secrets } : {};
   const accepted = await acceptWork(store, record, {
@@ -82,17 +91,19 @@ export async function submitSample(
   { id = newId('smp'), warnings, requestId, now }: Submission,
 ): Promise<SampleRecord> {
   const record: SampleRecord = {
-    ...fresh(store, { id, warnings, requestId, now }),
     ...settings,
+    id,
+    tenant: store.tenant,
+    status: 'queued',
+    createdAt: now,
+    startedAt: null,
+    finishedAt: null,
     images: [],
+    error: null,
+    warnings: [...warnings],
+    attempts: 0,
+    requestId,
   };
   await acceptWork(store, record, { images: settings.bestOf, parent: settings.policyId ?? undefined });
   return record;
-}
-
-/** What every record of accepted work begins with. */
-function fresh({ tenant }: TenantStore, { id, warnings, requestId, now }: Submission & { readonly id: string }) {
-  const times = { createdAt: now, startedAt: null, finishedAt: null };
-  const outcome = { error: null, warnings: [...warnings], attempts: 0 };
-  return { id, tenant, status: 'queued' as const, ...times, ...outcome, requestId };
 }

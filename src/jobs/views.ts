@@ -3,27 +3,45 @@ import type { Policy } from './schemas/policy.ts';
 import type { Sample } from './schemas/sample.ts';
 import type { JobRecord, PolicyRecord, SampleRecord } from './store.ts';
 
-/** A job as clients see it. */
+/**
+ * A job as clients see it. Field by field: what is not named here is seen by nobody, and taking a record apart by what is to be left out takes
+ * twenty times as long.
+ */
 export function viewJob(record: JobRecord, queuePosition: number | null): Job {
-  const {
-    cancelRequested: _,
-    keepPartial: __,
-    checkpoint: ___,
-    takenAt: ____,
-    outOfMemory: _____,
-    pauseRequested: ______,
-    storageAway: _______,
-    digest: ________,
-    tenant: _________,
-    ...visible
-  } = record;
   const self = `/v1/jobs/${record.id}`;
   return {
     object: 'job',
-    ...visible,
-    webhook: record.webhook ?? null,
+    id: record.id,
+    status: record.status,
+    createdAt: record.createdAt,
+    startedAt: record.startedAt,
+    finishedAt: record.finishedAt,
+    prompt: record.prompt,
+    negativePrompt: record.negativePrompt,
+    preset: record.preset,
+    model: record.model,
+    reward: record.reward,
+    optimizer: record.optimizer,
+    budget: record.budget,
+    sampler: record.sampler,
+    seed: record.seed,
+    samples: record.samples,
+    reportDraws: record.reportDraws,
+    priority: record.priority,
     deadline: record.deadline ?? null, // jobs from before there were deadlines
+    metadata: record.metadata,
+    progress: record.progress,
     queuePosition,
+    rewards: record.rewards,
+    report: record.report,
+    policyId: record.policyId,
+    sampleId: record.sampleId,
+    previewUrl: record.previewUrl,
+    error: record.error,
+    warnings: record.warnings,
+    webhook: record.webhook ?? null,
+    attempts: record.attempts,
+    requestId: record.requestId,
     urls: {
       self,
       events: `${self}/events`,

@@ -110,6 +110,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
   app.post(
     '/v1/jobs',
     {
+      serializerCompiler: plainJson,
       schema: {
         operationId: 'createJob',
         summary: 'Queue an optimisation',
@@ -227,11 +228,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const milliseconds = ENDED.includes(status) ? 0 : preferredWait(request, reply);
       if (milliseconds > 0) return view(await wait(store, id, milliseconds, (job) => job.status !== status, reply));
       // The text of an answer is made once for all who ask for a job that did not change.
-      read.shown.text ??= reply.serializeInput(
-        viewJob(read.record, read.position),
-        '200',
-        'application/json',
-      ) as string;
+      read.shown.text ??= JSON.stringify(viewJob(read.record, read.position));
       reply.type('application/json; charset=utf-8');
       return read.shown.text as never;
     },
@@ -262,6 +259,9 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     },
   );
 };
+
+/** `viewJob` leaves nothing for a serializer that goes by the schema to leave out, and this one takes half the time. */
+const plainJson = () => JSON.stringify;
 
 function accepted(reply: FastifyReply, job: Job): Job {
   if (!ENDED.includes(job.status)) reply.header('retry-after', '1');
