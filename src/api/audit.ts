@@ -6,7 +6,8 @@ const READS = ['GET', 'HEAD', 'OPTIONS'];
 export function auditOf(request: FastifyRequest, reply: FastifyReply) {
   const { statusCode } = reply;
   const isRefused = statusCode === 401 || statusCode === 403;
-  const isWrite = !READS.includes(request.method) && request.routeOptions.url !== undefined;
+  const route = request.routeOptions; // made anew each time
+  const isWrite = !READS.includes(request.method) && route.url !== undefined;
   if (!isRefused && !isWrite) return null;
   const { caller } = request;
   return {
@@ -14,16 +15,15 @@ export function auditOf(request: FastifyRequest, reply: FastifyReply) {
     tenant: caller?.tenant ?? null,
     key: caller?.key?.id ?? null,
     keyName: caller?.key?.name ?? null,
-    action: actionOf(request),
+    action: actionOf(request.method, route),
     target: targetOf(request, reply.getHeader('location')),
     outcome: isRefused ? 'refused' : statusCode < 400 ? 'done' : 'failed',
   };
 }
 
 /** Its name in the contract. */
-function actionOf({ routeOptions, method }: FastifyRequest): string {
-  const schema = routeOptions.schema as { operationId?: string } | undefined;
-  return schema?.operationId ?? `${method} ${routeOptions.url}`;
+function actionOf(method: string, { schema, url }: FastifyRequest['routeOptions']): string {
+  return (schema as { operationId?: string } | undefined)?.operationId ?? `${method} ${url}`;
 }
 
 /** The id of what it made, else of what its path names. */

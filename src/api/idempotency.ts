@@ -13,11 +13,10 @@ const DAY = 86_400;
 export async function claimKey(
   store: TenantStore,
   kind: IdKind,
-  key: string | undefined,
+  key: string,
   body: unknown,
 ): Promise<{ id: string; isNew: boolean }> {
   const id = newId(kind);
-  if (key === undefined) return { id, isNew: true };
   const digest = digestOf(body);
   // A header holds no line break, so no tenant's keys can be another's.
   const own = store.tenant === DEFAULT_TENANT ? key : `${store.tenant}\n${key}`;

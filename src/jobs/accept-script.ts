@@ -34,27 +34,41 @@ local unqueued, deadlines, stored, index, tenants_index, asked_today, optimize, 
 local tenant, limits, version = ARGV[4], ARGV[5], ARGV[6]
 local waiting = ARGV[2] .. 'waiting:' .. tenant
 ${turnFunctions('ARGV[1]', 'ARGV[2]')}
+-- What does not change from one piece of work to the next is asked for once: BullMQ's counter, whether workers were woken, whose turn it is.
+local works, number, is_woken, heads, mine, has_turn = (#KEYS - ${SHARED_KEYS}) / ${KEYS_OF_EACH}, nil, false, nil, nil, false
+
 local function add_entry(id, timestamp, options, priority)
   local entry = queue .. id
   local fresh = call('HSET', entry, 'name', ARGV[3], 'data', '{"id":"' .. id .. '","tenant":"' .. tenant .. '"}',
     'opts', options:sub(1, -2) .. ',"jobId":"' .. id .. '"}', 'timestamp', timestamp, 'delay', 0, 'priority', priority)
   if fresh < 6 then return end
-  local score = priority * STEP + call('INCR', queue .. 'pc') % STEP
+  number = (number or call('INCRBY', queue .. 'pc', works) - works) + 1
+  local score = priority * STEP + number % STEP
   call('ZADD', prioritized, score, id)
   call('ZADD', waiting, score, id)
+  if is_woken then return end
   local held = call('HMGET', queue .. 'meta', 'paused', 'concurrency')
-  if held[1] or (held[2] and call('LLEN', queue .. 'active') >= tonumber(held[2])) then return end
-  call('ZADD', queue .. 'marker', 0, '0')
+  if not held[1] and not (held[2] and call('LLEN', queue .. 'active') >= tonumber(held[2])) then
+    call('ZADD', queue .. 'marker', 0, '0')
+  end
+  is_woken = true
+end
+
+local function look_at_heads()
+  heads, mine = call('HGETALL', head), nil
+  for i = 1, #heads, 2 do if heads[i] == tenant then mine = heads[i + 1] end end
 end
 
 local function enqueue(id, ...)
   add_entry(id, ...)
-  local heads, rank, mine = call('HGETALL', head), call('ZRANK', waiting, id), nil
-  for i = 1, #heads, 2 do if heads[i] == tenant then mine = heads[i + 1] end end
+  local rank = call('ZRANK', waiting, id)
+  if not heads then look_at_heads() end
+  has_turn = has_turn or (mine and is_in_turn(mine))
   -- Behind something of its tenant's that is in turn nothing changes.
-  if not mine or rank == 0 or not is_in_turn(mine) then
+  if not has_turn or rank == 0 then
     deal(tenant)
-    heads = call('HGETALL', head)
+    look_at_heads()
+    has_turn = true
   end
   if #heads == 2 and rank then return rank end
   return ahead_of(id, tenant, heads)
@@ -78,10 +92,10 @@ local function accept(k, v)
     call('INCRBY', asked_today, images)
     if asked == 0 then call('EXPIRE', asked_today, 172800) end
   end
-  -- \`_change:other\` says which version of the record it is, for those who read it again (job-reader.ts).
-  call('HSET', record, '_version', version, '_change:other', id:sub(5), 'id', '"' .. id .. '"', 'tenant', '"' .. tenant .. '"',
-    'status', 'queued', '_accepted', accepted)
-  if event ~= '' then call('HSET', record, '_unsaid', at .. ' ' .. event) end
+  -- \`_change:other\`: which version of the record it is, for those who read it again (job-reader.ts).
+  local fields = {'_version', version, '_change:other', id:sub(5), 'id', '"' .. id .. '"', 'tenant', '"' .. tenant .. '"',
+    'status', 'queued', '_accepted', accepted, '_unsaid', event ~= '' and at .. ' ' .. event or nil}
+  call('HSET', record, unpack(fields, 1, event ~= '' and 14 or 12))
   if hidden ~= '0' then call('HSET', record, unpack(ARGV, v + ${VALUES_OF_EACH} + 1, v + ${VALUES_OF_EACH} + hidden)) end
   call('ZADD', index, 0, id)
   call('ZADD', tenants_index, 0, id)
@@ -90,6 +104,7 @@ local function accept(k, v)
 
   local is_queued, place = pcall(enqueue, id, at, options, tonumber(priority))
   if is_queued then return {'ok', place} end
+  number, is_woken, heads, has_turn = nil, false, nil, false
   -- Half an entry would keep a whole one from being added.
   call('DEL', queue .. id)
   call('ZREM', prioritized, id)

@@ -20,8 +20,8 @@ export interface Work {
 /** The same for all of a caller's work in one queue: keys and values. */
 export type Shared = readonly [readonly string[], readonly (string | number)[]];
 
-/** So few that Redis is at work on the first ones while this process still reads the next. */
-const MOST = 16;
+/** Pieces of work in one call: Redis does nothing else meanwhile. */
+const MOST = 25;
 const accept = script<Answer[]>('accept', ACCEPT);
 const calls = new WeakMap<TenantStore, Map<QueueName, Together<Work, Answer>>>();
 

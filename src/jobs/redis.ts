@@ -16,7 +16,7 @@ export function connectRedis(url: string, options: { readonly failFast: boolean 
 }
 
 /** Bytes that are sent before the turn of the event loop ends: Redis is at work on them while this process goes on. */
-const ENOUGH = 16_384;
+const ENOUGH = 32_768;
 
 /**
  * Sends what is written in one turn of the event loop together, at its end: the commands of all requests that came in it are one packet, for

@@ -4,14 +4,19 @@ interface Waiting<Work, Answer> {
   readonly reject: (error: unknown) => void;
 }
 
+/** Calls that are under way at a time. What comes meanwhile goes with the next one: the busier Redis is, the more goes into a call. */
+const MOST_OPEN = 3;
+
 /**
- * Does what is asked for in one turn of the event loop in one call: the more requests there are at a time, the less each of them costs.
+ * Does what is asked for in one turn of the event loop, or while enough calls are under way, in one call: the more requests there are at a time,
+ * the less each of them costs.
  * Each gets its own answer; when the call fails, all of them fail with it.
  */
 export class Together<Work, Answer> {
   readonly #most: number;
   readonly #send: (all: readonly Work[]) => Promise<readonly Answer[]>;
   #waiting: Waiting<Work, Answer>[] = [];
+  #open = 0;
 
   /**
    * @param most that go into one call: Redis does nothing else meanwhile
@@ -25,20 +30,28 @@ export class Together<Work, Answer> {
   do(work: Work): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const count = this.#waiting.push({ work, resolve, reject });
-      if (count === this.#most) void this.#flush();
-      else if (count === 1) setImmediate(() => void this.#flush());
+      if (count === 1 && this.#open < MOST_OPEN) setImmediate(() => void this.#flush());
     });
   }
 
   async #flush(): Promise<void> {
-    const all = this.#waiting;
-    if (all.length === 0) return; // it was full, and is sent
-    this.#waiting = [];
+    if (this.#waiting.length === 0 || this.#open === MOST_OPEN) return; // the call that ends next takes it along
+    const all = this.#waiting.splice(0, this.#most);
+    this.#open++;
     try {
-      const answers = await this.#send(all.map(({ work }) => work));
+      const answering = this.#send(all.map(({ work }) => work));
+      void this.#flush(); // the rest, behind it
+      const answers = await answering;
+      this.#next();
       for (const [i, { resolve }] of all.entries()) resolve(answers[i]);
     } catch (error) {
+      this.#next();
       for (const { reject } of all) reject(error);
     }
+  }
+
+  #next(): void {
+    this.#open--;
+    void this.#flush();
   }
 }

@@ -24,6 +24,27 @@ describe('what is asked for together', () => {
     expect(sizes).toEqual([4, 4, 2]);
   });
 
+  it('waits for a call to end where three are under way, and then goes together', async () => {
+    const calls: { readonly all: readonly number[]; readonly end: () => void }[] = [];
+    const slow = new Together(10, (all: readonly number[]) => {
+      const ended = Promise.withResolvers<readonly number[]>();
+      calls.push({ all, end: () => ended.resolve(all) });
+      return ended.promise;
+    });
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    const answers: Promise<number>[] = [];
+    for (let value = 1; value <= 6; value++) {
+      answers.push(slow.do(value));
+      await turn();
+    }
+    expect(calls.map(({ all }) => all)).toEqual([[1], [2], [3]]);
+    calls[1].end();
+    expect(await answers[1]).toBe(2);
+    expect(calls.map(({ all }) => all)).toEqual([[1], [2], [3], [4, 5, 6]]);
+    for (const { end } of calls) end();
+    expect(await Promise.all(answers)).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
   it('fails together, and not with what comes later', async () => {
     let isAway = true;
     const sometimes = new Together(10, async (all: readonly number[]) => {

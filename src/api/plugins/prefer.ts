@@ -10,7 +10,9 @@ const MOST_SECONDS = 60;
  * is told in `Preference-Applied`.
  */
 export function preferredWait(request: FastifyRequest, reply: FastifyReply): number {
-  const header = [request.headers.prefer ?? []].flat().join(',');
+  const { prefer } = request.headers;
+  if (prefer === undefined) return 0;
+  const header = [prefer].flat().join(',');
   const match = /(?:^|[,;\s])wait(?:\s*=\s*"?(\d{1,6})"?)?(?=$|[,;\s])/i.exec(header);
   if (!match) return 0;
   const seconds = Math.min(MOST_SECONDS, match[1] === undefined ? MOST_SECONDS : Number(match[1]));

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { cancelJob } from '../../jobs/cancel.ts';
+import { newId } from '../../jobs/ids.ts';
 import { JobReader } from '../../jobs/job-reader.ts';
 import { checkOwnId } from '../../jobs/own-id.ts';
 import { ProblemError } from '../../jobs/problem.ts';
@@ -64,7 +65,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
 
   const toldOf = ({ webhook }: JobRequest) => (webhook ? acceptJobWebhook(webhook, config.webhookAllow) : null);
 
-  const submit = async (
+  const submit = (
     id: string,
     { settings, warnings }: ReturnType<typeof resolveJob>,
     told: AcceptedWebhook | null,
@@ -125,7 +126,8 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const body = request.body as JobRequest;
       const resolved = resolveJob(body, await catalog.now());
       const told = toldOf(body);
-      const claimed = await claimKey(store, 'job', request.headers['idempotency-key'], body);
+      const key = request.headers['idempotency-key'];
+      const claimed = key === undefined ? { id: newId('job'), isNew: true } : await claimKey(store, 'job', key, body);
       const known = claimed.isNew ? null : await store.jobs.find(claimed.id);
       if (known) await ensureWaiting(store, known);
       const made = known ? null : await submit(claimed.id, resolved, told, request);

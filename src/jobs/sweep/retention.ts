@@ -2,6 +2,7 @@ import type { BlobStore } from '../../storage/blobs.ts';
 import { removeJob, removePolicy, removeSample } from '../remove.ts';
 import { ENDED } from '../schemas/job.ts';
 import type { JobRecord, PolicyRecord, SampleRecord, Store } from '../store.ts';
+import type { Pace } from './pace.ts';
 import { eachRecord } from './pages.ts';
 
 /** How much is kept; null: no limit. */
@@ -32,12 +33,12 @@ const hasEnded = ({ status }: { readonly status: string }) => ENDED.includes(sta
  * live sample draws from. It may be deleted as it comes; samples come last, for they tell when a policy was last drawn from.
  * @param now milliseconds since 1970
  */
-export async function* findExpired(store: Store, limitsOf: LimitsOf, now: number): AsyncGenerator<Expired> {
+export async function* findExpired(store: Store, limitsOf: LimitsOf, now: number, pace: Pace): AsyncGenerator<Expired> {
   const isOld = (time: number, days: number | null): days is number => days !== null && time < now - days * DAY;
 
   const jobs = new Map<string, number>();
   const withTheirJobs = new Set<string>();
-  for await (const job of eachRecord(store.jobs)) {
+  for await (const job of pace(eachRecord(store.jobs))) {
     if (!hasEnded(job)) continue;
     const limits = limitsOf(job.tenant);
     const tooMany = beyond(countUp(jobs, job.tenant), limits.jobs, 'jobs');
@@ -52,7 +53,7 @@ export async function* findExpired(store: Store, limitsOf: LimitsOf, now: number
     } else if (isOld(endOf(job), limits.days)) yield { kind: 'job', id: job.id, reason: olderThan(limits.days) };
   }
 
-  for await (const policy of eachRecord(store.policies)) {
+  for await (const policy of pace(eachRecord(store.policies))) {
     const { days } = limitsOf(policy.tenant);
     if (!isOld(Date.parse(policy.createdAt), days) || withTheirJobs.has(policy.id)) continue;
     if (await isNeeded(store, policy)) continue;
@@ -62,7 +63,7 @@ export async function* findExpired(store: Store, limitsOf: LimitsOf, now: number
   }
 
   const samples = new Map<string, number>();
-  for await (const sample of eachRecord(store.samples)) {
+  for await (const sample of pace(eachRecord(store.samples))) {
     if (!hasEnded(sample)) continue;
     const limits = limitsOf(sample.tenant);
     const count = countUp(samples, sample.tenant);

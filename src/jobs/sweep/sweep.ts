@@ -4,6 +4,7 @@ import { archiveEnded } from '../archive.ts';
 import type { Store } from '../store.ts';
 import { withLock } from './lock.ts';
 import { findOrphans, isRedisEmpty, type Orphan } from './orphans.ts';
+import { atOnce, type Pace } from './pace.ts';
 import { type Expired, findExpired, type LimitsOf, removeExpired } from './retention.ts';
 import { unarchived } from './unarchived.ts';
 
@@ -25,6 +26,7 @@ export interface Swept {
  * its memory must not grow with what there is.
  * @param options.now milliseconds since 1970
  * @param options.isDry only say what would be done
+ * @param options.pace how fast; left out: at once
  * @returns null when another process sweeps
  */
 export async function sweep(
@@ -34,20 +36,27 @@ export async function sweep(
     limitsOf,
     now,
     isDry,
+    pace = atOnce,
     logger,
-  }: { readonly limitsOf: LimitsOf; readonly now: number; readonly isDry: boolean; readonly logger?: Logger },
+  }: {
+    readonly limitsOf: LimitsOf;
+    readonly now: number;
+    readonly isDry: boolean;
+    readonly pace?: Pace;
+    readonly logger?: Logger;
+  },
 ): Promise<Swept | null> {
   return withLock(store.redis, store.keys.sweep(), async (lost) => {
     const isEmpty = await isRedisEmpty(store);
     const archived: string[] = [];
-    for await (const id of unarchived(store, blobs)) {
+    for await (const id of unarchived(store, blobs, pace)) {
       lost.throwIfAborted();
       if (!isDry) await archiveEnded(store, blobs, id);
       archived.push(id);
     }
 
     const expired: Expired[] = [];
-    for await (const one of findExpired(store, limitsOf, now)) {
+    for await (const one of findExpired(store, limitsOf, now, pace)) {
       lost.throwIfAborted();
       if (!isDry && !(await removeExpired(store, blobs, one, new Date(now).toISOString()))) continue;
       expired.push(one);
@@ -55,7 +64,7 @@ export async function sweep(
     }
 
     const orphans: Orphan[] = [];
-    const entries = blobs.entries('');
+    const entries = pace(blobs.entries(''));
     const held = await findOrphans(store, entries, { before: now - ORPHAN_AGE, isEmpty }, async (orphan) => {
       lost.throwIfAborted();
       orphans.push(orphan);

@@ -3,13 +3,14 @@ import { RECORDS, recordKey } from '../archive.ts';
 import type { IdKind } from '../ids.ts';
 import { ENDED } from '../schemas/job.ts';
 import type { Store } from '../store.ts';
+import type { Pace } from './pace.ts';
 
 /** Ids of what has ended and is not in storage: from before there was an archive, or storage was away at its end. */
-export async function* unarchived(store: Store, blobs: BlobStore): AsyncGenerator<string> {
+export async function* unarchived(store: Store, blobs: BlobStore, pace: Pace): AsyncGenerator<string> {
   const stored = (kind: IdKind) => blobs.list(`${RECORDS}${kind}_`);
-  yield* missing(each(store.jobs.idsWith(ENDED)), stored('job'));
-  yield* missing(idsOf(store.policies.fromOldest()), stored('pol'));
-  yield* missing(each(store.samples.idsWith(ENDED)), stored('smp'));
+  yield* missing(pace(each(store.jobs.idsWith(ENDED))), stored('job'));
+  yield* missing(pace(idsOf(store.policies.fromOldest())), stored('pol'));
+  yield* missing(pace(each(store.samples.idsWith(ENDED))), stored('smp'));
 }
 
 /** Which of `ids` have no record among `keys`. Both come sorted and are gone through side by side: neither has to fit into memory. */
