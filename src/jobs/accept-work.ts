@@ -2,10 +2,10 @@ import { acceptTogether, type Shared } from './accept-together.ts';
 import type { IdKind } from './ids.ts';
 import { currentVersion } from './migrations.ts';
 import { ProblemError } from './problem.ts';
-import { ENTRY_OPTIONS, type QueueName } from './queues.ts';
+import { ENTRY_OPTIONS, type Queueable, type QueueName } from './queues.ts';
 import { exceeded } from './quota.ts';
 import { type Hidden, hiddenFields } from './record-fields.ts';
-import type { JobRecord, SampleRecord, TenantStore } from './store.ts';
+import type { TenantStore } from './store.ts';
 import { PARKED_PRIORITY } from './turns.ts';
 
 export interface Accepted {
@@ -13,6 +13,14 @@ export interface Accepted {
   readonly isNew: boolean;
   /** As `Queues.position` has it. */
   readonly position: number | null;
+}
+
+/** A record of a job or of samples that is to be written. */
+export interface NewRecord {
+  readonly id: string;
+  readonly priority: Queueable['priority'];
+  /** All of it, also these. */
+  readonly json: string;
 }
 
 /**
@@ -25,7 +33,7 @@ export interface Accepted {
  */
 export async function acceptWork(
   store: TenantStore,
-  record: JobRecord | SampleRecord,
+  { id, priority, json }: NewRecord,
   {
     images,
     event,
@@ -41,7 +49,6 @@ export async function acceptWork(
   },
 ): Promise<Accepted> {
   const { keys, limits } = store;
-  const { id, priority } = record;
   const now = new Date();
   const hidden = hiddenFields(hide);
   const answer = await acceptTogether(
@@ -57,7 +64,7 @@ export async function acceptWork(
         deadline ?? '',
         images,
         event === undefined ? '' : JSON.stringify(event),
-        JSON.stringify(record),
+        json,
         hidden.length,
         ...hidden,
       ],

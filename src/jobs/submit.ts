@@ -18,6 +18,9 @@ interface Submission {
   readonly digest?: string;
 }
 
+/** What no client sees of a record. */
+type Kept = Pick<JobRecord, 'tenant' | 'cancelRequested' | 'keepPartial' | 'checkpoint' | 'takenAt' | 'digest'>;
+
 /** Who is told of a job, and what signs. */
 export interface AcceptedWebhook {
   readonly webhook: JobWebhook;
@@ -28,6 +31,7 @@ export interface AcceptedWebhook {
  * Accepts a job: its record is written and it is queued.
  * @throws ProblemError `quota-exceeded` when the tenant has too much already, `conflict` when another one has this id; nothing is
  * left behind
+ * @returns with what clients see of the record, as JSON (`newJobJson`)
  */
 export async function submitJob(
   store: TenantStore,
@@ -40,11 +44,10 @@ export async function submitJob(
     digest,
     told = null,
   }: Submission & { readonly told?: AcceptedWebhook | null },
-): Promise<Accepted & { readonly record: JobRecord }> {
-  const record: JobRecord = {
+): Promise<Accepted & { readonly shown: string }> {
+  const shown: Omit<JobRecord, keyof Kept> = {
     ...settings,
     id,
-    tenant: store.tenant,
     status: 'queued',
     createdAt: now,
     startedAt: null,
@@ -68,20 +71,30 @@ export async function submitJob(
     webhook: told?.webhook ?? null,
     attempts: 0,
     requestId,
+  };
+  const kept: Kept = {
+    tenant: store.tenant,
     cancelRequested: false,
     keepPartial: false,
     checkpoint: null,
     takenAt: null,
     digest,
   };
+  // Once for the record and for the answer: it is most of both.
+  const shownJson = JSON.stringify(shown);
+  const json = `${shownJson.slice(0, -1)},${JSON.stringify(kept).slice(1)}`;
   const hide = told ? { [SECRETS]: told.secrets } : {};
-  const accepted = await acceptWork(store, record, {
-    images: settings.budget.images + 2 * settings.reportDraws + settings.samples,
-    event: { status: 'queued', stage: 'waiting' },
-    deadline: settings.deadline === null ? undefined : Date.parse(settings.deadline),
-    hide,
-  });
-  return { ...accepted, record };
+  const accepted = await acceptWork(
+    store,
+    { id, priority: settings.priority, json },
+    {
+      images: settings.budget.images + 2 * settings.reportDraws + settings.samples,
+      event: { status: 'queued', stage: 'waiting' },
+      deadline: settings.deadline === null ? undefined : Date.parse(settings.deadline),
+      hide,
+    },
+  );
+  return { ...accepted, shown: shownJson };
 }
 
 /** Accepts a batch of samples, in the same way. */
@@ -104,6 +117,10 @@ export async function submitSample(
     attempts: 0,
     requestId,
   };
-  await acceptWork(store, record, { images: settings.bestOf, parent: settings.policyId ?? undefined });
+  await acceptWork(
+    store,
+    { id, priority: settings.priority, json: JSON.stringify(record) },
+    { images: settings.bestOf, parent: settings.policyId ?? undefined },
+  );
   return record;
 }

@@ -8,7 +8,6 @@ import type { JobRecord, PolicyRecord, SampleRecord } from './store.ts';
  * twenty times as long.
  */
 export function viewJob(record: JobRecord, queuePosition: number | null): Job {
-  const self = `/v1/jobs/${record.id}`;
   return {
     object: 'job',
     id: record.id,
@@ -42,16 +41,30 @@ export function viewJob(record: JobRecord, queuePosition: number | null): Job {
     webhook: record.webhook ?? null,
     attempts: record.attempts,
     requestId: record.requestId,
-    urls: {
-      self,
-      events: `${self}/events`,
-      rewards: `${self}/rewards`,
-      cancel: `${self}/cancel`,
-      pause: `${self}/pause`,
-      resume: `${self}/resume`,
-      retry: `${self}/retry`,
-      policy: record.policyId && `/v1/policies/${record.policyId}`,
-    },
+    urls: urlsOf(record.id, record.policyId),
+  };
+}
+
+/**
+ * The same of a job that was accepted just now, as JSON.
+ * @param shown what its record has of it, as JSON (`submitJob`)
+ */
+export function newJobJson(shown: string, id: string, queuePosition: number | null): string {
+  const urls = JSON.stringify(urlsOf(id, null));
+  return `{"object":"job",${shown.slice(1, -1)},"queuePosition":${queuePosition},"urls":${urls}}`;
+}
+
+function urlsOf(id: string, policyId: string | null): Job['urls'] {
+  const self = `/v1/jobs/${id}`;
+  return {
+    self,
+    events: `${self}/events`,
+    rewards: `${self}/rewards`,
+    cancel: `${self}/cancel`,
+    pause: `${self}/pause`,
+    resume: `${self}/resume`,
+    retry: `${self}/retry`,
+    policy: policyId && `/v1/policies/${policyId}`,
   };
 }
 

@@ -29,6 +29,8 @@ async function written(id: string) {
   };
 }
 
+const idOf = ({ shown }: { readonly shown: string }) => (JSON.parse(shown) as { id: string }).id;
+
 /** The settings of a job that is there, once more. */
 async function submit(store: TenantStore, id: string) {
   const { data } = await api.store.jobs.list({ limit: 1 });
@@ -65,6 +67,19 @@ describe('accepting new work', () => {
     for (const { id } of [first, second, third, best]) await api.store.queues.remove('optimize', id);
   });
 
+  it('tells at once what is told of it later, whatever its texts hold', async () => {
+    for (const body of [
+      { prompt: '","cancelRequested":true,"x":"', metadata: { key: '\\"}, é\u2028' }, priority: 'high' as const },
+      { prompt: PROMPT, deadline: 600, samples: 3, webhook: { url: 'https://example.com/', secret: undefined } },
+    ]) {
+      const { webhook, ...made } = await queueJob(api, body);
+      const { webhook: later, ...read } = await readOk(await api.get(`/v1/jobs/${made.id}`), 200);
+      expect(made).toEqual(read);
+      expect(webhook === null).toBe(later === null);
+      await api.store.queues.remove('optimize', String(made.id));
+    }
+  });
+
   it('sent twice, changes nothing the second time, and counts nothing', async () => {
     await queueJob(api);
     const limits = { requestsPerMinute: null, queuedJobs: 1, imagesPerDay: 1_000_000, storedBytes: null };
@@ -91,14 +106,12 @@ describe('accepting new work', () => {
     const accepted = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
     expect(accepted.filter(({ isNew }) => isNew)).toHaveLength(70);
     expect(accepted.filter(({ isNew }) => !isNew)).toHaveLength(1);
-    expect(accepted.filter(({ isNew }) => isNew).map(({ record }) => record.id)).toEqual(
-      ids.slice(0, 71).filter((_, i) => i !== 5),
-    );
+    expect(accepted.filter(({ isNew }) => isNew).map(idOf)).toEqual(ids.slice(0, 71).filter((_, i) => i !== 5));
     const refused = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
     expect(refused).toHaveLength(49);
     for (const reason of refused) expect(reason).toMatchObject({ code: 'quota-exceeded' });
     expect(await api.store.queues.waitingOf('many')).toEqual({ optimize: 70, sample: 0 });
-    for (const { record } of accepted) await api.store.queues.remove('optimize', record.id);
+    for (const made of accepted) await api.store.queues.remove('optimize', idOf(made));
   });
 
   it('lets one of many fail by itself', async () => {
