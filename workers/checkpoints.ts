@@ -1,7 +1,8 @@
 import type { JobRecord } from '../src/jobs/store.ts';
 import type { Optimizer } from '../src/numerics/optimizers/optimizer.ts';
 import type { SearchProgress } from '../src/search/run.ts';
-import { type BlobStore, DamagedBlobError, sha256Of } from '../src/storage/blobs.ts';
+import { sha256Of } from '../src/sha256.ts';
+import { type BlobStore, DamagedBlobError } from '../src/storage/blobs.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../src/storage/checkpoint-file.ts';
 import type { Claim } from './claim.ts';
 import { Interruption } from './interruption.ts';

@@ -3,7 +3,7 @@ import { digitsOf } from '../src/jobs/ids.ts';
 import type { ImageRecord } from '../src/jobs/store.ts';
 import { encodePicture } from '../src/pictures/encode.ts';
 import type { Picture } from '../src/search/generator.ts';
-import { sha256Of } from '../src/storage/blobs.ts';
+import { sha256Of } from '../src/sha256.ts';
 import type { WorkerContext } from './context.ts';
 
 /** Previews of a job and the samples that it ends with have the same parent time: their numbers are kept apart. */

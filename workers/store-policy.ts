@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { archivePolicy, removalKey } from '../src/jobs/archive.ts';
 import { derivedId } from '../src/jobs/ids.ts';
 import type { Report } from '../src/jobs/schemas/policy.ts';
@@ -6,6 +5,7 @@ import type { PolicyRecord } from '../src/jobs/store.ts';
 import { lawKind } from '../src/numerics/laws/check.ts';
 import type { Law } from '../src/numerics/laws/law.ts';
 import type { SearchProgress } from '../src/search/run.ts';
+import { sha256Of } from '../src/sha256.ts';
 import { encodePolicy } from '../src/storage/policy-file.ts';
 import type { WorkerContext } from './context.ts';
 import type { RunningJob } from './running-job.ts';
@@ -65,7 +65,7 @@ export async function storePolicy(
     imagesSpent,
     seconds: Math.round(learned.seconds * 1000) / 1000,
     bytes: file.byteLength,
-    sha256: createHash('sha256').update(file).digest('hex'),
+    sha256: sha256Of(file),
     warnings: record.warnings,
   };
   await archivePolicy(context.blobs, policy);

@@ -1,8 +1,8 @@
-import { hash } from 'node:crypto';
 import { type IdKind, newId } from '../jobs/ids.ts';
 import { ProblemError } from '../jobs/problem.ts';
 import type { TenantStore } from '../jobs/store.ts';
 import { DEFAULT_TENANT } from '../jobs/tenants.ts';
+import { sha256Of } from '../sha256.ts';
 
 const DAY = 86_400;
 
@@ -20,7 +20,7 @@ export async function claimKey(
   const digest = digestOf(body);
   // A header holds no line break, so no tenant's keys can be another's.
   const own = store.tenant === DEFAULT_TENANT ? key : `${store.tenant}\n${key}`;
-  const redisKey = store.keys.idempotency(sha256(own));
+  const redisKey = store.keys.idempotency(sha256Of(own));
   const previous = await store.redis.set(redisKey, JSON.stringify({ id, digest }), 'EX', DAY, 'NX', 'GET');
   if (previous === null) return { id, isNew: true };
   const known = JSON.parse(previous) as { id: string; digest: string };
@@ -35,10 +35,8 @@ export async function claimKey(
 
 /** What two requests for the same thing have in common. */
 export function digestOf(body: unknown): string {
-  return sha256(canonical(body));
+  return sha256Of(canonical(body));
 }
-
-const sha256 = (text: string) => hash('sha256', text);
 
 /** JSON with sorted keys: two spellings of one request are the same request. */
 function canonical(value: unknown): string {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { FastifySchemaValidationError } from 'fastify';
 import type { Catalog } from '../bundles/catalog.ts';
 import { archivePolicy } from '../jobs/archive.ts';
@@ -10,6 +9,7 @@ import { Link, RewardChoice, type RewardChoiceRequest, SamplerRequest } from '..
 import { ImportQuery } from '../jobs/schemas/policy.ts';
 import type { PolicyRecord, TenantStore } from '../jobs/store.ts';
 import { lawKind } from '../numerics/laws/check.ts';
+import { sha256Of } from '../sha256.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 import { decodePolicy, PolicyFileError } from '../storage/policy-file.ts';
 import { SafetensorsError } from '../storage/safetensors.ts';
@@ -79,7 +79,7 @@ export async function importPolicy(
     imagesSpent: null,
     seconds: null,
     bytes: bytes.byteLength,
-    sha256: createHash('sha256').update(bytes).digest('hex'),
+    sha256: sha256Of(bytes),
     warnings: promptWarnings([model, ...(terms ?? []).map(({ reward }) => reward)], prompt, negativePrompt),
   };
   await checkSpace(store, bytes.byteLength);

@@ -1,4 +1,5 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { sha256Of } from '../sha256.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
 import { isTenantName } from './tenants.ts';
@@ -38,8 +39,6 @@ export interface ApiKey {
 
 export type NewKey = Pick<ApiKey, 'name' | 'tenant' | 'scopes' | 'limits' | 'expiresAt'>;
 
-const hashOf = (secret: string) => createHash('sha256').update(secret).digest('hex');
-
 /**
  * The keys of a service, in Redis. Only SHA-256 hashes are kept, and a key is found by its hash: 256 random bits can't be guessed by
  * trying, and how long a look-up takes tells of a hash, which leads to no key.
@@ -69,7 +68,7 @@ export class ApiKeys {
     const secret = `fdy_${randomBytes(32).toString('base64url')}`;
     const id = `key_${randomBytes(6).toString('hex')}`;
     const key: ApiKey = { id, ...wanted, createdAt: now.toISOString(), revokedAt: null };
-    await this.#redis.hset(this.#keys.apiKeys(), hashOf(secret), JSON.stringify(key));
+    await this.#redis.hset(this.#keys.apiKeys(), sha256Of(secret), JSON.stringify(key));
     return { secret, key };
   }
 
@@ -80,7 +79,7 @@ export class ApiKeys {
 
   /** What is kept of the key that a client sent; null: there is none. Whether it still counts is for the caller to see. */
   async find(secret: string): Promise<ApiKey | null> {
-    const entry = await this.#redis.hget(this.#keys.apiKeys(), hashOf(secret));
+    const entry = await this.#redis.hget(this.#keys.apiKeys(), sha256Of(secret));
     return entry === null ? null : (JSON.parse(entry) as ApiKey);
   }
 

@@ -1,7 +1,7 @@
 import { decodeTime } from 'ulid';
 import { lawKind } from '../numerics/laws/check.ts';
 import type { Law } from '../numerics/laws/law.ts';
-import { sha256Of } from '../storage/blobs.ts';
+import { sha256Of } from '../sha256.ts';
 import { PolicyFileError } from '../storage/policy-file.ts';
 import type { RewardChoice, Sampler } from './schemas/common.ts';
 import type { Report } from './schemas/policy.ts';

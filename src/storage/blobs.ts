@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256Of } from '../sha256.ts';
 
 /**
  * Where everything large lies: policies, pictures, checkpoints. A key such as `policies/pol_x.safetensors` names one blob;
@@ -104,11 +104,6 @@ export function checkPrefix(prefix: string): void {
 export async function hasAny(blobs: BlobStore, prefix: string): Promise<boolean> {
   for await (const _ of blobs.list(prefix)) return true;
   return false;
-}
-
-/** Hexadecimal SHA-256. */
-export function sha256Of(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 /** Throws a DamagedBlobError unless `bytes` have that SHA-256 (undefined: nobody knows it). */

@@ -1,4 +1,4 @@
-import { sha256Of } from './blobs.ts';
+import { sha256Of } from '../sha256.ts';
 
 /**
  * What is known of something that storage keeps, as a small JSON file: `format: findery.record`, `formatVersion: 1`, the

@@ -6,6 +6,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
+import { sha256Of } from '../sha256.ts';
 import {
   type BlobEntry,
   type BlobStore,
@@ -17,7 +18,6 @@ import {
   isKeySegment,
   type PutOptions,
   StorageFullError,
-  sha256Of,
 } from './blobs.ts';
 
 /** Where a store lies: a bucket that is there already, and what its keys start with (`team/findery`; '' for nothing). */

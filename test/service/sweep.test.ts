@@ -10,7 +10,7 @@ import type { Limits } from '../../src/jobs/sweep/retention.ts';
 import { ORPHAN_AGE, sweep } from '../../src/jobs/sweep/sweep.ts';
 import { limitsFor } from '../../src/jobs/sweep/tenant-limits.ts';
 import { DEFAULT_TENANT } from '../../src/jobs/tenants.ts';
-import { sha256Of } from '../../src/storage/blobs.ts';
+import { sha256Of } from '../../src/sha256.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
 import { expectProblem, PROMPT, queueJob, readOk, startTestApi, type TestApi } from './support.ts';
 

@@ -24,18 +24,23 @@ describe('what is asked for together', () => {
     expect(sizes).toEqual([4, 4, 2]);
   });
 
-  it('waits for a call to end where three are under way, and then goes together', async () => {
+  /** Calls that end when they are told to. */
+  function openEnded(patience: number) {
     const calls: { readonly all: readonly number[]; readonly end: () => void }[] = [];
-    const slow = new Together(10, (all: readonly number[]) => {
+    const send = (all: readonly number[]) => {
       const ended = Promise.withResolvers<readonly number[]>();
       calls.push({ all, end: () => ended.resolve(all) });
       return ended.promise;
-    });
-    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    };
+    return { calls, slow: new Together(10, send, { patience }) };
+  }
+
+  it('waits for a call to end where three are under way, and then goes together', async () => {
+    const { calls, slow } = openEnded(60_000);
     const answers: Promise<number>[] = [];
     for (let value = 1; value <= 6; value++) {
       answers.push(slow.do(value));
-      await turn();
+      await new Promise((resolve) => setImmediate(resolve));
     }
     expect(calls.map(({ all }) => all)).toEqual([[1], [2], [3]]);
     calls[1].end();
@@ -43,6 +48,18 @@ describe('what is asked for together', () => {
     expect(calls.map(({ all }) => all)).toEqual([[1], [2], [3], [4, 5, 6]]);
     for (const { end } of calls) end();
     expect(await Promise.all(answers)).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
+  it('does not wait for long: a call without an answer holds up no other', async () => {
+    const { calls, slow } = openEnded(5);
+    const answers: Promise<number>[] = [];
+    for (let value = 1; value <= 5; value++) {
+      answers.push(slow.do(value));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    while (calls.flatMap(({ all }) => all).length < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const { end } of calls.slice(3)) end();
+    expect(await Promise.all(answers.slice(3))).toEqual([4, 5]);
   });
 
   it('fails together, and not with what comes later', async () => {

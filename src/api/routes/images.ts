@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import parseRange from 'range-parser';
 import sharp from 'sharp';
 import { Type } from 'typebox';
 import { tellDamage } from '../../jobs/damage.ts';
 import { ProblemError } from '../../jobs/problem.ts';
+import { sha256Of } from '../../sha256.ts';
 import { answers, file, IdInPath } from '../answers.ts';
 
 /** The pictures themselves. */
@@ -46,7 +46,7 @@ export const images: FastifyPluginAsyncTypebox = async (app) => {
         );
       const bytes = width === undefined ? Buffer.from(stored) : await sharp(stored).resize({ width }).toBuffer();
 
-      const etag = `"${createHash('sha256').update(bytes).digest('hex').slice(0, 32)}"`;
+      const etag = `"${sha256Of(bytes).slice(0, 32)}"`;
       reply
         .header('etag', etag)
         .header('cache-control', 'private, max-age=31536000, immutable')

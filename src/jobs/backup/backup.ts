@@ -1,4 +1,5 @@
-import { type BlobStore, sha256Of } from '../../storage/blobs.ts';
+import { sha256Of } from '../../sha256.ts';
+import type { BlobStore } from '../../storage/blobs.ts';
 import { encodeRecord } from '../../storage/record-file.ts';
 import { VERSION } from '../../version.ts';
 import type { Store } from '../store.ts';
