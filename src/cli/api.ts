@@ -1,11 +1,13 @@
 import { startApi } from '../api/server.ts';
 import { ConfigError, readConfig } from '../config.ts';
+import { boundHeap } from './heap.ts';
 import { createLogger } from './logger.ts';
 import { ensureRedis } from './redis.ts';
 import { aborted, runMain } from './run-main.ts';
 
 /** `npm run api`: the HTTP interface alone. Any number of these share a Redis and a data folder. */
 await runMain(async (stop) => {
+  boundHeap();
   const config = readConfig(process.env);
   if (config.redisUrl === null)
     throw new ConfigError(

@@ -1,10 +1,12 @@
 import { readConfig } from '../config.ts';
+import { boundHeap } from './heap.ts';
 import { createLogger } from './logger.ts';
 import { aborted, runMain } from './run-main.ts';
 import { startService } from './service.ts';
 
 /** `npm start`: API and worker together, with a private Redis when none is given. */
 await runMain(async (stop) => {
+  boundHeap();
   const config = readConfig(process.env);
   const logger = createLogger(config, 'findery');
   const service = await startService({ config, logger, say: (line) => logger.info(line) });

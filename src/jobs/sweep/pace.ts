@@ -13,7 +13,7 @@ const REST = 9;
 const LONGEST_REST = 1000;
 
 /**
- * For work beside requests: a tenth of the time, so that they hardly wait for it, and the heap does not grow for what comes all at once.
+ * For work beside requests: a tenth of the time, so that they hardly wait for it.
  * @param closing ends it: what goes through the items meets an AbortError
  */
 export function beside(closing: AbortSignal): Pace {
