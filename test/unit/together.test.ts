@@ -32,16 +32,22 @@ describe('what is asked for together', () => {
       calls.push({ all, end: () => ended.resolve(all) });
       return ended.promise;
     };
-    return { calls, slow: new Together(10, send, { patience }) };
+    const slow = new Together(10, send, { patience });
+    /** For 1, 2, ... up to `count`, each in a turn of the event loop of its own; gives the answers to come. */
+    const askInTurns = async (count: number) => {
+      const answers: Promise<number>[] = [];
+      for (let value = 1; value <= count; value++) {
+        answers.push(slow.do(value));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      return answers;
+    };
+    return { calls, askInTurns };
   }
 
   it('waits for a call to end where three are under way, and then goes together', async () => {
-    const { calls, slow } = openEnded(60_000);
-    const answers: Promise<number>[] = [];
-    for (let value = 1; value <= 6; value++) {
-      answers.push(slow.do(value));
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    const { calls, askInTurns } = openEnded(60_000);
+    const answers = await askInTurns(6);
     expect(calls.map(({ all }) => all)).toEqual([[1], [2], [3]]);
     calls[1].end();
     expect(await answers[1]).toBe(2);
@@ -51,12 +57,8 @@ describe('what is asked for together', () => {
   });
 
   it('does not wait for long: a call without an answer holds up no other', async () => {
-    const { calls, slow } = openEnded(5);
-    const answers: Promise<number>[] = [];
-    for (let value = 1; value <= 5; value++) {
-      answers.push(slow.do(value));
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    const { calls, askInTurns } = openEnded(5);
+    const answers = await askInTurns(5);
     while (calls.flatMap(({ all }) => all).length < 5) await new Promise((resolve) => setTimeout(resolve, 5));
     for (const { end } of calls.slice(3)) end();
     expect(await Promise.all(answers.slice(3))).toEqual([4, 5]);

@@ -99,7 +99,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     const asked = (request.body as JobRequest).webhook;
     reply.header('location', `/v1/jobs/${id}`);
     if (made?.isNew && milliseconds === 0 && !asked) {
-      reply.code(202).header('retry-after', '1').type(JSON_TYPE);
+      accepted(reply, 'queued').type(JSON_TYPE);
       return newJobJson(made.shown, id, made.position) as never;
     }
     const job = await view(await wait(store, id, milliseconds, hasEnded, reply));
@@ -108,7 +108,8 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const made = await store.jobs.hidden<SigningSecret[]>(id, SECRETS);
       if (made) job.webhook = { ...job.webhook, secret: made[0].secret };
     }
-    return accepted(reply, job);
+    accepted(reply, job.status);
+    return job;
   };
 
   app.post(
@@ -259,13 +260,13 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const job = await cancelJob(request.store, blobs, id, { keepPartial, now: new Date().toISOString() });
       request.log.info({ keepPartial }, 'job cancel requested');
       if (ENDED.includes(job.status)) return view(job);
-      return accepted(reply, await view(job));
+      accepted(reply, job.status);
+      return view(job);
     },
   );
 };
 
-function accepted(reply: FastifyReply, job: Job): Job {
-  if (!ENDED.includes(job.status)) reply.header('retry-after', '1');
-  reply.code(202);
-  return job;
+function accepted(reply: FastifyReply, status: JobRecord['status']): FastifyReply {
+  if (!ENDED.includes(status)) reply.header('retry-after', '1');
+  return reply.code(202);
 }

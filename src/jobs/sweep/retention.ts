@@ -56,9 +56,9 @@ export async function* findExpired(store: Store, limitsOf: LimitsOf, now: number
   for await (const policy of pace(eachRecord(store.policies))) {
     const { days } = limitsOf(policy.tenant);
     if (!isOld(Date.parse(policy.createdAt), days) || withTheirJobs.has(policy.id)) continue;
-    if (await isNeeded(store, policy)) continue;
-    const uses = (await samplesOf(store, policy.id)).map(({ createdAt }) => Date.parse(createdAt));
-    if (uses.every((use) => isOld(use, days)))
+    const drawn = await samplesOf(store, policy.id);
+    if (await isNeeded(store, policy, drawn)) continue;
+    if (drawn.every(({ createdAt }) => isOld(Date.parse(createdAt), days)))
       yield { kind: 'policy', id: policy.id, reason: `not drawn from for ${days} days` };
   }
 
@@ -92,16 +92,15 @@ export async function removeExpired(
     await removeSample(store, blobs, id, now);
   } else {
     const policy = await store.policies.find(id);
-    if (!policy || (await isNeeded(store, policy))) return false;
+    if (!policy || (await isNeeded(store, policy, await samplesOf(store, id)))) return false;
     await removePolicy(store, blobs, id, now);
   }
   return true;
 }
 
-async function isNeeded(store: Store, { id, jobId }: PolicyRecord): Promise<boolean> {
+async function isNeeded(store: Store, { jobId }: PolicyRecord, drawn: readonly SampleRecord[]): Promise<boolean> {
   const job = jobId === null ? null : await store.jobs.find(jobId);
-  if (job && !hasEnded(job)) return true;
-  return (await samplesOf(store, id)).some((sample) => !hasEnded(sample));
+  return (job !== null && !hasEnded(job)) || drawn.some((sample) => !hasEnded(sample));
 }
 
 async function samplesOf(store: Store, policy: string): Promise<SampleRecord[]> {

@@ -16,13 +16,16 @@ export async function* unarchived(store: Store, blobs: BlobStore, pace: Pace): A
 /** Which of `ids` have no record among `keys`. Both come sorted and are gone through side by side: neither has to fit into memory. */
 async function* missing(ids: AsyncIterable<string>, keys: AsyncIterable<string>): AsyncGenerator<string> {
   const stored = keys[Symbol.asyncIterator]();
-  let next = await stored.next();
-  for await (const id of ids) {
-    const key = recordKey(id);
-    while (!next.done && next.value < key) next = await stored.next();
-    if (next.done || next.value !== key) yield id;
+  try {
+    let next = await stored.next();
+    for await (const id of ids) {
+      const key = recordKey(id);
+      while (!next.done && next.value < key) next = await stored.next();
+      if (next.done || next.value !== key) yield id;
+    }
+  } finally {
+    await stored.return?.();
   }
-  await stored.return?.();
 }
 
 async function* each<T>(pages: AsyncIterable<readonly T[]>): AsyncGenerator<T> {
