@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import ort from 'onnxruntime-node';
 import { readCatalog } from '../src/bundles/catalog.ts';
-import { readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config/config.ts';
+import { STREAMS } from '../src/core/noise.ts';
 import { Engine } from '../src/engine/engine.ts';
-import { chooseModel, chooseReward, resolveSampler } from '../src/jobs/choices.ts';
-import { STREAMS } from '../src/numerics/draw.ts';
+import { chooseModel, chooseReward, resolveSampler } from '../src/jobs/resolve-bundles.ts';
 import { quantile } from '../src/numerics/statistics.ts';
 
 /** Timed rounds, after one that is not counted; each runs both. */
@@ -50,11 +50,17 @@ export async function benchEngine(): Promise<EngineBench> {
   const runEngine = async (round: number) => {
     // A prompt that is new each time, for the engine remembers embeddings.
     const prompt = `a green dog number ${round}`;
-    const painter = await engine.painter({ model, rewards: [reward], prompt, negativePrompt: `no ${round}`, sampler });
+    const pipeline = await engine.pipeline({
+      model,
+      rewards: [reward],
+      prompt,
+      negativePrompt: `no ${round}`,
+      sampler,
+    });
     const draws = Array.from({ length: images }, (_, index) => ({
-      draw: { seed: round, stream: STREAMS.samples, index },
+      key: { seed: round, stream: STREAMS.samples, index },
     }));
-    await painter.evaluate(draws, { scores: true, pictures: true });
+    await pipeline.evaluate(draws, { scores: true, pictures: true });
   };
   const seconds: { engine: number; bare: number }[] = [];
   await engine.open(model, [reward], { warmUp: true });
@@ -127,7 +133,8 @@ async function openBareLoop(
         const { [input.shape.length]: shape } = dims;
         if (input.type === 'float32') return [input.name, noise(shape)];
         const count = shape.reduce((product, size) => product * size, 1);
-        const data = input.type === 'int64' ? new BigInt64Array(count).fill(1n) : new Int32Array(count).fill(1);
+        const data =
+          input.type === 'int64' ? new BigInt64Array(count).fill(1n) : new Int32Array(count).fill(1);
         return [input.name, new ort.Tensor(input.type as 'int64', data as BigInt64Array, [...shape])];
       }),
     );

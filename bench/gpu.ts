@@ -7,12 +7,12 @@ import { parseArgs } from 'node:util';
 import { readCatalog } from '../src/bundles/catalog.ts';
 import { usesClassifierFreeGuidance } from '../src/bundles/families.ts';
 import type { ModelBundle } from '../src/bundles/model-bundle.ts';
-import { readConfig } from '../src/config.ts';
-import { graphFor } from '../src/engine/backend.ts';
+import { readConfig } from '../src/config/config.ts';
+import { STREAMS } from '../src/core/noise.ts';
 import { drawsPerRun, fixedSizes } from '../src/engine/batch-size.ts';
 import { Engine } from '../src/engine/engine.ts';
-import { chooseModel, resolveSampler } from '../src/jobs/choices.ts';
-import { STREAMS } from '../src/numerics/draw.ts';
+import { graphFor } from '../src/engine/graphs/graph.ts';
+import { chooseModel, resolveSampler } from '../src/jobs/resolve-bundles.ts';
 import { quantile } from '../src/numerics/statistics.ts';
 import { startPeer } from './peer.ts';
 
@@ -40,18 +40,25 @@ const { threads, batchSize, executionProviders, deviceId } = config;
 const model = await findModel(positionals[0]);
 const sampler = resolveSampler(
   model,
-  { scheduler: 'dpmsolver++', steps: number(values.steps), width: number(values.width), height: number(values.height) },
+  {
+    scheduler: 'dpmsolver++',
+    steps: number(values.steps),
+    width: number(values.width),
+    height: number(values.height),
+  },
   '',
 );
 const latentShape = model.latentShape(sampler.width, sampler.height);
 const rounds = Number(values.rounds);
 
 const began = performance.now();
-const engine = await Engine.start({ executionProviders, deviceId, threads, batchSize }, (line) => console.error(line));
+const engine = await Engine.start({ executionProviders, deviceId, threads, batchSize }, (line) =>
+  console.error(line),
+);
 const { device } = engine;
 await engine.open(model, [], { warmUp: false });
 const opened = performance.now();
-await engine.painter({ model, rewards: [], prompt: 'warm', negativePrompt: '', sampler });
+await engine.pipeline({ model, rewards: [], prompt: 'warm', negativePrompt: '', sampler });
 const warm = performance.now();
 
 const sizes = fixedSizes(
@@ -82,9 +89,11 @@ for (const size of sizes) {
         turns.theirs = peer ? await peer.paint(prompt, size, round) : Number.NaN;
       },
     };
-    for (const who of round % 2 === 0 ? (['ours', 'theirs'] as const) : (['theirs', 'ours'] as const)) await run[who]();
+    for (const who of round % 2 === 0 ? (['ours', 'theirs'] as const) : (['theirs', 'ours'] as const))
+      await run[who]();
     // The first round warms up.
-    if (round > 0) times.push({ ours: turns.ours.seconds, outside: turns.ours.outside, theirs: turns.theirs });
+    if (round > 0)
+      times.push({ ours: turns.ours.seconds, outside: turns.ours.outside, theirs: turns.theirs });
   }
   const speeds = times.map(({ ours }) => size / ours);
   const cells = [
@@ -118,11 +127,17 @@ peer?.end();
 process.exit(0);
 
 /** Prompt to pictures: seconds, and the part of them that was not spent in graph runs. */
-async function paint(prompt: string, count: number, seed: number): Promise<{ seconds: number; outside: number }> {
+async function paint(
+  prompt: string,
+  count: number,
+  seed: number,
+): Promise<{ seconds: number; outside: number }> {
   const [start, graphs] = [performance.now(), engine.graphMilliseconds()];
-  const painter = await engine.painter({ model, rewards: [], prompt, negativePrompt: '', sampler });
-  const draws = Array.from({ length: count }, (_, index) => ({ draw: { seed, stream: STREAMS.samples, index } }));
-  await painter.evaluate(draws, { scores: false, pictures: true });
+  const pipeline = await engine.pipeline({ model, rewards: [], prompt, negativePrompt: '', sampler });
+  const draws = Array.from({ length: count }, (_, index) => ({
+    key: { seed, stream: STREAMS.samples, index },
+  }));
+  await pipeline.evaluate(draws, { scores: false, pictures: true });
   const milliseconds = performance.now() - start;
   return { seconds: milliseconds / 1000, outside: 1 - (engine.graphMilliseconds() - graphs) / milliseconds };
 }
@@ -130,7 +145,9 @@ async function paint(prompt: string, count: number, seed: number): Promise<{ sec
 /** By its folder, or by the name that it is installed under. */
 async function findModel(given: string | undefined): Promise<ModelBundle> {
   const isFolder = given !== undefined && existsSync(given);
-  const folders = isFolder ? [dirname(resolve(given))] : config.modelFolders.filter((folder) => existsSync(folder));
+  const folders = isFolder
+    ? [dirname(resolve(given))]
+    : config.modelFolders.filter((folder) => existsSync(folder));
   return chooseModel(await readCatalog(folders), isFolder ? basename(resolve(given)) : given, '');
 }
 

@@ -19,7 +19,10 @@ for (const definition of OPTIMIZERS) {
       (globalThis as { gc?: () => void }).gc?.();
       const before = process.memoryUsage.rss();
       let most = before;
-      const optimizer = definition.create({ shape: [...shape], seed: 1, budget, promptEmbedding: PROMPT }, parameters);
+      const optimizer = definition.create(
+        { shape: [...shape], seed: 1, budget, promptEmbedding: PROMPT },
+        parameters,
+      );
       let spent = 0;
       let milliseconds = 0;
       while (spent < budget) {
@@ -27,7 +30,9 @@ for (const definition of OPTIMIZERS) {
         const proposals = optimizer.ask(Math.min(optimizer.batchSize(), budget - spent));
         milliseconds += elapsed(began);
         // Some reward of the noise, so that the search has something to follow.
-        const rewards = proposals.map(({ noise }) => noise.subarray(0, 64).reduce((sum, value) => sum + value, 0) / 8);
+        const rewards = proposals.map(
+          ({ values: noise }) => noise.subarray(0, 64).reduce((sum, value) => sum + value, 0) / 8,
+        );
         const again = process.cpuUsage();
         optimizer.tell(rewards);
         milliseconds += elapsed(again);

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { readCatalog } from '../src/bundles/catalog.ts';
-import { readConfig } from '../src/config.ts';
+import { readConfig } from '../src/config/config.ts';
+import { STREAMS } from '../src/core/noise.ts';
 import { Engine } from '../src/engine/engine.ts';
-import { chooseModel, resolveSampler } from '../src/jobs/choices.ts';
-import { STREAMS } from '../src/numerics/draw.ts';
+import { chooseModel, resolveSampler } from '../src/jobs/resolve-bundles.ts';
 import { quantile } from '../src/numerics/statistics.ts';
 import { startPeer } from './peer.ts';
 
@@ -46,12 +46,18 @@ const { peers, ...versions } = (await peer.ask(settings)) as { peers: string[] }
 const makers: { [name: string]: (round: number) => Promise<number> } = {
   findery: async (round) => {
     const began = performance.now();
-    const request = { model, rewards: [], prompt: `a green dog number ${round}`, negativePrompt: '', sampler };
-    const painter = await engine.painter(request);
+    const request = {
+      model,
+      rewards: [],
+      prompt: `a green dog number ${round}`,
+      negativePrompt: '',
+      sampler,
+    };
+    const pipeline = await engine.pipeline(request);
     const draws = Array.from({ length: images }, (_, index) => ({
-      draw: { seed: round, stream: STREAMS.samples, index },
+      key: { seed: round, stream: STREAMS.samples, index },
     }));
-    await painter.evaluate(draws, { scores: false, pictures: true });
+    await pipeline.evaluate(draws, { scores: false, pictures: true });
     return (performance.now() - began) / 1000;
   },
 };

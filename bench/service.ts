@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url';
 import autocannon from 'autocannon';
 import { pino } from 'pino';
 import { startApi } from '../src/api/server.ts';
-import { Client } from '../src/cli/client.ts';
-import { ensureRedis } from '../src/cli/redis.ts';
-import { readConfig } from '../src/config.ts';
-import type { Job } from '../src/jobs/schemas/job.ts';
+import { ensureRedis } from '../src/cli/redis/ensure-redis.ts';
+import { Client } from '../src/client/client.ts';
+import { readConfig } from '../src/config/config.ts';
+import type { Job } from '../src/contract/schemas/job.ts';
 
 const JOBS = 20;
 const CONNECTIONS = 10;
@@ -41,7 +41,13 @@ interface Reads {
 export async function benchService(): Promise<ServiceBench> {
   const folder = await mkdtemp(join(tmpdir(), 'findery-bench-'));
   const redis = await ensureRedis({ dataDir: folder, log: () => {} });
-  const settings = { ...process.env, FINDERY_DATA: folder, REDIS_URL: redis.url, PORT: '0', LOG_LEVEL: 'debug' };
+  const settings = {
+    ...process.env,
+    FINDERY_DATA: folder,
+    REDIS_URL: redis.url,
+    PORT: '0',
+    LOG_LEVEL: 'debug',
+  };
   const config = readConfig(settings);
   const api = await startApi({ config, redisUrl: redis.url, logger: pino({ level: 'silent' }) });
   const worker = await startWorker(settings);
@@ -75,7 +81,11 @@ async function timeQueue(client: Client, worker: BenchWorker, seed: number): Pro
 }
 
 async function timeReads(client: Client): Promise<ServiceBench['read']> {
-  const job = await client.createJob({ prompt: 'a green dog on the grass', seed: 1, budget: { images: 10_000 } });
+  const job = await client.createJob({
+    prompt: 'a green dog on the grass',
+    seed: 1,
+    budget: { images: 10_000 },
+  });
   const imagesDone = async () =>
     ((await (await fetch(new URL(job.urls.self, client.url))).json()) as Job).progress.images;
   while ((await imagesDone()) === 0) await sleep(100);

@@ -1,37 +1,38 @@
-import type { JobRecord } from '../src/jobs/store.ts';
+import type { JobRecord } from '../src/contract/records.ts';
 import type { Optimizer } from '../src/numerics/optimizers/optimizer.ts';
-import type { SearchProgress } from '../src/search/run.ts';
+import type { SearchProgress } from '../src/search/run-search.ts';
 import { sha256Of } from '../src/sha256.ts';
 import { type BlobStore, DamagedBlobError } from '../src/storage/blobs.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../src/storage/checkpoint-file.ts';
-import type { Claim } from './claim.ts';
 import { Interruption } from './interruption.ts';
+import type { Lease } from './lease.ts';
 
 /**
- * A job's checkpoints: the optimiser's state and the rewards so far, in one blob. The blob is written first and becomes the
+ * A job's checkpoints: the optimizer's state and the rewards so far, in one blob. The blob is written first and becomes the
  * checkpoint by a fenced change of the record. Its key carries the token of this taking: a worker that lost the job can neither
  * write over its successor's blob nor delete it, and takes back what it wrote in vain.
  */
 export class Checkpoints {
   readonly #blobs: BlobStore;
-  readonly #claim: Claim<JobRecord>;
+  readonly #claim: Lease<JobRecord>;
   #key: string | null;
   #savedAt = performance.now();
   #savedIteration = -1;
 
-  constructor(blobs: BlobStore, claim: Claim<JobRecord>, key: string | null) {
+  constructor(blobs: BlobStore, claim: Lease<JobRecord>, key: string | null) {
     this.#blobs = blobs;
     this.#claim = claim;
     this.#key = key;
   }
 
   /**
-   * Puts the optimiser where the checkpoint is. Undefined: there is none, or its blob is gone or damaged; the run starts over,
+   * Puts the optimizer where the checkpoint is. Undefined: there is none, or its blob is gone or damaged; the run starts over,
    * to the same bits.
    * @param sha256 of the checkpoint, where it is known
    */
   async load(optimizer: Optimizer, sha256?: string): Promise<SearchProgress | undefined> {
-    const bytes = this.#key === null ? null : await this.#blobs.get(this.#key, { sha256 }).catch(ignoreDamage);
+    const bytes =
+      this.#key === null ? null : await this.#blobs.get(this.#key, { sha256 }).catch(ignoreDamage);
     if (!bytes) return undefined;
     const { state, progress } = decodeCheckpoint(bytes);
     optimizer.restore(state);

@@ -1,16 +1,16 @@
 import type { Logger } from 'pino';
 import type { LiveCatalog } from '../src/bundles/catalog.ts';
+import { ProblemError } from '../src/contract/problem.ts';
+import type { RewardChoice, Sampler } from '../src/contract/schemas/common.ts';
+import type { Evaluator } from '../src/core/evaluator.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import { EngineError, OutOfMemoryError } from '../src/engine/engine-error.ts';
-import type { Changes } from '../src/jobs/changes.ts';
-import { chooseModel, chooseTerms } from '../src/jobs/choices.ts';
-import { ProblemError } from '../src/jobs/problem.ts';
-import type { RewardChoice, Sampler } from '../src/jobs/schemas/common.ts';
-import type { Store } from '../src/jobs/store.ts';
+import { EngineError, OutOfMemoryError } from '../src/engine/graphs/engine-error.ts';
+import { chooseModel, chooseTerms } from '../src/jobs/resolve-bundles.ts';
+import type { ChangeFeed } from '../src/redis/change-feed.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
 import { graphRewards, weighRewards } from '../src/rewards/weigh.ts';
-import type { Generator } from '../src/search/generator.ts';
 import type { BlobStore } from '../src/storage/blobs.ts';
+import type { Store } from '../src/store/store.ts';
 import type { Recycling } from './recycling.ts';
 import type { Throughput } from './throughput.ts';
 
@@ -20,7 +20,7 @@ export interface WorkerContext {
   readonly blobs: BlobStore;
   readonly catalog: Pick<LiveCatalog, 'now'>;
   readonly engine: Engine;
-  readonly cancels: Changes;
+  readonly cancels: ChangeFeed;
   readonly throughput: Throughput;
   readonly recycling: Recycling;
   readonly logger: Logger;
@@ -29,7 +29,7 @@ export interface WorkerContext {
 }
 
 /** The local engine as a generator for what a job or a sample asks for; `warmUp: false` where no pictures are to be made. */
-export async function openGenerator(
+export async function openEvaluator(
   context: WorkerContext,
   request: {
     readonly model: string;
@@ -39,7 +39,7 @@ export async function openGenerator(
     readonly sampler: Sampler;
   },
   { warmUp = true }: { readonly warmUp?: boolean } = {},
-): Promise<Generator> {
+): Promise<Evaluator> {
   const catalog = await context.catalog.now();
   const model = chooseModel(catalog, request.model, '/model');
   const terms = request.reward === null ? [] : chooseTerms(catalog, request.reward, '/reward');
@@ -50,16 +50,16 @@ export async function openGenerator(
     started = true;
   };
   const rewards = graphRewards(terms);
-  const painter = await toProblem(
-    context.engine.painter({ model, rewards, prompt, negativePrompt, sampler, warmUp, onStart }),
+  const pipeline = await toProblem(
+    context.engine.pipeline({ model, rewards, prompt, negativePrompt, sampler, warmUp, onStart }),
   );
-  const generator = weighRewards(painter, terms, prompt);
+  const evaluator = weighRewards(pipeline, terms, prompt);
   return {
-    shape: generator.shape,
-    promptEmbedding: generator.promptEmbedding,
+    shape: evaluator.shape,
+    promptEmbedding: evaluator.promptEmbedding,
     async evaluate(draws, options) {
       const began = performance.now();
-      const evaluations = await toProblem(generator.evaluate(draws, options));
+      const evaluations = await toProblem(evaluator.evaluate(draws, options));
       context.throughput.add(draws.length, performance.now() - began);
       return evaluations;
     },
@@ -74,7 +74,8 @@ async function toProblem<T>(work: Promise<T>): Promise<T> {
     // Whether another process may have the memory is for whoever runs the work to say.
     if (error instanceof OutOfMemoryError) throw error;
     if (error instanceof EngineError) throw new ProblemError('generation-failed', error.message);
-    if (error instanceof RewardError && !error.isTransient) throw new ProblemError('reward-failed', error.message);
+    if (error instanceof RewardError && !error.isTransient)
+      throw new ProblemError('reward-failed', error.message);
     throw error;
   }
 }

@@ -1,13 +1,13 @@
 import { UnrecoverableError } from 'bullmq';
+import { derivedId } from '../src/contract/ids.ts';
+import { ProblemError, problemOf } from '../src/contract/problem.ts';
+import type { JobRecord, PolicyRecord } from '../src/contract/records.ts';
+import { FINAL_STATUSES } from '../src/contract/schemas/job.ts';
+import { viewJob } from '../src/contract/views.ts';
 import { archiveEnded, archiveJob } from '../src/jobs/archive.ts';
-import { derivedId } from '../src/jobs/ids.ts';
-import { ProblemError, problemOf } from '../src/jobs/problem.ts';
-import { ENDED } from '../src/jobs/schemas/job.ts';
-import type { JobRecord, PolicyRecord } from '../src/jobs/store.ts';
-import { viewJob } from '../src/jobs/views.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
 import { Checkpoints } from './checkpoints.ts';
-import { openGenerator } from './context.ts';
+import { openEvaluator } from './context.ts';
 import { createOptimizer } from './create-optimizer.ts';
 import { failJobSample } from './job-sample.ts';
 import type { RunningJob } from './running-job.ts';
@@ -16,7 +16,7 @@ import { storePolicy } from './store-policy.ts';
 /** The end of a job that a client canceled; what it learnt is kept when that was asked for. Nothing where it has ended already. */
 export async function endCanceled(job: RunningJob): Promise<void> {
   const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
-  if (ENDED.includes(record.status)) return;
+  if (FINAL_STATUSES.includes(record.status)) return;
   await endEarly(job, record, 'canceled', record.keepPartial, ['canceling']);
 }
 
@@ -84,13 +84,13 @@ async function keepLearnt(job: RunningJob, record: JobRecord): Promise<PolicyRec
   // One without a report may be of an earlier failure, from before the job was tried again.
   if (judged?.report) return judged;
   if (!record.checkpoint) return null;
-  const checkpoints = new Checkpoints(job.context.blobs, job.claim, record.checkpoint.key);
-  const generator = await openGenerator(job.context, record, { warmUp: false });
-  const optimizer = createOptimizer(record, generator);
+  const checkpoints = new Checkpoints(job.context.blobs, job.lease, record.checkpoint.key);
+  const evaluator = await openEvaluator(job.context, record, { warmUp: false });
+  const optimizer = createOptimizer(record, evaluator);
   const search = await checkpoints.load(optimizer, record.checkpoint.sha256);
   if (!search) return null;
   return storePolicy(job, {
-    law: optimizer.policy(),
+    distribution: optimizer.policy(),
     search,
     report: null,
     summary: optimizer.summary(),
@@ -102,13 +102,16 @@ function outcomeOf(policy: PolicyRecord | null): Pick<JobRecord, 'policyId' | 'r
   return { policyId: policy?.id ?? null, report: policy?.report ?? null };
 }
 
-async function discardCheckpoint({ context, claim }: RunningJob, { checkpoint }: JobRecord): Promise<void> {
+async function discardCheckpoint(
+  { context, lease: claim }: RunningJob,
+  { checkpoint }: JobRecord,
+): Promise<void> {
   await new Checkpoints(context.blobs, claim, checkpoint?.key ?? null).discard();
 }
 
 /** The last change of a job: its final record goes out as the last event. */
 export async function end(
-  { claim, context }: RunningJob,
+  { lease: claim, context }: RunningJob,
   status: 'succeeded' | 'failed' | 'canceled' | 'expired',
   set: Partial<JobRecord>,
   statuses: readonly string[],

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { digitsOf } from '../src/jobs/ids.ts';
-import type { ImageRecord } from '../src/jobs/store.ts';
+import { digitsOf } from '../src/contract/ids.ts';
+import type { ImageRecord } from '../src/contract/records.ts';
+import type { Picture } from '../src/core/picture.ts';
 import { encodePicture } from '../src/pictures/encode.ts';
-import type { Picture } from '../src/search/generator.ts';
 import { sha256Of } from '../src/sha256.ts';
 import type { WorkerContext } from './context.ts';
 

@@ -1,4 +1,4 @@
-import type { JobRecord } from '../src/jobs/store.ts';
+import type { JobRecord } from '../src/contract/records.ts';
 import { endCanceled, endExpired } from './end-job.ts';
 import { Interruption } from './interruption.ts';
 import type { RunningJob } from './running-job.ts';
@@ -20,8 +20,11 @@ export async function interrupt(job: RunningJob, reason: Interruption): Promise<
       if (await pause(job)) return;
       break; // it was resumed or canceled meanwhile
   }
-  const { claim } = job;
-  const set = { status: 'queued' as const, ...(reason.kind === 'memory' ? {} : { takenAt: untaken(job.record) }) };
+  const { lease: claim } = job;
+  const set = {
+    status: 'queued' as const,
+    ...(reason.kind === 'memory' ? {} : { takenAt: untaken(job.record) }),
+  };
   const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
   const outcome = await claim.attempt({ set, events }, ['running']);
   if (outcome === 'wrong-status') return endCanceled(job);
@@ -29,7 +32,7 @@ export async function interrupt(job: RunningJob, reason: Interruption): Promise<
 }
 
 /** Pauses it, unless that is no longer wanted. */
-async function pause({ claim, record }: RunningJob): Promise<boolean> {
+async function pause({ lease: claim, record }: RunningJob): Promise<boolean> {
   const outcome = await claim.attempt(
     {
       set: { status: 'paused', pauseRequested: false, takenAt: untaken(record) },
@@ -48,7 +51,7 @@ function untaken({ checkpoint, takenAt }: JobRecord): JobRecord['takenAt'] {
 }
 
 /** An interruption when the job is to wait until storage takes what it writes; else the error. */
-export async function judgeStorage({ context, claim }: RunningJob, error: unknown): Promise<unknown> {
+export async function judgeStorage({ context, lease: claim }: RunningJob, error: unknown): Promise<unknown> {
   const { storageAway } = (await context.store.jobs.find(claim.id)) ?? {};
   const waiting = waitForStorage(error, storageAway);
   if (waiting === null) return error;

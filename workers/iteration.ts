@@ -1,7 +1,7 @@
-import { byName, termNames } from '../src/jobs/choices.ts';
-import type { RewardSummary } from '../src/jobs/schemas/job.ts';
+import type { RewardSummary } from '../src/contract/schemas/job.ts';
+import { byName, termNames } from '../src/jobs/resolve-bundles.ts';
 import { gaussianSmooth, mean } from '../src/numerics/statistics.ts';
-import type { Iteration } from '../src/search/run.ts';
+import type { Iteration } from '../src/search/run-search.ts';
 import { imageId, PREVIEW_OFFSET, storeImage } from './images.ts';
 import { progressOf } from './progress.ts';
 import type { RunningJob } from './running-job.ts';
@@ -11,7 +11,7 @@ const SIGMA = 3;
 
 /** Tells the world of an iteration: rewards, summary and progress in one change, and a preview of a new best picture. */
 export async function publishIteration(
-  { context, claim, record }: RunningJob,
+  { context, lease: claim, record }: RunningJob,
   { progress, rewards, terms, newBest }: Iteration,
 ): Promise<void> {
   const { iteration, means } = progress;
@@ -40,9 +40,19 @@ export async function publishIteration(
   let previewUrl: string | undefined;
   if (newBest) {
     const id = imageId(claim.id, PREVIEW_OFFSET + iteration);
-    await storeImage(context, { id, parentId: claim.id, tenant: record.tenant, picture: newBest, format: 'png' });
+    await storeImage(context, {
+      id,
+      parentId: claim.id,
+      tenant: record.tenant,
+      picture: newBest,
+      format: 'png',
+    });
     previewUrl = `/v1/images/${id}`;
-    events.push({ type: 'preview', sequence: iteration, data: { iteration, reward: summary.best, url: previewUrl } });
+    events.push({
+      type: 'preview',
+      sequence: iteration,
+      data: { iteration, reward: summary.best, url: previewUrl },
+    });
   }
   await claim.commit(
     {

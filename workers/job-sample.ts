@@ -1,16 +1,20 @@
+import { derivedId } from '../src/contract/ids.ts';
+import type { SampleRecord } from '../src/contract/records.ts';
+import type { Problem } from '../src/contract/schemas/common.ts';
+import type { Image } from '../src/contract/schemas/sample.ts';
 import { archiveEnded, archiveSample, recordKey } from '../src/jobs/archive.ts';
-import { derivedId } from '../src/jobs/ids.ts';
-import type { Problem } from '../src/jobs/schemas/common.ts';
-import type { Image } from '../src/jobs/schemas/sample.ts';
-import type { SampleRecord } from '../src/jobs/store.ts';
 import type { RunningJob } from './running-job.ts';
 
 /**
  * The record of the images that a job draws at its end (`samples`). A job that is done over finds its own again: one that has
  * succeeded stays as it is, for its end was told; one of a try that failed begins anew.
  */
-export async function openJobSample({ context, record }: RunningJob, policyId: string): Promise<SampleRecord> {
-  const { prompt, negativePrompt, model, reward, sampler, seed, priority, metadata, requestId, tenant } = record;
+export async function openJobSample(
+  { context, record }: RunningJob,
+  policyId: string,
+): Promise<SampleRecord> {
+  const { prompt, negativePrompt, model, reward, sampler, seed, priority, metadata, requestId, tenant } =
+    record;
   const now = new Date().toISOString();
   const sample: SampleRecord = {
     id: derivedId('smp', record.id),
@@ -48,7 +52,11 @@ export async function openJobSample({ context, record }: RunningJob, policyId: s
 }
 
 /** The end of those images; where another worker was there first, its end stays, in storage too. */
-export async function endJobSample({ context }: RunningJob, sample: SampleRecord, images: Image[]): Promise<void> {
+export async function endJobSample(
+  { context }: RunningJob,
+  sample: SampleRecord,
+  images: Image[],
+): Promise<void> {
   const { store, blobs } = context;
   const set = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
   await archiveSample(store, blobs, { ...sample, ...set });

@@ -1,18 +1,17 @@
-import { OutOfMemoryError } from '../src/engine/engine-error.ts';
-import { termNames } from '../src/jobs/choices.ts';
-import { ProblemError } from '../src/jobs/problem.ts';
-import { ENDED } from '../src/jobs/schemas/job.ts';
-import type { Report } from '../src/jobs/schemas/policy.ts';
-import type { JobRecord } from '../src/jobs/store.ts';
-import type { Law } from '../src/numerics/laws/law.ts';
+import { ProblemError } from '../src/contract/problem.ts';
+import type { JobRecord } from '../src/contract/records.ts';
+import { FINAL_STATUSES } from '../src/contract/schemas/job.ts';
+import type { Report } from '../src/contract/schemas/policy.ts';
+import type { Evaluation, Evaluator } from '../src/core/evaluator.ts';
+import { OutOfMemoryError } from '../src/engine/graphs/engine-error.ts';
+import { termNames } from '../src/jobs/resolve-bundles.ts';
+import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
 import { mean, standardError } from '../src/numerics/statistics.ts';
 import { thumbnailFeatures } from '../src/pictures/features.ts';
-import type { Evaluation, Generator } from '../src/search/generator.ts';
-import { judgeLaw } from '../src/search/judge.ts';
-import { runSearch } from '../src/search/run.ts';
+import { judgeDistribution } from '../src/search/judge-distribution.ts';
+import { runSearch } from '../src/search/run-search.ts';
 import { Checkpoints } from './checkpoints.ts';
-import { Claim } from './claim.ts';
-import { openGenerator, type WorkerContext } from './context.ts';
+import { openEvaluator, type WorkerContext } from './context.ts';
 import { createOptimizer } from './create-optimizer.ts';
 import { drawSamples } from './draw-samples.ts';
 import { end, endCanceled, fail } from './end-job.ts';
@@ -20,10 +19,11 @@ import { interrupt, judgeStorage } from './interrupt.ts';
 import { Interruption } from './interruption.ts';
 import { publishIteration } from './iteration.ts';
 import { endJobSample, openJobSample } from './job-sample.ts';
+import { Lease } from './lease.ts';
 import { progressOf } from './progress.ts';
 import type { RunningJob } from './running-job.ts';
 import { storePolicy } from './store-policy.ts';
-import { watchForInterruption } from './watch.ts';
+import { watchForInterruption } from './watch-interruptions.ts';
 
 /** A worker takes a job up so many times without getting further before it is given up as poisonous. */
 const MAX_FRUITLESS_ATTEMPTS = 10;
@@ -43,10 +43,10 @@ export async function optimize(
   const { store } = context;
   const record = await store.jobs.find(jobId);
   if (!record) return;
-  if (ENDED.includes(record.status)) return await tidyUp(context, record);
+  if (FINAL_STATUSES.includes(record.status)) return await tidyUp(context, record);
   const logger = context.logger.child({ jobId, requestId: record.requestId ?? undefined });
-  const claim = new Claim(store.jobs, jobId);
-  const job: RunningJob = { context: { ...context, logger }, claim, record };
+  const claim = new Lease(store.jobs, jobId);
+  const job: RunningJob = { context: { ...context, logger }, lease: claim, record };
   const stop = new AbortController();
   context.recycling.begin();
   const watch = watchForInterruption(job, stop, lock);
@@ -57,7 +57,9 @@ export async function optimize(
     await work(job, stop.signal);
     logger.info('job ended');
   } catch (error) {
-    const reason = stop.signal.aborted ? stop.signal.reason : await judgeMemory(job, await judgeStorage(job, error));
+    const reason = stop.signal.aborted
+      ? stop.signal.reason
+      : await judgeMemory(job, await judgeStorage(job, error));
     if (!(reason instanceof Interruption)) return await fail(job, reason, lastTry);
     logger.info({ reason: reason.kind }, 'job interrupted');
     await interrupt(job, reason);
@@ -68,11 +70,12 @@ export async function optimize(
 
 /** What a worker that died just after a job's end may have left. */
 async function tidyUp({ blobs, store }: WorkerContext, record: JobRecord): Promise<void> {
-  if (record.status !== 'failed') await new Checkpoints(blobs, new Claim(store.jobs, record.id), null).discard();
+  if (record.status !== 'failed')
+    await new Checkpoints(blobs, new Lease(store.jobs, record.id), null).discard();
 }
 
 /** An interruption when the job is to go on in a fresh process for want of memory; else what it fails with. */
-async function judgeMemory({ context, claim }: RunningJob, error: unknown): Promise<unknown> {
+async function judgeMemory({ context, lease: claim }: RunningJob, error: unknown): Promise<unknown> {
   if (!(error instanceof OutOfMemoryError)) return error;
   const record = await context.store.jobs.get(claim.id);
   const iteration = record.checkpoint?.iteration;
@@ -89,9 +92,10 @@ async function judgeMemory({ context, claim }: RunningJob, error: unknown): Prom
 
 /** False when there is nothing to be done: it was paused or ended meanwhile. Ends it when it is to be canceled. */
 async function takeUp(job: RunningJob): Promise<boolean> {
-  const { claim, record, context } = job;
+  const { lease: claim, record, context } = job;
   const attempts = record.attempts + 1;
-  const fruitless = record.checkpoint?.iteration === record.takenAt?.iteration ? (record.takenAt?.times ?? 0) + 1 : 1;
+  const fruitless =
+    record.checkpoint?.iteration === record.takenAt?.iteration ? (record.takenAt?.times ?? 0) + 1 : 1;
   const set = {
     attempts,
     takenAt: { iteration: record.checkpoint?.iteration, times: fruitless },
@@ -113,10 +117,10 @@ async function takeUp(job: RunningJob): Promise<boolean> {
 }
 
 async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
-  const { context, claim, record } = job;
+  const { context, lease: claim, record } = job;
   const checkpoints = new Checkpoints(context.blobs, claim, record.checkpoint?.key ?? null);
-  const generator = await openGenerator(context, record);
-  const optimizer = createOptimizer(record, generator);
+  const evaluator = await openEvaluator(context, record);
+  const optimizer = createOptimizer(record, evaluator);
   const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
   signal.throwIfAborted();
 
@@ -125,7 +129,7 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
   const atLeastEvery = record.takenAt ? 0 : CHECKPOINT_INTERVAL;
   const search = await runSearch({
     optimizer,
-    generator,
+    evaluator,
     budget: record.budget,
     now: () => performance.now(),
     start,
@@ -150,10 +154,16 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
     ['running'],
   );
   const began = performance.now();
-  const law = optimizer.policy();
-  const report = await judge(record, law, generator, signal);
+  const distribution = optimizer.policy();
+  const report = await judge(record, distribution, evaluator, signal);
   const seconds = search.seconds + (performance.now() - began) / 1000;
-  const policy = await storePolicy(job, { law, search, report, summary: optimizer.summary(), seconds });
+  const policy = await storePolicy(job, {
+    distribution,
+    search,
+    report,
+    summary: optimizer.summary(),
+    seconds,
+  });
 
   let sampleId: string | null = null;
   if (record.samples > 0) {
@@ -167,24 +177,47 @@ async function work(job: RunningJob, signal: AbortSignal): Promise<void> {
     const sample = await openJobSample(job, policy.id);
     sampleId = sample.id;
     if (sample.status === 'running') {
-      const images = await drawSamples(context, { sampleId, settings: sample, law, generator, signal });
+      const images = await drawSamples(context, {
+        sampleId,
+        settings: sample,
+        distribution,
+        evaluator,
+        signal,
+      });
       await endJobSample(job, sample, images);
     }
   }
   await end(
     job,
     'succeeded',
-    { report, policyId: policy.id, sampleId, progress: progressOf(record, search, 'ended', context.throughput) },
+    {
+      report,
+      policyId: policy.id,
+      sampleId,
+      progress: progressOf(record, search, 'ended', context.throughput),
+    },
     ['running'],
   );
   await checkpoints.discard();
 }
 
 /** The report; null when the job asked for none. */
-async function judge(record: JobRecord, law: Law, generator: Generator, signal: AbortSignal): Promise<Report | null> {
+async function judge(
+  record: JobRecord,
+  distribution: NoiseDistribution,
+  evaluator: Evaluator,
+  signal: AbortSignal,
+): Promise<Report | null> {
   const { seed, reportDraws: draws } = record;
   if (draws === 0) return null;
-  const judged = await judgeLaw({ law, generator, seed, features: thumbnailFeatures, draws, signal });
+  const judged = await judgeDistribution({
+    distribution,
+    evaluator,
+    seed,
+    features: thumbnailFeatures,
+    draws,
+    signal,
+  });
   return { ...judged.report, ...reportTerms(record, judged) };
 }
 

@@ -1,6 +1,6 @@
-import type { Progress } from '../src/jobs/schemas/job.ts';
-import type { JobRecord } from '../src/jobs/store.ts';
-import type { SearchProgress } from '../src/search/run.ts';
+import type { JobRecord } from '../src/contract/records.ts';
+import type { Progress } from '../src/contract/schemas/job.ts';
+import type { SearchProgress } from '../src/search/run-search.ts';
 import type { Throughput } from './throughput.ts';
 
 /** How far a job is, in images of all its parts: search, report (base and learned), samples. */

@@ -1,5 +1,5 @@
-import { OutOfMemoryError } from '../src/engine/engine-error.ts';
-import { ProblemError } from '../src/jobs/problem.ts';
+import { ProblemError } from '../src/contract/problem.ts';
+import { OutOfMemoryError } from '../src/engine/graphs/engine-error.ts';
 import { Interruption } from './interruption.ts';
 
 /** Exit status of a worker that ends so that a fresh process starts: EX_TEMPFAIL of sysexits.h. */
@@ -28,11 +28,15 @@ export class Recycling {
    * @param times how often that happened before to this work at this place
    * @returns what to end the work with: an interruption, so that it is given back, or the problem that it has
    */
-  judge(error: unknown, times: number): { readonly interruption: Interruption } | { readonly problem: unknown } {
+  judge(
+    error: unknown,
+    times: number,
+  ): { readonly interruption: Interruption } | { readonly problem: unknown } {
     if (!(error instanceof OutOfMemoryError)) return { problem: error };
     this.#asked.resolve();
     const isFresh = this.#taken <= 1;
-    if (times === 0 || (!isFresh && times + 1 < MOST_PROCESSES)) return { interruption: new Interruption('memory') };
+    if (times === 0 || (!isFresh && times + 1 < MOST_PROCESSES))
+      return { interruption: new Interruption('memory') };
     return { problem: new ProblemError('out-of-memory', error.message) };
   }
 }

@@ -1,11 +1,11 @@
-import type { JobRecord } from '../src/jobs/store.ts';
-import type { Claim } from './claim.ts';
+import type { JobRecord } from '../src/contract/records.ts';
 import type { WorkerContext } from './context.ts';
+import type { Lease } from './lease.ts';
 
 /** A job in the hands of this worker. */
 export interface RunningJob {
   readonly context: WorkerContext;
-  readonly claim: Claim<JobRecord>;
+  readonly lease: Lease<JobRecord>;
   /** As it was when it was taken up. */
   readonly record: JobRecord;
 }

@@ -1,15 +1,15 @@
 import { UnrecoverableError } from 'bullmq';
+import { ProblemError, problemOf } from '../src/contract/problem.ts';
+import type { SampleRecord } from '../src/contract/records.ts';
 import { archiveEnded, archiveSample } from '../src/jobs/archive.ts';
-import { tellDamage } from '../src/jobs/damage.ts';
-import { ProblemError, problemOf } from '../src/jobs/problem.ts';
-import type { SampleRecord } from '../src/jobs/store.ts';
-import type { Law } from '../src/numerics/laws/law.ts';
+import { toDamageProblem } from '../src/jobs/damage.ts';
+import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
 import { decodePolicy } from '../src/storage/policy-file.ts';
-import { Claim } from './claim.ts';
-import { openGenerator, type WorkerContext } from './context.ts';
+import { openEvaluator, type WorkerContext } from './context.ts';
 import { drawSamples } from './draw-samples.ts';
 import { Interruption } from './interruption.ts';
+import { Lease } from './lease.ts';
 import { waitForStorage } from './storage-patience.ts';
 
 /** Draws one batch of samples from a policy or from N(0, I). */
@@ -19,17 +19,30 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
   if (!record) return;
   context.recycling.begin();
   const logger = context.logger.child({ sampleId, requestId: record.requestId ?? undefined });
-  const claim = new Claim(store.samples, sampleId);
+  const claim = new Lease(store.samples, sampleId);
   const taken = await claim.take(['queued', 'running'], {
-    set: { status: 'running', startedAt: record.startedAt ?? new Date().toISOString(), attempts: record.attempts + 1 },
+    set: {
+      status: 'running',
+      startedAt: record.startedAt ?? new Date().toISOString(),
+      attempts: record.attempts + 1,
+    },
   });
   if (!taken) return;
   try {
-    const generator = await openGenerator(context, record);
-    const law = await loadLaw(context, record);
-    const images = await drawSamples(context, { sampleId, settings: record, law, generator, signal: context.shutdown });
+    const evaluator = await openEvaluator(context, record);
+    const distribution = await loadLaw(context, record);
+    const images = await drawSamples(context, {
+      sampleId,
+      settings: record,
+      distribution,
+      evaluator,
+      signal: context.shutdown,
+    });
     const ended = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
-    await archiveSample(store, context.blobs, { ...((await store.samples.find(sampleId)) ?? record), ...ended });
+    await archiveSample(store, context.blobs, {
+      ...((await store.samples.find(sampleId)) ?? record),
+      ...ended,
+    });
     await claim.commit({ set: ended }).catch(async (error: unknown) => {
       // Another worker has it: if it has ended there, the archive has to say what that end was.
       await archiveEnded(store, context.blobs, sampleId).catch(() => {});
@@ -37,8 +50,14 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
     });
     logger.info({ images: images.length }, 'sample ended');
   } catch (thrown) {
-    const error = await judgeStorage(context, claim, record, await judgeMemory(context, claim, record, thrown));
-    if (error instanceof Interruption || (context.shutdown.aborted && !(error instanceof ProblemError))) throw error;
+    const error = await judgeStorage(
+      context,
+      claim,
+      record,
+      await judgeMemory(context, claim, record, thrown),
+    );
+    if (error instanceof Interruption || (context.shutdown.aborted && !(error instanceof ProblemError)))
+      throw error;
     if (!(error instanceof ProblemError) && !lastTry) {
       logger.warn({ err: error }, 'sample will be tried again');
       throw error;
@@ -64,7 +83,7 @@ export async function sample(context: WorkerContext, sampleId: string, lastTry: 
 /** An interruption when the sample is to be drawn by a fresh process for want of memory; else what it fails with. */
 async function judgeMemory(
   { recycling, logger }: WorkerContext,
-  claim: Claim<SampleRecord>,
+  claim: Lease<SampleRecord>,
   record: SampleRecord,
   error: unknown,
 ): Promise<unknown> {
@@ -79,7 +98,7 @@ async function judgeMemory(
 /** An interruption when the sample is to wait until storage takes its images; else the error. */
 async function judgeStorage(
   { logger }: WorkerContext,
-  claim: Claim<SampleRecord>,
+  claim: Lease<SampleRecord>,
   { id, storageAway }: SampleRecord,
   error: unknown,
 ): Promise<unknown> {
@@ -90,14 +109,19 @@ async function judgeStorage(
   return new Interruption('storage');
 }
 
-async function loadLaw({ store, blobs }: WorkerContext, { policyId }: SampleRecord): Promise<Law | null> {
+async function loadLaw(
+  { store, blobs }: WorkerContext,
+  { policyId }: SampleRecord,
+): Promise<NoiseDistribution | null> {
   if (policyId === null) return null;
   const policy = await store.policies.get(policyId);
-  const file = await blobs.get(`policies/${policyId}.safetensors`, { sha256: policy.sha256 }).catch(tellDamage);
+  const file = await blobs
+    .get(`policies/${policyId}.safetensors`, { sha256: policy.sha256 })
+    .catch(toDamageProblem);
   if (!file)
     throw new ProblemError(
       'not-found',
       `The file of policy ${policyId} is not in storage; was FINDERY_DATA changed or cleared?`,
     );
-  return decodePolicy(file, policy.law.shape).law;
+  return decodePolicy(file, policy.distribution.shape).distribution;
 }

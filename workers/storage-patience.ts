@@ -11,7 +11,10 @@ export const STORAGE_PAUSE = 3000;
  * @param since RFC 3339; since when it has been waiting
  * @returns what its record is to remember; null when the error is another one, or it has waited for long enough
  */
-export function waitForStorage(error: unknown, since?: string | null): { readonly storageAway: string } | null {
+export function waitForStorage(
+  error: unknown,
+  since?: string | null,
+): { readonly storageAway: string } | null {
   // What is damaged stays so however long it is waited for.
   if (!(error instanceof BlobStoreError) || error instanceof DamagedBlobError) return null;
   const storageAway = since ?? new Date().toISOString();

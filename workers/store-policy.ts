@@ -1,10 +1,10 @@
+import { derivedId } from '../src/contract/ids.ts';
+import type { PolicyRecord } from '../src/contract/records.ts';
+import type { Report } from '../src/contract/schemas/policy.ts';
 import { archivePolicy, removalKey } from '../src/jobs/archive.ts';
-import { derivedId } from '../src/jobs/ids.ts';
-import type { Report } from '../src/jobs/schemas/policy.ts';
-import type { PolicyRecord } from '../src/jobs/store.ts';
-import { lawKind } from '../src/numerics/laws/check.ts';
-import type { Law } from '../src/numerics/laws/law.ts';
-import type { SearchProgress } from '../src/search/run.ts';
+import { distributionKind } from '../src/numerics/distributions/check.ts';
+import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
+import type { SearchProgress } from '../src/search/run-search.ts';
 import { sha256Of } from '../src/sha256.ts';
 import { encodePolicy } from '../src/storage/policy-file.ts';
 import type { WorkerContext } from './context.ts';
@@ -15,9 +15,9 @@ import type { RunningJob } from './running-job.ts';
  * seed gives the same bytes.
  */
 export async function storePolicy(
-  { context, claim, record }: RunningJob,
+  { context, lease: claim, record }: RunningJob,
   learned: {
-    readonly law: Law;
+    readonly distribution: NoiseDistribution;
     readonly search: SearchProgress;
     readonly report: Report | null;
     readonly summary: { readonly [key: string]: unknown };
@@ -25,10 +25,10 @@ export async function storePolicy(
     readonly seconds: number;
   },
 ): Promise<PolicyRecord> {
-  const { law, search, report, summary } = learned;
+  const { distribution, search, report, summary } = learned;
   const imagesSpent = search.rewards.length + 2 * (report?.draws ?? 0);
   const { prompt, negativePrompt, model, reward, sampler, optimizer, budget, seed } = record;
-  const file = encodePolicy(law, {
+  const file = encodePolicy(distribution, {
     prompt,
     negativePrompt,
     model,
@@ -59,7 +59,11 @@ export async function storePolicy(
     sampler,
     optimizer,
     seed,
-    law: { kind: lawKind(law), components: law.weights.length, shape: [...law.shape] },
+    distribution: {
+      kind: distributionKind(distribution),
+      components: distribution.weights.length,
+      shape: [...distribution.shape],
+    },
     summary: { ...summary },
     report,
     imagesSpent,

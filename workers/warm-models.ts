@@ -1,16 +1,21 @@
 import type { Logger } from 'pino';
 import type { Catalog } from '../src/bundles/catalog.ts';
 import type { ModelBundle } from '../src/bundles/model-bundle.ts';
-import { type Config, ConfigError } from '../src/config.ts';
+import { type Config, ConfigError } from '../src/config/config.ts';
 import type { Engine } from '../src/engine/engine.ts';
-import { chooseTerms } from '../src/jobs/choices.ts';
+import { chooseTerms } from '../src/jobs/resolve-bundles.ts';
 import { graphRewards } from '../src/rewards/weigh.ts';
 
 /**
  * Opens the models of FINDERY_WARM, each with its default reward, and runs them once, before jobs are taken.
  * @throws ConfigError when it names a model that is not there
  */
-export async function warmModels(engine: Engine, catalog: Catalog, config: Config, logger: Logger): Promise<void> {
+export async function warmModels(
+  engine: Engine,
+  catalog: Catalog,
+  config: Config,
+  logger: Logger,
+): Promise<void> {
   const models = chooseWarm(catalog, config.warm);
   if (models.length > config.modelsInMemory)
     logger.warn(
@@ -20,7 +25,10 @@ export async function warmModels(engine: Engine, catalog: Catalog, config: Confi
     const began = performance.now();
     const terms = chooseTerms(catalog, model.defaults.reward ?? undefined, '/reward');
     const batchSizes = await engine.open(model, graphRewards(terms), { warmUp: true });
-    logger.info({ model: model.name, batchSizes, seconds: (performance.now() - began) / 1000 }, 'model is warm');
+    logger.info(
+      { model: model.name, batchSizes, seconds: (performance.now() - began) / 1000 },
+      'model is warm',
+    );
   }
 }
 

@@ -2,15 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
 import type { Logger } from 'pino';
-import type { Config } from '../src/config.ts';
+import type { Config } from '../src/config/config.ts';
 import { Engine } from '../src/engine/engine.ts';
-import { Changes } from '../src/jobs/changes.ts';
-import { QUEUES, type QueueName } from '../src/jobs/queues.ts';
-import { openResources } from '../src/jobs/resources.ts';
-import { openStore } from '../src/jobs/store.ts';
-import { startUpkeep } from '../src/jobs/upkeep.ts';
-import { queueLeft } from '../src/jobs/waiting.ts';
-import { announceWorker, dismissWorker } from '../src/jobs/worker-registry.ts';
+import { requeueUnfinished } from '../src/jobs/requeue.ts';
+import { startBackgroundLoop } from '../src/maintenance/background-loop.ts';
+import { QUEUES, type QueueName } from '../src/queue/queues.ts';
+import { ChangeFeed } from '../src/redis/change-feed.ts';
+import { openResources } from '../src/store/resources.ts';
+import { openStore } from '../src/store/store.ts';
+import { announceWorker, dismissWorker } from '../src/store/worker-registry.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
 import { Interruption } from './interruption.ts';
@@ -68,7 +68,7 @@ export async function startWorker({
     failFast: false,
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
-  const cancels = await Changes.subscribe(store.redis, store.keys.cancels());
+  const cancels = await ChangeFeed.subscribe(store.redis, store.keys.cancels());
   const shutdown = new AbortController();
   const throughput = new Throughput();
   const recycling = new Recycling();
@@ -88,7 +88,11 @@ export async function startWorker({
   const serve = (
     name: QueueName,
     concurrency: number,
-    process: (job: Job<{ id: string; tenant?: string }>, lastTry: boolean, lock?: AbortSignal) => Promise<void>,
+    process: (
+      job: Job<{ id: string; tenant?: string }>,
+      lastTry: boolean,
+      lock?: AbortSignal,
+    ) => Promise<void>,
   ) => {
     const connection = store.redis.duplicate({ maxRetriesPerRequest: null });
     const worker = new Worker<{ id: string; tenant?: string }>(
@@ -97,7 +101,9 @@ export async function startWorker({
         current.add(job.data.id);
         try {
           // The work is not to suffer: a turn that is passed on late is no loss.
-          await store.queues.taken(name, job.data).catch((error: unknown) => logger.warn({ err: error }, 'turn'));
+          await store.queues
+            .started(name, job.data)
+            .catch((error: unknown) => logger.warn({ err: error }, 'turn'));
           await process(job, job.attemptsMade + 1 >= (job.opts.attempts ?? 1), lock);
         } catch (error) {
           const reason = error instanceof Interruption ? error.kind : null;
@@ -127,14 +133,18 @@ export async function startWorker({
     });
     // What was resumed or tried again while its entry was still here has to get a new one.
     const letGo = ({ data }: { readonly data: { readonly id: string } }) =>
-      queueLeft(store, data.id).catch((error: unknown) => logger.warn({ err: error, queue: name }, 'queue'));
+      requeueUnfinished(store, data.id).catch((error: unknown) =>
+        logger.warn({ err: error, queue: name }, 'queue'),
+      );
     worker.on('completed', letGo);
     worker.on('failed', (job) => job && letGo(job));
     worker.on('error', (error) => logger.warn({ err: error, queue: name }, 'queue'));
     return worker;
   };
   const workers = [
-    serve('optimize', config.concurrency, (job, lastTry, lock) => optimize(context, job.data.id, lastTry, lock)),
+    serve('optimize', config.concurrency, (job, lastTry, lock) =>
+      optimize(context, job.data.id, lastTry, lock),
+    ),
     serve('sample', 2, (job, lastTry) => sample(context, job.data.id, lastTry)),
   ];
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
@@ -166,7 +176,7 @@ export async function startWorker({
     }).catch((error: unknown) => logger.warn({ err: error }, 'worker could not be announced'));
   await announce();
   const heartbeat = setInterval(announce, 3000);
-  const endUpkeep = startUpkeep(store, blobs, logger);
+  const endUpkeep = startBackgroundLoop(store, blobs, logger);
   logger.info(
     { worker: id, models: installed.models.map(({ name }) => name), device: engine.device.name },
     'worker takes jobs',

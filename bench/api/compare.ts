@@ -31,7 +31,11 @@ export interface Comparison {
  * is not counted. Each run begins with an empty Redis and a short append-only file.
  * @param contenders the bare handler first
  */
-export async function compare(contenders: readonly Contender[], rounds: number, redis: Redis): Promise<Comparison[]> {
+export async function compare(
+  contenders: readonly Contender[],
+  rounds: number,
+  redis: Redis,
+): Promise<Comparison[]> {
   const redisPid = Number(/process_id:(\d+)/.exec(await redis.info('server'))?.[1]);
   const runs: Run[][] = contenders.map(() => []);
   for (let round = 0; round <= rounds; round++) {
@@ -58,7 +62,8 @@ export async function compare(contenders: readonly Contender[], rounds: number, 
 
 /** Empties Redis, and waits until its file holds no more than that. */
 export async function empty(redis: Redis): Promise<void> {
-  const isRewriting = async () => /aof_rewrite_(in_progress|scheduled):1/.test(await redis.info('persistence'));
+  const isRewriting = async () =>
+    /aof_rewrite_(in_progress|scheduled):1/.test(await redis.info('persistence'));
   while (await isRewriting()) await pause();
   await redis.flushdb();
   // One that Redis began by itself in between may hold what was there before.
@@ -89,7 +94,11 @@ export function rowsOf(
     const speeds = runs.map(({ perSecond }) => perSecond);
     const failed = runs.reduce((sum, run) => sum + run.failed, 0);
     const of = (value: (run: Run) => number) => median(runs.map(value)).toFixed(0);
-    const [p99, server, inRedis] = [of((run) => run.p99), of((run) => run.serverCpu), of((run) => run.redisCpu)];
+    const [p99, server, inRedis] = [
+      of((run) => run.p99),
+      of((run) => run.serverCpu),
+      of((run) => run.redisCpu),
+    ];
     const speed: Row = {
       what: `${what}, ${name}, requests/s (${failed} failed, p99 ${p99} ms; processor ${server} µs, Redis ${inRedis} µs a request)`,
       value: spread(speeds, 0),

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import { type ApiKey, ApiKeys } from '../../src/jobs/api-keys.ts';
-import { Keys } from '../../src/jobs/keys.ts';
+import { RedisKeys } from '../../src/redis/keys.ts';
+import { type ApiKey, ApiKeys } from '../../src/tenancy/api-keys.ts';
 import { type Comparison, type Contender, compare } from './compare.ts';
 import type { Options } from './options.ts';
 import type { Server } from './servers.ts';
@@ -31,7 +31,10 @@ export async function comparePosts({ service, bare, redis, options }: Setting): 
   await key.put();
   const withKey = { ...load, headers: { authorization: `Bearer ${key.secret}` } };
   const [, keyed] = await compare(
-    [contenders[0], { name: 'service, by a key with limits', server: service, load: withKey, prepare: key.put }],
+    [
+      contenders[0],
+      { name: 'service, by a key with limits', server: service, load: withKey, prepare: key.put },
+    ],
     rounds,
     redis,
   );
@@ -62,13 +65,14 @@ async function queueOne(url: string): Promise<string> {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(BODY),
   });
-  if (response.status !== 202) throw new Error(`POST ${url}/v1/jobs: ${response.status} ${await response.text()}`);
+  if (response.status !== 202)
+    throw new Error(`POST ${url}/v1/jobs: ${response.status} ${await response.text()}`);
   return ((await response.json()) as { id: string }).id;
 }
 
 /** A key whose limits are all set, and high enough; `put` puts it into a Redis that was emptied. */
 async function limitedKey(redis: Redis): Promise<{ secret: string; put(): Promise<void> }> {
-  const keys = new Keys(PREFIX);
+  const keys = new RedisKeys(PREFIX);
   const most = 1_000_000_000;
   const { secret }: { secret: string; key: ApiKey } = await new ApiKeys(redis, keys).create(
     {

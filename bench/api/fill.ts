@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { LiveCatalog } from '../../src/bundles/catalog.ts';
-import { NO_LIMITS } from '../../src/jobs/api-keys.ts';
-import { newId } from '../../src/jobs/ids.ts';
-import { resolveJob } from '../../src/jobs/settings.ts';
-import { openStore, scopeStore } from '../../src/jobs/store.ts';
+import { newId } from '../../src/contract/ids.ts';
+import { DEFAULT_TENANT } from '../../src/contract/tenants.ts';
+import { resolveJob } from '../../src/jobs/resolve-request.ts';
 import { submitJob } from '../../src/jobs/submit.ts';
-import { DEFAULT_TENANT } from '../../src/jobs/tenants.ts';
+import { openStore, scopeStore } from '../../src/store/store.ts';
+import { NO_LIMITS } from '../../src/tenancy/api-keys.ts';
 
 /** At a time. */
 const BATCH = 200;
@@ -21,7 +21,10 @@ export async function fill(redisUrl: string, count: number): Promise<string[]> {
   const ids: string[] = [];
   const queue = async (i: number) => {
     const own = stores[i % stores.length];
-    const { settings, warnings } = resolveJob({ prompt: `a red book and ${i} yellow vases`, seed: i }, catalog);
+    const { settings, warnings } = resolveJob(
+      { prompt: `a red book and ${i} yellow vases`, seed: i },
+      catalog,
+    );
     const id = newId('job');
     if (own.tenant === DEFAULT_TENANT) ids.push(id);
     await submitJob(own, settings, { id, warnings, requestId: 'bench', now: new Date().toISOString() });

@@ -1,7 +1,7 @@
 import { get } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openStore } from '../../src/jobs/store.ts';
 import { quantile } from '../../src/numerics/statistics.ts';
+import { openStore } from '../../src/store/store.ts';
 import type { Options } from './options.ts';
 import type { Row } from './report.ts';
 import { post } from './request.ts';
@@ -22,7 +22,9 @@ export async function benchFollowers(
 ): Promise<{ rows: Row[]; figures: object }> {
   const store = await openStore(redisUrl, 'findery', { failFast: false });
   try {
-    const { id } = JSON.parse((await post(`${url}/v1/jobs`, { prompt: 'a green dog on the grass' })).text) as {
+    const { id } = JSON.parse(
+      (await post(`${url}/v1/jobs`, { prompt: 'a green dog on the grass' })).text,
+    ) as {
       id: string;
     };
     const all = Array.from({ length: followers }, () => follow(`${url}/v1/jobs/${id}/events`));

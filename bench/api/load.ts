@@ -33,5 +33,10 @@ export async function load(url: string, what: Load): Promise<Loaded> {
     ...(rate === undefined ? {} : { overallRate: rate }),
     requests: what.paths.map((path) => ({ method, path, headers, body: text })),
   });
-  return { perSecond: requests.average, p50: latency.p50, p99: latency.p99, failed: non2xx + errors + timeouts };
+  return {
+    perSecond: requests.average,
+    p50: latency.p50,
+    p99: latency.p99,
+    failed: non2xx + errors + timeouts,
+  };
 }

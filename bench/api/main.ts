@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { ensureRedis } from '../../src/cli/redis.ts';
+import { ensureRedis } from '../../src/cli/redis/ensure-redis.ts';
 import { rowsOf } from './compare.ts';
 import { compareGets, comparePosts } from './comparisons.ts';
 import { benchFollowers } from './followers.ts';
@@ -52,7 +52,8 @@ for (const part of options.parts) {
     await rm(folder, { recursive: true, force: true });
   }
 }
-if (options.json !== null) await writeFile(options.json, `${JSON.stringify({ machine, options, results }, null, 2)}\n`);
+if (options.json !== null)
+  await writeFile(options.json, `${JSON.stringify({ machine, options, results }, null, 2)}\n`);
 process.exit(0);
 
 async function measure(

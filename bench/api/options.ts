@@ -38,7 +38,10 @@ export const USAGE = `npm run bench:api -- [options]
 export function readOptions(args: readonly string[]): Options | 'help' {
   const { values } = parse(args);
   if (values.help) return 'help';
-  const whole = (name: 'rounds' | 'seconds' | 'connections' | 'queued' | 'followers' | 'events', most: number) => {
+  const whole = (
+    name: 'rounds' | 'seconds' | 'connections' | 'queued' | 'followers' | 'events',
+    most: number,
+  ) => {
     const value = Number(values[name]);
     if (/^\d+$/.test(values[name]) && value >= 1 && value <= most) return value;
     throw new RangeError(`--${name} is "${values[name]}"; it takes a whole number from 1 to ${most}`);
@@ -88,5 +91,7 @@ function partsOf(given: readonly string[] | undefined, hasSoak: boolean): Part[]
   const unknown = names?.filter((name) => !(PARTS as readonly string[]).includes(name)) ?? [];
   if (unknown.length > 0)
     throw new RangeError(`There is no part "${unknown.join('", "')}"; there are ${PARTS.join(', ')}`);
-  return PARTS.filter((part) => (part === 'soak' && hasSoak) || (names ? names.includes(part) : part !== 'soak'));
+  return PARTS.filter(
+    (part) => (part === 'soak' && hasSoak) || (names ? names.includes(part) : part !== 'soak'),
+  );
 }

@@ -43,7 +43,9 @@ async function ask(kind: Kind, result: { latencies: number[]; failed: number }, 
 /** Places of kinds, each as often as its share, spread over the round. */
 function interleave(kinds: readonly Kind[]): number[] {
   return kinds
-    .flatMap(({ share }, which) => Array.from({ length: share }, (_, i) => ({ which, at: (i + 0.5) / share })))
+    .flatMap(({ share }, which) =>
+      Array.from({ length: share }, (_, i) => ({ which, at: (i + 0.5) / share })),
+    )
     .sort((a, b) => a.at - b.at)
     .map(({ which }) => which);
 }

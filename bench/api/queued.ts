@@ -21,11 +21,20 @@ export async function benchQueued(
   const ids = await fill(redisUrl, queued);
   // From everywhere in the queue.
   const next = () => ids.splice(Math.floor(Math.random() * ids.length), 1)[0];
-  const is = (status: number) => async (answer: Promise<{ status: number }>) => (await answer).status === status;
+  const is = (status: number) => async (answer: Promise<{ status: number }>) =>
+    (await answer).status === status;
   const kinds = [
     { name: 'POST /v1/jobs', share: 1, run: () => is(202)(request('POST', `${url}/v1/jobs`, BODY)) },
-    { name: 'GET /v1/jobs?limit=20', share: 1, run: () => is(200)(request('GET', `${url}/v1/jobs?limit=20`)) },
-    { name: 'POST .../cancel', share: 1, run: () => is(200)(request('POST', `${url}/v1/jobs/${next()}/cancel`)) },
+    {
+      name: 'GET /v1/jobs?limit=20',
+      share: 1,
+      run: () => is(200)(request('GET', `${url}/v1/jobs?limit=20`)),
+    },
+    {
+      name: 'POST .../cancel',
+      share: 1,
+      run: () => is(200)(request('POST', `${url}/v1/jobs/${next()}/cancel`)),
+    },
   ];
   await paced(kinds, RATE, WARM_UP);
   const figures = await paced(kinds, RATE, SECONDS);

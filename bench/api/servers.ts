@@ -34,7 +34,14 @@ export async function startService(
   const logFile = join(folder, `api-${Date.now()}.log`);
   const log = await open(logFile, 'w');
   const child = fork(fileURLToPath(new URL('../../src/cli/api.ts', import.meta.url)), {
-    env: { ...process.env, FINDERY_DATA: folder, REDIS_URL: redisUrl, HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'info' },
+    env: {
+      ...process.env,
+      FINDERY_DATA: folder,
+      REDIS_URL: redisUrl,
+      HOST: '127.0.0.1',
+      PORT: '0',
+      LOG_LEVEL: 'info',
+    },
     execArgv: [
       QUIET,
       '--import',

@@ -23,7 +23,10 @@ interface Look {
 }
 
 /** Mixed traffic for a long time, and what becomes of the API's memory. */
-export async function benchSoak(service: Server, { soakMinutes }: Options): Promise<{ rows: Row[]; figures: object }> {
+export async function benchSoak(
+  service: Server,
+  { soakMinutes }: Options,
+): Promise<{ rows: Row[]; figures: object }> {
   const looks: Look[] = [];
   const began = performance.now();
   const ended = new AbortController();
@@ -79,7 +82,11 @@ function kindsOf(url: string): Kind[] {
       share: 8,
       run: async () => [200, 404].includes((await request('GET', `${url}/v1/jobs/${any()}`)).status),
     },
-    { name: 'list', share: 1, run: async () => (await request('GET', `${url}/v1/jobs?limit=20`)).status === 200 },
+    {
+      name: 'list',
+      share: 1,
+      run: async () => (await request('GET', `${url}/v1/jobs?limit=20`)).status === 200,
+    },
     { name: 'cancel', share: 4, run: () => cancel() },
     {
       name: 'follow',

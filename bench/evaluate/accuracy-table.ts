@@ -2,7 +2,9 @@ import { markdownTable } from './tables.ts';
 
 /** What tools/train/accuracy.py writes: by kind of picture and by kind of error. */
 interface Accuracies {
-  readonly [pictures: string]: { readonly [error: string]: { readonly pairs: number; readonly inOrder: number } };
+  readonly [pictures: string]: {
+    readonly [error: string]: { readonly pairs: number; readonly inOrder: number };
+  };
 }
 
 /** Shares of held-out one-error pairs in the right order. */

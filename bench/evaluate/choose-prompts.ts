@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { readCatalog } from '../../src/bundles/catalog.ts';
-import { readConfig } from '../../src/config.ts';
+import { readConfig } from '../../src/config/config.ts';
+import { STREAMS } from '../../src/core/noise.ts';
 import { Engine } from '../../src/engine/engine.ts';
-import { chooseModel, chooseTerms, resolveSampler } from '../../src/jobs/choices.ts';
-import { STREAMS } from '../../src/numerics/draw.ts';
+import { chooseModel, chooseTerms, resolveSampler } from '../../src/jobs/resolve-bundles.ts';
 import { uniform } from '../../src/numerics/normal.ts';
 import { graphRewards, weighRewards } from '../../src/rewards/weigh.ts';
 
@@ -55,8 +55,8 @@ interface Candidate {
 
 function candidate(kind: Kind, index: number): Candidate {
   let lane = 0;
-  const draw = { seed: SEED, stream: STREAMS.samples, index: index * 8 + Object.keys(QUOTAS).indexOf(kind) };
-  const pick = <T>(choices: readonly T[]): T => choices[Math.floor(uniform(draw, lane++) * choices.length)];
+  const key = { seed: SEED, stream: STREAMS.samples, index: index * 8 + Object.keys(QUOTAS).indexOf(kind) };
+  const pick = <T>(choices: readonly T[]): T => choices[Math.floor(uniform(key, lane++) * choices.length)];
   const first = pick(OBJECTS);
   const second = pick(OBJECTS.filter((name) => name !== first));
   const colour = pick(COLOURS);
@@ -79,7 +79,9 @@ function candidate(kind: Kind, index: number): Candidate {
 
 const file = process.argv[2];
 if (!file)
-  throw new Error("Name the file of the generator's training captions; tools/train/README.md says how it is written.");
+  throw new Error(
+    "Name the file of the generator's training captions; tools/train/README.md says how it is written.",
+  );
 const training = (await readFile(file, 'utf8')).split('\n');
 const config = readConfig(process.env);
 const catalog = await readCatalog(config.modelFolders.filter((folder) => existsSync(folder)));
@@ -102,11 +104,20 @@ for (const kind of Object.keys(QUOTAS) as Kind[]) {
     const { prompt, parts } = candidate(kind, index);
     tried++;
     if (training.some((caption) => parts.every((part) => caption.includes(part)))) continue;
-    const painter = await engine.painter({ model, rewards: graphRewards(terms), prompt, negativePrompt: '', sampler });
+    const pipeline = await engine.pipeline({
+      model,
+      rewards: graphRewards(terms),
+      prompt,
+      negativePrompt: '',
+      sampler,
+    });
     const draws = Array.from({ length: DRAWS }, (_, i) => ({
-      draw: { seed: SEED, stream: STREAMS.samples, index: 1_000_000 + i },
+      key: { seed: SEED, stream: STREAMS.samples, index: 1_000_000 + i },
     }));
-    const scores = await weighRewards(painter, terms, prompt).evaluate(draws, { reward: true, pictures: false });
+    const scores = await weighRewards(pipeline, terms, prompt).evaluate(draws, {
+      reward: true,
+      pictures: false,
+    });
     const baseObeys = scores.filter(({ reward }) => (reward as number) > 0).length / DRAWS;
     const isChosen = baseObeys >= RANGE[0] && baseObeys <= RANGE[1];
     console.log(`${isChosen ? '*' : ' '} ${baseObeys.toFixed(2)} ${prompt}`);

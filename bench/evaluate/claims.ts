@@ -41,7 +41,7 @@ export function claims(records: Records, ours: string): string {
 function shared({ setup, runs }: Records): Records {
   const optimizers = new Set(runs.map(({ optimizer }) => optimizer)).size;
   const isShared = ({ prompt, seed, budget }: Run) =>
-    runs.filter((other) => other.prompt === prompt && other.seed === seed && other.budget === budget).length ===
-    optimizers;
+    runs.filter((other) => other.prompt === prompt && other.seed === seed && other.budget === budget)
+      .length === optimizers;
   return { setup, runs: runs.filter(isShared) };
 }

@@ -11,7 +11,8 @@ export interface Estimate {
 
 /** Of the mean of `values`; by Student's t, as there are few of them. */
 export function estimate(values: readonly number[]): Estimate {
-  if (values.length < 2) return { mean: mean(values), standardError: null, halfWidth: null, count: values.length };
+  if (values.length < 2)
+    return { mean: mean(values), standardError: null, halfWidth: null, count: values.length };
   const error = standardError(values);
   return {
     mean: mean(values),

@@ -1,10 +1,10 @@
 /** The words of docs/evidence.md; its numbers come from the records. */
 
-export const METHOD = `Does a learned noise law keep to a prompt better than the base, than FIND, and than every published search, on pictures that no search has seen? This page is written by
+export const METHOD = `Does a learned noise distribution keep to a prompt better than the base, than FIND, and than every published search, on pictures that no search has seen? This page is written by
 \`npm run evidence\` from the JSON lines in [evidence/](evidence/), which the commands below append to; \`npm test\` checks that both still agree.
 
-The model is the embedded one (\`models/stickers\`), on two CPU cores. A run is a prompt, an optimizer, a seed and a budget in full denoisings. When its search is over, its law is judged on
-*fresh draws*: noises of another random stream, through N(0, I) for the base and through the law for the learned pictures, with the same sampler. Parameters are each optimizer's defaults,
+The model is the embedded one (\`models/stickers\`), on two CPU cores. A run is a prompt, an optimizer, a seed and a budget in full denoisings. When its search is over, its distribution is judged on
+*fresh draws*: noises of another random stream, through N(0, I) for the base and through the distribution for the learned pictures, with the same sampler. Parameters are each optimizer's defaults,
 one set for all prompts and budgets; those of \`find\` are the paper's.
 
 The prompts are in \`bench/evaluate/complex-prompts.json\`. \`npm run evaluate:prompts\` chose them: random captions of the model's world of which no training caption has all parts, and which
@@ -31,10 +31,10 @@ processor; \`-\`: of another one, where they would not compare.`;
 export const CURVES = `The reward of each of FIND's 150 iterations, dashed, and smoothed with a Gaussian, as in the paper's appendix; the first four prompts.`;
 
 export const LIMITS = `- One small model of coloured stickers. What holds on it need not hold on Stable Diffusion, whose rewards are noisier and whose noise has 16 times as many numbers;
-  \`test/unit/landscape.test.ts\` has the same order of optimizers on a Gaussian process with the correlations measured on Stable Diffusion 1.5, in 16,384 dimensions.
+  \`test/numerics/landscape.test.ts\` has the same order of optimizers on a Gaussian process with the correlations measured on Stable Diffusion 1.5, in 16,384 dimensions.
 - The reward has two parts: a verdict, which saturates, and how plainly the named things are to be seen, which does not. Gains beyond the base's best pictures are gains of the second.
 - Both scorers learned from labelled scenes of one renderer. They share its idea of what a dog is.
-- The width of \`kriging\`'s law (\`c\`) and its anchors (\`trust\`) were last chosen among some ten ways to read out the same searches, on the six prompts at 150 images and these fresh draws;
+- The width of \`gp\`'s distribution (\`c\`) and its anchors (\`trust\`) were last chosen among some ten ways to read out the same searches, on the six prompts at 150 images and these fresh draws;
   the table at 150 images flatters it by that choice. The 45 prompts and the other budgets took no part.
 - A picture that obeys for the judge may still be ugly.
 - DPOK's authors train for hours on a GPU; here it has the time that the comparison gives it. On a processor that is enough for a few iterations only (the column *images*), so its line says what

@@ -1,12 +1,22 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { rewardCurve } from '../../src/figures/reward-curve.ts';
 import { OPTIMIZERS } from '../../src/numerics/optimizers/registry.ts';
 import { gaussianSmooth, mean } from '../../src/numerics/statistics.ts';
+import { rewardCurve } from '../../src/pictures/reward-curve.ts';
 import { accuracyTable } from './accuracy-table.ts';
 import { claims } from './claims.ts';
-import { ABLATION, BUDGETS, CURVES, FULL, LIMITS, METHOD, PUBLISHED, QUICK, SCORERS } from './evidence-text.ts';
+import {
+  ABLATION,
+  BUDGETS,
+  CURVES,
+  FULL,
+  LIMITS,
+  METHOD,
+  PUBLISHED,
+  QUICK,
+  SCORERS,
+} from './evidence-text.ts';
 import { gainFigure } from './figures.ts';
 import { paperTable } from './paper-table.ts';
 import { type Records, readRecords } from './record.ts';
@@ -25,12 +35,15 @@ const DEFAULT = OPTIMIZERS[0].name;
  * @param folder docs/evidence
  * @returns figures by file name; the page is to lie beside `folder`, in which the figures are
  */
-export async function renderEvidence(folder: string): Promise<{ page: string; figures: { [name: string]: string } }> {
+export async function renderEvidence(
+  folder: string,
+): Promise<{ page: string; figures: { [name: string]: string } }> {
   const figures: { [name: string]: string } = {};
   const sections: string[] = ['# Evidence', METHOD, '## The scorers', SCORERS];
   for (const scorer of ['stickers-reward', 'stickers-unseen']) {
     const file = join(folder, `${scorer}.json`);
-    if (existsSync(file)) sections.push(`\`${scorer}\`:`, accuracyTable(JSON.parse(await readFile(file, 'utf8'))));
+    if (existsSync(file))
+      sections.push(`\`${scorer}\`:`, accuracyTable(JSON.parse(await readFile(file, 'utf8'))));
   }
 
   /** A suite's section up to its tables; null: it has no runs yet, and no section. */
@@ -39,7 +52,8 @@ export async function renderEvidence(folder: string): Promise<{ page: string; fi
     if (!records || records.runs.length === 0) return null;
     const [runs, cells] = [records.runs.length, cellsOf(SUITES[name]).length];
     sections.push(`## ${title}`, text);
-    if (runs < cells) sections.push(`**Not whole yet**: ${runs} of ${cells} runs; the command goes on where it ended.`);
+    if (runs < cells)
+      sections.push(`**Not whole yet**: ${runs} of ${cells} runs; the command goes on where it ended.`);
     sections.push(describe(records));
     return records;
   };

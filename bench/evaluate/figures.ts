@@ -1,6 +1,6 @@
 import { scaleLinear } from 'd3-scale';
-import { FONT_FAMILY } from '../../src/figures/render-svg.ts';
-import { escapeText, INK } from '../../src/figures/svg-text.ts';
+import { FONT_FAMILY } from '../../src/pictures/render-svg.ts';
+import { escapeText, INK } from '../../src/pictures/svg-text.ts';
 import type { Row } from './tables.ts';
 
 const WIDTH = 760;
@@ -45,7 +45,7 @@ export function gainFigure(rows: readonly Row[], title: string): string {
     `<title>${escapeText(title)}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
     `<text x="24" y="32" font-size="15" font-weight="bold" fill="${INK.strong}">${escapeText(title)}</text>`,
-    `<circle cx="30" cy="50" r="5" fill="${COLORS.gain}"/><text x="42" y="54">fresh draws of the learned law, 95 % interval over prompts and seeds</text>`,
+    `<circle cx="30" cy="50" r="5" fill="${COLORS.gain}"/><text x="42" y="54">fresh draws of the learned distribution, 95 % interval over prompts and seeds</text>`,
     `<circle cx="476" cy="50" r="4.5" fill="#fff" stroke="${COLORS.best}" stroke-width="2"/><text x="488" y="54">best single image of the search</text>`,
     ...ticks,
     ...lines,

@@ -13,7 +13,9 @@ process.once('message', async (choice: Choice) => {
   try {
     const runner = await startLocal(choice);
     process.on('message', (cell: Cell) => {
-      runner.run(cell, (count) => tell({ type: 'images', count })).then((run) => tell({ type: 'ran', run }), failed);
+      runner
+        .run(cell, (count) => tell({ type: 'images', count }))
+        .then((run) => tell({ type: 'ran', run }), failed);
     });
     tell({ type: 'ready', setup: runner.setup });
   } catch (error) {

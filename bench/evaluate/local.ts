@@ -1,16 +1,18 @@
 import { existsSync } from 'node:fs';
 import { readCatalog } from '../../src/bundles/catalog.ts';
-import { readConfig } from '../../src/config.ts';
+import { readConfig } from '../../src/config/config.ts';
+import type { Evaluation, Evaluator } from '../../src/core/evaluator.ts';
+import type { Noise } from '../../src/core/noise.ts';
+import type { Picture } from '../../src/core/picture.ts';
 import { Engine } from '../../src/engine/engine.ts';
-import { chooseModel, chooseTerms, resolveSampler } from '../../src/jobs/choices.ts';
-import { resolveOptimizer } from '../../src/jobs/settings.ts';
-import { sampleLaw } from '../../src/numerics/laws/sample.ts';
+import { chooseModel, chooseTerms, resolveSampler } from '../../src/jobs/resolve-bundles.ts';
+import { resolveOptimizer } from '../../src/jobs/resolve-request.ts';
+import { sampleNoise } from '../../src/numerics/distributions/sample.ts';
 import { findOptimizer } from '../../src/numerics/optimizers/registry.ts';
 import { summarizeReport } from '../../src/numerics/report.ts';
 import { thumbnailFeatures } from '../../src/pictures/features.ts';
 import { graphRewards, type Term, weighRewards } from '../../src/rewards/weigh.ts';
-import type { Evaluation, Generator, NoiseDraw, Picture } from '../../src/search/generator.ts';
-import { runSearch } from '../../src/search/run.ts';
+import { runSearch } from '../../src/search/run-search.ts';
 import { freshDraws } from './fresh.ts';
 import { parseOptimizer } from './optimizer-spec.ts';
 import { type Cell, type Run, rounded, type Setup } from './record.ts';
@@ -32,17 +34,17 @@ export async function startLocal(choice: Choice): Promise<Runner> {
   const both = [...terms, ...unseen.map((term): Term => ({ ...term, weight: 0 }))];
   await engine.open(model, graphRewards(both), { warmUp: true });
 
-  const painter =
+  const pipeline =
     (wanted: readonly Term[]) =>
-    async (prompt: string): Promise<Generator> =>
+    async (prompt: string): Promise<Evaluator> =>
       weighRewards(
-        await engine.painter({ model, rewards: graphRewards(wanted), prompt, negativePrompt: '', sampler }),
+        await engine.pipeline({ model, rewards: graphRewards(wanted), prompt, negativePrompt: '', sampler }),
         wanted,
         prompt,
       );
   // The search does not even ask for the unseen score.
-  const searching = lastOnly(painter(terms));
-  const judging = lastOnly(painter(both));
+  const searching = lastOnly(pipeline(terms));
+  const judging = lastOnly(pipeline(both));
   const base = lastOnly(async (key: string) => {
     const [prompt, seed] = JSON.parse(key) as [string, number];
     return look(await judging(prompt), freshDraws(seed, choice.draws), terms.length);
@@ -63,28 +65,28 @@ export async function startLocal(choice: Choice): Promise<Runner> {
     setup,
     async run(cell: Cell, onImages): Promise<Run> {
       const { prompt, seed, budget } = cell;
-      const generator = await searching(prompt);
+      const evaluator = await searching(prompt);
       const { name, ...parameters } = resolveOptimizer(parseOptimizer(cell.optimizer));
       const optimizer = findOptimizer(name).create(
-        { shape: generator.shape, seed, budget, promptEmbedding: generator.promptEmbedding },
+        { shape: evaluator.shape, seed, budget, promptEmbedding: evaluator.promptEmbedding },
         parameters as Record<string, number | boolean>,
       );
       const before = process.cpuUsage();
       const search = await runSearch({
         optimizer,
-        generator,
+        evaluator,
         budget: { images: budget, seconds: null, targetReward: null, patience: null },
         now: () => performance.now(),
         onIteration: ({ rewards }) => onImages(rewards.length),
       });
       const { user, system } = process.cpuUsage(before);
-      const law = optimizer.policy();
+      const distribution = optimizer.policy();
       const draws = freshDraws(seed, choice.draws);
-      const noises = draws.map(({ draw }) => sampleLaw(law, draw));
+      const noises = draws.map(({ key }) => sampleNoise(distribution, key));
       const unlearned = await base(JSON.stringify([prompt, seed]));
       const after = await look(
         await judging(prompt),
-        draws.map(({ draw }, i) => ({ draw, noise: noises[i] })),
+        draws.map(({ key }, i) => ({ key, values: noises[i] })),
         terms.length,
       );
       onImages(choice.draws);
@@ -114,8 +116,8 @@ export async function startLocal(choice: Choice): Promise<Runner> {
   };
 }
 
-async function look(generator: Generator, draws: readonly NoiseDraw[], seenTerms: number) {
-  const evaluations = await generator.evaluate(draws, { reward: true, pictures: true });
+async function look(evaluator: Evaluator, draws: readonly Noise[], seenTerms: number) {
+  const evaluations = await evaluator.evaluate(draws, { reward: true, pictures: true });
   const hasUnseen = (evaluations[0].terms as readonly number[]).length > seenTerms;
   return {
     rewards: evaluations.map(({ reward }) => reward as number),

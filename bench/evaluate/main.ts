@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runMain } from '../../src/cli/run-main.ts';
-import { readConfig } from '../../src/config.ts';
+import { readConfig } from '../../src/config/config.ts';
 import { startLocal } from './local.ts';
 import { parseOptimizer } from './optimizer-spec.ts';
 import { startProcesses } from './processes.ts';
@@ -22,7 +22,7 @@ const USAGE = `npm run evaluate -- --suite NAME [options]
   --optimizers A,B    instead of the suite's; name or name:parameter=value:parameter=value
   --seeds 1,2         instead of the suite's
   --budgets 50,150    instead of the suite's
-  --draws N           fresh draws of each law
+  --draws N           fresh draws of each distribution
   --model NAME --reward NAME --unseen NAME (none: without an unseen scorer)
   --service URL       as jobs of a running service, instead of on this machine
   --processes N       that share the cores of this machine (default: one a core for the embedded model on the CPU, else 1)
@@ -51,7 +51,8 @@ await runMain(async () => {
   });
   if (values.help) return console.log(USAGE);
   const named = SUITES[values.suite];
-  if (!named) throw new Error(`There is no suite "${values.suite}"; there are ${Object.keys(SUITES).join(', ')}.`);
+  if (!named)
+    throw new Error(`There is no suite "${values.suite}"; there are ${Object.keys(SUITES).join(', ')}.`);
   const suite: Suite = {
     prompts: values.prompt ?? named.prompts,
     optimizers: values.optimizers?.split(',') ?? named.optimizers,
@@ -60,8 +61,10 @@ await runMain(async () => {
     draws: integers('draws', values.draws, 2)?.[0] ?? named.draws,
   };
   for (const optimizer of suite.optimizers) parseOptimizer(optimizer);
-  const maxMinutes = values['max-minutes'] === undefined ? Number.POSITIVE_INFINITY : Number(values['max-minutes']);
-  if (!(maxMinutes > 0)) throw new Error(`--max-minutes is "${values['max-minutes']}"; it has to be a number above 0.`);
+  const maxMinutes =
+    values['max-minutes'] === undefined ? Number.POSITIVE_INFINITY : Number(values['max-minutes']);
+  if (!(maxMinutes > 0))
+    throw new Error(`--max-minutes is "${values['max-minutes']}"; it has to be a number above 0.`);
   await mkdir(values.out, { recursive: true });
   const file = join(values.out, `${values.suite}.jsonl`);
 
@@ -92,7 +95,9 @@ await runMain(async () => {
 /** One process a core, but for a model of the user's own, which may need all the memory that there is, and for a GPU, which all would share. */
 function processesFor({ model }: Choice): number {
   const { executionProviders } = readConfig(process.env);
-  return model === undefined && executionProviders.every((name) => name === 'cpu') ? availableParallelism() : 1;
+  return model === undefined && executionProviders.every((name) => name === 'cpu')
+    ? availableParallelism()
+    : 1;
 }
 
 async function startHere(choice: Choice, processes: number): Promise<Runner[]> {

@@ -19,12 +19,13 @@ await runMain(async () => {
     },
   });
   const suite = SUITES[values.suite];
-  if (!suite) throw new Error(`There is no suite "${values.suite}"; there are ${Object.keys(SUITES).join(', ')}.`);
+  if (!suite)
+    throw new Error(`There is no suite "${values.suite}"; there are ${Object.keys(SUITES).join(', ')}.`);
   const shape = values.shape.split(',').map(Number);
   if (!shape.every((side) => Number.isSafeInteger(side) && side > 0))
     throw new Error(`--shape is "${values.shape}"; it has to be integers above 0 with commas between them.`);
   const size = shape.reduce((product, side) => product * side, 1);
-  const noises = freshDraws(suite.seeds[0], suite.draws).map(({ draw }) => standardNormal(draw, size));
+  const noises = freshDraws(suite.seeds[0], suite.draws).map(({ key }) => standardNormal(key, size));
   await mkdir(values.out, { recursive: true });
   await writeFile(join(values.out, 'prompts.json'), `${JSON.stringify(suite.prompts, null, 2)}\n`);
   await writeFile(join(values.out, 'noises.npy'), npy(noises, [suite.draws, ...shape]));

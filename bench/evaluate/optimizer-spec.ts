@@ -1,14 +1,19 @@
-import { resolveOptimizer } from '../../src/jobs/settings.ts';
+import { resolveOptimizer } from '../../src/jobs/resolve-request.ts';
 
 /** `elites:components=6` as a job's `optimizer`. Throws an Error that says what is wrong with it. */
-export function parseOptimizer(spec: string): { name: string; [parameter: string]: string | number | boolean } {
+export function parseOptimizer(spec: string): {
+  name: string;
+  [parameter: string]: string | number | boolean;
+} {
   const [name, ...parameters] = spec.split(':');
   const values = parameters.map((parameter): [string, number | boolean] => {
     const [key, value] = parameter.split('=');
     if (value === 'true' || value === 'false') return [key, value === 'true'];
     const number = Number(value);
     if (value === undefined || value === '' || Number.isNaN(number)) {
-      throw new Error(`"${parameter}" of optimizer "${spec}" is not parameter=value with a number, true or false.`);
+      throw new Error(
+        `"${parameter}" of optimizer "${spec}" is not parameter=value with a number, true or false.`,
+      );
     }
     return [key, number];
   });

@@ -16,7 +16,13 @@ export function paperTable({ runs }: Records): string {
   const order = (name: string) => ['dpok', 'find', 'elites'].indexOf(name) + 1 || 4;
   const methods = [...new Set(runs.map(({ optimizer }) => optimizer))].sort((a, b) => order(a) - order(b));
   const of = (method: string) => runs.filter(({ optimizer }) => optimizer === method);
-  const line = (name: string, mine: readonly Run[], kind: 'base' | 'learned', images: string, time: string) => {
+  const line = (
+    name: string,
+    mine: readonly Run[],
+    kind: 'base' | 'learned',
+    images: string,
+    time: string,
+  ) => {
     const unseen = mine.flatMap((run) => (kind === 'base' ? run.unseenBase : run.unseenLearned) ?? []);
     const gain = kind === 'base' ? null : estimate(mine.map(({ base, learned }) => learned - base));
     return [

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { lookUpOptimizer } from '../../src/numerics/optimizers/registry.ts';
 
 /** What every run of a file has in common; the first line of it. */
 export interface Setup {
@@ -16,7 +17,7 @@ export interface Setup {
     readonly guidanceScale: number;
     readonly eta: number;
   };
-  /** Fresh draws of each law. */
+  /** Fresh draws of each distribution. */
   readonly draws: number;
 }
 
@@ -30,14 +31,14 @@ export interface Cell {
   readonly budget: number;
 }
 
-/** What became of a cell; the other lines. Judged on fresh draws, the same noise through N(0, I) and through the learned law. */
+/** What became of a cell; the other lines. Judged on fresh draws, the same noise through N(0, I) and through the learned distribution. */
 export interface Run extends Cell {
   readonly type: 'run';
   /** Mean reward of the fresh draws of N(0, I). */
   readonly base: number;
-  /** Of the learned law. */
+  /** Of the learned distribution. */
   readonly learned: number;
-  /** Share of the learned law's draws above the base's 90th percentile. */
+  /** Share of the learned distribution's draws above the base's 90th percentile. */
   readonly success: number;
   /** Mean pairwise distance of pictures, learned over base. */
   readonly diversity: number | null;
@@ -80,7 +81,13 @@ export async function readRecords(file: string): Promise<Records> {
   const [setup, ...runs] = records;
   if (setup?.type !== 'setup')
     throw new Error(`${file} does not begin with a setup; it is not a file of this harness.`);
-  return { setup, runs: runs as Run[] };
+  return { setup, runs: (runs as Run[]).map((run) => ({ ...run, optimizer: currentName(run.optimizer) })) };
+}
+
+/** Records keep the name that an optimizer had when it ran; figures show its name of today. */
+function currentName(spec: string): string {
+  const [name, ...parameters] = spec.split(':');
+  return [lookUpOptimizer(name)?.name ?? name, ...parameters].join(':');
 }
 
 /** A file of records that grows: opened again, it goes on where it ended. */
@@ -107,7 +114,10 @@ export class RecordFile {
       );
     }
     // Whole lines only: what was cut off goes.
-    await writeFile(file, `${[records.setup, ...records.runs].map((record) => JSON.stringify(record)).join('\n')}\n`);
+    await writeFile(
+      file,
+      `${[records.setup, ...records.runs].map((record) => JSON.stringify(record)).join('\n')}\n`,
+    );
     return new RecordFile(file, [...records.runs]);
   }
 

@@ -7,7 +7,7 @@ export interface Choice {
   readonly reward: string | undefined;
   /** A second scorer that no search sees; null: none. */
   readonly unseen: string | null;
-  /** Fresh draws of each law. */
+  /** Fresh draws of each distribution. */
   readonly draws: number;
 }
 

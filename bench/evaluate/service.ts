@@ -1,6 +1,6 @@
-import { Client } from '../../src/cli/client.ts';
-import type { Job, Progress } from '../../src/jobs/schemas/job.ts';
-import type { Sample } from '../../src/jobs/schemas/sample.ts';
+import { Client } from '../../src/client/client.ts';
+import type { Job, Progress } from '../../src/contract/schemas/job.ts';
+import type { Sample } from '../../src/contract/schemas/sample.ts';
 import { parseOptimizer } from './optimizer-spec.ts';
 import { type Cell, type Run, rounded } from './record.ts';
 import type { Choice, Runner } from './runner.ts';
@@ -23,7 +23,8 @@ export async function startService(url: string, choice: Choice): Promise<Runner>
       type: 'setup',
       suite: choice.suite,
       model: probe.model,
-      reward: typeof probe.reward === 'string' ? probe.reward : probe.reward.map(({ name }) => name).join(' + '),
+      reward:
+        typeof probe.reward === 'string' ? probe.reward : probe.reward.map(({ name }) => name).join(' + '),
       unseen: choice.unseen,
       sampler: { scheduler, steps, guidanceScale, eta },
       draws: choice.draws,
@@ -64,7 +65,9 @@ export async function startService(url: string, choice: Choice): Promise<Runner>
         unseenBase:
           unseen === null
             ? null
-            : scores(await client.sample('/v1/samples', { ...like(job), count: choice.draws, reward: unseen })),
+            : scores(
+                await client.sample('/v1/samples', { ...like(job), count: choice.draws, reward: unseen }),
+              ),
         unseenLearned:
           unseen === null
             ? null

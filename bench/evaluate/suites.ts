@@ -6,7 +6,7 @@ export interface Suite {
   readonly optimizers: readonly string[];
   readonly seeds: readonly number[];
   readonly budgets: readonly number[];
-  /** Fresh draws of each law. */
+  /** Fresh draws of each distribution. */
   readonly draws: number;
 }
 
@@ -14,14 +14,14 @@ export interface Suite {
 export const SUITES: { readonly [name: string]: Suite } = {
   quick: {
     prompts: SIX_PROMPTS,
-    optimizers: ['find', 'best-of-n', 'genetic', 'elites', 'kriging'],
+    optimizers: ['find', 'best-of-n', 'genetic', 'elites', 'gp'],
     seeds: [1, 2, 3],
     budgets: [150],
     draws: 32,
   },
   budgets: {
     prompts: SIX_PROMPTS,
-    optimizers: ['find', 'best-of-n', 'genetic', 'elites', 'kriging'],
+    optimizers: ['find', 'best-of-n', 'genetic', 'elites', 'gp'],
     seeds: [1],
     budgets: [50, 240, 500],
     draws: 32,
@@ -35,14 +35,19 @@ export const SUITES: { readonly [name: string]: Suite } = {
   },
   ablation: {
     prompts: SIX_PROMPTS,
-    optimizers: ['find', 'find:calibration=false', 'find:clip=1000000', 'find:calibration=false:clip=1000000'],
+    optimizers: [
+      'find',
+      'find:calibration=false',
+      'find:clip=1000000',
+      'find:calibration=false:clip=1000000',
+    ],
     seeds: [1],
     budgets: [150],
     draws: 32,
   },
   full: {
     prompts: COMPLEX_PROMPTS,
-    optimizers: ['find', 'elites', 'kriging'],
+    optimizers: ['find', 'elites', 'gp'],
     seeds: [1],
     budgets: [150],
     draws: 10,

@@ -12,7 +12,7 @@ export interface Row {
   /** learned - base. */
   readonly gain: Estimate;
   readonly success: number;
-  /** Best reward that the search saw - base: one picture, not a law. */
+  /** Best reward that the search saw - base: one picture, not a distribution. */
   readonly bestGain: Estimate;
   readonly unseenGain: Estimate | null;
   /** Shares of fresh pictures that obey the prompt, as the unseen scorer sees it. */
@@ -25,7 +25,8 @@ export interface Row {
 
 const gainOf = ({ base, learned }: Run) => learned - base;
 /** Of scores that obey: those above 0. */
-export const share = (scores: readonly number[]) => scores.filter((score) => score > 0).length / scores.length;
+export const share = (scores: readonly number[]) =>
+  scores.filter((score) => score > 0).length / scores.length;
 
 /** By budget, then in the order in which the optimizers first occur. */
 export function rowsOf({ runs }: Records): Row[] {
@@ -54,7 +55,8 @@ function rowOf(optimizer: string, budget: number, runs: readonly Run[]): Row {
     gain: estimate(runs.map(gainOf)),
     success: mean(runs.map(({ success }) => success)),
     bestGain: estimate(runs.map(({ search, base }) => Math.max(...search) - base)),
-    unseenGain: unseen.length === 0 ? null : estimate(unseen.map(({ base, learned }) => mean(learned) - mean(base))),
+    unseenGain:
+      unseen.length === 0 ? null : estimate(unseen.map(({ base, learned }) => mean(learned) - mean(base))),
     obeys:
       unseen.length === 0
         ? null
@@ -81,7 +83,8 @@ export function pairedDifference({ runs }: Records, a: string, b: string, budget
   return differences.length < 2 ? null : estimate(differences);
 }
 
-export const fixed = (value: number | null, digits = 2): string => (value === null ? '-' : value.toFixed(digits));
+export const fixed = (value: number | null, digits = 2): string =>
+  value === null ? '-' : value.toFixed(digits);
 
 /** `1.23 ± 0.45`: the mean and the half width of its 95 % interval. */
 export const interval = (value: Estimate | null): string => {

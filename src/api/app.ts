@@ -1,6 +1,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { answerBroken, hardenHttp, serverOptions } from './http-hardening.ts';
 import { access } from './plugins/access.ts';
 import { browsers } from './plugins/browsers.ts';
 import { json } from './plugins/json.ts';
@@ -20,7 +21,6 @@ import { service } from './routes/service.ts';
 import { webhookDeliveries } from './routes/webhook-deliveries.ts';
 import { webhookEndpoints } from './routes/webhook-endpoints.ts';
 import type { Services } from './services.ts';
-import { answerBroken, serverOptions, wire } from './wire.ts';
 
 /** The HTTP interface, wired and not yet listening. */
 export async function buildApp(services: Services, logger?: Logger): Promise<FastifyInstance> {
@@ -52,7 +52,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   });
   await app.register(browsers); // first: its route for every OPTIONS is no address of ours
   await app.register(problems);
-  await app.register(wire);
+  await app.register(hardenHttp);
   await app.register(access);
   await app.register(json);
   await app.register(validation);

@@ -1,5 +1,5 @@
-import { comparePositions, latestPosition, readEvents, type StoredEvent } from '../jobs/events.ts';
-import type { Store } from '../jobs/store.ts';
+import { comparePositions, latestPosition, readEvents, type StoredEvent } from '../records/events.ts';
+import type { Store } from '../store/store.ts';
 
 /** An event as it goes out, written once for all who follow. */
 export interface Frame {

@@ -1,8 +1,8 @@
-import { type IdKind, newId } from '../jobs/ids.ts';
-import { ProblemError } from '../jobs/problem.ts';
-import type { TenantStore } from '../jobs/store.ts';
-import { DEFAULT_TENANT } from '../jobs/tenants.ts';
+import { type IdKind, newId } from '../contract/ids.ts';
+import { ProblemError } from '../contract/problem.ts';
+import { DEFAULT_TENANT } from '../contract/tenants.ts';
 import { sha256Of } from '../sha256.ts';
+import type { TenantStore } from '../store/store.ts';
 
 const DAY = 86_400;
 
@@ -10,7 +10,7 @@ const DAY = 86_400;
  * The id that a request's `Idempotency-Key` stands for: a new one, or the one that the same key and body got before.
  * @throws ProblemError `idempotency-mismatch` when the key came with another body
  */
-export async function claimKey(
+export async function reserveKey(
   store: TenantStore,
   kind: IdKind,
   key: string,

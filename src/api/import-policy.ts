@@ -1,18 +1,25 @@
 import type { FastifySchemaValidationError } from 'fastify';
 import type { Catalog } from '../bundles/catalog.ts';
+import { newId } from '../contract/ids.ts';
+import { ProblemError } from '../contract/problem.ts';
+import type { PolicyRecord } from '../contract/records.ts';
+import { Link, RewardChoice, type RewardChoiceRequest, SamplerRequest } from '../contract/schemas/common.ts';
+import { ImportQuery } from '../contract/schemas/policy.ts';
 import { archivePolicy } from '../jobs/archive.ts';
-import { chooseModel, chooseTerms, nameTerms, promptWarnings, resolveSampler } from '../jobs/choices.ts';
-import { newId } from '../jobs/ids.ts';
-import { ProblemError } from '../jobs/problem.ts';
-import { checkSpace } from '../jobs/quota.ts';
-import { Link, RewardChoice, type RewardChoiceRequest, SamplerRequest } from '../jobs/schemas/common.ts';
-import { ImportQuery } from '../jobs/schemas/policy.ts';
-import type { PolicyRecord, TenantStore } from '../jobs/store.ts';
-import { lawKind } from '../numerics/laws/check.ts';
+import {
+  chooseModel,
+  chooseTerms,
+  nameTerms,
+  promptWarnings,
+  resolveSampler,
+} from '../jobs/resolve-bundles.ts';
+import { distributionKind } from '../numerics/distributions/check.ts';
 import { sha256Of } from '../sha256.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 import { decodePolicy, PolicyFileError } from '../storage/policy-file.ts';
 import { SafetensorsError } from '../storage/safetensors.ts';
+import type { TenantStore } from '../store/store.ts';
+import { checkSpace } from '../tenancy/quota.ts';
 import { createAjv, describeValidation } from './plugins/validation.ts';
 
 interface ImportOptions {
@@ -39,12 +46,16 @@ const isUse = createAjv(false).compile<Use>({
  * @throws ProblemError `bad-policy-file` when the file is damaged or does not fit the model, `quota-exceeded`; nothing is kept then
  */
 export async function importPolicy(
-  { store, blobs, catalog }: { readonly store: TenantStore; readonly blobs: BlobStore; readonly catalog: Catalog },
+  {
+    store,
+    blobs,
+    catalog,
+  }: { readonly store: TenantStore; readonly blobs: BlobStore; readonly catalog: Catalog },
   bytes: Uint8Array,
   options: ImportOptions,
   now: string,
 ): Promise<PolicyRecord> {
-  const { law, metadata } = read(bytes);
+  const { distribution, metadata } = read(bytes);
   const asked = readUse(metadata, options);
   const { prompt, negativePrompt = '' } = asked;
   const model = chooseModel(catalog, asked.model, '/model');
@@ -52,10 +63,10 @@ export async function importPolicy(
   const terms = wanted === null ? null : chooseTerms(catalog, wanted, '/reward');
   const sampler = resolveSampler(model, asked.sampler, '/sampler');
   const expected = model.latentShape(sampler.width, sampler.height);
-  if (law.shape.join() !== expected.join()) {
+  if (distribution.shape.join() !== expected.join()) {
     throw new ProblemError(
       'bad-policy-file',
-      `The law is over latents of shape [${law.shape.join(', ')}]; ${model.name} at ${sampler.width}x${sampler.height} has [${expected.join(', ')}], so "mean" has to be [K, ${expected.join(', ')}].`,
+      `The distribution is over latents of shape [${distribution.shape.join(', ')}]; ${model.name} at ${sampler.width}x${sampler.height} has [${expected.join(', ')}], so "mean" has to be [K, ${expected.join(', ')}].`,
     );
   }
   const id = newId('pol');
@@ -72,7 +83,11 @@ export async function importPolicy(
     sampler,
     optimizer: isNote(metadata.optimizer) ? metadata.optimizer : null,
     seed: Number.isSafeInteger(metadata.seed) && Number(metadata.seed) >= 0 ? Number(metadata.seed) : null,
-    law: { kind: lawKind(law), components: law.weights.length, shape: [...law.shape] },
+    distribution: {
+      kind: distributionKind(distribution),
+      components: distribution.weights.length,
+      shape: [...distribution.shape],
+    },
     summary: isNote(metadata.summary) ? metadata.summary : {},
     // Whoever sent it may have written anything there: only what was judged here is a report.
     report: null,
@@ -99,14 +114,16 @@ function read(bytes: Uint8Array) {
   }
 }
 
-/** What the law is for, from the query, else from the file; both have to be what a request for a job has to be. */
+/** What the distribution is for, from the query, else from the file; both have to be what a request for a job has to be. */
 function readUse(metadata: { readonly [name: string]: unknown }, options: ImportOptions): Use {
   const isSaid = (name: (typeof USES)[number]) =>
     typeof metadata[name] === 'string' || (name === 'reward' && Array.isArray(metadata[name]));
   const own = USES.filter(isSaid).map((name) => [name, metadata[name]]);
   const use: unknown = { ...Object.fromEntries(own), ...options, sampler: samplerOf(metadata.sampler) };
   if (isUse(use)) return use;
-  const errors = (isUse.errors ?? []).map((error) => describeValidation(error as FastifySchemaValidationError));
+  const errors = (isUse.errors ?? []).map((error) =>
+    describeValidation(error as FastifySchemaValidationError),
+  );
   throw new ProblemError(
     'not-possible',
     `The file's metadata can't be used: ${errors.map(({ pointer, message }) => `${pointer} ${message}`).join('; ')}. What is not in the file is taken from the query, as ?prompt= (1 to 2000 characters).`,
@@ -121,7 +138,10 @@ function samplerOf(value: unknown): SamplerRequest {
     Number.isFinite(value[name]),
   );
   return Object.fromEntries(
-    [...numbers, ...(typeof value.scheduler === 'string' ? ['scheduler'] : [])].map((name) => [name, value[name]]),
+    [...numbers, ...(typeof value.scheduler === 'string' ? ['scheduler'] : [])].map((name) => [
+      name,
+      value[name],
+    ]),
   );
 }
 

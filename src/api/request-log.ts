@@ -5,7 +5,7 @@ import {
   type FastifyRequest,
   LogController,
 } from 'fastify';
-import { newUlid } from '../jobs/ids.ts';
+import { newUlid } from '../contract/ids.ts';
 import { auditOf } from './audit.ts';
 
 /** The id of a request: a client's own when it is one that can stand in a log, else a new one. */
@@ -30,7 +30,8 @@ export function requestLogger(
   options: object,
   request: { readonly url?: string },
 ): FastifyBaseLogger {
-  const [, id] = /^\/v1\/[a-z-]+\/((?:job|pol|smp|img|whe|dlv)_[0-9a-z]{26})(?![^/?])/.exec(request.url ?? '') ?? [];
+  const [, id] =
+    /^\/v1\/[a-z-]+\/((?:job|pol|smp|img|whe|dlv)_[0-9a-z]{26})(?![^/?])/.exec(request.url ?? '') ?? [];
   return logger.child(id === undefined ? bindings : { ...bindings, ...namedId(id) }, options);
 }
 

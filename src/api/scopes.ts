@@ -1,4 +1,4 @@
-import type { Scope } from '../jobs/api-keys.ts';
+import type { Scope } from '../tenancy/api-keys.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -1,18 +1,18 @@
 import type { Logger } from 'pino';
-import { type Config, ConfigError } from '../config.ts';
-import { ApiKeys } from '../jobs/api-keys.ts';
+import { type Config, ConfigError } from '../config/config.ts';
 import { RECORDS } from '../jobs/archive.ts';
-import { indexTenants } from '../jobs/index-tenants.ts';
-import { openResources } from '../jobs/resources.ts';
-import { openStore, type Store } from '../jobs/store.ts';
-import { isRedisEmpty } from '../jobs/sweep/orphans.ts';
-import { startSweeping } from '../jobs/sweep/sweeping.ts';
-import { startUpkeep } from '../jobs/upkeep.ts';
+import { startBackgroundLoop } from '../maintenance/background-loop.ts';
+import { indexTenants } from '../maintenance/index-tenants.ts';
+import { isRedisEmpty } from '../maintenance/sweep/orphans.ts';
+import { startSweeping } from '../maintenance/sweep/schedule.ts';
 import { hasAny } from '../storage/blobs.ts';
+import { openResources } from '../store/resources.ts';
+import { openStore, type Store } from '../store/store.ts';
+import { ApiKeys } from '../tenancy/api-keys.ts';
+import { type Resolve, resolveBySystem } from '../webhooks/resolve-target.ts';
 import { startWebhooks } from '../webhooks/service.ts';
-import { type Resolve, resolveBySystem } from '../webhooks/target.ts';
 import { buildApp } from './app.ts';
-import { Gatekeeper, isLoopback } from './gatekeeper.ts';
+import { Authenticator, isLoopback } from './authenticator.ts';
 
 /** Milliseconds that requests may still take when the server closes; then their connections are cut. */
 const PATIENCE = 10_000;
@@ -54,14 +54,14 @@ export async function startApi({
     logger,
   );
   try {
-    if (await new Gatekeeper(store, config).lacksKeys()) throw new ConfigError(lackOfKeys(config));
+    if (await new Authenticator(store, config).lacksKeys()) throw new ConfigError(lackOfKeys(config));
     if ((await isRedisEmpty(store)) && (await hasAny(blobs, RECORDS)))
       logger.warn('Redis is empty, but storage has records of what ended: findery reindex brings it back');
     await indexTenants(store);
     await store.queues.settle();
     const url = await app.listen({ host: config.host, port: config.port });
     await tellWhoMayUseIt(store, config, logger);
-    const endUpkeep = startUpkeep(store, blobs, logger);
+    const endUpkeep = startBackgroundLoop(store, blobs, logger);
     const endSweeping = startSweeping(store, blobs, config, logger);
     const webhooks = startWebhooks({ config, store, logger, resolve: resolveHost });
     return {

@@ -1,8 +1,8 @@
 import type { LiveCatalog } from '../bundles/catalog.ts';
-import type { Config } from '../config.ts';
-import type { SharedStore } from '../jobs/store.ts';
+import type { Config } from '../config/config.ts';
 import type { BlobStore } from '../storage/blobs.ts';
-import type { Resolve } from '../webhooks/target.ts';
+import type { SharedStore } from '../store/store.ts';
+import type { Resolve } from '../webhooks/resolve-target.ts';
 
 /** What the routes work with. */
 export interface Services {

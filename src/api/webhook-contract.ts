@@ -1,7 +1,7 @@
-import { WEBHOOK_EVENTS } from '../jobs/schemas/webhook.ts';
+import { WEBHOOK_EVENTS } from '../contract/schemas/webhook.ts';
 
 const SUMMARIES: { readonly [type: string]: string } = {
-  'job.succeeded': 'A job has learnt its law',
+  'job.succeeded': 'A job has learnt its distribution',
   'job.failed': 'A job failed; `error` says why',
   'job.canceled': 'A job was canceled',
   'job.expired': "A job's deadline passed before a worker took it",
@@ -20,7 +20,10 @@ const header = (name: string, description: string) => ({
 });
 
 const parameters = [
-  header('webhook-id', 'id of what happened (`evt_...`): the same in every attempt, so that it can be done once'),
+  header(
+    'webhook-id',
+    'id of what happened (`evt_...`): the same in every attempt, so that it can be done once',
+  ),
   header('webhook-timestamp', 'seconds since 1970 at which this attempt was made'),
   header(
     'webhook-signature',

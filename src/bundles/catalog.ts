@@ -38,7 +38,10 @@ export type Readings = Map<string, { readonly signature: string; readonly readin
  * @param readings of earlier calls; changed to what is there now
  * @throws BundleError when a folder itself is missing
  */
-export async function readCatalog(folders: readonly string[], readings: Readings = new Map()): Promise<Catalog> {
+export async function readCatalog(
+  folders: readonly string[],
+  readings: Readings = new Map(),
+): Promise<Catalog> {
   const models: ModelBundle[] = [];
   const rewards: RewardBundle[] = [];
   const problems: BundleProblem[] = [];
@@ -63,7 +66,12 @@ export async function readCatalog(folders: readonly string[], readings: Readings
   return { models, rewards: [...rewards, ...builtIn], problems };
 }
 
-async function readOnce(path: string, name: string, roots: readonly string[], readings: Readings): Promise<Reading> {
+async function readOnce(
+  path: string,
+  name: string,
+  roots: readonly string[],
+  readings: Readings,
+): Promise<Reading> {
   const kind = await kindOf(path);
   const refuse = (error: unknown): Reading => {
     if (!(error instanceof BundleError)) throw error;
@@ -142,7 +150,10 @@ export class LiveCatalog {
    * @param onProblem told once of each damaged bundle
    * @throws BundleError when a folder is missing
    */
-  static async open(folders: readonly string[], onProblem: (problem: BundleProblem) => void): Promise<LiveCatalog> {
+  static async open(
+    folders: readonly string[],
+    onProblem: (problem: BundleProblem) => void,
+  ): Promise<LiveCatalog> {
     const catalog = new LiveCatalog(folders, onProblem);
     await catalog.#look();
     return catalog;

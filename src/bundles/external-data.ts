@@ -13,7 +13,8 @@ const LOCATION_KEY = Buffer.from('\x0a\x08location\x12', 'latin1');
  */
 export async function checkExternalData(graph: string, name: string): Promise<void> {
   for (const location of await externalData(graph)) {
-    const isOutside = location.startsWith('/') || /^[a-z]:/i.test(location) || location.split(/[\\/]/).includes('..');
+    const isOutside =
+      location.startsWith('/') || /^[a-z]:/i.test(location) || location.split(/[\\/]/).includes('..');
     if (isOutside)
       throw new BundleError(
         `${name} takes its weights from ${location}, outside of its own folder; such a graph is not opened. Export the model again`,

@@ -1,7 +1,12 @@
 import { BundleError, type Json } from './files.ts';
 
 /** The kinds of pipelines that can be run, by their parts. */
-export const FAMILY_NAMES = ['stable-diffusion', 'stable-diffusion-xl', 'stable-diffusion-3', 'flux'] as const;
+export const FAMILY_NAMES = [
+  'stable-diffusion',
+  'stable-diffusion-xl',
+  'stable-diffusion-3',
+  'flux',
+] as const;
 export type FamilyName = (typeof FAMILY_NAMES)[number];
 
 /** What a family is made of, and how a request gets its values when neither it nor the model's card says. */
@@ -86,7 +91,8 @@ export function findFamily(index: Json): FamilyLayout {
     return unknown(`has the transformer ${transformer} of ${pipeline}`);
   }
   if (!has('unet')) return unknown('names neither a "unet" nor a "transformer"');
-  if (index.requires_aesthetics_score === true) return unknown('is of a refiner, which needs a picture to begin with');
+  if (index.requires_aesthetics_score === true)
+    return unknown('is of a refiner, which needs a picture to begin with');
   if (has('text_encoder_2'))
     return has('text_encoder') ? LAYOUTS['stable-diffusion-xl'] : unknown('lacks "text_encoder"');
   if (has('text_encoder')) return LAYOUTS['stable-diffusion'];
@@ -98,7 +104,10 @@ export function findFamily(index: Json): FamilyLayout {
  * the guidance scale themselves; a scale of 1 or less is none.
  */
 export function usesClassifierFreeGuidance(
-  { family, guidanceEmbeddingWidth }: { readonly family: FamilyName; readonly guidanceEmbeddingWidth: number | null },
+  {
+    family,
+    guidanceEmbeddingWidth,
+  }: { readonly family: FamilyName; readonly guidanceEmbeddingWidth: number | null },
   guidanceScale: number,
 ): boolean {
   return guidanceScale > 1 && guidanceEmbeddingWidth === null && family !== 'flux';

@@ -45,7 +45,8 @@ export async function readText(folder: string, name: string): Promise<string> {
 export async function graphPath(folder: string, name: string): Promise<string> {
   const path = join(folder, name);
   const file = await stat(path).catch(() => null);
-  if (!file?.isFile()) throw new BundleError(`${name} is missing; export the model again, or copy the whole folder`);
+  if (!file?.isFile())
+    throw new BundleError(`${name} is missing; export the model again, or copy the whole folder`);
   // Git LFS leaves text of some 130 bytes where a large file was not fetched.
   if (file.size < 256)
     throw new BundleError(

@@ -60,10 +60,12 @@ function readScoring(card: Json): Scoring {
   };
   const mean = number(card.mean, 'mean', 0);
   const std = number(card.std, 'std', 1);
-  if (std === 0) throw new BundleError('findery.json has std 0; it takes a number that scores can be divided by');
+  if (std === 0)
+    throw new BundleError('findery.json has std 0; it takes a number that scores can be divided by');
   const given = (card.score ?? { type: 'output' }) as Json;
   if (given.type === 'output') return { type: 'output', mean, std };
-  if (given.type === 'cosine') return { type: 'cosine', scale: number(given.scale, 'score.scale', 100), mean, std };
+  if (given.type === 'cosine')
+    return { type: 'cosine', scale: number(given.scale, 'score.scale', 100), mean, std };
   throw new BundleError(
     `findery.json has score ${JSON.stringify(card.score)}; it takes {"type": "output"} or {"type": "cosine", "scale": 100}`,
   );

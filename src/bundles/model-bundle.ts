@@ -56,7 +56,11 @@ export interface ModelBundle {
   readonly readsGuidance: boolean;
   /** Whether an empty negative prompt is zeros (SDXL's `force_zeros_for_empty_prompt`). */
   readonly zeroesEmptyNegative: boolean;
-  readonly graphs: { readonly textEncoders: readonly string[]; readonly denoiser: string; readonly vaeDecoder: string };
+  readonly graphs: {
+    readonly textEncoders: readonly string[];
+    readonly denoiser: string;
+    readonly vaeDecoder: string;
+  };
   /** Shape of one latent, [C, H, W], for a picture of this size. */
   latentShape(width: number, height: number): number[];
 }
@@ -76,7 +80,11 @@ export async function readModelBundle(path: string): Promise<ModelBundle> {
   const latentChannels = numberAt(vae, 'latent_channels', 'vae_decoder/config.json');
   checkChannels(denoiser, latentChannels, family);
   const patchSize =
-    family.name === 'flux' ? 2 : family.denoiser === 'transformer' ? optionalNumber(denoiser.patch_size, 2) : 1;
+    family.name === 'flux'
+      ? 2
+      : family.denoiser === 'transformer'
+        ? optionalNumber(denoiser.patch_size, 2)
+        : 1;
   const halvings =
     family.denoiser === 'unet' ? listAt(denoiser, 'block_out_channels', 'unet/config.json').length - 1 : 0;
   const defaults = readDefaults({ card, family, denoiser, schedulerConfig, vaeScaleFactor });
@@ -103,7 +111,8 @@ export async function readModelBundle(path: string): Promise<ModelBundle> {
     textLayers: texts[0].layers,
     textWidth: optionalNumber(denoiser.joint_attention_dim ?? denoiser.cross_attention_dim, 0),
     t5Tokens: family.textEncoders.at(-1)?.window ?? 0,
-    guidanceEmbeddingWidth: typeof denoiser.time_cond_proj_dim === 'number' ? denoiser.time_cond_proj_dim : null,
+    guidanceEmbeddingWidth:
+      typeof denoiser.time_cond_proj_dim === 'number' ? denoiser.time_cond_proj_dim : null,
     readsGuidance: denoiser.guidance_embeds === true,
     zeroesEmptyNegative: index.force_zeros_for_empty_prompt === true,
     graphs: {
@@ -117,7 +126,9 @@ export async function readModelBundle(path: string): Promise<ModelBundle> {
 
 /** Each text encoder's graph, its tokenizer and what its config says; those that the pipeline may lack only where they are there. */
 async function readTextEncoders(path: string, index: Json, family: FamilyLayout) {
-  const present = family.textEncoders.filter(({ folder, isOptional }) => !isOptional || hasComponent(index, folder));
+  const present = family.textEncoders.filter(
+    ({ folder, isOptional }) => !isOptional || hasComponent(index, folder),
+  );
   return Promise.all(
     present.map(async ({ folder, tokenizer: files, window }) => {
       const [graph, tokenizer, config] = await Promise.all([
@@ -175,9 +186,11 @@ function fewSteps(
   family: FamilyLayout,
 ): { steps: number; guidanceScale: number } | null {
   if (typeof denoiser.time_cond_proj_dim === 'number') return { steps: 4, guidanceScale: 8.5 }; // LCM
-  if (family.name === 'flux') return denoiser.guidance_embeds === true ? null : { steps: 4, guidanceScale: 0 }; // schnell
+  if (family.name === 'flux')
+    return denoiser.guidance_embeds === true ? null : { steps: 4, guidanceScale: 0 }; // schnell
   // SD-Turbo and SDXL-Turbo come with Euler's schedulers and trailing timesteps; nothing else in their configs tells.
-  const isTurbo = String(scheduler._class_name).startsWith('Euler') && scheduler.timestep_spacing === 'trailing';
+  const isTurbo =
+    String(scheduler._class_name).startsWith('Euler') && scheduler.timestep_spacing === 'trailing';
   return isTurbo ? { steps: 1, guidanceScale: 0 } : null;
 }
 
@@ -224,7 +237,9 @@ function readSizes(card: Json | null): ModelBundle['sizes'] {
     Array.isArray(sizes) &&
     sizes.every((size) => Array.isArray(size) && size.length === 2 && size.every(Number.isInteger));
   if (!fits)
-    throw new BundleError(`findery.json has "sizes" ${JSON.stringify(sizes)}; it takes a list of [width, height]`);
+    throw new BundleError(
+      `findery.json has "sizes" ${JSON.stringify(sizes)}; it takes a list of [width, height]`,
+    );
   return sizes as [number, number][];
 }
 

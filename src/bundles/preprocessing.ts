@@ -43,9 +43,11 @@ const SQUARE = /^(Blip|ViT|Siglip)/;
  */
 export function readPreprocessing(config: Json): Preprocessing {
   const resample = FILTERS[Number(config.resample ?? 3)];
-  if (!resample) refuse('resample', config.resample, '0 (nearest), 1 (Lanczos), 2 (bilinear) and 3 (bicubic)');
+  if (!resample)
+    refuse('resample', config.resample, '0 (nearest), 1 (Lanczos), 2 (bilinear) and 3 (bicubic)');
   const rounding = config.crop_rounding ?? 'floor';
-  if (rounding !== 'floor' && rounding !== 'nearest') refuse('crop_rounding', rounding, '"floor" or "nearest"');
+  if (rounding !== 'floor' && rounding !== 'nearest')
+    refuse('crop_rounding', rounding, '"floor" or "nearest"');
   const rescaleFactor = config.do_rescale === false ? 1 : (config.rescale_factor ?? 1 / 255);
   if (typeof rescaleFactor !== 'number' || !Number.isFinite(rescaleFactor))
     refuse('rescale_factor', rescaleFactor, 'a number');
@@ -55,7 +57,9 @@ export function readPreprocessing(config: Json): Preprocessing {
   return {
     resize: config.do_resize === false ? null : readResize(config),
     resample,
-    crop: config.do_center_crop ? (readSize(config.crop_size) ?? refuse('crop_size', config.crop_size, CROPS)) : null,
+    crop: config.do_center_crop
+      ? (readSize(config.crop_size) ?? refuse('crop_size', config.crop_size, CROPS))
+      : null,
     cropRounding: rounding,
     rescaleFactor,
     mean: normalizes ? channels(config.image_mean, 'image_mean') : [0, 0, 0],
@@ -90,7 +94,8 @@ function isSide(value: unknown): value is number {
 }
 
 function channels(value: unknown, key: string): number[] {
-  if (Array.isArray(value) && value.length === 3 && value.every((number) => Number.isFinite(number))) return value;
+  if (Array.isArray(value) && value.length === 3 && value.every((number) => Number.isFinite(number)))
+    return value;
   return refuse(key, value, 'three numbers');
 }
 

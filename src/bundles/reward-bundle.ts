@@ -66,5 +66,7 @@ function readRange(range: unknown): readonly [number, number] | null {
   if (range === undefined || range === null) return null;
   if (Array.isArray(range) && range.length === 2 && range.every(Number.isFinite) && range[0] < range[1])
     return [range[0], range[1]];
-  throw new BundleError(`findery.json has range ${JSON.stringify(range)}; it takes two numbers, [lowest, highest]`);
+  throw new BundleError(
+    `findery.json has range ${JSON.stringify(range)}; it takes two numbers, [lowest, highest]`,
+  );
 }

@@ -71,7 +71,11 @@ export function readChatReward(card: Json, description: Omit<RewardDescription, 
   };
 }
 
-function readService(card: Json, description: Omit<RewardDescription, 'reads'>, concurrency: number): Service {
+function readService(
+  card: Json,
+  description: Omit<RewardDescription, 'reads'>,
+  concurrency: number,
+): Service {
   return {
     ...description,
     reads: ['image', 'text'],

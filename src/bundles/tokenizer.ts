@@ -75,7 +75,9 @@ export async function readTokenizer(folder: string, subfolder = '', window?: num
     const end = tokenizer.encode('').ids.at(-1) ?? tokenizer.token_to_id(spelling(config.eos_token, ''));
     const padding = pad === '' ? end : tokenizer.token_to_id(pad);
     if (end === undefined || padding === undefined)
-      throw new BundleError(`${name} and ${subfolder}tokenizer_config.json have no token that ends or fills up a text`);
+      throw new BundleError(
+        `${name} and ${subfolder}tokenizer_config.json have no token that ends or fills up a text`,
+      );
     return {
       window: length,
       vocabularySize:
@@ -115,7 +117,11 @@ async function readDescription(
     throw new BundleError(
       `${subfolder || 'the folder'} has only spiece.model; write tokenizer.json beside it with transformers' AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`,
     );
-  return { name: `${subfolder}vocab.json`, kind: CLIP, description: await describeClip(folder, subfolder, config) };
+  return {
+    name: `${subfolder}vocab.json`,
+    kind: CLIP,
+    description: await describeClip(folder, subfolder, config),
+  };
 }
 
 function encoder(
@@ -147,7 +153,9 @@ function windowOf(kind: Kind, config: Json): number {
 
 /** Token to id. A list of tokens with scores (Unigram) has its ids by place. */
 function vocabularyOf(description: Json): Map<string, number> {
-  const { vocab } = description.model as { readonly vocab: { readonly [token: string]: number } | [string, number][] };
+  const { vocab } = description.model as {
+    readonly vocab: { readonly [token: string]: number } | [string, number][];
+  };
   return new Map(Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab));
 }
 

@@ -1,8 +1,8 @@
 import { startApi } from '../api/server.ts';
-import { ConfigError, readConfig } from '../config.ts';
+import { ConfigError, readConfig } from '../config/config.ts';
 import { boundHeap } from './heap.ts';
 import { createLogger } from './logger.ts';
-import { ensureRedis } from './redis.ts';
+import { ensureRedis } from './redis/ensure-redis.ts';
 import { aborted, runMain } from './run-main.ts';
 
 /** `npm run api`: the HTTP interface alone. Any number of these share a Redis and a data folder. */

@@ -1,14 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { Presets, SingleBar } from 'cli-progress';
-import { readConfig } from '../config.ts';
-import { contactSheet } from '../figures/contact-sheet.ts';
-import { renderSvg } from '../figures/render-svg.ts';
-import type { JobEvents } from '../jobs/schemas/event.ts';
-import type { Job } from '../jobs/schemas/job.ts';
-import type { Report } from '../jobs/schemas/policy.ts';
-import type { Sample } from '../jobs/schemas/sample.ts';
-import { Client } from './client.ts';
+import { Client } from '../client/client.ts';
+import { readConfig } from '../config/config.ts';
+import type { JobEvents } from '../contract/schemas/event.ts';
+import type { Job } from '../contract/schemas/job.ts';
+import type { Report } from '../contract/schemas/policy.ts';
+import type { Sample } from '../contract/schemas/sample.ts';
+import { contactSheet } from '../pictures/contact-sheet.ts';
+import { renderSvg } from '../pictures/render-svg.ts';
 import { createLogger } from './logger.ts';
 import { runMain } from './run-main.ts';
 import { startService } from './service.ts';
@@ -24,7 +24,11 @@ await runMain(async (stop) => {
   const say = (line: string) => console.log(line);
   const began = performance.now();
   say('Starting findery (Redis, API, worker) ...');
-  const service = await startService({ config, logger: createLogger(config, 'demo'), say: (line) => say(`  ${line}`) });
+  const service = await startService({
+    config,
+    logger: createLogger(config, 'demo'),
+    say: (line) => say(`  ${line}`),
+  });
   try {
     await service.workerReady;
     const client = new Client(service.url);
@@ -37,7 +41,9 @@ await runMain(async (stop) => {
     }
     say(compare(ended.report));
     const folder = await writeFigures(client, ended);
-    say(`\nWritten:\n  ${join(folder, 'contact-sheet.png')}   the same 8 noises through base and learned law`);
+    say(
+      `\nWritten:\n  ${join(folder, 'contact-sheet.png')}   the same 8 noises through base and learned distribution`,
+    );
     say(`  ${join(folder, 'rewards.png')}         the reward of every iteration, raw and smoothed`);
     say(goOn(ended.policyId));
     say(`\nDone in ${seconds(performance.now() - began)}.`);
@@ -90,7 +96,7 @@ async function followWithBar(client: Client, job: Job, stop: AbortSignal): Promi
 function compare({ base, learned, gain, successRate, diversityRatio, meanNorm, draws }: Report): string {
   const number = (value: number) => value.toFixed(3).padStart(7);
   return [
-    `On ${draws} fresh draws that the search never saw, the same noise through both laws:`,
+    `On ${draws} fresh draws that the search never saw, the same noise through both distributions:`,
     `  base    N(0, I)   mean reward ${number(base.mean)}  +- ${base.standardError.toFixed(3)}`,
     `  learned policy    mean reward ${number(learned.mean)}  +- ${learned.standardError.toFixed(3)}`,
     `  gain              ${number(gain.mean)}  +- ${gain.standardError.toFixed(3)}   (${(gain.mean / gain.standardError).toFixed(1)} standard errors)`,
@@ -106,12 +112,15 @@ async function writeFigures(client: Client, job: Job): Promise<string> {
   const row = async (label: string, { images }: Sample) => ({
     label,
     pictures: await Promise.all(
-      images.map(async ({ url, reward }) => ({ png: await client.bytes(url), caption: reward?.toFixed(2) ?? '' })),
+      images.map(async ({ url, reward }) => ({
+        png: await client.bytes(url),
+        caption: reward?.toFixed(2) ?? '',
+      })),
     ),
   });
   const svg = contactSheet({
     title: job.prompt,
-    subtitle: 'the same noises through N(0, I) and through the learned law; rewards below',
+    subtitle: 'the same noises through N(0, I) and through the learned distribution; rewards below',
     rows: [await row('base', base), await row('learned', learned)],
   });
   await writeFile(join(folder, 'contact-sheet.png'), renderSvg(svg));

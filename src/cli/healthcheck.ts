@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
-import { ConfigError, readConfig } from '../config.ts';
-import { openStore } from '../jobs/store.ts';
-import { listWorkers } from '../jobs/worker-registry.ts';
+import { ConfigError, readConfig } from '../config/config.ts';
+import { openStore } from '../store/store.ts';
+import { listWorkers } from '../store/worker-registry.ts';
 import { runMain } from './run-main.ts';
 
 /** What the images' HEALTHCHECK runs: `healthcheck.ts api` or `worker`. Status 0 when the process beside it is well. */
@@ -9,7 +9,9 @@ await runMain(async () => {
   const role = process.argv[2];
   const config = readConfig(process.env);
   if (role === 'api') {
-    const response = await fetch(`http://127.0.0.1:${config.port}/healthz`, { signal: AbortSignal.timeout(4000) });
+    const response = await fetch(`http://127.0.0.1:${config.port}/healthz`, {
+      signal: AbortSignal.timeout(4000),
+    });
     if (!response.ok) throw new Error(`The API answers with ${response.status}.`);
   } else if (role === 'worker') {
     if (config.redisUrl === null) throw new ConfigError('REDIS_URL is not set.');

@@ -1,5 +1,5 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { censor } from './censor.ts';
 
 /** Logs one JSON object a line to standard output; in a terminal, lines for people. */

@@ -1,4 +1,4 @@
-import { readConfig } from '../config.ts';
+import { readConfig } from '../config/config.ts';
 import { boundHeap } from './heap.ts';
 import { createLogger } from './logger.ts';
 import { aborted, runMain } from './run-main.ts';

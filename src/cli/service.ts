@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { RECYCLE_STATUS } from '../../workers/recycling.ts';
 import { startApi } from '../api/server.ts';
-import type { Config } from '../config.ts';
-import { ensureRedis } from './redis.ts';
+import type { Config } from '../config/config.ts';
+import { ensureRedis } from './redis/ensure-redis.ts';
 
 export interface Service {
   readonly url: string;
@@ -26,10 +26,17 @@ export async function startService({
   readonly logger: Logger;
   readonly say: (line: string) => void;
 }): Promise<Service> {
-  const redis = await ensureRedis({ url: config.redisUrl ?? undefined, dataDir: config.dataFolder, log: say });
+  const redis = await ensureRedis({
+    url: config.redisUrl ?? undefined,
+    dataDir: config.dataFolder,
+    log: say,
+  });
   try {
     const api = await startApi({ config, redisUrl: redis.url, logger });
-    const worker = superviseWorker({ ...process.env, REDIS_URL: redis.url, LOG_LEVEL: config.logLevel }, logger);
+    const worker = superviseWorker(
+      { ...process.env, REDIS_URL: redis.url, LOG_LEVEL: config.logLevel },
+      logger,
+    );
     return {
       url: api.url,
       workerReady: worker.ready,

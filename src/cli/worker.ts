@@ -1,9 +1,9 @@
 import { getPriority, setPriority } from 'node:os';
 import { RECYCLE_STATUS } from '../../workers/recycling.ts';
 import { startWorker } from '../../workers/worker.ts';
-import { ConfigError, readConfig } from '../config.ts';
+import { ConfigError, readConfig } from '../config/config.ts';
 import { createLogger } from './logger.ts';
-import { ensureRedis } from './redis.ts';
+import { ensureRedis } from './redis/ensure-redis.ts';
 import { aborted, runMain } from './run-main.ts';
 
 /** Graph runs on the CPU take every core they can have; at this niceness an API on the same machine goes first. */
@@ -29,7 +29,11 @@ await runMain(async (stop) => {
   const orphaned = new AbortController();
   process.on('disconnect', () => orphaned.abort());
   const ended = AbortSignal.any([stop, orphaned.signal]);
-  const death = await Promise.race([aborted(ended), worker.died, worker.recycled.then(() => 'recycled' as const)]);
+  const death = await Promise.race([
+    aborted(ended),
+    worker.died,
+    worker.recycled.then(() => 'recycled' as const),
+  ]);
   if (death === 'recycled') {
     await worker.close();
     logger.warn(

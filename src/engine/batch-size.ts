@@ -1,5 +1,5 @@
+import { tunesShapes } from './graphs/providers.ts';
 import type { BatchLimit, EngineOptions, GenerationSpec } from './messages.ts';
-import { tunesShapes } from './providers.ts';
 
 /**
  * Most positions of latents, height * width over all rows of a run, that the CPU gets at a time: two pictures of 512x512 (one with classifier-free
@@ -29,7 +29,9 @@ export class BatchSizes {
 
   /** The sizes that graph runs have: every one up to the limit, or a few fixed ones where kernels are chosen for each shape. Ascending. */
   sizes(work: Work): readonly number[] {
-    return this.pads ? fixedSizes(this.limit(work)) : Array.from({ length: this.limit(work) }, (_, i) => i + 1);
+    return this.pads
+      ? fixedSizes(this.limit(work))
+      : Array.from({ length: this.limit(work) }, (_, i) => i + 1);
   }
 
   /** Whether runs are filled up to one of few sizes. */

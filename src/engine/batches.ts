@@ -1,4 +1,4 @@
-import type { Graph, Tensor } from './backend.ts';
+import type { Graph, Tensor } from './graphs/graph.ts';
 
 export interface Feeds {
   readonly [input: string]: Tensor;
@@ -29,7 +29,9 @@ export async function runInBatches(
   const parts: { [output: string]: Float32Array }[] = [];
   for (let first = 0; first < count; first += size) {
     const chosen = Array.from({ length: size }, (_, i) => Math.min(first + i, count - 1));
-    const feeds = Object.fromEntries(Object.entries(rows).map(([name, tensor]) => [name, take(tensor, chosen)]));
+    const feeds = Object.fromEntries(
+      Object.entries(rows).map(([name, tensor]) => [name, take(tensor, chosen)]),
+    );
     await betweenRuns();
     parts.push(await graph.run({ ...shared, ...feeds }, wanted));
   }

@@ -1,6 +1,14 @@
-import { type Graph, integers, pick, pickFloat, refuseOtherInputs, type Tensor, type Value } from './backend.ts';
 import { type Feeds, runInBatches } from './batches.ts';
 import { concatenate, type Family, type Inputs } from './families/family.ts';
+import {
+  type Graph,
+  integers,
+  pick,
+  pickFloat,
+  refuseOtherInputs,
+  type Tensor,
+  type Value,
+} from './graphs/graph.ts';
 import type { GenerationSpec, ModelSpec } from './messages.ts';
 
 /** The graph that predicts noise, velocity or data: a UNet or a transformer. */
@@ -58,7 +66,11 @@ export class Denoiser {
     const [first] = draws;
     const rows = Object.entries(first).map(([name, { dims }]): [string, Tensor] => [
       name,
-      { type: 'float32', dims: [draws.length, ...dims], data: concatenate(draws.map((inputs) => inputs[name].data)) },
+      {
+        type: 'float32',
+        dims: [draws.length, ...dims],
+        data: concatenate(draws.map((inputs) => inputs[name].data)),
+      },
     ]);
     const same = Object.entries(shared).map(([name, { dims, data }]): [string, Tensor] => [
       name,

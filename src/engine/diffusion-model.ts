@@ -1,12 +1,13 @@
 import { usesClassifierFreeGuidance } from '../bundles/families.ts';
-import type { NoiseDraw } from '../search/generator.ts';
-import { type Graph, openGraph } from './backend.ts';
+import type { Noise } from '../core/noise.ts';
+import type { Picture } from '../core/picture.ts';
 import { denoise, type StepNoise } from './denoise.ts';
 import { Denoiser } from './denoiser.ts';
-import { EngineError } from './engine-error.ts';
 import type { Conditioning, Family } from './families/family.ts';
 import { FAMILIES } from './families/registry.ts';
-import type { EngineOptions, GenerationSpec, ModelSpec, RawPicture } from './messages.ts';
+import { EngineError } from './graphs/engine-error.ts';
+import { type Graph, openGraph } from './graphs/graph.ts';
+import type { EngineOptions, GenerationSpec, ModelSpec } from './messages.ts';
 import { TextEncoder } from './text-encoder.ts';
 import { VaeDecoder } from './vae-decoder.ts';
 
@@ -62,10 +63,10 @@ export class DiffusionModel {
   /** Pictures of the draws, in their order. */
   async generate(
     spec: GenerationSpec,
-    draws: readonly NoiseDraw[],
+    draws: readonly Noise[],
     betweenRuns: () => Promise<void>,
     stepNoise?: StepNoise,
-  ): Promise<RawPicture[]> {
+  ): Promise<Picture[]> {
     const latents = await this.denoise(spec, draws, betweenRuns, stepNoise);
     return this.#vaeDecoder.decode(latents, spec.latentShape, betweenRuns);
   }
@@ -73,7 +74,7 @@ export class DiffusionModel {
   /** Final latents of the draws, [B, ...latentShape]. */
   async denoise(
     spec: GenerationSpec,
-    draws: readonly NoiseDraw[],
+    draws: readonly Noise[],
     betweenRuns: () => Promise<void>,
     stepNoise?: StepNoise,
   ): Promise<Float32Array> {
@@ -88,7 +89,11 @@ export class DiffusionModel {
     for (const { graph } of [...this.#textEncoders, this.#denoiser, this.#vaeDecoder]) await graph.release();
   }
 
-  #encode(ids: readonly (readonly number[])[], spec: GenerationSpec, isNegative: boolean): Promise<Conditioning> {
+  #encode(
+    ids: readonly (readonly number[])[],
+    spec: GenerationSpec,
+    isNegative: boolean,
+  ): Promise<Conditioning> {
     return this.#family.encode(this.#textEncoders, { ids, isNegative }, spec);
   }
 }

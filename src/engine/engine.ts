@@ -1,8 +1,9 @@
 import { Worker } from 'node:worker_threads';
 import type { ModelBundle } from '../bundles/model-bundle.ts';
 import type { GraphReward } from '../bundles/reward-bundle.ts';
-import type { Painter } from '../search/generator.ts';
-import { EngineError, OutOfMemoryError } from './engine-error.ts';
+import type { ImagePipeline } from '../core/evaluator.ts';
+import { EngineError, OutOfMemoryError } from './graphs/engine-error.ts';
+import type { Device } from './graphs/providers.ts';
 import type {
   BatchLimit,
   EngineOptions,
@@ -14,10 +15,9 @@ import type {
   Response,
   RewardSpec,
 } from './messages.ts';
-import type { Device } from './providers.ts';
 
-/** What a painter is for. */
-export interface PainterRequest {
+/** What a image pipeline is for. */
+export interface PipelineRequest {
   readonly model: ModelBundle;
   /** None: pictures only. */
   readonly rewards: readonly GraphReward[];
@@ -32,7 +32,7 @@ export interface PainterRequest {
     readonly width: number;
     readonly height: number;
   };
-  /** Whether what was not run yet is run before the painter is there; true when left out. */
+  /** Whether what was not run yet is run before the image pipeline is there; true when left out. */
   readonly warmUp?: boolean;
   /** Told once for each `evaluate`: the draws in each of its graph runs, with those that only filled it up. */
   readonly onRuns?: (sizes: readonly number[]) => void;
@@ -81,7 +81,10 @@ export class Engine {
    * @param onNotice told what operators should know: a provider that is not to be had, smaller batches for want of memory
    * @throws EngineError when none works, with the reason of each
    */
-  static async start(options: EngineOptions, onNotice: (message: string) => void = () => {}): Promise<Engine> {
+  static async start(
+    options: EngineOptions,
+    onNotice: (message: string) => void = () => {},
+  ): Promise<Engine> {
     const thread = new Worker(new URL('./thread.ts', import.meta.url), {
       workerData: options,
       execArgv: ['--disable-warning=ExperimentalWarning'],
@@ -89,7 +92,9 @@ export class Engine {
     const first = await new Promise<Response>((resolve, reject) => {
       thread.once('message', resolve);
       thread.once('error', reject);
-      thread.once('exit', (code) => reject(new Error(`The engine's thread ended at its start (exit code ${code}).`)));
+      thread.once('exit', (code) =>
+        reject(new Error(`The engine's thread ended at its start (exit code ${code}).`)),
+      );
     });
     if (first.type !== 'ready')
       throw first.type === 'unusable' ? failure(first) : new Error(`Unexpected: ${first.type}`);
@@ -139,18 +144,18 @@ export class Engine {
    * Pictures and scores for a prompt. Opens what is not open yet, and warms it up as `open` does.
    * @throws EngineError as `open` does
    */
-  async painter(request: PainterRequest): Promise<Painter> {
+  async pipeline(request: PipelineRequest): Promise<ImagePipeline> {
     const { spec, embedding } = await this.#prepare(request);
     return {
       shape: spec.latentShape,
       promptEmbedding: embedding,
-      evaluate: async (draws, { scores, pictures, signal }) => {
+      evaluate: async (noises, { scores, pictures, signal }) => {
         signal?.throwIfAborted();
         const cancel = new SharedArrayBuffer(4);
-        const work = this.#ask({ type: 'evaluate', spec, draws, scores, pictures, cancel }, request.onStart);
+        const work = this.#ask({ type: 'evaluate', spec, noises, scores, pictures, cancel }, request.onStart);
         const answer = signal ? await untilAborted(work, signal, cancel) : await work;
         request.onRuns?.(answer.runs ?? []);
-        return draws.map((_, i) => ({
+        return noises.map((_, i) => ({
           scores: scores ? (answer.scores ?? []).map((column) => column[i]) : null,
           picture: answer.pictures?.[i] ?? null,
         }));
@@ -159,7 +164,7 @@ export class Engine {
   }
 
   async #prepare(
-    request: PainterRequest,
+    request: PipelineRequest,
   ): Promise<{ spec: GenerationSpec; embedding: Float32Array; warmed: readonly number[] }> {
     const { model } = request;
     const spec = generationSpec(request);
@@ -246,7 +251,13 @@ function failure({ kind, message }: { readonly kind: FailureKind; readonly messa
 }
 
 /** Everything that the thread has to know to paint. */
-function generationSpec({ model, rewards, prompt, negativePrompt, sampler }: PainterRequest): GenerationSpec {
+function generationSpec({
+  model,
+  rewards,
+  prompt,
+  negativePrompt,
+  sampler,
+}: PipelineRequest): GenerationSpec {
   return {
     model: modelSpec(model),
     rewards: rewards.map(rewardSpec),

@@ -1,7 +1,8 @@
 import type { ModelBundle } from '../bundles/model-bundle.ts';
 import type { GraphReward } from '../bundles/reward-bundle.ts';
-import type { Draw } from '../numerics/draw.ts';
-import type { Device } from './providers.ts';
+import type { Noise } from '../core/noise.ts';
+import type { Picture } from '../core/picture.ts';
+import type { Device } from './graphs/providers.ts';
 
 /** Settings of the engine, the same for all of its models. */
 export interface EngineOptions {
@@ -45,7 +46,10 @@ export type ModelSpec = Pick<
   | 'zeroesEmptyNegative'
 >;
 
-export type RewardSpec = Pick<GraphReward, 'name' | 'path' | 'signature' | 'graph' | 'preprocessing' | 'scoring'>;
+export type RewardSpec = Pick<
+  GraphReward,
+  'name' | 'path' | 'signature' | 'graph' | 'preprocessing' | 'scoring'
+>;
 
 export interface RewardText {
   readonly inputIds: readonly number[];
@@ -77,7 +81,12 @@ export interface GenerationSpec {
 
 /** Work for the thread. `cancel` is one shared Int32: not 0 once nobody waits for the answer. */
 export type Request =
-  | { readonly type: 'open'; readonly id: number; readonly model: ModelSpec; readonly rewards: readonly RewardSpec[] }
+  | {
+      readonly type: 'open';
+      readonly id: number;
+      readonly model: ModelSpec;
+      readonly rewards: readonly RewardSpec[];
+    }
   | {
       readonly type: 'embed';
       readonly id: number;
@@ -89,18 +98,12 @@ export type Request =
       readonly type: 'evaluate';
       readonly id: number;
       readonly spec: GenerationSpec;
-      readonly draws: readonly { readonly draw: Draw; readonly noise?: Float32Array }[];
+      readonly noises: readonly Noise[];
       readonly scores: boolean;
       readonly pictures: boolean;
       readonly cancel: SharedArrayBuffer;
     }
   | { readonly type: 'close'; readonly id: number };
-
-export interface RawPicture {
-  readonly width: number;
-  readonly height: number;
-  readonly pixels: Uint8Array;
-}
 
 /** Most draws in one graph run of a model at this size, since more did not fit into memory. */
 export interface BatchLimit {
@@ -139,6 +142,6 @@ export type Response =
       readonly embedding?: Float32Array;
       /** By reward, then by draw. */
       readonly scores?: readonly (readonly number[])[];
-      readonly pictures?: readonly (RawPicture | null)[];
+      readonly pictures?: readonly (Picture | null)[];
     }
   | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly kind: FailureKind };

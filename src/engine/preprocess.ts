@@ -1,6 +1,6 @@
 import type { Preprocessing } from '../bundles/preprocessing.ts';
+import type { Picture } from '../core/picture.ts';
 import { roundHalfToEven } from '../numerics/rounding.ts';
-import type { RawPicture } from './messages.ts';
 import { resample } from './resample.ts';
 
 /** `pixel_values` of one picture: [3, height, width]. */
@@ -11,7 +11,7 @@ export interface PixelValues {
 }
 
 /** Resize, crop, rescale and normalise, as a Hugging Face image processor does with PIL. */
-export function preprocess(picture: RawPicture, steps: Preprocessing): PixelValues {
+export function preprocess(picture: Picture, steps: Preprocessing): PixelValues {
   const resized = steps.resize ? resize(picture, steps) : picture;
   const { width, height } = steps.crop ?? resized;
   const begin = steps.cropRounding === 'nearest' ? beginAsTorchvision : beginAsTransformers;
@@ -43,7 +43,7 @@ function beginAsTorchvision(left: number): number {
   return left < 0 ? Math.ceil(left / 2) : roundHalfToEven(left / 2);
 }
 
-function resize(picture: RawPicture, { resize: size, resample: filter }: Preprocessing): RawPicture {
+function resize(picture: Picture, { resize: size, resample: filter }: Preprocessing): Picture {
   if (size === null) return picture;
   if ('width' in size) return resample(picture, size.width, size.height, filter);
   const { width, height } = picture;

@@ -1,4 +1,4 @@
-import type { RawPicture } from './messages.ts';
+import type { Picture } from '../core/picture.ts';
 
 /** Pillow keeps filter weights as integers with this many bits behind the point. */
 const PRECISION = 2 ** 22;
@@ -29,11 +29,11 @@ function cubic(x: number): number {
  * shrinks, one axis after the other, both rounded to bytes. Rewards were trained on such pixels; a browser's or sharp's
  * differ.
  */
-export function resample(picture: RawPicture, width: number, height: number, filter: Filter): RawPicture {
+export function resample(picture: Picture, width: number, height: number, filter: Filter): Picture {
   if (filter === 'nearest') return takeNearest(picture, width, height);
   // Pillow takes the vertical pass first where it removes much more than the horizontal one. Bytes differ by the order.
   const [fewerRows, fewerColumns] = [picture.height - height, picture.width - width];
-  const resampleColumns = (wide: RawPicture) =>
+  const resampleColumns = (wide: Picture) =>
     wide.height === height ? wide : transpose(resampleRows(transpose(wide), height, filter));
   return fewerRows > 0 && fewerRows > 2 * fewerColumns
     ? resampleRows(resampleColumns(picture), width, filter)
@@ -41,7 +41,7 @@ export function resample(picture: RawPicture, width: number, height: number, fil
 }
 
 /** `Image.resize` with NEAREST (libImaging/Geometry.c, ImagingScaleAffine): positions are summed up, so that they round as there. */
-function takeNearest(picture: RawPicture, width: number, height: number): RawPicture {
+function takeNearest(picture: Picture, width: number, height: number): Picture {
   const columns = positions(picture.width, width);
   const rows = positions(picture.height, height);
   const pixels = new Uint8Array(width * height * 3);
@@ -64,7 +64,7 @@ function positions(length: number, newLength: number): number[] {
   });
 }
 
-function resampleRows(picture: RawPicture, newWidth: number, filter: keyof typeof FILTERS): RawPicture {
+function resampleRows(picture: Picture, newWidth: number, filter: keyof typeof FILTERS): Picture {
   const { width, height, pixels } = picture;
   if (width === newWidth) return picture;
   const { support, weight } = FILTERS[filter];
@@ -76,13 +76,16 @@ function resampleRows(picture: RawPicture, newWidth: number, filter: keyof typeo
     const centre = (x + 0.5) * scale;
     const first = Math.max(0, Math.trunc(centre - reach + 0.5));
     const end = Math.min(width, Math.trunc(centre + reach + 0.5));
-    const weights = Array.from({ length: end - first }, (_, i) => weight((first + i - centre + 0.5) / filterScale));
+    const weights = Array.from({ length: end - first }, (_, i) =>
+      weight((first + i - centre + 0.5) / filterScale),
+    );
     const sum = weights.reduce((total, value) => total + value, 0);
     const fixed = weights.map((value) => Math.trunc((value / sum) * PRECISION + (value < 0 ? -0.5 : 0.5)));
     for (let y = 0; y < height; y++) {
       for (let channel = 0; channel < 3; channel++) {
         let total = PRECISION / 2;
-        for (let i = 0; i < fixed.length; i++) total += fixed[i] * pixels[(y * width + first + i) * 3 + channel];
+        for (let i = 0; i < fixed.length; i++)
+          total += fixed[i] * pixels[(y * width + first + i) * 3 + channel];
         result[(y * newWidth + x) * 3 + channel] = Math.min(255, Math.max(0, Math.floor(total / PRECISION)));
       }
     }
@@ -90,7 +93,7 @@ function resampleRows(picture: RawPicture, newWidth: number, filter: keyof typeo
   return { width: newWidth, height, pixels: result };
 }
 
-function transpose({ width, height, pixels }: RawPicture): RawPicture {
+function transpose({ width, height, pixels }: Picture): Picture {
   const result = new Uint8Array(pixels.length);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {

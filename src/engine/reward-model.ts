@@ -1,3 +1,6 @@
+import type { Picture } from '../core/picture.ts';
+import { runInBatches } from './batches.ts';
+import { EngineError } from './graphs/engine-error.ts';
 import {
   type Graph,
   integers,
@@ -7,10 +10,8 @@ import {
   refuseOtherInputs,
   type Tensor,
   type Value,
-} from './backend.ts';
-import { runInBatches } from './batches.ts';
-import { EngineError } from './engine-error.ts';
-import type { EngineOptions, RawPicture, RewardSpec, RewardText } from './messages.ts';
+} from './graphs/graph.ts';
+import type { EngineOptions, RewardSpec, RewardText } from './messages.ts';
 import { preprocess } from './preprocess.ts';
 
 /** A reward's graph, opened: pictures and a prompt to scores. */
@@ -44,7 +45,7 @@ export class RewardModel {
   }
 
   /** One finite score per picture. */
-  async score(pictures: readonly RawPicture[], text: RewardText | null): Promise<number[]> {
+  async score(pictures: readonly Picture[], text: RewardText | null): Promise<number[]> {
     const count = pictures.length;
     const planes = pictures.map((picture) => preprocess(picture, this.#spec.preprocessing));
     const { width, height } = planes[0];

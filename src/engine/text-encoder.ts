@@ -1,6 +1,6 @@
-import { type Graph, integers, pick, pickFloat, refuseOtherInputs, type Value } from './backend.ts';
 import { runInBatches } from './batches.ts';
-import { EngineError } from './engine-error.ts';
+import { EngineError } from './graphs/engine-error.ts';
+import { type Graph, integers, pick, pickFloat, refuseOtherInputs, type Value } from './graphs/graph.ts';
 
 /** Texts whose embeddings are kept. */
 const CACHE = 64;
@@ -41,7 +41,8 @@ export class TextEncoder {
     this.graph = graph;
     this.#inputIds = pick(graph, 'inputs', 'input_ids', [2]);
     refuseOtherInputs(graph, [this.#inputIds.name]);
-    const vector = (name: string) => graph.outputs.find((output) => output.name === name && output.shape.length === 2);
+    const vector = (name: string) =>
+      graph.outputs.find((output) => output.name === name && output.shape.length === 2);
     this.#pooled = pooled ? vector(pooled) : (vector('pooler_output') ?? vector('text_embeds'));
     if (pooled && !this.#pooled) {
       throw new EngineError(
@@ -77,12 +78,15 @@ export class TextEncoder {
   }
 
   #output({ from, clipSkip }: Layer): string {
-    if (from === 'last' && clipSkip === 0) return pickFloat(this.graph, 'outputs', 'last_hidden_state', [3]).name;
+    if (from === 'last' && clipSkip === 0)
+      return pickFloat(this.graph, 'outputs', 'last_hidden_state', [3]).name;
     const name = from === 'last' ? `clip_skip.${clipSkip}` : `hidden_states.${this.#layers - 2 - clipSkip}`;
     if (this.graph.outputs.some((output) => output.name === name)) return name;
     throw new EngineError(
       `${this.graph.path} has no output "${name}" (it has ${names(this.graph)}), which ${
-        clipSkip === 0 ? 'this family reads. Export' : `clipSkip ${clipSkip} reads. Take a smaller clipSkip, or export`
+        clipSkip === 0
+          ? 'this family reads. Export'
+          : `clipSkip ${clipSkip} reads. Take a smaller clipSkip, or export`
       } the model again with tools/export.`,
     );
   }

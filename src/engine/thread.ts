@@ -1,22 +1,22 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { graphMilliseconds } from './backend.ts';
+import type { Picture } from '../core/picture.ts';
 import { BatchSizes } from './batch-size.ts';
 import { DiffusionModel } from './diffusion-model.ts';
-import { CanceledError, EngineError, isOutOfMemory, OutOfMemoryError } from './engine-error.ts';
+import { CanceledError, EngineError, isOutOfMemory, OutOfMemoryError } from './graphs/engine-error.ts';
+import { graphMilliseconds } from './graphs/graph.ts';
+import { GraphCache } from './graphs/graph-cache.ts';
+import { notice } from './graphs/notice.ts';
+import { chooseDevice, shorten } from './graphs/providers.ts';
 import type {
   EngineOptions,
   FailureKind,
   GenerationSpec,
   ModelSpec,
-  RawPicture,
   Request,
   Response,
   RewardSpec,
 } from './messages.ts';
-import { notice } from './notice.ts';
-import { OpenGraphs } from './open-graphs.ts';
-import { chooseDevice, shorten } from './providers.ts';
 import { RewardModel } from './reward-model.ts';
 import { WarmUp } from './warm-up.ts';
 
@@ -37,8 +37,8 @@ const options: EngineOptions = {
 };
 const batches = new BatchSizes(options);
 const warmUp = new WarmUp(batches);
-const models = new OpenGraphs<DiffusionModel>(options.modelsInMemory);
-const rewards = new OpenGraphs<RewardModel>(options.modelsInMemory);
+const models = new GraphCache<DiffusionModel>(options.modelsInMemory);
+const rewards = new GraphCache<RewardModel>(options.modelsInMemory);
 
 interface Task {
   readonly id: number;
@@ -81,7 +81,9 @@ function taskOf(request: Request): () => Promise<boolean> {
     case 'embed':
       return async () => {
         const { spec, warm } = request;
-        const { model, rewards } = warm ? await openAll(spec.model, spec.rewards) : await openAll(spec.model, []);
+        const { model, rewards } = warm
+          ? await openAll(spec.model, spec.rewards)
+          : await openAll(spec.model, []);
         const makeRoom = (size: number, error: unknown) => afterOutOfMemory(warm ?? spec, size, error);
         const warmed = warm ? await warmUp.run(model, rewards, warm, makeRoom) : [];
         send({ type: 'done', id: request.id, embedding: await model.embedPrompt(spec), warmed });
@@ -100,10 +102,10 @@ function taskOf(request: Request): () => Promise<boolean> {
 }
 
 function evaluation(request: Request & { type: 'evaluate' }): () => Promise<boolean> {
-  const { id, spec, draws } = request;
+  const { id, spec, noises } = request;
   const canceled = new Int32Array(request.cancel);
   const scores: number[][] = spec.rewards.map(() => []);
-  const pictures: (RawPicture | null)[] = [];
+  const pictures: (Picture | null)[] = [];
   const runs: number[] = [];
   let started = false;
   const betweenRuns = async () => {
@@ -112,7 +114,7 @@ function evaluation(request: Request & { type: 'evaluate' }): () => Promise<bool
     if (!started) send({ type: 'started', id, at: Date.now() });
     started = true;
   };
-  const advance = async (batch: typeof draws, size: number) => {
+  const advance = async (batch: typeof noises, size: number) => {
     const { model, rewards: opened } = await openAll(spec.model, request.scores ? spec.rewards : []);
     const made = await model.generate(spec, fill(batch, size), betweenRuns);
     const rated: number[][] = [];
@@ -126,7 +128,7 @@ function evaluation(request: Request & { type: 'evaluate' }): () => Promise<bool
     pictures.push(...made.slice(0, batch.length).map((picture) => (request.pictures ? picture : null)));
   };
   return async () => {
-    const batch = draws.slice(pictures.length, pictures.length + batches.limit(spec));
+    const batch = noises.slice(pictures.length, pictures.length + batches.limit(spec));
     if (batch.length > 0) {
       const size = batches.sizeFor(batch.length, spec);
       await advance(batch, size).catch((error: unknown) => {
@@ -134,7 +136,7 @@ function evaluation(request: Request & { type: 'evaluate' }): () => Promise<bool
         return afterOutOfMemory(spec, size, error);
       });
     }
-    if (pictures.length < draws.length) return false;
+    if (pictures.length < noises.length) return false;
     send(
       { type: 'done', id, scores, pictures, runs },
       pictures.flatMap((picture) => (picture ? [picture.pixels.buffer as ArrayBuffer] : [])),
@@ -171,7 +173,10 @@ async function afterOutOfMemory(spec: GenerationSpec, size: number, error: unkno
   );
 }
 
-async function closeOthers(keptModels: readonly ModelSpec[], keptRewards: readonly RewardSpec[]): Promise<boolean> {
+async function closeOthers(
+  keptModels: readonly ModelSpec[],
+  keptRewards: readonly RewardSpec[],
+): Promise<boolean> {
   const closed = [await models.releaseOthers(keptModels), await rewards.releaseOthers(keptRewards)];
   return closed.includes(true);
 }
@@ -184,7 +189,8 @@ async function openAll(
   const open = async () => {
     const opened: RewardModel[] = [];
     const diffusion = await models.get(model, () => DiffusionModel.open(model, options));
-    for (const reward of wanted) opened.push(await rewards.get(reward, () => RewardModel.open(reward, options)));
+    for (const reward of wanted)
+      opened.push(await rewards.get(reward, () => RewardModel.open(reward, options)));
     return { model: diffusion, rewards: opened };
   };
   return open().catch(async (error: unknown) => {
@@ -196,7 +202,10 @@ async function openAll(
 
 function failureOf(error: unknown): { readonly message: string; readonly kind: FailureKind } {
   const message = error instanceof Error ? error.message : String(error);
-  return { message, kind: isOutOfMemory(error) ? 'memory' : error instanceof EngineError ? 'engine' : 'other' };
+  return {
+    message,
+    kind: isOutOfMemory(error) ? 'memory' : error instanceof EngineError ? 'engine' : 'other',
+  };
 }
 
 function send(response: Response, transfer: ArrayBuffer[] = []): void {

@@ -1,7 +1,8 @@
-import { type Graph, pickFloat, refuseOtherInputs, type Value } from './backend.ts';
+import type { Picture } from '../core/picture.ts';
 import { runInBatches } from './batches.ts';
-import { EngineError } from './engine-error.ts';
-import type { ModelSpec, RawPicture } from './messages.ts';
+import { EngineError } from './graphs/engine-error.ts';
+import { type Graph, pickFloat, refuseOtherInputs, type Value } from './graphs/graph.ts';
+import type { ModelSpec } from './messages.ts';
 
 /** The graph that makes pictures of latents. */
 export class VaeDecoder {
@@ -24,7 +25,7 @@ export class VaeDecoder {
     latents: Float32Array,
     latentShape: readonly number[],
     betweenRuns: () => Promise<void>,
-  ): Promise<RawPicture[]> {
+  ): Promise<Picture[]> {
     const [, latentHeight, latentWidth] = latentShape;
     const count = latents.length / latentShape.reduce((product, size) => product * size, 1);
     this.#refuse(latents, 'latents');
@@ -56,7 +57,8 @@ export class VaeDecoder {
     const wrong = numbers.find((value) => !Number.isFinite(value));
     if (wrong === undefined) return;
     const { name, graphs } = this.#model;
-    const isHalf = (graph: Graph) => [...graph.inputs, ...graph.outputs].some(({ type }) => type === 'float16');
+    const isHalf = (graph: Graph) =>
+      [...graph.inputs, ...graph.outputs].some(({ type }) => type === 'float16');
     if (what === 'latents') {
       throw new EngineError(
         `${name} made latents with ${wrong} in them: its denoiser (${graphs.denoiser}) left the range of its numbers. Where it computes in float16, export it in float32 (tools/export, --dtype fp32); else its weights are damaged, or the sampler's settings are out of all proportion.`,

@@ -1,12 +1,13 @@
+import type { Picture } from '../core/picture.ts';
 import type { BatchSizes } from './batch-size.ts';
 import type { DiffusionModel } from './diffusion-model.ts';
-import { isOutOfMemory } from './engine-error.ts';
-import type { GenerationSpec, RawPicture } from './messages.ts';
+import { isOutOfMemory } from './graphs/engine-error.ts';
+import type { GenerationSpec } from './messages.ts';
 import type { RewardModel } from './reward-model.ts';
 
 /**
  * Runs graphs before jobs wait for them. Providers that choose or compile kernels for each shape run every batch size once, at the pictures' own size;
- * on the CPU one draw is enough, which reads the weights in. What was run once is not run again as long as it stays open.
+ * on the CPU one key is enough, which reads the weights in. What was run once is not run again as long as it stays open.
  */
 export class WarmUp {
   readonly #batches: BatchSizes;
@@ -34,7 +35,8 @@ export class WarmUp {
           sizes.add(size);
         const pictures = copies(testCard(spec), size);
         for (const [i, reward] of rewards.entries())
-          if (await this.#once(reward, key, () => reward.score(pictures, spec.rewardTexts[i]))) sizes.add(size);
+          if (await this.#once(reward, key, () => reward.score(pictures, spec.rewardTexts[i])))
+            sizes.add(size);
       } catch (error) {
         if (!isOutOfMemory(error)) throw error;
         await onOutOfMemory(size, error);
@@ -61,10 +63,10 @@ export class WarmUp {
   }
 }
 
-const DRAW = { draw: { seed: 0, stream: 0, index: 0 } };
+const DRAW = { key: { seed: 0, stream: 0, index: 0 } };
 
 /** A picture with something on it. */
-function testCard({ width, height }: GenerationSpec): RawPicture {
+function testCard({ width, height }: GenerationSpec): Picture {
   return { width, height, pixels: Uint8Array.from({ length: 3 * width * height }, (_, i) => (i * 37) % 256) };
 }
 

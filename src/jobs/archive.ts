@@ -1,9 +1,10 @@
+import type { IdKind } from '../contract/ids.ts';
+import type { ImageRecord, JobRecord, PolicyRecord, SampleRecord } from '../contract/records.ts';
+import { FINAL_STATUSES } from '../contract/schemas/job.ts';
+import { currentVersion, type Fields, migrate } from '../records/migrations.ts';
 import { type BlobStore, DamagedBlobError } from '../storage/blobs.ts';
 import { decodeRecord, encodeRecord, RecordFileError } from '../storage/record-file.ts';
-import type { IdKind } from './ids.ts';
-import { currentVersion, type Fields, migrate } from './migrations.ts';
-import { ENDED } from './schemas/job.ts';
-import type { ImageRecord, JobRecord, PolicyRecord, SampleRecord, Store } from './store.ts';
+import type { Store } from '../store/store.ts';
 
 /**
  * What has ended, in storage beside its bytes: jobs with their rewards and previews, samples with their images, policies, and
@@ -45,7 +46,9 @@ export async function archiveJob(store: Store, blobs: BlobStore, record: JobReco
 
 /** Keeps a batch of samples that has ended, or is about to. */
 export async function archiveSample(store: Store, blobs: BlobStore, record: SampleRecord): Promise<void> {
-  await write(blobs, 'smp', record, { images: await imagesOf(store, await store.samples.children(record.id)) });
+  await write(blobs, 'smp', record, {
+    images: await imagesOf(store, await store.samples.children(record.id)),
+  });
 }
 
 /** Keeps what is known of a policy; its file is to be stored before. */
@@ -56,9 +59,9 @@ export async function archivePolicy(blobs: BlobStore, record: PolicyRecord): Pro
 /** Keeps what has this id as Redis has it, if it has ended: for workers whose own end came too late, and for the sweep. */
 export async function archiveEnded(store: Store, blobs: BlobStore, id: string): Promise<void> {
   const job = await store.jobs.find(id);
-  if (job && ENDED.includes(job.status)) await archiveJob(store, blobs, job);
+  if (job && FINAL_STATUSES.includes(job.status)) await archiveJob(store, blobs, job);
   const sample = await store.samples.find(id);
-  if (sample && ENDED.includes(sample.status)) await archiveSample(store, blobs, sample);
+  if (sample && FINAL_STATUSES.includes(sample.status)) await archiveSample(store, blobs, sample);
   const policy = await store.policies.find(id);
   if (policy) await archivePolicy(blobs, policy);
 }
@@ -76,12 +79,15 @@ export async function readArchived(blobs: BlobStore, key: string): Promise<Archi
   const bytes = await blobs.get(key);
   if (!bytes) return null;
   const { kind, version, record, rewards = [], images = [], imageVersion = 0 } = decodeRecord(bytes);
-  if (kind !== 'job' && kind !== 'smp' && kind !== 'pol') throw new RecordFileError(`${key} is no record of a thing.`);
+  if (kind !== 'job' && kind !== 'smp' && kind !== 'pol')
+    throw new RecordFileError(`${key} is no record of a thing.`);
   return {
     kind,
     record: migrate(kind, record as Fields, Number(version)) as Archived['record'],
     rewards: rewards as string[],
-    images: (images as Fields[]).map((image) => migrate('img', image, Number(imageVersion)) as unknown as ImageRecord),
+    images: (images as Fields[]).map(
+      (image) => migrate('img', image, Number(imageVersion)) as unknown as ImageRecord,
+    ),
   };
 }
 

@@ -1,8 +1,9 @@
+import { ProblemError } from '../contract/problem.ts';
+import type { JobRecord } from '../contract/records.ts';
 import type { BlobStore } from '../storage/blobs.ts';
+import type { Store } from '../store/store.ts';
 import { endWaiting } from './end-waiting.ts';
-import { ProblemError } from './problem.ts';
-import type { JobRecord, Store } from './store.ts';
-import { ensureQueued } from './waiting.ts';
+import { ensureQueued } from './requeue.ts';
 
 /**
  * Cancels a job: at once where no worker has it, else it is asked to stop. Again for one that is canceled: no change.

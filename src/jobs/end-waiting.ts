@@ -1,7 +1,8 @@
+import type { JobRecord } from '../contract/records.ts';
+import { viewJob } from '../contract/views.ts';
 import type { BlobStore } from '../storage/blobs.ts';
+import type { Store } from '../store/store.ts';
 import { archiveEnded } from './archive.ts';
-import type { JobRecord, Store } from './store.ts';
-import { viewJob } from './views.ts';
 
 /**
  * Ends a job that no worker has; its `done` event carries the final job.

@@ -1,8 +1,9 @@
+import type { JobRecord } from '../contract/records.ts';
+import { FINAL_STATUSES } from '../contract/schemas/job.ts';
 import type { BlobStore } from '../storage/blobs.ts';
+import type { Store } from '../store/store.ts';
 import { endWaiting } from './end-waiting.ts';
-import { ENDED } from './schemas/job.ts';
-import type { JobRecord, Store } from './store.ts';
-import { ensureQueued } from './waiting.ts';
+import { ensureQueued } from './requeue.ts';
 
 /** Most jobs that one round looks at; the next round has the rest. */
 const MOST = 500;
@@ -16,7 +17,7 @@ export async function expireOverdue(store: Store, blobs: BlobStore, now: number)
   const { redis, keys } = store;
   for (const id of await redis.zrangebyscore(keys.deadlines(), '-inf', now, 'LIMIT', 0, MOST)) {
     const job = await store.jobs.find(id);
-    if (!job || ENDED.includes(job.status)) await redis.zrem(keys.deadlines(), id);
+    if (!job || FINAL_STATUSES.includes(job.status)) await redis.zrem(keys.deadlines(), id);
     else if (job.status === 'queued' || job.status === 'paused') await expire(store, blobs, job, now);
   }
 }
@@ -31,7 +32,12 @@ async function expire(store: Store, blobs: BlobStore, job: JobRecord, now: numbe
     }
   } else if (job.status === 'paused') {
     const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
-    const outcome = await store.jobs.change(job.id, { set: { status: 'queued' }, events, statuses, queue: true });
+    const outcome = await store.jobs.change(job.id, {
+      set: { status: 'queued' },
+      events,
+      statuses,
+      queue: true,
+    });
     if (outcome === 'done') await ensureQueued(store, job);
   }
 }

@@ -1,7 +1,8 @@
-import { ProblemError } from './problem.ts';
-import { ENDED } from './schemas/job.ts';
-import type { JobRecord, Store } from './store.ts';
-import { ensureQueued } from './waiting.ts';
+import { ProblemError } from '../contract/problem.ts';
+import type { JobRecord } from '../contract/records.ts';
+import { FINAL_STATUSES } from '../contract/schemas/job.ts';
+import type { Store } from '../store/store.ts';
+import { ensureQueued } from './requeue.ts';
 
 const statusEvent = (status: 'paused' | 'queued') => ({ type: 'status', data: { status, stage: 'waiting' } });
 
@@ -19,7 +20,11 @@ export async function pauseJob(store: Store, id: string): Promise<JobRecord> {
         return job;
       case 'queued': {
         const events = [statusEvent('paused')];
-        const outcome = await store.jobs.change(id, { set: { status: 'paused' }, events, statuses: ['queued'] });
+        const outcome = await store.jobs.change(id, {
+          set: { status: 'paused' },
+          events,
+          statuses: ['queued'],
+        });
         // An entry that a crash leaves in the queue is harmless: a worker drops what is paused.
         if (outcome === 'done') await store.queues.remove('optimize', id);
         break; // a worker came first: then it runs
@@ -70,6 +75,6 @@ export async function resumeJob(store: Store, id: string): Promise<JobRecord> {
 }
 
 function refuse({ id, status }: JobRecord, what: string, which: string): ProblemError {
-  const state = ENDED.includes(status) ? `has ended already (${status})` : 'is being canceled';
+  const state = FINAL_STATUSES.includes(status) ? `has ended already (${status})` : 'is being canceled';
   return new ProblemError('conflict', `The job ${id} ${state}; only ${which} can be ${what}.`);
 }

@@ -1,7 +1,8 @@
+import type { ImageRecord } from '../contract/records.ts';
+import { FINAL_STATUSES } from '../contract/schemas/job.ts';
 import { type BlobStore, StorageFullError } from '../storage/blobs.ts';
+import type { Store } from '../store/store.ts';
 import { archiveRemoval, type Removal, recordKey } from './archive.ts';
-import { ENDED } from './schemas/job.ts';
-import type { ImageRecord, Store } from './store.ts';
 
 /**
  * Deletes a policy with its samples and their images. The deletion is remembered in storage first, then records go, then
@@ -12,12 +13,17 @@ export async function removePolicy(store: Store, blobs: BlobStore, id: string, n
   const policy = await store.policies.get(id); // 404, or 410 the second time
   const samples = await store.policies.children(id);
   const images = await Promise.all(samples.map((sample) => store.samples.children(sample)));
-  await remembering(blobs, { id, at: now, tenant: policy.tenant, ids: [...samples, ...images.flat()] }, async () => {
-    await store.policies.remove(id, now);
-    for (const [i, sample] of samples.entries()) await removeSampleRecord(store, blobs, sample, images[i], now);
-    await blobs.delete(`policies/${id}.safetensors`);
-    await blobs.delete(recordKey(id));
-  });
+  await remembering(
+    blobs,
+    { id, at: now, tenant: policy.tenant, ids: [...samples, ...images.flat()] },
+    async () => {
+      await store.policies.remove(id, now);
+      for (const [i, sample] of samples.entries())
+        await removeSampleRecord(store, blobs, sample, images[i], now);
+      await blobs.delete(`policies/${id}.safetensors`);
+      await blobs.delete(recordKey(id));
+    },
+  );
 }
 
 /** Deletes a batch of samples with its images. */
@@ -36,7 +42,8 @@ export async function removeSample(store: Store, blobs: BlobStore, id: string, n
  * @returns false when it has not ended (any more), or is gone already
  */
 export async function removeJob(store: Store, blobs: BlobStore, id: string, now: string): Promise<boolean> {
-  if ((await store.jobs.change(id, { hide: { removing: now }, statuses: ENDED })) !== 'done') return false;
+  if ((await store.jobs.change(id, { hide: { removing: now }, statuses: FINAL_STATUSES })) !== 'done')
+    return false;
   const job = await store.jobs.get(id);
   const previews = await store.jobs.children(id);
   await remembering(blobs, { id, at: now, tenant: job.tenant, ids: previews }, async () => {

@@ -1,8 +1,9 @@
+import { ProblemError } from '../contract/problem.ts';
+import type { JobRecord } from '../contract/records.ts';
 import type { BlobStore } from '../storage/blobs.ts';
+import type { Store } from '../store/store.ts';
 import { archiveEnded, recordKey } from './archive.ts';
-import { ProblemError } from './problem.ts';
-import type { JobRecord, Store } from './store.ts';
-import { ensureQueued } from './waiting.ts';
+import { ensureQueued } from './requeue.ts';
 
 /**
  * Queues a failed job again. It goes on from its last checkpoint, with what it has learnt and spent so far, to the same bits as
@@ -36,7 +37,13 @@ export async function retryJob(store: Store, blobs: BlobStore, id: string, now: 
   // Before it waits again: were Redis lost from here on, storage must not tell of an end that was taken back.
   await blobs.delete(recordKey(id));
   const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
-  const outcome = await store.jobs.change(id, { set, events, statuses: ['failed'], queue: true, reopen: true });
+  const outcome = await store.jobs.change(id, {
+    set,
+    events,
+    statuses: ['failed'],
+    queue: true,
+    reopen: true,
+  });
   if (outcome === 'missing')
     throw new ProblemError('gone', `The job ${id} was deleted: it was beyond what is kept. Queue a new one.`);
   // Of two that retry it at once the second finds it queued, and changes nothing.

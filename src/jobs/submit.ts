@@ -1,11 +1,12 @@
-import { type Accepted, acceptWork } from './accept-work.ts';
-import { newId } from './ids.ts';
-import type { Warning } from './schemas/common.ts';
-import type { JobSettings } from './schemas/job.ts';
-import type { SampleSettings } from './schemas/sample.ts';
-import type { JobWebhook } from './schemas/webhook.ts';
-import type { JobRecord, SampleRecord, TenantStore } from './store.ts';
-import { SECRETS, type SigningSecret } from './webhook-store.ts';
+import { newId } from '../contract/ids.ts';
+import type { JobRecord, SampleRecord } from '../contract/records.ts';
+import type { Warning } from '../contract/schemas/common.ts';
+import type { JobSettings } from '../contract/schemas/job.ts';
+import type { SampleSettings } from '../contract/schemas/sample.ts';
+import { type Enqueued, enqueue } from '../queue/enqueue.ts';
+import type { TenantStore } from '../store/store.ts';
+import type { ValidatedWebhook } from '../webhooks/validate-target.ts';
+import { SECRETS } from '../webhooks/webhook-store.ts';
 
 interface Submission {
   /** A new one when left out. */
@@ -19,13 +20,10 @@ interface Submission {
 }
 
 /** What no client sees of a record. */
-type Kept = Pick<JobRecord, 'tenant' | 'cancelRequested' | 'keepPartial' | 'checkpoint' | 'takenAt' | 'digest'>;
-
-/** Who is told of a job, and what signs. */
-export interface AcceptedWebhook {
-  readonly webhook: JobWebhook;
-  readonly secrets: readonly SigningSecret[];
-}
+type Kept = Pick<
+  JobRecord,
+  'tenant' | 'cancelRequested' | 'keepPartial' | 'checkpoint' | 'takenAt' | 'digest'
+>;
 
 /**
  * Accepts a job: its record is written and it is queued.
@@ -43,8 +41,8 @@ export async function submitJob(
     now,
     digest,
     told = null,
-  }: Submission & { readonly told?: AcceptedWebhook | null },
-): Promise<Accepted & { readonly shown: string }> {
+  }: Submission & { readonly told?: ValidatedWebhook | null },
+): Promise<Enqueued & { readonly shown: string }> {
   const shown: Omit<JobRecord, keyof Kept> = {
     ...settings,
     id,
@@ -84,7 +82,7 @@ export async function submitJob(
   const shownJson = JSON.stringify(shown);
   const json = `${shownJson.slice(0, -1)},${JSON.stringify(kept).slice(1)}`;
   const hide = told ? { [SECRETS]: told.secrets } : {};
-  const accepted = await acceptWork(
+  const accepted = await enqueue(
     store,
     { id, priority: settings.priority, json },
     {
@@ -117,7 +115,7 @@ export async function submitSample(
     attempts: 0,
     requestId,
   };
-  await acceptWork(
+  await enqueue(
     store,
     { id, priority: settings.priority, json: JSON.stringify(record) },
     { images: settings.bestOf, parent: settings.policyId ?? undefined },

@@ -1,20 +1,20 @@
-import type { Draw } from './draw.ts';
+import type { NoiseKey } from '../core/noise.ts';
 import { philox4x32 } from './philox.ts';
 
 /**
- * What the numbers at one draw are for. Lanes keep them apart, so the noise added at a denoising step, say, is
+ * What the numbers at one key are for. Lanes keep them apart, so the noise added at a denoising step, say, is
  * independent of the initial noise with the same address.
  */
 export const LANES = {
-  /** The initial noise z_T, or the eps that a law pushes through. */
+  /** The initial noise z_T, or the eps that a distribution pushes through. */
   initialNoise: 0,
   /** Which component of a mixture. */
   component: 1,
-  /** An optimiser's choice of a parent, a founder or a pivot. */
+  /** An optimizer's choice of a parent, a founder or a pivot. */
   choice: 2,
   /** Its second such choice, as for crossover. */
   secondChoice: 3,
-  /** Whether or how strongly an optimiser mutates or mixes. */
+  /** Whether or how strongly an optimizer mutates or mixes. */
   mutation: 4,
   /** Initial weights of networks. */
   weights: 5,
@@ -32,14 +32,14 @@ function checkWord(name: string, value: number): void {
 }
 
 /** Throws a RangeError unless all three integers of the address are in their ranges (see `Draw`). */
-export function checkDraw(draw: Draw): void {
-  if (!Number.isSafeInteger(draw.seed) || draw.seed < 0) {
+export function checkNoiseKey(key: NoiseKey): void {
+  if (!Number.isSafeInteger(key.seed) || key.seed < 0) {
     throw new RangeError(
-      `seed is ${draw.seed}; it must be an integer from 0 to ${Number.MAX_SAFE_INTEGER} (2^53 - 1).`,
+      `seed is ${key.seed}; it must be an integer from 0 to ${Number.MAX_SAFE_INTEGER} (2^53 - 1).`,
     );
   }
-  checkWord('stream', draw.stream);
-  checkWord('index', draw.index);
+  checkWord('stream', key.stream);
+  checkWord('index', key.index);
 }
 
 /** The lane of the noise that a stochastic scheduler adds at step `step` (integer >= 0). */
@@ -52,17 +52,21 @@ export function stepNoiseLane(step: number): number {
 }
 
 /**
- * `length` independent N(0, 1) numbers: a pure function of (draw, lane), made by Philox 4x32-10 with counter
+ * `length` independent N(0, 1) numbers: a pure function of (key, lane), made by Philox 4x32-10 with counter
  * [block, index, stream, lane] and key [low 32 bits, high 21 bits] of the seed, then Box and Muller's transform ("A note
  * on the generation of random normal deviates", 1958) in float64, rounded to float32. Four numbers a block.
  *
- * Element i depends on (draw, lane, i) alone: a shorter noise is the beginning of a longer one.
+ * Element i depends on (key, lane, i) alone: a shorter noise is the beginning of a longer one.
  */
-export function standardNormal(draw: Draw, length: number, lane: number = LANES.initialNoise): Float32Array {
-  checkDraw(draw);
+export function standardNormal(
+  key: NoiseKey,
+  length: number,
+  lane: number = LANES.initialNoise,
+): Float32Array {
+  checkNoiseKey(key);
   checkWord('lane', lane);
   checkWord('length', length);
-  const { seed, stream, index } = draw;
+  const { seed, stream, index } = key;
   const keyHigh = Math.floor(seed / TWO_POW_32);
   const noise = new Float32Array(length);
   const words = new Uint32Array(4);
@@ -81,10 +85,10 @@ export function standardNormal(draw: Draw, length: number, lane: number = LANES.
 }
 
 /** One uniform number in [0, 1) with 53 random bits: a pure function of (draw, lane). */
-export function uniform(draw: Draw, lane: number): number {
-  checkDraw(draw);
+export function uniform(key: NoiseKey, lane: number): number {
+  checkNoiseKey(key);
   checkWord('lane', lane);
   const words = new Uint32Array(4);
-  philox4x32(0, draw.index, draw.stream, lane, draw.seed % TWO_POW_32, Math.floor(draw.seed / TWO_POW_32), words);
+  philox4x32(0, key.index, key.stream, lane, key.seed % TWO_POW_32, Math.floor(key.seed / TWO_POW_32), words);
   return ((words[0] >>> 5) * 2 ** 26 + (words[1] >>> 6)) / 2 ** 53;
 }

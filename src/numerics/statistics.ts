@@ -31,7 +31,8 @@ export function standardError(values: ArrayLike<number>): number {
  */
 export function quantile(values: ArrayLike<number>, share: number): number {
   checkCount(values, 1, 'a quantile');
-  if (!(share >= 0 && share <= 1)) throw new RangeError(`The share of a quantile is ${share}; it must be from 0 to 1.`);
+  if (!(share >= 0 && share <= 1))
+    throw new RangeError(`The share of a quantile is ${share}; it must be from 0 to 1.`);
   const sorted = Float64Array.from(values).sort();
   const position = share * (sorted.length - 1);
   const below = Math.floor(position);

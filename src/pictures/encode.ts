@@ -1,10 +1,13 @@
 import sharp from 'sharp';
-import type { Picture } from '../search/generator.ts';
+import type { Picture } from '../core/picture.ts';
 
 export type PictureFormat = 'png' | 'webp' | 'jpeg';
 
 /** The picture as a file. Settings are fixed and nothing is added: the same pixels give the same bytes. */
-export async function encodePicture({ width, height, pixels }: Picture, format: PictureFormat): Promise<Uint8Array> {
+export async function encodePicture(
+  { width, height, pixels }: Picture,
+  format: PictureFormat,
+): Promise<Uint8Array> {
   const image = sharp(pixels, { raw: { width, height, channels: 3 } });
   switch (format) {
     case 'png':

@@ -41,7 +41,9 @@ export async function callService(call: ServiceCall): Promise<unknown> {
         );
       }
       const pause = Math.min(FIRST_PAUSE * 2 ** attempt * (0.5 + Math.random()), LONGEST_PAUSE);
-      await sleep(error.pause ?? pause, undefined, { signal: call.signal }).catch(() => call.signal?.throwIfAborted());
+      await sleep(error.pause ?? pause, undefined, { signal: call.signal }).catch(() =>
+        call.signal?.throwIfAborted(),
+      );
     }
   }
 }
@@ -65,7 +67,10 @@ class Passing extends Error {
 async function callOnce({ name, url, headers, timeoutSeconds, body, signal }: ServiceCall): Promise<unknown> {
   const timeout = AbortSignal.timeout(timeoutSeconds * 1000);
   const refuse = (what: string, status?: number): never => {
-    throw new RewardError(`The reward "${name}" at ${addressOf(url)} ${what}`, { isTransient: false, status });
+    throw new RewardError(`The reward "${name}" at ${addressOf(url)} ${what}`, {
+      isTransient: false,
+      status,
+    });
   };
   let status: number;
   let retryAfter: string | null;
@@ -90,8 +95,10 @@ async function callOnce({ name, url, headers, timeoutSeconds, body, signal }: Se
     throw error;
   }
   const found = text === null ? `more than ${MOST_BYTES} bytes` : shorten(text);
-  if (status === 429 || status >= 500) throw new Passing(`it answered ${status} ${found}`, pauseOf(retryAfter));
-  if (status < 200 || status >= 300) refuse(`answered ${status} ${found}; it has to answer 200 with JSON.`, status);
+  if (status === 429 || status >= 500)
+    throw new Passing(`it answered ${status} ${found}`, pauseOf(retryAfter));
+  if (status < 200 || status >= 300)
+    refuse(`answered ${status} ${found}; it has to answer 200 with JSON.`, status);
   if (text === null) return refuse(`answered with ${found}; scores are short.`);
   try {
     return JSON.parse(text);

@@ -1,6 +1,6 @@
 import type { ChatReward } from '../bundles/reward-bundle.ts';
+import type { Picture } from '../core/picture.ts';
 import { encodePicture } from '../pictures/encode.ts';
-import type { Picture } from '../search/generator.ts';
 import { addressOf, callService } from './call-service.ts';
 import { findObject } from './find-object.ts';
 import { requestHeaders } from './headers.ts';
@@ -108,9 +108,12 @@ async function questionOf(reward: ChatReward, picture: Picture, prompt: string):
 
 /** What the model said, or why it said nothing; null: there is no such text. */
 function contentOf(answer: unknown): string | null {
-  const { choices } = (answer ?? {}) as { choices?: { message?: { content?: unknown; refusal?: unknown } }[] };
+  const { choices } = (answer ?? {}) as {
+    choices?: { message?: { content?: unknown; refusal?: unknown } }[];
+  };
   const { content, refusal } = (Array.isArray(choices) ? choices[0]?.message : null) ?? {};
-  if (Array.isArray(content)) return content.map((part: { text?: unknown } | null) => part?.text ?? '').join('');
+  if (Array.isArray(content))
+    return content.map((part: { text?: unknown } | null) => part?.text ?? '').join('');
   return [content, refusal].find((text): text is string => typeof text === 'string') ?? null;
 }
 

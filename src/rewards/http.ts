@@ -1,6 +1,6 @@
 import type { HttpReward } from '../bundles/reward-bundle.ts';
+import type { Picture } from '../core/picture.ts';
 import { encodePicture } from '../pictures/encode.ts';
-import type { Picture } from '../search/generator.ts';
 import { addressOf, callService } from './call-service.ts';
 import { requestHeaders } from './headers.ts';
 import { inParallel } from './in-parallel.ts';
@@ -52,5 +52,8 @@ export function httpScorer(reward: HttpReward, environment: NodeJS.ProcessEnv): 
 }
 
 async function toImage(picture: Picture): Promise<{ mediaType: string; data: string }> {
-  return { mediaType: 'image/png', data: Buffer.from(await encodePicture(picture, 'png')).toString('base64') };
+  return {
+    mediaType: 'image/png',
+    data: Buffer.from(await encodePicture(picture, 'png')).toString('base64'),
+  };
 }

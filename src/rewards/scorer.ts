@@ -1,4 +1,4 @@
-import type { Picture } from '../search/generator.ts';
+import type { Picture } from '../core/picture.ts';
 
 /** What scores pictures outside of the engine. */
 export interface Scorer {
@@ -17,7 +17,10 @@ export class RewardError extends Error {
   /** Of the answer that it is about, where it is about the status. */
   readonly status: number | undefined;
 
-  constructor(message: string, { isTransient, status }: { readonly isTransient: boolean; readonly status?: number }) {
+  constructor(
+    message: string,
+    { isTransient, status }: { readonly isTransient: boolean; readonly status?: number },
+  ) {
     super(message);
     this.isTransient = isTransient;
     this.status = status;

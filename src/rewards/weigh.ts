@@ -1,5 +1,5 @@
 import type { RewardBundle } from '../bundles/reward-bundle.ts';
-import type { Evaluation, Generator, Painter } from '../search/generator.ts';
+import type { Evaluation, Evaluator, ImagePipeline } from '../core/evaluator.ts';
 import { chatScorer } from './chat.ts';
 import { httpScorer } from './http.ts';
 import { inParallel } from './in-parallel.ts';
@@ -17,24 +17,25 @@ export interface Term {
 }
 
 /**
- * A generator whose reward is the weighted sum of the terms: reward = sum of weight * score. The painter gives the scores of the terms that are graphs, in
+ * A generator whose reward is the weighted sum of the terms: reward = sum of weight * score. The image pipeline gives the scores of the terms that are graphs, in
  * their order; the others are asked for theirs with the pictures, all at once.
  * @param terms none: pictures only
  */
 export function weighRewards(
-  painter: Painter,
+  pipeline: ImagePipeline,
   terms: readonly Term[],
   prompt: string,
   environment: NodeJS.ProcessEnv = process.env,
-): Generator {
+): Evaluator {
   const scorers = terms.map(({ reward }) => scorerOf(reward, environment));
   const needsPictures = scorers.some((scorer) => scorer !== null);
   return {
-    shape: painter.shape,
-    promptEmbedding: painter.promptEmbedding,
+    shape: pipeline.shape,
+    promptEmbedding: pipeline.promptEmbedding,
     async evaluate(draws, { reward: wantsReward, pictures, signal }) {
-      if (wantsReward && terms.length === 0) throw new RangeError('A reward is asked for, but there is none.');
-      const painted = await painter.evaluate(draws, {
+      if (wantsReward && terms.length === 0)
+        throw new RangeError('A reward is asked for, but there is none.');
+      const painted = await pipeline.evaluate(draws, {
         scores: wantsReward && scorers.includes(null),
         pictures: pictures || (wantsReward && needsPictures),
         signal,
@@ -71,7 +72,7 @@ function weigh(terms: readonly Term[], scores: readonly number[]): number {
   );
 }
 
-/** The terms whose scores a painter gives. */
+/** The terms whose scores a image pipeline gives. */
 export function graphRewards(terms: readonly Term[]) {
   return terms.map(({ reward }) => reward).filter((reward) => reward.type === 'graph');
 }

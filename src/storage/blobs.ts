@@ -91,7 +91,11 @@ export function checkPrefix(prefix: string): void {
   const segments = prefix.split('/');
   const start = segments.pop();
   // The last segment may be unfinished: "." and ".." start ".hidden", and the file name filter does the rest.
-  if (segments.every(isKeySegment) && (start === '' || SEGMENT.test(start ?? '')) && prefix.length <= LONGEST_KEY) {
+  if (
+    segments.every(isKeySegment) &&
+    (start === '' || SEGMENT.test(start ?? '')) &&
+    prefix.length <= LONGEST_KEY
+  ) {
     return;
   }
   throw new BlobKeyError(

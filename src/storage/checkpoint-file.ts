@@ -1,7 +1,7 @@
 import type { OptimizerState } from '../numerics/optimizers/optimizer.ts';
 import { decodeSafetensors, encodeSafetensors, type Tensor } from './safetensors.ts';
 
-/** What a run needs to go on elsewhere, in one blob: the optimiser's state and how far the loop was. */
+/** What a run needs to go on elsewhere, in one blob: the optimizer's state and how far the loop was. */
 export interface Checkpoint {
   readonly state: OptimizerState;
   /** The JSON object that was given. */
@@ -51,7 +51,9 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   return {
     state: {
       values: JSON.parse(values),
-      tensors: Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, copy(name, tensor)])),
+      tensors: Object.fromEntries(
+        Object.entries(tensors).map(([name, tensor]) => [name, copy(name, tensor)]),
+      ),
     },
     progress: JSON.parse(progress),
   };
@@ -60,7 +62,9 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
 function encodeExactly(what: string, value: object): string {
   return JSON.stringify(value, (key, member: unknown) => {
     if (typeof member === 'number' && !Number.isFinite(member)) {
-      throw new CheckpointFileError(`${what} holds ${member} at "${key}"; a checkpoint keeps finite numbers only.`);
+      throw new CheckpointFileError(
+        `${what} holds ${member} at "${key}"; a checkpoint keeps finite numbers only.`,
+      );
     }
     return member;
   });

@@ -197,7 +197,9 @@ async function explain<T>(what: string, action: () => Promise<T>): Promise<T> {
     const reason = error instanceof Error ? error.message : String(error);
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOSPC' || code === 'EDQUOT') {
-      throw new StorageFullError(`${what}: there is no room (${reason}). Make room and try again.`, { cause: error });
+      throw new StorageFullError(`${what}: there is no room (${reason}). Make room and try again.`, {
+        cause: error,
+      });
     }
     throw new BlobStoreError(`${what}: ${reason}.`, { cause: error });
   }

@@ -1,21 +1,21 @@
-import { checkLaw } from '../numerics/laws/check.ts';
-import type { Law } from '../numerics/laws/law.ts';
+import { checkDistribution } from '../numerics/distributions/check.ts';
+import type { NoiseDistribution } from '../numerics/distributions/noise-distribution.ts';
 import { decodeSafetensors, encodeSafetensors, SafetensorsError, type Tensor } from './safetensors.ts';
 
 /**
- * A learned law as a safetensors file (METHOD section 4): `mean` [K, ...shape], `std` [K] or [K, ...shape], `weights` [K],
+ * A learned distribution as a safetensors file (METHOD section 4): `mean` [K, ...shape], `std` [K] or [K, ...shape], `weights` [K],
  * all float32. The metadata say `format: findery.policy`, `formatVersion: 1`, and whatever else is known, every other value
- * as JSON. In Python: `law = safetensors.numpy.load_file(path)`, then `latents = law["mean"][k] + law["std"][k] * eps`.
+ * as JSON. In Python: `distribution = safetensors.numpy.load_file(path)`, then `latents = distribution["mean"][k] + distribution["std"][k] * eps`.
  */
 const FORMAT = 'findery.policy';
 const FORMAT_VERSION = '1';
 const RESERVED = ['format', 'formatVersion'];
 
 /** Most components of a policy file. */
-export const MOST_COMPONENTS = 256;
+export const MAX_COMPONENTS = 256;
 
 export interface PolicyFile {
-  readonly law: Law;
+  readonly distribution: NoiseDistribution;
   /** Without `format` and `formatVersion`. Values of files in our format are parsed; those of others are plain strings. */
   readonly metadata: { readonly [name: string]: unknown };
 }
@@ -26,16 +26,21 @@ export class PolicyFileError extends Error {
 }
 
 /**
- * The file of `law` and what is known of it. Nothing is added, no time and no id: the same input gives the same bytes.
+ * The file of `distribution` and what is known of it. Nothing is added, no time and no id: the same input gives the same bytes.
  *
  * @param metadata JSON values; members that are undefined are left out
- * @throws RangeError for an unusable law (`checkLaw`) or a reserved name in the metadata
+ * @throws RangeError for an unusable distribution (`checkLaw`) or a reserved name in the metadata
  */
-export function encodePolicy(law: Law, metadata: { readonly [name: string]: unknown }): Uint8Array {
-  checkLaw(law);
-  const components = law.weights.length;
-  if (components > MOST_COMPONENTS) {
-    throw new RangeError(`The law has ${components} components; a policy file takes 1 to ${MOST_COMPONENTS}.`);
+export function encodePolicy(
+  distribution: NoiseDistribution,
+  metadata: { readonly [name: string]: unknown },
+): Uint8Array {
+  checkDistribution(distribution);
+  const components = distribution.weights.length;
+  if (components > MAX_COMPONENTS) {
+    throw new RangeError(
+      `The distribution has ${components} components; a policy file takes 1 to ${MAX_COMPONENTS}.`,
+    );
   }
   const reserved = RESERVED.find((name) => name in metadata);
   if (reserved) throw new RangeError(`"${reserved}" is the file's own metadata; choose another name.`);
@@ -43,12 +48,16 @@ export function encodePolicy(law: Law, metadata: { readonly [name: string]: unkn
   for (const [name, value] of Object.entries(metadata)) {
     if (value !== undefined) texts[name] = JSON.stringify(value);
   }
-  const full = [components, ...law.shape];
+  const full = [components, ...distribution.shape];
   return encodeSafetensors(
     {
-      mean: { dtype: 'F32', shape: full, data: law.mean },
-      std: { dtype: 'F32', shape: law.std.length === components ? [components] : full, data: law.std },
-      weights: { dtype: 'F32', shape: [components], data: law.weights },
+      mean: { dtype: 'F32', shape: full, data: distribution.mean },
+      std: {
+        dtype: 'F32',
+        shape: distribution.std.length === components ? [components] : full,
+        data: distribution.std,
+      },
+      weights: { dtype: 'F32', shape: [components], data: distribution.weights },
     },
     texts,
   );
@@ -73,9 +82,9 @@ export function decodePolicy(bytes: Uint8Array, expectedShape: readonly number[]
   }
 
   const components = weights.shape[0];
-  if (weights.shape.length !== 1 || components < 1 || components > MOST_COMPONENTS) {
+  if (weights.shape.length !== 1 || components < 1 || components > MAX_COMPONENTS) {
     throw new PolicyFileError(
-      `\`weights\` has shape ${show(weights.shape)}; it must be [K], one weight per component, K from 1 to ${MOST_COMPONENTS}.`,
+      `\`weights\` has shape ${show(weights.shape)}; it must be [K], one weight per component, K from 1 to ${MAX_COMPONENTS}.`,
     );
   }
   const shape = expectedShape ?? mean.shape.slice(1);
@@ -93,13 +102,18 @@ export function decodePolicy(bytes: Uint8Array, expectedShape: readonly number[]
       `\`std\` has shape ${show(std.shape)}; accepted are [${components}], one per component, and ${show(full)}, one per number.`,
     );
   }
-  const law: Law = { shape: [...shape], mean: copy(mean), std: copy(std), weights: copy(weights) };
+  const distribution: NoiseDistribution = {
+    shape: [...shape],
+    mean: copy(mean),
+    std: copy(std),
+    weights: copy(weights),
+  };
   try {
-    checkLaw(law);
+    checkDistribution(distribution);
   } catch (error) {
     throw new PolicyFileError((error as Error).message, { cause: error });
   }
-  return { law, metadata: readMetadata(metadata) };
+  return { distribution, metadata: readMetadata(metadata) };
 }
 
 function openFile(bytes: Uint8Array) {
@@ -107,9 +121,12 @@ function openFile(bytes: Uint8Array) {
     return decodeSafetensors(bytes);
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
-    throw new PolicyFileError(`A policy is a safetensors file, and this is not a sound one. ${error.message}`, {
-      cause: error,
-    });
+    throw new PolicyFileError(
+      `A policy is a safetensors file, and this is not a sound one. ${error.message}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -150,7 +167,7 @@ function readMetadata(texts: { readonly [name: string]: string }): { readonly [n
   );
 }
 
-/** The numbers in memory of their own, so that the law does not hold on to the file. */
+/** The numbers in memory of their own, so that the distribution does not hold on to the file. */
 function copy({ data }: Tensor): Float32Array {
   return Float32Array.from(data as Float32Array);
 }

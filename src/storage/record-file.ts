@@ -29,11 +29,15 @@ export function decodeRecord(bytes: Uint8Array): { readonly [name: string]: unkn
   try {
     file = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new RecordFileError(`The record is damaged: it is not JSON (${(error as Error).message}).`, { cause: error });
+    throw new RecordFileError(`The record is damaged: it is not JSON (${(error as Error).message}).`, {
+      cause: error,
+    });
   }
   const { format, formatVersion, sha256, body } = file ?? {};
   if (format !== FORMAT || typeof formatVersion !== 'number' || typeof body !== 'object' || body === null) {
-    throw new RecordFileError(`The file's format is ${JSON.stringify(format) ?? 'missing'}; a record has "${FORMAT}".`);
+    throw new RecordFileError(
+      `The file's format is ${JSON.stringify(format) ?? 'missing'}; a record has "${FORMAT}".`,
+    );
   }
   if (formatVersion > FORMAT_VERSION) {
     throw new RecordFileError(
@@ -42,7 +46,9 @@ export function decodeRecord(bytes: Uint8Array): { readonly [name: string]: unkn
   }
   const found = sha256Of(JSON.stringify(body));
   if (found !== sha256) {
-    throw new RecordFileError(`The record is damaged: its body has the SHA-256 ${found}, but ${sha256} was written.`);
+    throw new RecordFileError(
+      `The record is damaged: its body has the SHA-256 ${found}, but ${sha256} was written.`,
+    );
   }
   return body as { readonly [name: string]: unknown };
 }

@@ -6,6 +6,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
+import type { S3Place } from '../config/storage-place.ts';
 import { sha256Of } from '../sha256.ts';
 import {
   type BlobEntry,
@@ -19,12 +20,6 @@ import {
   type PutOptions,
   StorageFullError,
 } from './blobs.ts';
-
-/** Where a store lies: a bucket that is there already, and what its keys start with (`team/findery`; '' for nothing). */
-export interface S3Place {
-  readonly bucket: string;
-  readonly prefix: string;
-}
 
 /** Metadata of an object: the SHA-256 of what was put, whatever checksums the server knows. */
 const SHA256 = 'sha256';
@@ -133,7 +128,8 @@ export class S3Blobs implements BlobStore {
 
   async check(): Promise<void> {
     await this.#explain(`The bucket of ${this.#name} can't be used`, async () => {
-      if (this.#isProbed) return void (await this.#client.send(new HeadBucketCommand({ Bucket: this.#bucket })));
+      if (this.#isProbed)
+        return void (await this.#client.send(new HeadBucketCommand({ Bucket: this.#bucket })));
       // Once, and not at every /readyz: writes cost money.
       await this.#client.send(new PutObjectCommand({ ...this.#object(PROBE), Body: new Uint8Array(1) }));
       await this.#client.send(new DeleteObjectCommand(this.#object(PROBE)));
@@ -156,7 +152,9 @@ export class S3Blobs implements BlobStore {
       // The SDK's error carries the whole connection along, which is nothing for a log.
       const cause = new Error(reason);
       if (isFull(error)) {
-        throw new StorageFullError(`${what}: there is no room (${reason}). Make room and try again.`, { cause });
+        throw new StorageFullError(`${what}: there is no room (${reason}). Make room and try again.`, {
+          cause,
+        });
       }
       throw new BlobStoreError(`${what}: ${reason}.`, { cause });
     }

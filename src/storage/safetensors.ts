@@ -75,7 +75,10 @@ export function encodeSafetensors(
   );
   const entries: [string, unknown][] = [];
   if (Object.keys(metadata).length > 0) {
-    entries.push([METADATA, Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1)))]);
+    entries.push([
+      METADATA,
+      Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1))),
+    ]);
   }
   let end = 0;
   for (const name of names) {
@@ -108,7 +111,9 @@ export function encodeSafetensors(
  */
 export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
   if (bytes.length < LENGTH_BYTES) {
-    throw new SafetensorsError(`The file has ${bytes.length} bytes; a safetensors file has at least ${LENGTH_BYTES}.`);
+    throw new SafetensorsError(
+      `The file has ${bytes.length} bytes; a safetensors file has at least ${LENGTH_BYTES}.`,
+    );
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const headerLength = view.getBigUint64(0, true);
@@ -167,7 +172,8 @@ function parseHeader(bytes: Uint8Array): { [name: string]: unknown } {
     (count, value) => count + 1 + (isObject(value) ? Object.keys(value).length : 0),
     0,
   );
-  if (countColons(text) > members) throw new SafetensorsError('The header holds a name twice, or objects too deep.');
+  if (countColons(text) > members)
+    throw new SafetensorsError('The header holds a name twice, or objects too deep.');
   return header;
 }
 
@@ -189,12 +195,15 @@ function readLayout(name: string, info: unknown): Layout {
   if (!isObject(info)) throw new SafetensorsError(`The header's entry of tensor ${label} must be an object.`);
   const { dtype, shape, data_offsets: offsets, ...others } = info;
   const unknown = Object.keys(others)[0];
-  if (unknown !== undefined) throw new SafetensorsError(`Tensor ${label} has an unknown field ${quote(unknown)}.`);
+  if (unknown !== undefined)
+    throw new SafetensorsError(`Tensor ${label} has an unknown field ${quote(unknown)}.`);
   if (!isDtype(dtype)) {
     throw new SafetensorsError(`Tensor ${label} has dtype ${quote(dtype)}; known are ${DTYPES.join(', ')}.`);
   }
   if (!isSizes(shape)) {
-    throw new SafetensorsError(`Tensor ${label} has shape ${quote(shape)}; it must be a list of whole numbers >= 0.`);
+    throw new SafetensorsError(
+      `Tensor ${label} has shape ${quote(shape)}; it must be a list of whole numbers >= 0.`,
+    );
   }
   if (!isSizes(offsets) || offsets.length !== 2 || offsets[0] > offsets[1]) {
     throw new SafetensorsError(
@@ -236,14 +245,17 @@ function readMetadata(metadata: unknown): { [name: string]: string } {
   if (!isObject(metadata)) throw new SafetensorsError(`${METADATA} must be an object of strings.`);
   for (const [name, value] of Object.entries(metadata)) {
     if (typeof value !== 'string') {
-      throw new SafetensorsError(`The metadata value ${quote(name)} is ${quote(value)}; it must be a string.`);
+      throw new SafetensorsError(
+        `The metadata value ${quote(name)} is ${quote(value)}; it must be a string.`,
+      );
     }
   }
   return metadata as { [name: string]: string };
 }
 
 function viewAs(dtype: Dtype, bytes: Uint8Array): TensorData {
-  const Numbers: new (buffer: ArrayBufferLike, byteOffset: number, length: number) => TensorData = ARRAYS[dtype];
+  const Numbers: new (buffer: ArrayBufferLike, byteOffset: number, length: number) => TensorData =
+    ARRAYS[dtype];
   const size = ARRAYS[dtype].BYTES_PER_ELEMENT;
   // A typed array must begin at a multiple of its number's size; files and pooled buffers may not.
   const { buffer, byteOffset, byteLength } = bytes.byteOffset % size === 0 ? bytes : Uint8Array.from(bytes);
@@ -257,7 +269,9 @@ function checkTensor(name: string, { dtype, shape, data }: Tensor): void {
     throw new SafetensorsError(`Tensor ${label} of dtype ${dtype} needs its data as ${ARRAYS[dtype].name}.`);
   }
   if (!isSizes(shape) || countNumbers(label, shape) !== data.length) {
-    throw new SafetensorsError(`Tensor ${label} has ${data.length} numbers, which its shape [${shape}] does not fit.`);
+    throw new SafetensorsError(
+      `Tensor ${label} has ${data.length} numbers, which its shape [${shape}] does not fit.`,
+    );
   }
 }
 
@@ -265,7 +279,9 @@ function countNumbers(label: string, shape: readonly number[]): number {
   return shape.reduce((product, size) => {
     // Also with a 0 further on: other readers multiply in this order and overflow.
     if (product * size > Number.MAX_SAFE_INTEGER / 8) {
-      throw new SafetensorsError(`Tensor ${label} has shape [${shape.join(', ')}], which is too large to count.`);
+      throw new SafetensorsError(
+        `Tensor ${label} has shape [${shape.join(', ')}], which is too large to count.`,
+      );
     }
     return product * size;
   }, 1);

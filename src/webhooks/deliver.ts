@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
-import type { DeliveryAttempt } from '../jobs/schemas/webhook-endpoint.ts';
-import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from '../jobs/webhook-store.ts';
-import type { Allowed } from './allowed.ts';
+import type { AllowedTargets } from '../config/allowed-targets.ts';
+import type { DeliveryAttempt } from '../contract/schemas/webhook-endpoint.ts';
+import type { ConcurrencyLimiter } from './concurrency-limiter.ts';
 import { noteHealth } from './health.ts';
-import type { Lanes } from './lanes.ts';
-import { pauseBefore } from './pauses.ts';
+import type { Resolve } from './resolve-target.ts';
+import { retryDelay } from './retry-delays.ts';
 import { signedHeaders } from './secrets.ts';
 import { type SendResult, send } from './send.ts';
-import type { Resolve } from './target.ts';
+import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from './webhook-store.ts';
 
 /** Milliseconds that an attempt may take. */
 const TIMEOUT = 15_000;
@@ -39,9 +39,9 @@ export class HeldBack extends Error {
 
 export interface DeliveryContext {
   readonly webhooks: WebhookStore;
-  readonly allowed: Allowed;
+  readonly allowed: AllowedTargets;
   readonly resolve: Resolve;
-  readonly lanes: Lanes;
+  readonly lanes: ConcurrencyLimiter;
   /** Seconds before the second attempt. */
   readonly firstPause: number;
   readonly logger: Logger;
@@ -54,7 +54,12 @@ export interface DeliveryContext {
  * @param attempt of this round, 1 for the first
  * @throws TryAgain when it is to be tried again; HeldBack when others go first; the reason of `closing` when it was broken off: then it was none
  */
-export async function deliver(context: DeliveryContext, id: string, attempt: number, isLast: boolean): Promise<void> {
+export async function deliver(
+  context: DeliveryContext,
+  id: string,
+  attempt: number,
+  isLast: boolean,
+): Promise<void> {
   const { webhooks, logger, closing } = context;
   const delivery = await webhooks.deliveries.find(id);
   if (delivery?.status !== 'pending') return;
@@ -72,7 +77,7 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
     error,
   };
   const isOver = error === null || isLast || 'refused' in route || status === 410;
-  const pause = pauseBefore(attempt, {
+  const pause = retryDelay(attempt, {
     first: context.firstPause,
     retryAfter: outcome.retryAfter,
     random: Math.random(),
@@ -90,7 +95,13 @@ export async function deliver(context: DeliveryContext, id: string, attempt: num
     statuses: ['pending'],
   });
   // Paths and queries of addresses often hold tokens: the log has neither.
-  const line = { deliveryId: id, eventId: delivery.eventId, endpointId: delivery.endpointId, attempt, status };
+  const line = {
+    deliveryId: id,
+    eventId: delivery.eventId,
+    endpointId: delivery.endpointId,
+    attempt,
+    status,
+  };
   if (error === null) logger.info(line, 'webhook delivered');
   else logger.warn({ ...line, isOver }, `webhook not delivered: ${error}`);
   await noteHealth(webhooks, delivery, { status, error, isGivenUp: isLast, at: now, logger });

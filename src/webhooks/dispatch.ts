@@ -1,11 +1,19 @@
 import { createHash } from 'node:crypto';
-import { digitsOf } from '../jobs/ids.ts';
-import type { LeasedNotice, Notice } from '../jobs/outbox.ts';
-import { readFields } from '../jobs/record-fields.ts';
-import type { DeliveryType } from '../jobs/schemas/webhook.ts';
-import type { JobRecord, SampleRecord, Store } from '../jobs/store.ts';
-import { viewJob, viewSample } from '../jobs/views.ts';
-import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from '../jobs/webhook-store.ts';
+import { digitsOf } from '../contract/ids.ts';
+import type { JobRecord, SampleRecord } from '../contract/records.ts';
+import type { DeliveryType } from '../contract/schemas/webhook.ts';
+import { viewJob, viewSample } from '../contract/views.ts';
+import type { LeasedNotice, Notice } from '../records/outbox.ts';
+import { readFields } from '../records/record-fields.ts';
+import type { Records } from '../records/records.ts';
+import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from './webhook-store.ts';
+
+/** The records that events are about, and the webhooks that are told of them. */
+export interface DispatchContext {
+  readonly jobs: Records<JobRecord>;
+  readonly samples: Records<SampleRecord>;
+  readonly webhooks: WebhookStore;
+}
 
 /** Notices that are taken up at a time. */
 const BATCH = 20;
@@ -17,7 +25,7 @@ const BATCH = 20;
  * @returns how many notices were seen to
  * @throws the first error, once the other notices were seen to: what could not be is tried again when its lease is over
  */
-export async function emptyOutbox(store: Store, leaseSeconds: number): Promise<number> {
+export async function emptyOutbox(store: DispatchContext, leaseSeconds: number): Promise<number> {
   let count = 0;
   const errors: unknown[] = [];
   for (;;) {
@@ -37,7 +45,7 @@ export async function emptyOutbox(store: Store, leaseSeconds: number): Promise<n
   }
 }
 
-async function seeTo(store: Store, { notice, fields }: LeasedNotice): Promise<void> {
+async function seeTo(store: DispatchContext, { notice, fields }: LeasedNotice): Promise<void> {
   if (notice.type === 'deliver') {
     const delivery = await store.webhooks.deliveries.find(notice.id);
     return delivery ? store.webhooks.queueUp(delivery, notice.round) : undefined;
@@ -69,7 +77,7 @@ interface Subject {
 
 /** What is told of: as it was when it happened, for it may be another one by now; where that is not known, as it is. */
 async function viewSubject(
-  store: Store,
+  store: DispatchContext,
   { type, id }: Exclude<Notice, { type: 'deliver' }>,
   fields: Record<string, string>,
 ): Promise<Subject | null> {
@@ -87,7 +95,7 @@ async function viewSubject(
 }
 
 /** Most endpoints that a tenant can have: every event looks at all of them. */
-export const MOST_ENDPOINTS = 32;
+export const MAX_ENDPOINTS = 32;
 
 interface Receiver {
   readonly endpointId: string | null;

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { DeliveryRecord, EndpointRecord, WebhookStore } from '../jobs/webhook-store.ts';
+import type { DeliveryRecord, EndpointRecord, WebhookStore } from './webhook-store.ts';
 
 /** Days of failures alone after which an endpoint is disabled. */
 export const DISABLE_AFTER_DAYS = 5;
@@ -42,11 +42,17 @@ export async function noteHealth(
     if (failingSince !== null) await endpoints.change(endpointId, { set: { failingSince: null } });
   } else if (type !== 'webhook.test') {
     if (failingSince === null)
-      await endpoints.change(endpointId, { set: { failingSince: at.toISOString() }, expects: { failingSince } });
+      await endpoints.change(endpointId, {
+        set: { failingSince: at.toISOString() },
+        expects: { failingSince },
+      });
     else if (isGivenUp && at.getTime() - Date.parse(failingSince) >= DISABLE_AFTER_DAYS * 86_400_000)
       // Unless another attempt went well meanwhile.
-      await disable(`every attempt has failed since ${failingSince}, the last one at ${at.toISOString()}: ${error}`, {
-        failingSince,
-      });
+      await disable(
+        `every attempt has failed since ${failingSince}, the last one at ${at.toISOString()}: ${error}`,
+        {
+          failingSince,
+        },
+      );
   }
 }

@@ -1,5 +1,5 @@
-import { ProblemError } from '../jobs/problem.ts';
-import type { DeliveryRecord, WebhookStore } from '../jobs/webhook-store.ts';
+import { ProblemError } from '../contract/problem.ts';
+import type { DeliveryRecord, WebhookStore } from './webhook-store.ts';
 
 /**
  * Delivers once more, now, with the same `webhook-id`: a new round of attempts of one that has ended, the next attempt of one
@@ -16,7 +16,12 @@ export async function redeliver(webhooks: WebhookStore, id: string): Promise<Del
   }
   const round = delivery.round + 1;
   // Queued by way of the outbox: a crash after this change changes nothing.
-  const set = { status: 'pending' as const, round, finishedAt: null, nextAttemptAt: new Date().toISOString() };
+  const set = {
+    status: 'pending' as const,
+    round,
+    finishedAt: null,
+    nextAttemptAt: new Date().toISOString(),
+  };
   const outcome = await webhooks.deliveries.change(id, {
     set,
     statuses: [delivery.status],

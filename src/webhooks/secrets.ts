@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
-import { ProblemError } from '../jobs/problem.ts';
-import type { SigningSecret } from '../jobs/webhook-store.ts';
+import { ProblemError } from '../contract/problem.ts';
+import type { SigningSecret } from './webhook-store.ts';
 
 /** Bytes of a secret, as Standard Webhooks has it. */
 const BYTES = { made: 32, least: 24, most: 64 } as const;
@@ -23,9 +23,11 @@ export function takeSecret(given: string | undefined, pointer: string): string {
   const isBase64 = given.startsWith('whsec_') && bytes.toString('base64') === text;
   if (isBase64 && bytes.length >= BYTES.least && bytes.length <= BYTES.most) return given;
   const accepted = `"whsec_" and ${BYTES.least} to ${BYTES.most} bytes in base64, with its padding`;
-  throw new ProblemError('bad-request', `The secret can't be used; it takes ${accepted}. Leave it out to get one.`, [
-    { pointer, message: `takes ${accepted}` },
-  ]);
+  throw new ProblemError(
+    'bad-request',
+    `The secret can't be used; it takes ${accepted}. Leave it out to get one.`,
+    [{ pointer, message: `takes ${accepted}` }],
+  );
 }
 
 /**
@@ -38,7 +40,9 @@ export function signedHeaders(
   secrets: readonly SigningSecret[],
   now: Date,
 ): { readonly [name: string]: string } {
-  const valid = secrets.filter(({ validUntil }) => validUntil === null || Date.parse(validUntil) > now.getTime());
+  const valid = secrets.filter(
+    ({ validUntil }) => validUntil === null || Date.parse(validUntil) > now.getTime(),
+  );
   return {
     'webhook-id': id,
     'webhook-timestamp': String(Math.floor(now.getTime() / 1000)),
@@ -58,7 +62,10 @@ export function rotate(
 ): SigningSecret[] {
   const end = new Date(now.getTime() + keepSeconds * 1000).toISOString();
   const old = secrets
-    .map((one) => ({ ...one, validUntil: one.validUntil !== null && one.validUntil < end ? one.validUntil : end }))
+    .map((one) => ({
+      ...one,
+      validUntil: one.validUntil !== null && one.validUntil < end ? one.validUntil : end,
+    }))
     .filter(({ validUntil, secret: other }) => Date.parse(validUntil) > now.getTime() && other !== secret);
   // Each rotation within the time of the last adds a signature: a receiver needs the latest few.
   return [{ secret, validUntil: null }, ...old.slice(0, 2)];

@@ -1,10 +1,10 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { LookupFunction } from 'node:net';
-import { abortedWith } from '../jobs/aborted-with.ts';
+import { abortedWith } from '../abort.ts';
+import type { AllowedTargets } from '../config/allowed-targets.ts';
 import { VERSION } from '../version.ts';
-import type { Allowed } from './allowed.ts';
-import { ForbiddenTargetError, hostOf, type Resolve, resolveTarget, type Target } from './target.ts';
+import { ForbiddenTargetError, hostOf, type Resolve, resolveTarget, type Target } from './resolve-target.ts';
 
 /** What came of an attempt. */
 export interface SendResult {
@@ -17,7 +17,7 @@ export interface SendResult {
 }
 
 export interface SendOptions {
-  readonly allowed: Allowed;
+  readonly allowed: AllowedTargets;
   readonly resolve: Resolve;
   /** Milliseconds for all of it: name, connection, answer. */
   readonly timeout: number;

@@ -1,15 +1,17 @@
 import { DelayedError, Worker } from 'bullmq';
 import type { Logger } from 'pino';
-import type { Config } from '../config.ts';
-import { OUTBOX_CHANGED } from '../jobs/outbox.ts';
-import type { Store } from '../jobs/store.ts';
-import { type QueuedDelivery, WEBHOOK_QUEUE } from '../jobs/webhook-queue.ts';
-import { Allowed } from './allowed.ts';
+import { AllowedTargets } from '../config/allowed-targets.ts';
+import type { Config } from '../config/config.ts';
+import { OUTBOX_CHANGED } from '../records/outbox.ts';
+import type { ChangeFeed } from '../redis/change-feed.ts';
+import type { Redis } from '../redis/connection.ts';
+import type { RedisKeys } from '../redis/keys.ts';
+import { ConcurrencyLimiter } from './concurrency-limiter.ts';
 import { deliver, HeldBack, TryAgain } from './deliver.ts';
-import { emptyOutbox } from './dispatch.ts';
-import { Lanes } from './lanes.ts';
-import { type Resolve, resolveBySystem } from './target.ts';
+import { type DispatchContext, emptyOutbox } from './dispatch.ts';
+import { type Resolve, resolveBySystem } from './resolve-target.ts';
 import { trimDeliveries } from './trim.ts';
+import { type QueuedDelivery, WEBHOOK_QUEUE } from './webhook-queue.ts';
 
 /** Milliseconds after which the outbox is looked at though nothing was heard of it: a message can be missed. */
 const SWEEP = 5_000;
@@ -21,6 +23,13 @@ const CONCURRENCY = 64;
 const SPARED = { slow: 20_000, full: 2_000 } as const;
 /** Milliseconds that the end waits for Redis. */
 const PATIENCE = 2_000;
+
+/** What the service needs of the store. */
+export interface WebhookServiceContext extends DispatchContext {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+  readonly changes: ChangeFeed;
+}
 
 export interface RunningWebhooks {
   /** Gives back what is under way and ends. */
@@ -35,16 +44,16 @@ export function startWebhooks({
   resolve = resolveBySystem,
 }: {
   readonly config: Pick<Config, 'webhookAllow' | 'webhookRetrySeconds' | 'lockSeconds'>;
-  readonly store: Store;
+  readonly store: WebhookServiceContext;
   readonly logger: Logger;
   readonly resolve?: Resolve;
 }): RunningWebhooks {
   const closing = new AbortController();
   const context = {
     webhooks: store.webhooks,
-    allowed: new Allowed(config.webhookAllow),
+    allowed: new AllowedTargets(config.webhookAllow),
     resolve,
-    lanes: new Lanes(),
+    lanes: new ConcurrencyLimiter(),
     firstPause: config.webhookRetrySeconds,
     logger,
     closing: closing.signal,
@@ -61,7 +70,10 @@ export function startWebhooks({
         const isHeldBack = error instanceof HeldBack;
         if (!isHeldBack && (!closing.signal.aborted || error instanceof TryAgain)) throw error;
         // Given back as it was: for another process at once, or for later.
-        await job.moveToDelayed(Date.now() + (isHeldBack ? SPARED[error.reason] * (0.5 + Math.random()) : 0), token);
+        await job.moveToDelayed(
+          Date.now() + (isHeldBack ? SPARED[error.reason] * (0.5 + Math.random()) : 0),
+          token,
+        );
         throw new DelayedError();
       }
     },
@@ -97,7 +109,8 @@ export function startWebhooks({
       .then(
         () => {},
         (error: unknown) => {
-          if (!closing.signal.aborted) logger.warn({ err: error }, 'the outbox could not be emptied; trying again');
+          if (!closing.signal.aborted)
+            logger.warn({ err: error }, 'the outbox could not be emptied; trying again');
         },
       );
   };

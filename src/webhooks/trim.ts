@@ -1,15 +1,19 @@
 import { decodeTime } from 'ulid';
-import { KEPT_DAYS, type WebhookStore } from '../jobs/webhook-store.ts';
+import { KEPT_DAYS, type WebhookStore } from './webhook-store.ts';
 
 /** Most deliveries of a tenant that are kept once they have ended; those that wait for an attempt are kept in any case. */
-export const MOST_KEPT = 10_000;
+export const MAX_DELIVERIES = 10_000;
 
 /**
  * Forgets deliveries that have ended: those older than KEPT_DAYS, and each tenant's oldest beyond `most`.
  * @param now milliseconds
  * @returns how many
  */
-export async function trimDeliveries(webhooks: WebhookStore, now: number, most = MOST_KEPT): Promise<number> {
+export async function trimDeliveries(
+  webhooks: WebhookStore,
+  now: number,
+  most = MAX_DELIVERIES,
+): Promise<number> {
   let count = 0;
   for (const tenant of await webhooks.tenants()) count += await trimOwn(webhooks.of(tenant), now, most);
   return count;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ENDED, type Job } from '../../src/jobs/schemas/job.ts';
+import { FINAL_STATUSES, type Job } from '../../src/contract/schemas/job.ts';
 import { Chance } from './chance.ts';
 import { checkFeed, checkJob, type Expected, readOutcome } from './check-jobs.ts';
 import { checkLog, checkTold, ENDPOINT, type Expectation, isAllTold, ownPath } from './check-webhooks.ts';
@@ -71,7 +71,12 @@ export async function runChaos({
     const pace = { fraction: 0 };
     const [faults] = await Promise.all([
       disturb(cluster, { rounds, chance: new Chance(seed), say, stop, pace }),
-      queueAll(client, cluster, { jobs, pace, chance: new Chance(seed ^ 0x90b5), signal: followers }, accepted),
+      queueAll(
+        client,
+        cluster,
+        { jobs, pace, chance: new Chance(seed ^ 0x90b5), signal: followers },
+        accepted,
+      ),
     ]);
     say(`${accepted.length} jobs were accepted; waiting for their ends`);
     await settle(async () => progress(await client.listJobs()));
@@ -94,7 +99,8 @@ export async function runChaos({
       wrong.push(...(await checkJob(client, job, expected[i % expected.length])));
       wrong.push(...(await checkFeed(client, job, followed[i].events, chance.fraction())));
       // Whoever sends a request again after all that gets the same job.
-      if ((await client.createJob(i, requestOf(i, receiver))) !== job.id) wrong.push(`${job.id} was made twice`);
+      if ((await client.createJob(i, requestOf(i, receiver))) !== job.id)
+        wrong.push(`${job.id} was made twice`);
     }
     wrong.push(...checkTold(receiver, expectations), ...checkLog(receiver, await client.listDeliveries()));
     const all = await client.listJobs();
@@ -202,7 +208,7 @@ async function disturb(
 
 /** What changes while jobs go on; null: all have ended. */
 function progress(jobs: readonly Job[]): string | null {
-  if (jobs.every(({ status }) => ENDED.includes(status))) return null;
+  if (jobs.every(({ status }) => FINAL_STATUSES.includes(status))) return null;
   return JSON.stringify(jobs.map(({ status, attempts, progress }) => [status, attempts, progress]));
 }
 
@@ -216,7 +222,10 @@ async function untold(
   const isOver = log.every(({ status }) => status !== 'pending') && isAllTold(receiver, expectations);
   if (isOver) return null;
   // After many failures the next attempt is minutes away: until then nothing stands still.
-  const due = Math.max(0, ...log.map(({ nextAttemptAt }) => (nextAttemptAt === null ? 0 : Date.parse(nextAttemptAt))));
+  const due = Math.max(
+    0,
+    ...log.map(({ nextAttemptAt }) => (nextAttemptAt === null ? 0 : Date.parse(nextAttemptAt))),
+  );
   const waits = due > Date.now() ? Date.now() : null;
   return JSON.stringify([receiver.told.length, log.map(({ attemptCount }) => attemptCount), waits]);
 }

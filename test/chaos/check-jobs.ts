@@ -1,4 +1,4 @@
-import type { Job } from '../../src/jobs/schemas/job.ts';
+import type { Job } from '../../src/contract/schemas/job.ts';
 import type { StubbornClient } from './client.ts';
 import type { StreamedEvent } from './follower.ts';
 
@@ -25,7 +25,8 @@ export async function readOutcome(client: StubbornClient, job: Job): Promise<Exp
 /** What is wrong with a job that has ended. */
 export async function checkJob(client: StubbornClient, job: Job, should: Expected): Promise<string[]> {
   const { id, status, error } = job;
-  if (status !== 'succeeded') return [`${id} is ${status} ${error ? `(${error.code}: ${error.detail})` : ''}`];
+  if (status !== 'succeeded')
+    return [`${id} is ${status} ${error ? `(${error.code}: ${error.detail})` : ''}`];
   const wrong: string[] = [];
   const events = (await client.events(job)).map(name);
   const told = (event: string) => events.filter((each) => each === event).length;
@@ -48,7 +49,8 @@ export async function checkFeed(
 ): Promise<string[]> {
   const whole = await client.events(job);
   const wrong: string[] = [];
-  const list = (events: readonly StreamedEvent[]) => events.map((event) => `${event.id} ${name(event)}`).join(', ');
+  const list = (events: readonly StreamedEvent[]) =>
+    events.map((event) => `${event.id} ${name(event)}`).join(', ');
   if (JSON.stringify(followed) !== JSON.stringify(whole))
     wrong.push(`${job.id}: its follower got [${list(followed)}] of [${list(whole)}]`);
   const from = Math.floor(fraction * (whole.length - 1));

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Job } from '../../src/jobs/schemas/job.ts';
+import type { Job } from '../../src/contract/schemas/job.ts';
 import { checkTold, ENDPOINT, type Expectation, isAllTold } from './check-webhooks.ts';
 import type { MoodyReceiver, Told } from './receiver.ts';
 
@@ -29,13 +29,21 @@ it('nothing, where all was told, once or more', () => {
 });
 
 it.each<[string, readonly Told[], RegExp]>([
-  ['an end that was tried and never taken', [ALL[0], ...ALL.slice(2)], /nobody took \/job\/0 job.succeeded job_1/],
+  [
+    'an end that was tried and never taken',
+    [ALL[0], ...ALL.slice(2)],
+    /nobody took \/job\/0 job.succeeded job_1/,
+  ],
   ['samples that were not told', ALL.slice(0, 3), /nobody took \/endpoint sample.succeeded smp_1/],
   ['a second id', [...ALL, told(ENDPOINT, 'job.succeeded', { id: 'evt_2' })], /told as 2 events/],
   ['another body', [...ALL, told(ENDPOINT, 'job.succeeded', { body: '{"data":{}}' })], /2 different bodies/],
   ['another outcome', [...ALL, told(ENDPOINT, 'job.failed')], /job.failed was told, and it has succeeded/],
   ['a pause that nobody asked for', [...ALL, told('/job/0', 'job.paused')], /job.paused was told/],
-  ['a bad signature', [...ALL, told(ENDPOINT, 'job.succeeded', { wrong: 'No matching signature' })], /No matching/],
+  [
+    'a bad signature',
+    [...ALL, told(ENDPOINT, 'job.succeeded', { wrong: 'No matching signature' })],
+    /No matching/,
+  ],
   ['another job’s place', [...ALL, told('/job/1', 'job.succeeded')], /was told to \/job\/1/],
   [
     'somebody else’s job',

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Job } from '../../src/jobs/schemas/job.ts';
-import type { WebhookDelivery } from '../../src/jobs/schemas/webhook-endpoint.ts';
+import type { Job } from '../../src/contract/schemas/job.ts';
+import type { WebhookDelivery } from '../../src/contract/schemas/webhook-endpoint.ts';
 import type { MoodyReceiver, Told } from './receiver.ts';
 
 /** Path of the endpoint that is told of everything. */
@@ -27,7 +27,9 @@ export function isAllTold(receiver: MoodyReceiver, expectations: readonly Expect
  */
 export function checkTold(receiver: MoodyReceiver, expectations: readonly Expectation[]): string[] {
   const { told } = receiver;
-  const wrong = told.filter((each) => each.wrong !== null).map((each) => `${each.id} to ${each.path}: ${each.wrong}`);
+  const wrong = told
+    .filter((each) => each.wrong !== null)
+    .map((each) => `${each.id} to ${each.path}: ${each.wrong}`);
   for (const [id, same] of Map.groupBy(told, (each) => each.id)) {
     const bodies = new Set(same.map(({ body }) => body)).size;
     if (bodies !== 1) wrong.push(`${id} came with ${bodies} different bodies`);
@@ -58,7 +60,8 @@ function checkJob(told: readonly Told[], expectation: Expectation): string[] {
   for (const [type, events] of Map.groupBy(own, (each) => each.type)) {
     const ids = new Set(events.map(({ id }) => id)).size;
     if (ids !== 1) wrong.push(`${job.id}: ${type} was told as ${ids} events`);
-    const isRight = ['job.succeeded', 'sample.succeeded'].includes(type) || (type === 'job.paused' && wasPaused);
+    const isRight =
+      ['job.succeeded', 'sample.succeeded'].includes(type) || (type === 'job.paused' && wasPaused);
     if (!isRight) wrong.push(`${job.id}: ${type} was told, and it has succeeded`);
     for (const one of events) {
       if (![path, ENDPOINT].includes(one.path)) wrong.push(`${job.id}: ${type} was told to ${one.path}`);

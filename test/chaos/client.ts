@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Job, JobRequest } from '../../src/jobs/schemas/job.ts';
-import type { Sample } from '../../src/jobs/schemas/sample.ts';
-import type { WebhookDelivery } from '../../src/jobs/schemas/webhook-endpoint.ts';
+import type { Job, JobRequest } from '../../src/contract/schemas/job.ts';
+import type { Sample } from '../../src/contract/schemas/sample.ts';
+import type { WebhookDelivery } from '../../src/contract/schemas/webhook-endpoint.ts';
 import type { Chance } from './chance.ts';
 import { parseEvents, type StreamedEvent } from './follower.ts';
 
@@ -37,7 +37,9 @@ export class StubbornClient {
 
   /** Pauses or resumes it; false when it has ended. */
   async act(id: string, action: 'pause' | 'resume'): Promise<boolean> {
-    const answer = (await this.#send(`POST /v1/jobs/${id}/${action}`, {}, [200, 202, 409])) as { object?: string };
+    const answer = (await this.#send(`POST /v1/jobs/${id}/${action}`, {}, [200, 202, 409])) as {
+      object?: string;
+    };
     return answer.object === 'job';
   }
 
@@ -69,7 +71,9 @@ export class StubbornClient {
   }
 
   async rewards(job: Job): Promise<number[]> {
-    const { data } = (await this.#send(`GET ${job.urls.rewards}`, {}, [200])) as { data: { reward: number }[] };
+    const { data } = (await this.#send(`GET ${job.urls.rewards}`, {}, [200])) as {
+      data: { reward: number }[];
+    };
     return data.map(({ reward }) => reward);
   }
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { ensureRedis, type RedisService } from '../../src/cli/redis.ts';
+import { ensureRedis, type RedisService } from '../../src/cli/redis/ensure-redis.ts';
 import { type Disk, prepareDisk } from './disk.ts';
 import { Member } from './member.ts';
 import { MoodyReceiver } from './receiver.ts';
@@ -51,7 +51,11 @@ export async function startCluster({
   const member = (name: string, main: string, environment: NodeJS.ProcessEnv) =>
     new Member(
       name,
-      [process.execPath, '--disable-warning=ExperimentalWarning', resolve(import.meta.dirname, '../../src/cli', main)],
+      [
+        process.execPath,
+        '--disable-warning=ExperimentalWarning',
+        resolve(import.meta.dirname, '../../src/cli', main),
+      ],
       {
         ...process.env,
         REDIS_URL: redis.url,

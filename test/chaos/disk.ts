@@ -22,7 +22,9 @@ export interface Disk {
 export function prepareDisk(folder: string): Disk {
   mkdirSync(folder, { recursive: true });
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SIZE},mode=0755`, 'tmpfs', folder], { stdio: 'ignore' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SIZE},mode=0755`, 'tmpfs', folder], {
+      stdio: 'ignore',
+    });
   } catch {
     return refusing(join(folder, 'blobs'));
   }

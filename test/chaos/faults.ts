@@ -16,7 +16,10 @@ export const FAULTS: readonly Fault[] = [
       for (const worker of workers) worker.signal('SIGKILL');
     },
   },
-  { name: 'a worker is told to end', run: async ({ workers }, chance) => chance.one(workers).signal('SIGTERM') },
+  {
+    name: 'a worker is told to end',
+    run: async ({ workers }, chance) => chance.one(workers).signal('SIGTERM'),
+  },
   { name: 'an API is killed', run: async ({ apis }, chance) => chance.one(apis).signal('SIGKILL') },
   {
     name: 'both APIs are killed',

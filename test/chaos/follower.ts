@@ -40,7 +40,10 @@ export async function follow(
         signal: connection.signal,
       });
       if (response.status >= 400 && response.status < 500)
-        return { events: [...events, { id: '', event: 'refused', data: String(response.status) }], connections };
+        return {
+          events: [...events, { id: '', event: 'refused', data: String(response.status) }],
+          connections,
+        };
       if (response.status === 200 && response.body) {
         connections++;
         const parser = createParser({

@@ -30,11 +30,13 @@ const { wrong, faults, restarts, attempts, told, moods, connections } = await ru
   console.error(`Chaos of seed ${seed}: ${error.message}`);
   process.exit(1);
 });
-for (const [name, count] of Object.entries(faults).sort()) console.log(`${String(count).padStart(5)} x ${name}`);
+for (const [name, count] of Object.entries(faults).sort())
+  console.log(`${String(count).padStart(5)} x ${name}`);
 console.log(`${restarts} processes were started again; workers took the jobs up ${attempts} times.`);
 const requests = Object.values(moods).reduce((sum, count) => sum + count, 0);
 console.log(`${told} events were told in ${requests} requests, whose receiver:`);
-for (const [mood, count] of Object.entries(moods).sort()) console.log(`${String(count).padStart(5)} x ${mood}`);
+for (const [mood, count] of Object.entries(moods).sort())
+  console.log(`${String(count).padStart(5)} x ${mood}`);
 console.log(`${jobs} followers of events came back ${connections - jobs} times.`);
 for (const what of wrong) console.error(`WRONG: ${what}`);
 console.log(

@@ -27,7 +27,10 @@ export class Member {
   #start(): void {
     this.starts++;
     const [program, ...parameters] = this.#command;
-    const child = spawn(program, parameters, { env: this.#environment, stdio: ['ignore', this.#log, this.#log] });
+    const child = spawn(program, parameters, {
+      env: this.#environment,
+      stdio: ['ignore', this.#log, this.#log],
+    });
     this.#child = child;
     child.once('exit', () => {
       if (!this.#closing) setTimeout(() => this.#closing || this.#start(), PAUSE);

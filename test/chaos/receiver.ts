@@ -113,7 +113,10 @@ export class MoodyReceiver {
   #look(path: string, headers: IncomingHttpHeaders, body: string): Told {
     const told = { path, id: String(headers['webhook-id']), body, taken: false };
     try {
-      const { type, data } = new Webhook(this.secret(path)).verify(body, headers as Record<string, string>) as {
+      const { type, data } = new Webhook(this.secret(path)).verify(
+        body,
+        headers as Record<string, string>,
+      ) as {
         type: string;
         data: { id: string };
       };

@@ -1,11 +1,11 @@
-import type { JobRequest } from '../../src/jobs/schemas/job.ts';
+import type { JobRequest } from '../../src/contract/schemas/job.ts';
 import { ownPath } from './check-webhooks.ts';
 import type { MoodyReceiver } from './receiver.ts';
 
 /** The jobs: small ones, of real graphs and rewards. */
 const VARIANTS: readonly Pick<JobRequest, 'prompt' | 'seed' | 'optimizer' | 'samples'>[] = [
   { prompt: 'a green dog on the grass', seed: 1, optimizer: { name: 'elites', batchSize: 3 } },
-  { prompt: 'a red book and a yellow vase', seed: 2, optimizer: { name: 'kriging', batchSize: 3 } },
+  { prompt: 'a red book and a yellow vase', seed: 2, optimizer: { name: 'gp', batchSize: 3 } },
   { prompt: 'a blue car', seed: 3, optimizer: { name: 'genetic', batchSize: 3, population: 4 }, samples: 1 },
 ];
 

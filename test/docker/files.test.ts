@@ -29,7 +29,9 @@ interface Compose {
 
 describe.each(names)('%s', (name) => {
   it('passes the linter', () => {
-    expect(validate(read(name)).map(({ message, range }) => `line ${range.start.line + 1}: ${message}`)).toEqual([]);
+    expect(
+      validate(read(name)).map(({ message, range }) => `line ${range.start.line + 1}: ${message}`),
+    ).toEqual([]);
   });
 
   it('pins its base images, does not run as root, says how its health is seen', () => {
@@ -38,7 +40,9 @@ describe.each(names)('%s', (name) => {
     for (const base of bases) expect(base).toMatch(/:[^:]*\d+\.?\d*[^:]*$/);
     const users = lines.filter((line) => line.startsWith('USER '));
     expect(users.at(-1)).toMatch(/^USER 1000:1000$/);
-    expect(lines.findLastIndex((line) => line.startsWith('RUN '))).toBeLessThan(lines.indexOf(users.at(-1) as string));
+    expect(lines.findLastIndex((line) => line.startsWith('RUN '))).toBeLessThan(
+      lines.indexOf(users.at(-1) as string),
+    );
     expect(lines.filter((line) => line.startsWith('HEALTHCHECK '))).toHaveLength(1);
   });
 });
@@ -74,7 +78,11 @@ describe('compose', () => {
     const linter = new DCLinter({ rules, quiet: false, debug: false, exclude: [] });
     // Its types are not found from here.
     interface Found {
-      readonly messages: readonly { readonly line: number; readonly message: string; readonly rule: string }[];
+      readonly messages: readonly {
+        readonly line: number;
+        readonly message: string;
+        readonly rule: string;
+      }[];
     }
     const results = linter.lintFiles([join(DOCKER, name)], false) as unknown as readonly Found[];
     const found = results
@@ -202,7 +210,9 @@ describe('kubernetes', () => {
       triggers: [{ metadata: { authMode: 'bearer' }, authenticationRef: { name: 'findery-queues' } }],
     });
     const authentication = resources.find(({ kind }) => kind === 'TriggerAuthentication');
-    expect(authentication?.spec).toMatchObject({ secretTargetRef: [{ parameter: 'token', name: 'findery-queues' }] });
+    expect(authentication?.spec).toMatchObject({
+      secretTargetRef: [{ parameter: 'token', name: 'findery-queues' }],
+    });
     expect(read('README.md')).toMatch(/kubectl create secret generic findery-queues --from-literal=token=/);
   });
 
@@ -210,7 +220,9 @@ describe('kubernetes', () => {
     const scaled = resources.find(({ kind }) => kind === 'ScaledObject');
     expect(scaled?.spec).toMatchObject({
       scaleTargetRef: { name: 'findery-worker' },
-      triggers: [{ type: 'metrics-api', metadata: { url: 'http://findery/v1/queues', valueLocation: 'unfinished' } }],
+      triggers: [
+        { type: 'metrics-api', metadata: { url: 'http://findery/v1/queues', valueLocation: 'unfinished' } },
+      ],
     });
   });
 });

@@ -105,7 +105,11 @@ export async function attack(
 }
 
 /** Runs `work` over all of `items`, some at a time. */
-export async function each<T>(items: Iterable<T>, work: (item: T) => Promise<unknown>, atATime = 16): Promise<void> {
+export async function each<T>(
+  items: Iterable<T>,
+  work: (item: T) => Promise<unknown>,
+  atATime = 16,
+): Promise<void> {
   const waiting = items[Symbol.iterator]();
   const lane = async () => {
     for (let next = waiting.next(); !next.done; next = waiting.next()) await work(next.value);

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { mostConnections } from '../../src/api/wire.ts';
+import { maxConnections } from '../../src/api/http-hardening.ts';
 import { Chance } from '../chaos/chance.ts';
 import { type Arena, type Attack, readOperations, type Scale } from './arena.ts';
 import { addresses } from './attacks/addresses.ts';
@@ -23,7 +23,7 @@ const MOST_FILES = 10;
 /** Silent connections that this process may open: what it may have open, less what it needs itself. The API's own limit follows from the same. */
 function mostSilent(): number {
   const limits = existsSync('/proc/self/limits') ? readFileSync('/proc/self/limits', 'utf8') : '';
-  return Math.max(0, (mostConnections(limits) ?? Number.POSITIVE_INFINITY) - 500);
+  return Math.max(0, (maxConnections(limits) ?? Number.POSITIVE_INFINITY) - 500);
 }
 
 /** Makes all hand-made attacks on a service. */
@@ -49,7 +49,9 @@ export async function attackByHand(
     const [before, failed] = [count(tally), tally.failures.length];
     await attack.run(arena);
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    say(`  ${attack.name}: ${count(tally) - before} answers, ${tally.failures.length - failed} failures, ${seconds} s`);
+    say(
+      `  ${attack.name}: ${count(tally) - before} answers, ${tally.failures.length - failed} failures, ${seconds} s`,
+    );
   }
 }
 
@@ -65,7 +67,13 @@ export function compareGauges(tally: Tally, before: Gauge, after: Gauge, most: n
       name,
       `${(was / unit).toFixed(0)} before, ${(is / unit).toFixed(0)} after; ${(most / unit).toFixed(0)} more are allowed`,
     );
-  compare('heap and buffers, MiB', before.heapUsed + before.external, after.heapUsed + after.external, MOST_HEAP, MIB);
+  compare(
+    'heap and buffers, MiB',
+    before.heapUsed + before.external,
+    after.heapUsed + after.external,
+    MOST_HEAP,
+    MIB,
+  );
   compare('resident memory, MiB', before.rss, after.rss, most, MIB);
   compare('open files', before.files, after.files, MOST_FILES, 1);
 }

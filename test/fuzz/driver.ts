@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { findProgram } from '../../src/cli/find-program.ts';
+import { findProgram } from '../../src/cli/redis/find-program.ts';
 import type { Target } from './target.ts';
 import type { Pools } from './things.ts';
 
@@ -58,7 +58,10 @@ export async function drive(
       auth,
       JSON.stringify({ auth: Object.entries(target.keys).map(([name, key]) => withKey(name, key)) }),
     );
-    await writeFile(config, `${await readFile(join(TOOLS, 'schemathesis.toml'), 'utf8')}\n${describePools(pools)}`);
+    await writeFile(
+      config,
+      `${await readFile(join(TOOLS, 'schemathesis.toml'), 'utf8')}\n${describePools(pools)}`,
+    );
     const log = join(folder, 'schemathesis.log');
     const report = join(folder, 'schemathesis.json');
     const args = [

@@ -62,7 +62,13 @@ try {
   let driven: Outcome['driven'] = null;
   if (program !== null) {
     const pools = await stock(target.url, target.keys.acme, await target.furnish(), 20);
-    driven = await drive(target, pools, { program, seconds: Math.ceil(minutes * 60), seed, folder, stop: stop.signal });
+    driven = await drive(target, pools, {
+      program,
+      seconds: Math.ceil(minutes * 60),
+      seed,
+      folder,
+      stop: stop.signal,
+    });
     await measure('after Schemathesis');
   }
   // The first round fills caches and pools to their size; what a second one adds to that is what stays.

@@ -20,7 +20,8 @@ export interface Outcome {
 
 /** How many things are wrong. */
 export function countWrong({ driven, tally, complaints }: Outcome): number {
-  const drivenWrong = driven === null ? 0 : Math.max(driven.failures + driven.errors, driven.status === 0 ? 0 : 1);
+  const drivenWrong =
+    driven === null ? 0 : Math.max(driven.failures + driven.errors, driven.status === 0 ? 0 : 1);
   return tally.failures.length + complaints.length + drivenWrong;
 }
 

@@ -62,7 +62,13 @@ export class Tally {
     this.count(status);
     const says = `${status} ${body.slice(0, 300)}`;
     this.check(status < 500, 'no 5xx', attack, says, see);
-    this.check(!/\n\s+at |node_modules|node:internal|\.ts:\d/.test(body), 'no stack traces', attack, says, see);
+    this.check(
+      !/\n\s+at |node_modules|node:internal|\.ts:\d/.test(body),
+      'no stack traces',
+      attack,
+      says,
+      see,
+    );
     if (status < 400 || headers.get('no-body')) return;
     const type = headers.get('content-type') ?? 'none';
     this.check(
@@ -78,7 +84,8 @@ export class Tally {
     } catch {
       // Told by the next check.
     }
-    const isWhole = problem.status === status && typeof problem.detail === 'string' && typeof problem.code === 'string';
+    const isWhole =
+      problem.status === status && typeof problem.detail === 'string' && typeof problem.code === 'string';
     this.check(isWhole, 'problems are whole', attack, says, see);
   }
 }

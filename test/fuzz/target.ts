@@ -4,10 +4,10 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ensureRedis } from '../../src/cli/redis.ts';
-import { readConfig } from '../../src/config.ts';
-import { ApiKeys, NO_LIMITS } from '../../src/jobs/api-keys.ts';
-import { openStore, type Store } from '../../src/jobs/store.ts';
+import { ensureRedis } from '../../src/cli/redis/ensure-redis.ts';
+import { readConfig } from '../../src/config/config.ts';
+import { openStore, type Store } from '../../src/store/store.ts';
+import { ApiKeys, NO_LIMITS } from '../../src/tenancy/api-keys.ts';
 import { furnish, type Things } from './things.ts';
 
 /** What a process holds, bytes; `files` are open descriptors. */
@@ -87,7 +87,8 @@ export async function startTarget({
     pid: child.pid ?? 0,
     gauge: () =>
       new Promise((resolve, reject) => {
-        if (!child.connected) return reject(new Error(`the API has ended: ${child.exitCode ?? child.signalCode}`));
+        if (!child.connected)
+          return reject(new Error(`the API has ended: ${child.exitCode ?? child.signalCode}`));
         const patience = setTimeout(() => reject(new Error('the API does not tell what it holds')), 60_000);
         child.once('message', (message) => {
           clearTimeout(patience);
@@ -110,7 +111,10 @@ export async function startTarget({
   };
 }
 
-async function startApi(environment: NodeJS.ProcessEnv, log: string): Promise<{ child: ChildProcess; url: string }> {
+async function startApi(
+  environment: NodeJS.ProcessEnv,
+  log: string,
+): Promise<{ child: ChildProcess; url: string }> {
   const child = fork(fileURLToPath(new URL('../../src/cli/api.ts', import.meta.url)), {
     env: environment,
     execArgv: [

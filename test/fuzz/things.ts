@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { newId } from '../../src/jobs/ids.ts';
-import type { Store } from '../../src/jobs/store.ts';
+import { newId } from '../../src/contract/ids.ts';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
+import type { Store } from '../../src/store/store.ts';
 
 /** Ids of things that are there, for addresses that need one. */
 export interface Things {
@@ -19,7 +19,10 @@ export interface Things {
 /** Makes one of everything that the API has addresses for. */
 export async function furnish(url: string, key: string, store: Store, data: string): Promise<Things> {
   const send = sender(url, key);
-  const job = await send('/v1/jobs', JSON.stringify({ prompt: 'a green dog', budget: { images: 2 }, priority: 'low' }));
+  const job = await send(
+    '/v1/jobs',
+    JSON.stringify({ prompt: 'a green dog', budget: { images: 2 }, priority: 'low' }),
+  );
   const policy = await send('/v1/policies', lawFile(), 'application/octet-stream');
   const sample = await send(`/v1/policies/${policy.id}/samples`, '{}');
   await clearEndpoints(url, key);
@@ -33,7 +36,15 @@ export async function furnish(url: string, key: string, store: Store, data: stri
     .toBuffer();
   await new FileBlobs(join(data, 'blobs')).put(blob, picture);
   const createdAt = new Date().toISOString();
-  const record = { id: image, tenant: 'acme', key: blob, width: 64, height: 64, format: 'png' as const, createdAt };
+  const record = {
+    id: image,
+    tenant: 'acme',
+    key: blob,
+    width: 64,
+    height: 64,
+    format: 'png' as const,
+    createdAt,
+  };
   await store.images.create(record, { parent: sample.id });
   return {
     jobs: job.id,
@@ -67,8 +78,12 @@ export async function stock(url: string, key: string, things: Things, count: num
     policies.push((await send('/v1/policies', lawFile(), 'application/octet-stream')).id);
     // Not all that there may be, so that there is room for those that the driver makes.
     if (i < count / 2)
-      endpoints.push((await send('/v1/webhook-endpoints', JSON.stringify({ url: 'http://127.0.0.1:9/' }))).id);
-    jobs.push((await send('/v1/jobs', JSON.stringify({ prompt: 'a green dog', seed: i, priority: 'low' }))).id);
+      endpoints.push(
+        (await send('/v1/webhook-endpoints', JSON.stringify({ url: 'http://127.0.0.1:9/' }))).id,
+      );
+    jobs.push(
+      (await send('/v1/jobs', JSON.stringify({ prompt: 'a green dog', seed: i, priority: 'low' }))).id,
+    );
   }
   return {
     jobs: [things.jobs, ...jobs],
@@ -91,11 +106,11 @@ function sender(url: string, key: string) {
 }
 
 function lawFile(): Uint8Array<ArrayBuffer> {
-  const law = {
+  const distribution = {
     shape: [4, 16, 16],
     mean: new Float32Array(1024),
     std: Float32Array.of(1),
     weights: Float32Array.of(1),
   };
-  return new Uint8Array(encodePolicy(law, { prompt: 'a green dog' }));
+  return new Uint8Array(encodePolicy(distribution, { prompt: 'a green dog' }));
 }

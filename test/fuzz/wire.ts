@@ -37,7 +37,8 @@ export async function exchange(
   port: number,
   { bytes, patience = PATIENCE, answers: wanted = 1, linger = 0 }: Sending,
 ): Promise<Exchange> {
-  const pieces = typeof bytes === 'string' ? [Buffer.from(bytes, 'latin1')] : Buffer.isBuffer(bytes) ? [bytes] : bytes;
+  const pieces =
+    typeof bytes === 'string' ? [Buffer.from(bytes, 'latin1')] : Buffer.isBuffer(bytes) ? [bytes] : bytes;
   const began = performance.now();
   const socket = connect(port, '127.0.0.1');
   let isTaken = false;
@@ -111,7 +112,10 @@ export function readAnswers(received: Buffer, isHead: boolean): Answer[] | null 
     if (status === undefined) return 'HTTP/1.1 '.startsWith(line.slice(0, 9)) && headEnd < 0 ? answers : null;
     if (headEnd < 0) return answers;
     const headers = new Map(
-      lines.map((each) => [each.slice(0, each.indexOf(':')).toLowerCase(), each.slice(each.indexOf(':') + 1).trim()]),
+      lines.map((each) => [
+        each.slice(0, each.indexOf(':')).toLowerCase(),
+        each.slice(each.indexOf(':') + 1).trim(),
+      ]),
     );
     at = headEnd + 4;
     if (status.startsWith('1')) continue;

@@ -19,11 +19,16 @@ const options = { executionProviders: ['cpu'], threads: 2, batchSize: 1 };
 const model = await RewardModel.open(bundle, options);
 let worst = 0;
 for (const { picture, prompt, score } of cases) {
-  const { data, info } = await sharp(join(folder, picture)).removeAlpha().raw().toBuffer({ resolveWithObject: true });
+  const { data, info } = await sharp(join(folder, picture))
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
   const raw = { width: info.width, height: info.height, pixels: new Uint8Array(data) };
   const [ours] = await model.score([raw], bundle.tokenizer?.encode(prompt) ?? null);
   worst = Math.max(worst, Math.abs(ours - score));
 }
 await model.release();
-console.log(`${cases.length} pictures: largest difference from the package's score ${worst.toExponential(1)}`);
+console.log(
+  `${cases.length} pictures: largest difference from the package's score ${worst.toExponential(1)}`,
+);
 if (!(worst < Number(tolerance))) process.exitCode = 1;

@@ -9,12 +9,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import sharp from 'sharp';
-import { Client } from '../../src/cli/client.ts';
 import { createLogger } from '../../src/cli/logger.ts';
 import { runMain } from '../../src/cli/run-main.ts';
 import { startService } from '../../src/cli/service.ts';
-import { readConfig } from '../../src/config.ts';
-import { STREAMS } from '../../src/numerics/draw.ts';
+import { Client } from '../../src/client/client.ts';
+import { readConfig } from '../../src/config/config.ts';
+import { STREAMS } from '../../src/core/noise.ts';
 import { standardNormal } from '../../src/numerics/normal.ts';
 
 const PROMPT = 'a green dog on the grass';
@@ -48,7 +48,10 @@ await runMain(async () => {
       .removeAlpha()
       .raw()
       .toBuffer();
-    const noise = standardNormal({ seed: SEED, stream: STREAMS.samples, index: 0 }, 4 * (height / 8) * (width / 8));
+    const noise = standardNormal(
+      { seed: SEED, stream: STREAMS.samples, index: 0 },
+      4 * (height / 8) * (width / 8),
+    );
     await writeFile(join(work, 'picture.rgb'), pixels);
     await writeFile(join(work, 'noise.f32'), new Uint8Array(noise.buffer));
     const { scheduler, steps, guidanceScale } = sample.sampler;
@@ -79,7 +82,9 @@ async function learn(client: Client, model: string, reward: string): Promise<voi
     reportDraws: 2,
   });
   const ended = await client.follow(job, () => {});
-  console.log(`job: ${ended.status} after ${seconds(began)}, ${ended.progress.images} draws of ${STEPS} steps`);
+  console.log(
+    `job: ${ended.status} after ${seconds(began)}, ${ended.progress.images} draws of ${STEPS} steps`,
+  );
   if (ended.status !== 'succeeded') throw new Error(ended.error?.detail ?? 'the job failed');
 }
 

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from accuracy import graph_score, pairs
 from data import Captions, KINDS, painted, rendered, to_tensor
 from judge_model import Judge
-from painted import Painter
+from painted import ImageSource
 from reward_model import Reward, know_kinds
 from scenes import caption, draw_scene
 
@@ -62,11 +62,11 @@ def export(model: torch.nn.Module, path: Path) -> None:
 def base_scores(model: torch.nn.Module, captions: Captions, folder: Path) -> np.ndarray:
     """Of the base model's pictures for random captions."""
     rng = np.random.default_rng(CALIBRATION_SEED)
-    painter = Painter(folder)
+    image pipeline = ImageSource(folder)
     scores = []
     for _ in range(CALIBRATION_PICTURES // 24):
         texts = [caption(draw_scene(rng, KINDS)) for _ in range(24)]
-        pixels = painter.generate(texts, guidance=4.0, steps=25, rng=rng)
+        pixels = image pipeline.generate(texts, guidance=4.0, steps=25, rng=rng)
         with torch.no_grad():
             scores.append(model(to_tensor(pixels), *captions.encode(texts)).numpy())
     return np.concatenate(scores)

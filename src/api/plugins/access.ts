@@ -1,11 +1,11 @@
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import type { Scope } from '../../jobs/api-keys.ts';
-import { ProblemError } from '../../jobs/problem.ts';
-import { scopeStore, type TenantStore } from '../../jobs/store.ts';
+import { ProblemError } from '../../contract/problem.ts';
+import { scopeStore, type TenantStore } from '../../store/store.ts';
+import type { Scope } from '../../tenancy/api-keys.ts';
+import { Authenticator, type Caller } from '../authenticator.ts';
 import { FailedKeys } from '../failed-keys.ts';
-import { type Caller, Gatekeeper } from '../gatekeeper.ts';
 import { scopeOf } from '../scopes.ts';
 
 declare module 'fastify' {
@@ -25,7 +25,7 @@ const MINUTE = 60;
 /** Who may do what: keys, their scopes, their requests in a minute. Whatever a route asks of the store, it asks as its tenant. */
 export const access = fp(async (app: FastifyInstance) => {
   const { store } = app.services;
-  const gatekeeper = new Gatekeeper(store, app.services.config);
+  const gatekeeper = new Authenticator(store, app.services.config);
   const scoped = new WeakMap<Caller, TenantStore>();
 
   app.decorateRequest('caller', null);

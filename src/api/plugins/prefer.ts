@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { abortedWith } from '../../jobs/aborted-with.ts';
+import { abortedWith } from '../../abort.ts';
 
 /** The longest that a request is held. */
 const MOST_SECONDS = 60;

@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
-import { RecordVersionError } from '../../jobs/migrations.ts';
-import { ProblemError, problemOf } from '../../jobs/problem.ts';
+import { ProblemError, problemOf } from '../../contract/problem.ts';
+import { RecordVersionError } from '../../records/migrations.ts';
 import { BlobStoreError, StorageFullError } from '../../storage/blobs.ts';
 import { describeValidation } from './validation.ts';
 
@@ -28,7 +28,9 @@ export const problems = fp(async (app: FastifyInstance) => {
 
   function tellWhereNothingIs(request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const [path] = request.url.split('?');
-    const allowed = [...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods))];
+    const allowed = [
+      ...new Set(routes.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods)),
+    ];
     if (allowed.length > 0) {
       reply.header('allow', allowed.join(', '));
       return sendProblem(

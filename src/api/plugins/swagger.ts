@@ -2,7 +2,7 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
-import { NAMED_SCHEMAS } from '../../jobs/schemas/index.ts';
+import { NAMED_SCHEMAS } from '../../contract/schemas/index.ts';
 import { VERSION } from '../../version.ts';
 import { scopeOf } from '../scopes.ts';
 import { WEBHOOKS } from '../webhook-contract.ts';
@@ -18,12 +18,12 @@ export const openapi = fp(async (app: FastifyInstance) => {
         version: VERSION,
         license: { name: 'MIT', identifier: 'MIT' },
         description:
-          'Learns, for one prompt, the law of the initial noise that makes a frozen diffusion model keep to it; then draws as many new images from it as wanted. Errors are RFC 9457 problem details.',
+          'Learns, for one prompt, the distribution of the initial noise that makes a frozen diffusion model keep to it; then draws as many new images from it as wanted. Errors are RFC 9457 problem details.',
       },
       tags: [
         { name: 'jobs', description: 'optimisations' },
-        { name: 'policies', description: 'learned laws' },
-        { name: 'samples', description: 'images drawn from a law' },
+        { name: 'policies', description: 'learned distributions' },
+        { name: 'samples', description: 'images drawn from a distribution' },
         { name: 'webhooks', description: 'who is told what happened, and what came of telling' },
         { name: 'catalog', description: 'what is installed' },
         { name: 'service', description: 'health and contract' },
@@ -42,7 +42,9 @@ export const openapi = fp(async (app: FastifyInstance) => {
     },
     transform: ({ schema, url, route }) => ({ schema: withKeys(schema ?? {}, url, route), url }),
     transformObject: (given) =>
-      'openapiObject' in given ? withWebhooks(namedKeys(optionalBodies(given.openapiObject))) : given.swaggerObject,
+      'openapiObject' in given
+        ? withWebhooks(namedKeys(optionalBodies(given.openapiObject)))
+        : given.swaggerObject,
     refResolver: { buildLocalReference: (json) => String(json.$id) },
   });
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true });
@@ -64,7 +66,9 @@ function withKeys(schema: FastifySchema, url: string, { method, config }: RouteO
   const refusal = (description: string, headers: readonly (keyof typeof REFUSAL_HEADERS)[]) => ({
     ...answers.default,
     description,
-    headers: Object.fromEntries(headers.map((name) => [name, { type: 'string', description: REFUSAL_HEADERS[name] }])),
+    headers: Object.fromEntries(
+      headers.map((name) => [name, { type: 'string', description: REFUSAL_HEADERS[name] }]),
+    ),
   });
   const limited = refusal('too many requests, or more than the tenant may have', [
     'ratelimit-policy',
@@ -87,7 +91,8 @@ function withWebhooks<T extends object>(document: T): T {
 /** The plugin loses what `patternProperties` says of keys; a schema that says it in `x-keys` too keeps it, as `propertyNames`. */
 function namedKeys<T extends object>(document: T): T {
   for (const [name, value] of Object.entries(document)) {
-    if (name === 'x-keys') Object.assign(document, { propertyNames: { pattern: value }, 'x-keys': undefined });
+    if (name === 'x-keys')
+      Object.assign(document, { propertyNames: { pattern: value }, 'x-keys': undefined });
     else if (typeof value === 'object' && value !== null) namedKeys(value as object);
   }
   return document;
@@ -106,6 +111,9 @@ function optionalBodies<T extends object>(document: T): T {
 interface Operation {
   readonly requestBody?: {
     required: boolean;
-    readonly content: Record<string, { readonly schema?: { readonly anyOf?: readonly { readonly type?: string }[] } }>;
+    readonly content: Record<
+      string,
+      { readonly schema?: { readonly anyOf?: readonly { readonly type?: string }[] } }
+    >;
   };
 }

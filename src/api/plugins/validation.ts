@@ -3,7 +3,7 @@ import { Ajv } from 'ajv';
 import addFormats from 'ajv-formats';
 import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
 import fp from 'fastify-plugin';
-import { NAMED_SCHEMAS } from '../../jobs/schemas/index.ts';
+import { NAMED_SCHEMAS } from '../../contract/schemas/index.ts';
 
 /**
  * Validation by the schemas of `src/jobs/schemas`. Bodies are taken as they are (no coercion: a number is no prompt, and
@@ -52,7 +52,10 @@ export function createAjv(coerceTypes: boolean): Ajv {
 }
 
 /** An error of validation in words: where, what was there, what is accepted. */
-export function describeValidation(error: FastifySchemaValidationError): { pointer: string; message: string } {
+export function describeValidation(error: FastifySchemaValidationError): {
+  pointer: string;
+  message: string;
+} {
   const { instancePath, keyword, params, data, parentSchema, message } = error as unknown as ErrorObject;
   const schema = (parentSchema ?? {}) as { [key: string]: unknown };
   const accepts = schema['x-accepts'];
@@ -72,9 +75,15 @@ export function describeValidation(error: FastifySchemaValidationError): { point
       };
     }
     case 'enum':
-      return { pointer: instancePath, message: `is ${found}; takes ${(params.allowedValues as unknown[]).join(', ')}` };
+      return {
+        pointer: instancePath,
+        message: `is ${found}; takes ${(params.allowedValues as unknown[]).join(', ')}`,
+      };
     case 'pattern':
-      return { pointer: instancePath, message: `is ${found}; takes ${accepts ?? `text like ${params.pattern}`}` };
+      return {
+        pointer: instancePath,
+        message: `is ${found}; takes ${accepts ?? `text like ${params.pattern}`}`,
+      };
     case 'type': {
       const plain = `a value of type ${[params.type].flat().join(' or ')}`;
       const wanted = accepts && params.type === 'string' ? `text: ${accepts}` : plain;
@@ -84,7 +93,10 @@ export function describeValidation(error: FastifySchemaValidationError): { point
       };
     }
     case 'maxProperties':
-      return { pointer: instancePath, message: `has ${Object.keys(data as object).length} entries; takes ${accepts}` };
+      return {
+        pointer: instancePath,
+        message: `has ${Object.keys(data as object).length} entries; takes ${accepts}`,
+      };
     case 'minItems':
     case 'maxItems':
       return {
@@ -101,7 +113,8 @@ export function describeValidation(error: FastifySchemaValidationError): { point
     case 'maximum':
     case 'exclusiveMinimum': {
       const lowest =
-        schema.minimum ?? (schema.exclusiveMinimum === undefined ? 'any' : `more than ${schema.exclusiveMinimum}`);
+        schema.minimum ??
+        (schema.exclusiveMinimum === undefined ? 'any' : `more than ${schema.exclusiveMinimum}`);
       return {
         pointer: instancePath,
         message: `is ${found}; takes ${schema.type === 'integer' ? 'whole numbers' : 'numbers'} from ${lowest} to ${schema.maximum ?? 'any'}`,

@@ -1,16 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { Catalog, ModelBundle, RewardBundle } from '../../bundles/catalog.ts';
-import { ProblemError } from '../../jobs/problem.ts';
-import type { QueueName } from '../../jobs/queues.ts';
-import { Model, OptimizerInfo, Queues, Reward, WorkerInfo } from '../../jobs/schemas/catalog.ts';
-import { Link } from '../../jobs/schemas/common.ts';
-import type { TenantStore } from '../../jobs/store.ts';
-import { listWorkers } from '../../jobs/worker-registry.ts';
+import { ProblemError } from '../../contract/problem.ts';
+import { Model, OptimizerInfo, Queues, Reward, WorkerInfo } from '../../contract/schemas/catalog.ts';
+import { Link } from '../../contract/schemas/common.ts';
 import { DEFAULT_OPTIMIZER, OPTIMIZERS } from '../../numerics/optimizers/registry.ts';
 import { schedulersFor } from '../../numerics/schedulers/registry.ts';
-import { All, answers } from '../answers.ts';
-import type { Caller } from '../gatekeeper.ts';
+import type { QueueName } from '../../queue/queues.ts';
+import type { TenantStore } from '../../store/store.ts';
+import { listWorkers } from '../../store/worker-registry.ts';
+import type { Caller } from '../authenticator.ts';
+import { All, answers } from '../responses.ts';
 
 const tags = ['catalog'];
 
@@ -19,7 +19,9 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
   const { store, catalog: live } = app.services;
 
   const loadedBy = async (name: string) =>
-    (await listWorkers(store.redis, store.keys)).filter(({ loaded }) => loaded.includes(name)).map(({ id }) => id);
+    (await listWorkers(store.redis, store.keys))
+      .filter(({ loaded }) => loaded.includes(name))
+      .map(({ id }) => id);
 
   const viewModel = async (model: ModelBundle, installed: Catalog): Promise<Model> => {
     const { name, title, licence, defaults, sizes } = model;
@@ -60,7 +62,15 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
   const broken = (kind: 'model' | 'reward', installed: Catalog) =>
     installed.problems.filter((problem) => problem.kind === kind);
   const unavailable = ({ name, message }: { name: string; message: string }) =>
-    ({ name, title: name, licence: null, default: false, available: false, problem: message, loadedBy: [] }) as const;
+    ({
+      name,
+      title: name,
+      licence: null,
+      default: false,
+      available: false,
+      problem: message,
+      loadedBy: [],
+    }) as const;
 
   const allModels = async (installed: Catalog): Promise<Model[]> => [
     ...(await Promise.all(installed.models.map((model) => viewModel(model, installed)))),
@@ -157,9 +167,10 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async () => ({
-      data: OPTIMIZERS.map(({ name, title, source, parameters }) => ({
+      data: OPTIMIZERS.map(({ name, aliases, title, source, parameters }) => ({
         object: 'optimizer' as const,
         name,
+        aliases: [...(aliases ?? [])],
         title,
         source,
         default: name === DEFAULT_OPTIMIZER,
@@ -173,7 +184,8 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getQueues',
-        summary: 'How much work waits, and how much is in progress: of the tenant, or, for keys with `admin`, of all',
+        summary:
+          'How much work waits, and how much is in progress: of the tenant, or, for keys with `admin`, of all',
         tags,
         response: answers({ 200: Link(Queues) }),
       },
@@ -199,7 +211,10 @@ export const catalog: FastifyPluginAsyncTypebox = async (app) => {
     async ({ caller, store: own }) => {
       const workers = await listWorkers(store.redis, store.keys);
       if (seesAll(caller)) return { data: workers };
-      const show = async (worker: WorkerInfo) => ({ ...worker, currentJobs: await keepOwn(own, worker.currentJobs) });
+      const show = async (worker: WorkerInfo) => ({
+        ...worker,
+        currentJobs: await keepOwn(own, worker.currentJobs),
+      });
       return { data: await Promise.all(workers.map(show)) };
     },
   );
@@ -217,6 +232,8 @@ async function countOwn(own: TenantStore, name: QueueName): Promise<{ waiting: n
 
 /** Those of some ids of jobs and samples that are the tenant's. */
 async function keepOwn({ jobs, samples }: TenantStore, ids: readonly string[]): Promise<string[]> {
-  const owners = await Promise.all(ids.map(async (id) => (await jobs.tenantOf(id)) ?? (await samples.tenantOf(id))));
+  const owners = await Promise.all(
+    ids.map(async (id) => (await jobs.tenantOf(id)) ?? (await samples.tenantOf(id))),
+  );
   return ids.filter((_, i) => owners[i] !== null);
 }

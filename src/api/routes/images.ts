@@ -2,10 +2,10 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import parseRange from 'range-parser';
 import sharp from 'sharp';
 import { Type } from 'typebox';
-import { tellDamage } from '../../jobs/damage.ts';
-import { ProblemError } from '../../jobs/problem.ts';
+import { ProblemError } from '../../contract/problem.ts';
+import { toDamageProblem } from '../../jobs/damage.ts';
 import { sha256Of } from '../../sha256.ts';
-import { answers, file, IdInPath } from '../answers.ts';
+import { answers, file, IdInPath } from '../responses.ts';
 
 /** The pictures themselves. */
 export const images: FastifyPluginAsyncTypebox = async (app) => {
@@ -38,13 +38,14 @@ export const images: FastifyPluginAsyncTypebox = async (app) => {
       const { id } = request.params;
       const { width } = request.query;
       const image = await request.store.images.get(id);
-      const stored = await blobs.get(image.key, { sha256: image.sha256 }).catch(tellDamage);
+      const stored = await blobs.get(image.key, { sha256: image.sha256 }).catch(toDamageProblem);
       if (!stored)
         throw new ProblemError(
           'not-found',
           `The bytes of image ${id} are not in storage; was FINDERY_DATA changed or cleared?`,
         );
-      const bytes = width === undefined ? Buffer.from(stored) : await sharp(stored).resize({ width }).toBuffer();
+      const bytes =
+        width === undefined ? Buffer.from(stored) : await sharp(stored).resize({ width }).toBuffer();
 
       const etag = `"${sha256Of(bytes).slice(0, 32)}"`;
       reply

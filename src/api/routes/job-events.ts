@@ -2,13 +2,13 @@ import { once } from 'node:events';
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { BEGINNING, comparePositions, latestPosition, parsePosition } from '../../jobs/events.ts';
-import { Link } from '../../jobs/schemas/common.ts';
-import { JobEvent } from '../../jobs/schemas/event.ts';
-import { ENDED } from '../../jobs/schemas/job.ts';
-import { answers, IdInPath } from '../answers.ts';
+import { Link } from '../../contract/schemas/common.ts';
+import { JobEvent } from '../../contract/schemas/event.ts';
+import { FINAL_STATUSES } from '../../contract/schemas/job.ts';
+import { BEGINNING, comparePositions, latestPosition, parsePosition } from '../../records/events.ts';
 import { EventFeeds } from '../event-feed.ts';
 import { goneSignal } from '../plugins/prefer.ts';
+import { answers, IdInPath } from '../responses.ts';
 
 /** Milliseconds between two heartbeats of a stream in which nothing happens. */
 const HEARTBEAT = 15_000;
@@ -51,7 +51,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
       if (comparePositions(position, latest) > 0) position = BEGINNING;
 
       // An EventSource comes back after the end, until it is told that there is no more.
-      if (ENDED.includes(job.status) && position === latest) return reply.code(204).send(null);
+      if (FINAL_STATUSES.includes(job.status) && position === latest) return reply.code(204).send(null);
       let wake = () => {};
       const onNews = () => wake();
       const feed = await feeds.join(id, onNews);

@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { JobRecord } from '../../contract/records.ts';
+import { Job } from '../../contract/schemas/job.ts';
+import { viewJob } from '../../contract/views.ts';
 import { pauseJob, resumeJob } from '../../jobs/pause.ts';
 import { retryJob } from '../../jobs/retry.ts';
-import { Job } from '../../jobs/schemas/job.ts';
-import type { JobRecord } from '../../jobs/store.ts';
-import { viewJob } from '../../jobs/views.ts';
-import { answers, IdInPath, json } from '../answers.ts';
+import { answers, IdInPath, json } from '../responses.ts';
 
 const tags = ['jobs'];
 

@@ -1,14 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { renderSvg } from '../../figures/render-svg.ts';
-import { rewardCurve } from '../../figures/reward-curve.ts';
-import { byName, termNames } from '../../jobs/choices.ts';
-import { ProblemError } from '../../jobs/problem.ts';
-import { Link, OneOf } from '../../jobs/schemas/common.ts';
-import { RewardHistory } from '../../jobs/schemas/job.ts';
+import { ProblemError } from '../../contract/problem.ts';
+import { Link, OneOf } from '../../contract/schemas/common.ts';
+import { RewardHistory } from '../../contract/schemas/job.ts';
+import { byName, termNames } from '../../jobs/resolve-bundles.ts';
 import { gaussianSmooth, mean } from '../../numerics/statistics.ts';
-import { preferredType } from '../accept.ts';
-import { answers, IdInPath } from '../answers.ts';
+import { renderSvg } from '../../pictures/render-svg.ts';
+import { rewardCurve } from '../../pictures/reward-curve.ts';
+import { negotiateType } from '../content-negotiation.ts';
+import { answers, IdInPath } from '../responses.ts';
 
 const TYPES = { json: 'application/json', csv: 'text/csv', svg: 'image/svg+xml', png: 'image/png' } as const;
 type Format = keyof typeof TYPES;
@@ -23,14 +23,20 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getJobRewards',
-        summary: 'Rewards of the search: JSON, CSV, or the curve (dashed raw, Gaussian-smoothed) as SVG or PNG',
+        summary:
+          'Rewards of the search: JSON, CSV, or the curve (dashed raw, Gaussian-smoothed) as SVG or PNG',
         tags: ['jobs'],
         params: IdInPath,
         querystring: Type.Object(
           {
             format: Type.Optional(OneOf(FORMATS, { description: 'instead of `Accept`' })),
             sigma: Type.Optional(
-              Type.Number({ minimum: 0, maximum: 100, default: 3, description: 'of the Gaussian, in iterations' }),
+              Type.Number({
+                minimum: 0,
+                maximum: 100,
+                default: 3,
+                description: 'of the Gaussian, in iterations',
+              }),
             ),
           },
           { additionalProperties: false },
@@ -107,7 +113,7 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
 };
 
 function accepted(header: string | undefined): Format {
-  const type = preferredType(header, PREFERENCE);
+  const type = negotiateType(header, PREFERENCE);
   const format = FORMATS.find((candidate) => TYPES[candidate] === type);
   if (format) return format;
   throw new ProblemError(

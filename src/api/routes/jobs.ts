@@ -1,24 +1,32 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { newId } from '../../contract/ids.ts';
+import { ProblemError } from '../../contract/problem.ts';
+import type { JobRecord } from '../../contract/records.ts';
+import { Id, Link, Nullable } from '../../contract/schemas/common.ts';
+import {
+  CancelRequest,
+  FINAL_STATUSES,
+  Job,
+  JobPage,
+  JobQuery,
+  JobRequest,
+} from '../../contract/schemas/job.ts';
+import { newJobJson, viewJob } from '../../contract/views.ts';
 import { cancelJob } from '../../jobs/cancel.ts';
-import { newId } from '../../jobs/ids.ts';
-import { JobReader } from '../../jobs/job-reader.ts';
-import { checkOwnId } from '../../jobs/own-id.ts';
-import { ProblemError } from '../../jobs/problem.ts';
-import { MOST_PASSED } from '../../jobs/records.ts';
-import { Id, Link, Nullable } from '../../jobs/schemas/common.ts';
-import { CancelRequest, ENDED, Job, JobPage, JobQuery, JobRequest } from '../../jobs/schemas/job.ts';
-import { resolveJob } from '../../jobs/settings.ts';
-import type { JobRecord, TenantStore } from '../../jobs/store.ts';
-import { type AcceptedWebhook, submitJob } from '../../jobs/submit.ts';
-import { newJobJson, viewJob } from '../../jobs/views.ts';
-import { ensureQueued } from '../../jobs/waiting.ts';
-import { SECRETS, type SigningSecret } from '../../jobs/webhook-store.ts';
-import { acceptJobWebhook } from '../../webhooks/accept.ts';
-import { answers, IdInPath, json, PreferHeader } from '../answers.ts';
-import { claimKey, digestOf } from '../idempotency.ts';
+import { checkClientId } from '../../jobs/own-id.ts';
+import { ensureQueued } from '../../jobs/requeue.ts';
+import { resolveJob } from '../../jobs/resolve-request.ts';
+import { submitJob } from '../../jobs/submit.ts';
+import { MAX_SKIPPED } from '../../records/records.ts';
+import { JobReader } from '../../store/job-reader.ts';
+import type { TenantStore } from '../../store/store.ts';
+import { type ValidatedWebhook, validateJobWebhook } from '../../webhooks/validate-target.ts';
+import { SECRETS, type SigningSecret } from '../../webhooks/webhook-store.ts';
+import { digestOf, reserveKey } from '../idempotency.ts';
 import { goneSignal, preferredWait } from '../plugins/prefer.ts';
+import { answers, IdInPath, json, PreferHeader } from '../responses.ts';
 
 const tags = ['jobs'];
 /** Of an answer that is text already. */
@@ -65,12 +73,13 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     return store.jobs.get(id);
   };
 
-  const toldOf = ({ webhook }: JobRequest) => (webhook ? acceptJobWebhook(webhook, config.webhookAllow) : null);
+  const toldOf = ({ webhook }: JobRequest) =>
+    webhook ? validateJobWebhook(webhook, config.webhookAllow) : null;
 
   const submit = (
     id: string,
     { settings, warnings }: ReturnType<typeof resolveJob>,
-    told: AcceptedWebhook | null,
+    told: ValidatedWebhook | null,
     request: FastifyRequest,
     digest?: string,
   ) => {
@@ -94,7 +103,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     made: Awaited<ReturnType<typeof submitJob>> | null,
   ) => {
     const { store } = request;
-    const hasEnded = ({ status }: JobRecord) => ENDED.includes(status);
+    const hasEnded = ({ status }: JobRecord) => FINAL_STATUSES.includes(status);
     const milliseconds = preferredWait(request, reply);
     const asked = (request.body as JobRequest).webhook;
     reply.header('location', `/v1/jobs/${id}`);
@@ -130,7 +139,8 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const resolved = resolveJob(body, await catalog.now());
       const told = toldOf(body);
       const key = request.headers['idempotency-key'];
-      const claimed = key === undefined ? { id: newId('job'), isNew: true } : await claimKey(store, 'job', key, body);
+      const claimed =
+        key === undefined ? { id: newId('job'), isNew: true } : await reserveKey(store, 'job', key, body);
       const known = claimed.isNew ? null : await store.jobs.find(claimed.id);
       if (known) await ensureWaiting(store, known);
       const made = known ? null : await submit(claimed.id, resolved, told, request);
@@ -161,7 +171,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const known = await store.jobs.find(id);
       if (known) await ensureWaiting(store, known);
       else {
-        await checkOwnId(store, id);
+        await checkClientId(store, id);
         await submit(id, resolveJob(body, await catalog.now()), toldOf(body), request, digest);
       }
       // Of two at once with one id, the first stands.
@@ -195,7 +205,13 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         status,
         model,
         ...rest
-      } = request.query as { limit?: number; after?: string; status?: string; model?: string; [name: string]: unknown };
+      } = request.query as {
+        limit?: number;
+        after?: string;
+        status?: string;
+        model?: string;
+        [name: string]: unknown;
+      };
       const wanted = Object.entries(rest).map(([name, value]) => {
         if (name.startsWith('metadata.')) return [name.slice('metadata.'.length), String(value)] as const;
         throw new ProblemError(
@@ -208,7 +224,12 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         (status === undefined || job.status === status) &&
         (model === undefined || job.model === model) &&
         wanted.every(([key, value]) => job.metadata[key] === value);
-      const { data, ...page } = await request.store.jobs.list({ limit, after, accept, mostPassed: MOST_PASSED });
+      const { data, ...page } = await request.store.jobs.list({
+        limit,
+        after,
+        accept,
+        mostPassed: MAX_SKIPPED,
+      });
       return { data: await Promise.all(data.map(view)), ...page };
     },
   );
@@ -230,8 +251,9 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const { store } = request;
       const read = await reader.read(store, id);
       const { status } = read.record;
-      const milliseconds = ENDED.includes(status) ? 0 : preferredWait(request, reply);
-      if (milliseconds > 0) return view(await wait(store, id, milliseconds, (job) => job.status !== status, reply));
+      const milliseconds = FINAL_STATUSES.includes(status) ? 0 : preferredWait(request, reply);
+      if (milliseconds > 0)
+        return view(await wait(store, id, milliseconds, (job) => job.status !== status, reply));
       // The text of an answer is made once for all who ask for a job that did not change.
       read.shown.text ??= JSON.stringify(viewJob(read.record, read.position));
       reply.type(JSON_TYPE);
@@ -259,7 +281,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       const { keepPartial = false } = (request.body as { keepPartial?: boolean } | null) ?? {};
       const job = await cancelJob(request.store, blobs, id, { keepPartial, now: new Date().toISOString() });
       request.log.info({ keepPartial }, 'job cancel requested');
-      if (ENDED.includes(job.status)) return view(job);
+      if (FINAL_STATUSES.includes(job.status)) return view(job);
       accepted(reply, job.status);
       return view(job);
     },
@@ -267,6 +289,6 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
 };
 
 function accepted(reply: FastifyReply, status: JobRecord['status']): FastifyReply {
-  if (!ENDED.includes(status)) reply.header('retry-after', '1');
+  if (!FINAL_STATUSES.includes(status)) reply.header('retry-after', '1');
   return reply.code(202);
 }

@@ -1,23 +1,23 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { tellDamage } from '../../jobs/damage.ts';
-import { ProblemError } from '../../jobs/problem.ts';
-import { MOST_PASSED } from '../../jobs/records.ts';
+import { ProblemError } from '../../contract/problem.ts';
+import type { PolicyRecord } from '../../contract/records.ts';
+import { Link } from '../../contract/schemas/common.ts';
+import { ImportQuery, Policy, PolicyPage, PolicyQuery } from '../../contract/schemas/policy.ts';
+import { viewPolicy } from '../../contract/views.ts';
+import { toDamageProblem } from '../../jobs/damage.ts';
 import { removePolicy } from '../../jobs/remove.ts';
-import { Link } from '../../jobs/schemas/common.ts';
-import { ImportQuery, Policy, PolicyPage, PolicyQuery } from '../../jobs/schemas/policy.ts';
-import type { PolicyRecord } from '../../jobs/store.ts';
-import { viewPolicy } from '../../jobs/views.ts';
-import { answers, file, IdInPath, json } from '../answers.ts';
-import { ImportGate } from '../import-gate.ts';
+import { MAX_SKIPPED } from '../../records/records.ts';
+import { ImportLimiter } from '../import-limiter.ts';
 import { importPolicy } from '../import-policy.ts';
+import { answers, file, IdInPath, json } from '../responses.ts';
 
 const tags = ['policies'];
 
-/** The learned laws: list, look at, download, bring in, delete. */
+/** The learned distributions: list, look at, download, bring in, delete. */
 export const policies: FastifyPluginAsyncTypebox = async (app) => {
   const { blobs, catalog, config } = app.services;
-  const gate = new ImportGate(config.importLimit);
+  const gate = new ImportLimiter(config.importLimit);
   app.addContentTypeParser(
     'application/octet-stream',
     { parseAs: 'buffer', bodyLimit: config.importLimit },
@@ -29,16 +29,25 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'listPolicies',
-        summary: 'Learned laws, newest first',
+        summary: 'Learned distributions, newest first',
         tags,
         querystring: PolicyQuery,
         response: answers({ 200: Link(PolicyPage) }),
       },
     },
     async (request) => {
-      const { limit = 20, after, model } = request.query as { limit?: number; after?: string; model?: string };
+      const {
+        limit = 20,
+        after,
+        model,
+      } = request.query as { limit?: number; after?: string; model?: string };
       const accept = (policy: PolicyRecord) => model === undefined || policy.model === model;
-      const { data, ...page } = await request.store.policies.list({ limit, after, accept, mostPassed: MOST_PASSED });
+      const { data, ...page } = await request.store.policies.list({
+        limit,
+        after,
+        accept,
+        mostPassed: MAX_SKIPPED,
+      });
       return { data: data.map(viewPolicy), ...page };
     },
   );
@@ -48,7 +57,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getPolicy',
-        summary: 'A learned law with its report and provenance',
+        summary: 'A learned distribution with its report and provenance',
         tags,
         params: IdInPath,
         response: answers({ 200: Link(Policy) }),
@@ -62,7 +71,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getPolicyParameters',
-        summary: 'The law as safetensors: mean [K, ...shape], std, weights [K]',
+        summary: 'The distribution as safetensors: mean [K, ...shape], std, weights [K]',
         tags,
         params: IdInPath,
         response: answers({
@@ -77,7 +86,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
       reply.header('etag', etag).header('cache-control', 'private, max-age=31536000, immutable');
       if (request.headers['if-none-match']?.includes(etag)) return reply.code(304).send(null);
       const key = `policies/${policy.id}.safetensors`;
-      const bytes = await blobs.get(key, { sha256: policy.sha256 }).catch(tellDamage);
+      const bytes = await blobs.get(key, { sha256: policy.sha256 }).catch(toDamageProblem);
       if (!bytes)
         throw new ProblemError(
           'not-found',
@@ -100,11 +109,13 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
       },
       schema: {
         operationId: 'importPolicy',
-        summary: 'Bring in a law that was learned elsewhere (safetensors)',
+        summary: 'Bring in a distribution that was learned elsewhere (safetensors)',
         tags,
         querystring: ImportQuery,
         consumes: ['application/octet-stream'],
-        body: { content: { 'application/octet-stream': { schema: Type.Unsafe<Buffer>({ format: 'binary' }) } } },
+        body: {
+          content: { 'application/octet-stream': { schema: Type.Unsafe<Buffer>({ format: 'binary' }) } },
+        },
         response: answers({ 201: json(Policy, 'it is stored', 'location') }),
       },
     },
@@ -131,7 +142,7 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'deletePolicy',
-        summary: 'Delete a law with its samples; afterwards 410',
+        summary: 'Delete a distribution with its samples; afterwards 410',
         tags,
         params: IdInPath,
         response: answers({ 204: { description: 'deleted', type: 'null' } }),

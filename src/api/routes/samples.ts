@@ -1,22 +1,27 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Link, Nullable } from '../../jobs/schemas/common.ts';
-import { PolicySampleRequest, Sample, SampleRequest } from '../../jobs/schemas/sample.ts';
-import { resolvePolicySample, resolveSample } from '../../jobs/settings.ts';
-import type { SampleRecord } from '../../jobs/store.ts';
+import type { SampleRecord } from '../../contract/records.ts';
+import { Link, Nullable } from '../../contract/schemas/common.ts';
+import { PolicySampleRequest, Sample, SampleRequest } from '../../contract/schemas/sample.ts';
+import { viewSample } from '../../contract/views.ts';
+import { resolvePolicySample, resolveSample } from '../../jobs/resolve-request.ts';
 import { submitSample } from '../../jobs/submit.ts';
-import { viewSample } from '../../jobs/views.ts';
-import { answers, IdInPath, json, PreferHeader } from '../answers.ts';
 import { goneSignal, preferredWait } from '../plugins/prefer.ts';
+import { answers, IdInPath, json, PreferHeader } from '../responses.ts';
 
 const tags = ['samples'];
 const SUBMITTED = answers({
-  200: json(Sample, 'it ended within the time of `Prefer: wait`, well or not', 'location', 'preference-applied'),
+  200: json(
+    Sample,
+    'it ended within the time of `Prefer: wait`, well or not',
+    'location',
+    'preference-applied',
+  ),
   202: json(Sample, 'accepted', 'location', 'retry-after', 'preference-applied'),
 });
 const hasEnded = ({ status }: SampleRecord) => status === 'succeeded' || status === 'failed';
 
-/** Draw new images, from a learned law or from N(0, I). */
+/** Draw new images, from a learned distribution or from N(0, I). */
 export const samples: FastifyPluginAsyncTypebox = async (app) => {
   const { catalog, closing } = app.services;
 
@@ -33,7 +38,11 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
     return store.samples.get(id);
   };
 
-  const submit = async (resolved: ReturnType<typeof resolveSample>, request: FastifyRequest, reply: FastifyReply) => {
+  const submit = async (
+    resolved: ReturnType<typeof resolveSample>,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ) => {
     const { settings, warnings } = resolved;
     const { id } = await submitSample(request.store, settings, {
       warnings,
@@ -53,7 +62,8 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'samplePolicy',
-        summary: 'Draw new images from a learned law; `Prefer: wait` holds the answer until they are there',
+        summary:
+          'Draw new images from a learned distribution; `Prefer: wait` holds the answer until they are there',
         tags,
         params: IdInPath,
         body: Nullable(Link(PolicySampleRequest)),
@@ -83,7 +93,8 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
         response: SUBMITTED,
       },
     },
-    async (request, reply) => submit(resolveSample(request.body as SampleRequest, await catalog.now()), request, reply),
+    async (request, reply) =>
+      submit(resolveSample(request.body as SampleRequest, await catalog.now()), request, reply),
   );
 
   app.get(

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { PROBLEMS, type ProblemCode, ProblemError } from '../../jobs/problem.ts';
-import { listWorkers } from '../../jobs/worker-registry.ts';
-import { answers } from '../answers.ts';
+import { PROBLEMS, type ProblemCode, ProblemError } from '../../contract/problem.ts';
+import { listWorkers } from '../../store/worker-registry.ts';
 import { PROBLEM_TEXTS } from '../problem-texts.ts';
+import { answers } from '../responses.ts';
 
 const tags = ['service'];
 

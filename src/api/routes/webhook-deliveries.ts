@@ -1,10 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { MOST_PASSED } from '../../jobs/records.ts';
-import { Link } from '../../jobs/schemas/common.ts';
-import { WebhookDelivery, WebhookDeliveryPage, WebhookDeliveryQuery } from '../../jobs/schemas/webhook-endpoint.ts';
-import type { DeliveryRecord } from '../../jobs/webhook-store.ts';
+import { Link } from '../../contract/schemas/common.ts';
+import {
+  WebhookDelivery,
+  WebhookDeliveryPage,
+  WebhookDeliveryQuery,
+} from '../../contract/schemas/webhook-endpoint.ts';
+import { MAX_SKIPPED } from '../../records/records.ts';
 import { redeliver } from '../../webhooks/redeliver.ts';
-import { answers, IdInPath, json } from '../answers.ts';
+import type { DeliveryRecord } from '../../webhooks/webhook-store.ts';
+import { answers, IdInPath, json } from '../responses.ts';
 
 const tags = ['webhooks'];
 
@@ -31,7 +35,7 @@ export const webhookDeliveries: FastifyPluginAsyncTypebox = async (app) => {
         limit,
         after,
         accept,
-        mostPassed: MOST_PASSED,
+        mostPassed: MAX_SKIPPED,
       });
       return { data: data.map(viewDelivery), ...page };
     },

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { newId } from '../../jobs/ids.ts';
-import { ProblemError } from '../../jobs/problem.ts';
-import { Link } from '../../jobs/schemas/common.ts';
-import { WEBHOOK_EVENTS } from '../../jobs/schemas/webhook.ts';
+import { newId } from '../../contract/ids.ts';
+import { ProblemError } from '../../contract/problem.ts';
+import { Link } from '../../contract/schemas/common.ts';
+import { WEBHOOK_EVENTS } from '../../contract/schemas/webhook.ts';
 import {
   NewWebhookEndpoint,
   RotatedSecret,
@@ -14,13 +14,13 @@ import {
   WebhookEndpointPatch,
   WebhookEndpointQuery,
   WebhookEndpointRequest,
-} from '../../jobs/schemas/webhook-endpoint.ts';
-import { type EndpointRecord, SECRETS, type SigningSecret } from '../../jobs/webhook-store.ts';
-import { acceptEndpointUrl } from '../../webhooks/accept.ts';
-import { createDelivery, MOST_ENDPOINTS } from '../../webhooks/dispatch.ts';
+} from '../../contract/schemas/webhook-endpoint.ts';
+import { createDelivery, MAX_ENDPOINTS } from '../../webhooks/dispatch.ts';
 import { rotate, takeSecret } from '../../webhooks/secrets.ts';
-import { answers, IdInPath, json, PreferHeader } from '../answers.ts';
+import { validateEndpointUrl } from '../../webhooks/validate-target.ts';
+import { type EndpointRecord, SECRETS, type SigningSecret } from '../../webhooks/webhook-store.ts';
 import { goneSignal, preferredWait } from '../plugins/prefer.ts';
+import { answers, IdInPath, json, PreferHeader } from '../responses.ts';
 import { viewDelivery } from './webhook-deliveries.ts';
 
 const tags = ['webhooks'];
@@ -43,12 +43,12 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     async (request, reply) => {
       const { tenant, webhooks } = request.store;
       const body = request.body as WebhookEndpointRequest;
-      const url = await acceptEndpointUrl(body.url, config.webhookAllow, resolveHost);
+      const url = await validateEndpointUrl(body.url, config.webhookAllow, resolveHost);
       const secret = takeSecret(body.secret, '/secret');
-      if ((await webhooks.endpoints.count()) >= MOST_ENDPOINTS)
+      if ((await webhooks.endpoints.count()) >= MAX_ENDPOINTS)
         throw new ProblemError(
           'not-possible',
-          `You have ${MOST_ENDPOINTS} webhook endpoints, which is the most there can be. Delete one, or give the job its own \`webhook\`.`,
+          `You have ${MAX_ENDPOINTS} webhook endpoints, which is the most there can be. Delete one, or give the job its own \`webhook\`.`,
         );
       const record: EndpointRecord = {
         id: newId('whe'),
@@ -120,7 +120,9 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
       await endpoints.get(id);
       const set: Partial<EndpointRecord> = {
         ...body,
-        ...(url === undefined ? {} : { url: await acceptEndpointUrl(url, config.webhookAllow, resolveHost) }),
+        ...(url === undefined
+          ? {}
+          : { url: await validateEndpointUrl(url, config.webhookAllow, resolveHost) }),
         ...(body.enabled ? { disabledReason: null } : {}),
         // It is judged anew.
         ...(body.enabled || url !== undefined ? { failingSince: null } : {}),
@@ -183,12 +185,17 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'testWebhookEndpoint',
-        summary: 'Send `webhook.test`, once; `Prefer: wait` holds the answer until it has come of it what may',
+        summary:
+          'Send `webhook.test`, once; `Prefer: wait` holds the answer until it has come of it what may',
         tags,
         params: IdInPath,
         headers: PreferHeader,
         response: answers({
-          200: json(WebhookDelivery, 'it ended within the time of `Prefer: wait`, well or not', 'preference-applied'),
+          200: json(
+            WebhookDelivery,
+            'it ended within the time of `Prefer: wait`, well or not',
+            'preference-applied',
+          ),
           202: json(WebhookDelivery, 'it is on its way', 'location', 'preference-applied'),
         }),
       },
@@ -197,13 +204,27 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
       const { tenant, webhooks, changes } = request.store;
       const endpoint = await webhooks.endpoints.get(request.params.id);
       if (!endpoint.enabled)
-        throw new ProblemError('conflict', `The endpoint ${endpoint.id} is disabled; enable it first (PATCH).`);
+        throw new ProblemError(
+          'conflict',
+          `The endpoint ${endpoint.id} is disabled; enable it first (PATCH).`,
+        );
       const at = new Date().toISOString();
       const eventId = newId('evt');
       const type = 'webhook.test' as const;
-      await webhooks.keepBody(eventId, JSON.stringify({ type, timestamp: at, data: { endpointId: endpoint.id } }));
+      await webhooks.keepBody(
+        eventId,
+        JSON.stringify({ type, timestamp: at, data: { endpointId: endpoint.id } }),
+      );
       const receiver = { endpointId: endpoint.id, url: endpoint.url };
-      const id = await createDelivery(webhooks, { tenant, eventId, type, subjectId: null, at, receiver, attempts: 1 });
+      const id = await createDelivery(webhooks, {
+        tenant,
+        eventId,
+        type,
+        subjectId: null,
+        at,
+        receiver,
+        attempts: 1,
+      });
       const milliseconds = preferredWait(request, reply);
       const look = async () => {
         const delivery = await webhooks.deliveries.get(id);
@@ -211,7 +232,9 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
       };
       if (milliseconds > 0) await changes.until(id, milliseconds, look, goneSignal(reply.raw, closing));
       const delivery = await webhooks.deliveries.get(id);
-      reply.header('location', `/v1/webhook-deliveries/${id}`).code(delivery.status === 'pending' ? 202 : 200);
+      reply
+        .header('location', `/v1/webhook-deliveries/${id}`)
+        .code(delivery.status === 'pending' ? 202 : 200);
       return viewDelivery(delivery);
     },
   );

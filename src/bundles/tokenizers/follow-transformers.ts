@@ -3,12 +3,18 @@ import type { Json } from '../files.ts';
 import { Charsmap } from './charsmap.ts';
 
 /** GPT-2's words, with the white space of Unicode. */
-const BYTE_LEVEL_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+const BYTE_LEVEL_PATTERN =
+  "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 /** Ideographs beyond the first 65,536 characters that BERT takes one by one, as Rust's tokenizers lists them. */
 const RARE_IDEOGRAPHS =
   '[\\u{20000}-\\u{2A6DF}\\u{2A700}-\\u{2B73F}\\u{2B740}-\\u{2B81F}\\u{2B920}-\\u{2CEAF}\\u{2F800}-\\u{2FA1F}]';
 
-const keep = (regex: string) => ({ type: 'Split', pattern: { Regex: regex }, behavior: 'Removed', invert: true });
+const keep = (regex: string) => ({
+  type: 'Split',
+  pattern: { Regex: regex },
+  behavior: 'Removed',
+  invert: true,
+});
 
 /**
  * A tokenizer that gives the ids of transformers 5. @huggingface/tokenizers reads `tokenizer.json` but does some steps as JavaScript
@@ -96,7 +102,8 @@ interface Normalizer {
 
 /** Puts the map of the file in the place of every step that would do without. */
 function useCharsmaps(normalizer: Normalizer): Normalizer {
-  if (normalizer.config?.type === 'Precompiled') return new Charsmap(String(normalizer.config.precompiled_charsmap));
+  if (normalizer.config?.type === 'Precompiled')
+    return new Charsmap(String(normalizer.config.precompiled_charsmap));
   if (normalizer.normalizers) normalizer.normalizers = normalizer.normalizers.map(useCharsmaps);
   return normalizer;
 }

@@ -13,7 +13,15 @@ export interface AddedToken {
 }
 
 /** The names under which configs give special tokens, in the order in which transformers adds them. */
-const NAMES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'] as const;
+const NAMES = [
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'sep_token',
+  'pad_token',
+  'cls_token',
+  'mask_token',
+] as const;
 
 /**
  * The added tokens of a tokenizer as transformers 5 makes them of its files: those of `tokenizer.json` or `added_tokens_decoder` or

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import { readConfig } from '../../config.ts';
-import { backup } from '../../jobs/backup/backup.ts';
+import { readConfig } from '../../config/config.ts';
+import { backup } from '../../maintenance/backup/backup.ts';
 import { hasAny } from '../../storage/blobs.ts';
 import { withStorage } from '../storage/open.ts';
 import { openPlace } from '../storage/place.ts';
@@ -19,9 +19,12 @@ export async function run(args: readonly string[]): Promise<number> {
   return withStorage(readConfig(process.env), async ({ store, blobs }) => {
     const target = await openPlace(word);
     await target.check();
-    if (await hasAny(target, '')) throw new Error(`${word} is not empty; a backup goes to a place of its own.`);
+    if (await hasAny(target, ''))
+      throw new Error(`${word} is not empty; a backup goes to a place of its own.`);
     const contents = await backup(store, blobs, target, new Date().toISOString());
-    console.log(`Copied ${contents.keys} keys of Redis and ${Object.keys(contents.blobs).length} blobs to ${word}.`);
+    console.log(
+      `Copied ${contents.keys} keys of Redis and ${Object.keys(contents.blobs).length} blobs to ${word}.`,
+    );
     return 0;
   });
 }

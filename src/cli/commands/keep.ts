@@ -1,7 +1,12 @@
 import { parseArgs } from 'node:util';
-import { type Config, MOST_KEPT, readConfig, storagePlace } from '../../config.ts';
-import { limitsOfConfig, type OwnLimits, readOwnLimits, setOwnLimits } from '../../jobs/sweep/tenant-limits.ts';
-import { isTenantName } from '../../jobs/tenants.ts';
+import { type Config, MAX_RETENTION, readConfig, storagePlace } from '../../config/config.ts';
+import { isTenantName } from '../../contract/tenants.ts';
+import {
+  limitsOfConfig,
+  type OwnLimits,
+  readOwnLimits,
+  setOwnLimits,
+} from '../../maintenance/sweep/tenant-limits.ts';
 import { openBlobs } from '../../storage/open-blobs.ts';
 import { table } from '../table.ts';
 import { UsageError } from '../usage-error.ts';
@@ -19,8 +24,8 @@ Without a tenant: what is kept, of the tenants that have limits of their own and
 Each takes "all" (no limit) and "default" (as FINDERY_KEEP_DAYS, _JOBS and _SAMPLES say) as well; what is left out stays as it is. The next sweep
 goes by it. It lies in storage, so it outlives Redis. FINDERY_DATA, FINDERY_STORAGE and FINDERY_KEEP_* are those of the service.`;
 
-type Name = keyof typeof MOST_KEPT;
-const NAMES = Object.keys(MOST_KEPT) as Name[];
+type Name = keyof typeof MAX_RETENTION;
+const NAMES = Object.keys(MAX_RETENTION) as Name[];
 
 export async function run(args: readonly string[]): Promise<number> {
   const { tenant, changes } = parse(args);
@@ -38,7 +43,9 @@ export async function run(args: readonly string[]): Promise<number> {
     own.set(tenant, limits);
     if (Object.keys(limits).length === 0) own.delete(tenant);
   }
-  console.log(table([...own].map(([name, limits]) => row(name, limits, config)).concat(row('all others', {}, config))));
+  console.log(
+    table([...own].map(([name, limits]) => row(name, limits, config)).concat(row('all others', {}, config))),
+  );
   return 0;
 }
 
@@ -67,11 +74,14 @@ function parse(args: readonly string[]): {
     (name) => [name, limitOf(name, String(values[name]))] as const,
   );
   if (more !== undefined) throw new UsageError(`"${more}" is not understood here; one tenant at a time.`);
-  if (tenant === null && changes.length > 0) throw new UsageError('Of which tenant? Name it before the limits.');
+  if (tenant === null && changes.length > 0)
+    throw new UsageError('Of which tenant? Name it before the limits.');
   if (tenant !== null && changes.length === 0)
     throw new UsageError(`What is to be kept of ${tenant}? Give --days, --jobs or --samples.`);
   if (tenant !== null && !isTenantName(tenant))
-    throw new UsageError(`"${tenant}" is no tenant's name: lower-case letters, digits, "_" and "-", 63 at most.`);
+    throw new UsageError(
+      `"${tenant}" is no tenant's name: lower-case letters, digits, "_" and "-", 63 at most.`,
+    );
   return { tenant, changes };
 }
 
@@ -79,8 +89,8 @@ function limitOf(name: Name, text: string): number | null | 'default' {
   if (text === 'all') return null;
   if (text === 'default') return text;
   const value = Number(text);
-  if (/^\d+$/.test(text) && value >= 1 && value <= MOST_KEPT[name]) return value;
+  if (/^\d+$/.test(text) && value >= 1 && value <= MAX_RETENTION[name]) return value;
   throw new UsageError(
-    `--${name} is "${text}"; it takes a whole number from 1 to ${MOST_KEPT[name]}, "all" or "default"`,
+    `--${name} is "${text}"; it takes a whole number from 1 to ${MAX_RETENTION[name]}, "all" or "default"`,
   );
 }

@@ -1,11 +1,11 @@
 import { parseArgs } from 'node:util';
-import { type Config, readConfig } from '../../config.ts';
-import { type ApiKey, ApiKeys, type Limits, SCOPES, type Scope } from '../../jobs/api-keys.ts';
-import { Keys } from '../../jobs/keys.ts';
-import { connectRedis } from '../../jobs/redis.ts';
-import { DEFAULT_TENANT } from '../../jobs/tenants.ts';
-import { findPrivateRedis } from '../private-redis.ts';
-import { ensureRedis } from '../redis.ts';
+import { type Config, readConfig } from '../../config/config.ts';
+import { DEFAULT_TENANT } from '../../contract/tenants.ts';
+import { connectRedis } from '../../redis/connection.ts';
+import { RedisKeys } from '../../redis/keys.ts';
+import { type ApiKey, ApiKeys, type Limits, SCOPES, type Scope } from '../../tenancy/api-keys.ts';
+import { ensureRedis } from '../redis/ensure-redis.ts';
+import { findPrivateRedis } from '../redis/private-redis.ts';
 import { table } from '../table.ts';
 import { UsageError } from '../usage-error.ts';
 
@@ -38,7 +38,9 @@ export async function run(args: readonly string[]): Promise<number> {
     case 'revoke':
       return withKeys((keys) => revoke(keys, rest));
     default:
-      throw new UsageError(action === undefined ? 'What is to be done with keys?' : `There is no "keys ${action}".`);
+      throw new UsageError(
+        action === undefined ? 'What is to be done with keys?' : `There is no "keys ${action}".`,
+      );
   }
 }
 
@@ -75,7 +77,8 @@ async function list(keys: ApiKeys, args: readonly string[]): Promise<number> {
   const { values } = parse(args, 0, { json: 'boolean' });
   const all = await keys.list();
   if (values.json) console.log(JSON.stringify(all, null, 2));
-  else console.log(all.length > 0 ? table(all.map(row)) : 'There are no keys. findery keys create makes one.');
+  else
+    console.log(all.length > 0 ? table(all.map(row)) : 'There are no keys. findery keys create makes one.');
   return 0;
 }
 
@@ -163,7 +166,9 @@ function parse<const T extends { readonly [name: string]: 'string' | 'boolean' }
   try {
     const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
     if (positionals.length !== ids)
-      throw new Error(ids === 0 ? `"${positionals[0]}" is not understood here` : 'Which key? Give its id (key_...)');
+      throw new Error(
+        ids === 0 ? `"${positionals[0]}" is not understood here` : 'Which key? Give its id (key_...)',
+      );
     return { values: values as never, id: positionals[0] ?? '' };
   } catch (error) {
     throw new UsageError((error as Error).message);
@@ -177,7 +182,7 @@ async function withKeys<T>(work: (keys: ApiKeys) => Promise<T>): Promise<T> {
   const redis = connectRedis(service.url, { failFast: true });
   redis.on('error', () => {}); // what fails because of it says so
   try {
-    return await work(new ApiKeys(redis, new Keys(config.redisPrefix)));
+    return await work(new ApiKeys(redis, new RedisKeys(config.redisPrefix)));
   } finally {
     redis.disconnect();
     await service.stop();

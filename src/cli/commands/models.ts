@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { readConfig } from '../../config.ts';
+import { readConfig } from '../../config/config.ts';
 import { addBundle } from '../models/add.ts';
 import { checkBundle } from '../models/check.ts';
 import { listBundles } from '../models/list.ts';
@@ -27,7 +27,9 @@ const OPTIONS = {
   yes: { type: 'boolean' },
 } as const;
 
-const TAKES: { readonly [action: string]: { readonly operand: boolean; readonly options: readonly string[] } } = {
+const TAKES: {
+  readonly [action: string]: { readonly operand: boolean; readonly options: readonly string[] };
+} = {
   list: { operand: false, options: ['json'] },
   check: { operand: true, options: [] },
   add: { operand: true, options: ['name', 'unchecked'] },
@@ -41,7 +43,12 @@ export async function run(args: readonly string[], stop: AbortSignal): Promise<n
     case 'check':
       return checkBundle(config, operand, console.log);
     case 'add':
-      return addBundle(config, operand, { name: values.name, isChecked: !values.unchecked, stop }, console.log);
+      return addBundle(
+        config,
+        operand,
+        { name: values.name, isChecked: !values.unchecked, stop },
+        console.log,
+      );
     case 'remove':
       return removeBundle(config, operand, values.yes ?? false, console.log);
     default:
@@ -60,7 +67,9 @@ function parse(args: readonly string[]) {
   const [action = '', operand = ''] = positionals;
   if (!Object.hasOwn(TAKES, action))
     throw new UsageError(
-      action === '' ? 'Say what is to be done: list, check, add or remove.' : `There is no "models ${action}".`,
+      action === ''
+        ? 'Say what is to be done: list, check, add or remove.'
+        : `There is no "models ${action}".`,
     );
   const { operand: wantsOperand, options } = TAKES[action];
   if (wantsOperand && operand === '') throw new UsageError(`models ${action} needs a name or a path.`);

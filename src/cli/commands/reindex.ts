@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import { readConfig } from '../../config.ts';
-import { reindex } from '../../jobs/reindex.ts';
+import { readConfig } from '../../config/config.ts';
+import { reindex } from '../../maintenance/reindex.ts';
 import { withStorage } from '../storage/open.ts';
 import { UsageError } from '../usage-error.ts';
 

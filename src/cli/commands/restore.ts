@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import { readConfig } from '../../config.ts';
-import { restore } from '../../jobs/backup/restore.ts';
+import { readConfig } from '../../config/config.ts';
+import { restore } from '../../maintenance/backup/restore.ts';
 import { withStorage } from '../storage/open.ts';
 import { openPlace } from '../storage/place.ts';
 import { UsageError } from '../usage-error.ts';

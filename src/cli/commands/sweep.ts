@@ -1,11 +1,12 @@
 import { parseArgs } from 'node:util';
-import { readConfig } from '../../config.ts';
-import { sweep } from '../../jobs/sweep/sweep.ts';
-import { limitsFor } from '../../jobs/sweep/tenant-limits.ts';
+import { readConfig } from '../../config/config.ts';
+import { sweep } from '../../maintenance/sweep/sweep.ts';
+import { limitsFor } from '../../maintenance/sweep/tenant-limits.ts';
 import { withStorage } from '../storage/open.ts';
 import { UsageError } from '../usage-error.ts';
 
-export const summary = 'deletes what is beyond what is kept (FINDERY_KEEP_*, findery keep), and orphaned blobs';
+export const summary =
+  'deletes what is beyond what is kept (FINDERY_KEEP_*, findery keep), and orphaned blobs';
 export const usage = `Usage: findery sweep [--dry-run]
 
 Deletes jobs, samples and policies that are beyond the limits, but nothing that a live job or sample needs, and blobs older than a
@@ -19,7 +20,11 @@ export async function run(args: readonly string[]): Promise<number> {
   const isDry = parse(args);
   const config = readConfig(process.env);
   return withStorage(config, async ({ store, blobs }) => {
-    const swept = await sweep(store, blobs, { limitsOf: await limitsFor(blobs, config), now: Date.now(), isDry });
+    const swept = await sweep(store, blobs, {
+      limitsOf: await limitsFor(blobs, config),
+      now: Date.now(),
+      isDry,
+    });
     if (!swept) throw new Error('Another process sweeps just now; try again in a minute.');
     const { archived, expired, orphans, held } = swept;
     for (const { kind, id, reason } of expired) console.log(`${kind} ${id}: ${reason}`);

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import type { WorkerInfo } from '../../jobs/schemas/catalog.ts';
-import { keyHeaders } from '../client.ts';
+import { keyHeaders } from '../../client/client.ts';
+import type { WorkerInfo } from '../../contract/schemas/catalog.ts';
 import { table } from '../table.ts';
 import { UsageError } from '../usage-error.ts';
 
@@ -25,7 +25,8 @@ function parse(args: readonly string[]): { url: string; json: boolean } {
     const options = { url: { type: 'string' }, json: { type: 'boolean' } } as const;
     const { values } = parseArgs({ args: [...args], options });
     const url = values.url ?? 'http://127.0.0.1:8080';
-    if (!URL.canParse(url)) throw new Error(`--url ${url} is no address; it takes one such as http://127.0.0.1:8080`);
+    if (!URL.canParse(url))
+      throw new Error(`--url ${url} is no address; it takes one such as http://127.0.0.1:8080`);
     return { url, json: values.json ?? false };
   } catch (error) {
     throw new UsageError((error as Error).message);
@@ -33,17 +34,23 @@ function parse(args: readonly string[]): { url: string; json: boolean } {
 }
 
 async function fetchWorkers(url: string): Promise<WorkerInfo[]> {
-  const response = await fetch(new URL('/v1/workers', url), { headers: keyHeaders() }).catch((error: Error) => {
-    const cause = (error.cause as NodeJS.ErrnoException | undefined)?.code ?? error.message;
-    throw new Error(
-      `No service answers at ${url} (${cause}); start it with npm start, or give its address with --url.`,
-    );
-  });
+  const response = await fetch(new URL('/v1/workers', url), { headers: keyHeaders() }).catch(
+    (error: Error) => {
+      const cause = (error.cause as NodeJS.ErrnoException | undefined)?.code ?? error.message;
+      throw new Error(
+        `No service answers at ${url} (${cause}); start it with npm start, or give its address with --url.`,
+      );
+    },
+  );
   const body = (await response.json().catch(() => null)) as { data?: WorkerInfo[] } | null;
   if (response.ok && body?.data) return body.data;
   if (response.status === 401 || response.status === 403)
-    throw new Error(`${url} asks for a key: set FINDERY_KEY to one with the scope admin (findery keys create).`);
-  throw new Error(`${url} answered with ${response.status}, which is no findery service; give its address with --url.`);
+    throw new Error(
+      `${url} asks for a key: set FINDERY_KEY to one with the scope admin (findery keys create).`,
+    );
+  throw new Error(
+    `${url} answered with ${response.status}, which is no findery service; give its address with --url.`,
+  );
 }
 
 /** What an operator should see and has no room in a row. */

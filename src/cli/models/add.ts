@@ -3,7 +3,7 @@ import { copyFile, mkdir, readdir, realpath, rename, rm, stat, statfs } from 'no
 import { basename, extname, join, relative, resolve } from 'node:path';
 import { Presets, SingleBar } from 'cli-progress';
 import { isInside } from '../../bundles/folder.ts';
-import { type Config, EMBEDDED_MODELS } from '../../config.ts';
+import { type Config, EMBEDDED_MODELS } from '../../config/config.ts';
 import { formatBytes } from '../table.ts';
 import { checkBundle } from './check.ts';
 import type { Say } from './list.ts';
@@ -19,7 +19,11 @@ const CHECKPOINTS = ['.safetensors', '.ckpt', '.pt', '.pth', '.bin'];
 export async function addBundle(
   config: Config,
   path: string,
-  { name = basename(resolve(path)), isChecked, stop }: { name?: string; isChecked: boolean; stop: AbortSignal },
+  {
+    name = basename(resolve(path)),
+    isChecked,
+    stop,
+  }: { name?: string; isChecked: boolean; stop: AbortSignal },
   say: Say,
 ): Promise<number> {
   const source = await sourceFolder(path, config);
@@ -66,7 +70,9 @@ async function sourceFolder(path: string, { modelFolders }: Config): Promise<str
   const source = await realpath(path);
   for (const folder of modelFolders.filter((each) => each !== EMBEDDED_MODELS && existsSync(each))) {
     if (isInside(source, await realpath(folder)))
-      throw new Error(`${source} is in a models folder already; services see it as it is (findery models list).`);
+      throw new Error(
+        `${source} is in a models folder already; services see it as it is (findery models list).`,
+      );
   }
   return source;
 }
@@ -80,7 +86,8 @@ async function copy(source: string, target: string, stop: AbortSignal): Promise<
       const from = join(folder, entry);
       const found = await stat(from);
       if (found.isDirectory()) await visit(from);
-      else if (found.isFile()) files.push({ from, to: join(target, relative(source, from)), bytes: found.size });
+      else if (found.isFile())
+        files.push({ from, to: join(target, relative(source, from)), bytes: found.size });
     }
   };
   await visit(source);
@@ -91,7 +98,10 @@ async function copy(source: string, target: string, stop: AbortSignal): Promise<
     throw new Error(
       `it needs ${formatBytes(bytes)}, and the disk has ${formatBytes(bavail * bsize)} left. Free some space, or name another disk's folder in FINDERY_MODELS.`,
     );
-  const bar = new SingleBar({ format: '  {bar} {percentage}% | {file}', hideCursor: true }, Presets.shades_classic);
+  const bar = new SingleBar(
+    { format: '  {bar} {percentage}% | {file}', hideCursor: true },
+    Presets.shades_classic,
+  );
   bar.start(bytes, 0, { file: '' });
   try {
     for (const { from, to, bytes: size } of files) {

@@ -5,12 +5,12 @@ import { readCatalog } from '../../bundles/catalog.ts';
 import { BundleError } from '../../bundles/files.ts';
 import type { ModelBundle } from '../../bundles/model-bundle.ts';
 import type { RewardBundle } from '../../bundles/reward-bundle.ts';
-import { type Config, EMBEDDED_MODELS } from '../../config.ts';
+import { type Config, EMBEDDED_MODELS } from '../../config/config.ts';
+import { ProblemError } from '../../contract/problem.ts';
+import { STREAMS } from '../../core/noise.ts';
 import { Engine, smallestSize } from '../../engine/engine.ts';
-import { EngineError } from '../../engine/engine-error.ts';
-import { resolveSampler } from '../../jobs/choices.ts';
-import { ProblemError } from '../../jobs/problem.ts';
-import { STREAMS } from '../../numerics/draw.ts';
+import { EngineError } from '../../engine/graphs/engine-error.ts';
+import { resolveSampler } from '../../jobs/resolve-bundles.ts';
 import { RewardError } from '../../rewards/scorer.ts';
 import { graphRewards, weighRewards } from '../../rewards/weigh.ts';
 import { installed, type Say } from './list.ts';
@@ -40,11 +40,16 @@ export async function checkBundle(config: Config, nameOrPath: string, say: Say):
  * A bundle by the name that it is installed under, or by its folder.
  * @throws BundleError when there is none, or its files are not what they have to be
  */
-async function findBundle(config: Config, nameOrPath: string): Promise<{ model?: ModelBundle; reward?: RewardBundle }> {
+async function findBundle(
+  config: Config,
+  nameOrPath: string,
+): Promise<{ model?: ModelBundle; reward?: RewardBundle }> {
   const isPath = /[/\\]/.test(nameOrPath) || existsSync(nameOrPath);
   const path = resolve(nameOrPath);
   if (isPath && !(await stat(path).catch(() => null))?.isDirectory())
-    throw new BundleError(`${path} is no folder; give a bundle's folder, or the name of one that is installed.`);
+    throw new BundleError(
+      `${path} is no folder; give a bundle's folder, or the name of one that is installed.`,
+    );
   const name = isPath ? basename(path) : nameOrPath;
   // Its neighbours are read along; what is wrong with them is not the question.
   const catalog = isPath ? await readCatalog([await realpath(dirname(path))]) : await installed(config);
@@ -71,8 +76,8 @@ async function tryModel(config: Config, model: ModelBundle, say: Say): Promise<v
     await engine.open(model, [], { warmUp: false });
     const opened = performance.now();
     const request = { model, rewards: [], prompt: PROMPT, negativePrompt: '', sampler, warmUp: false };
-    const painter = await engine.painter(request);
-    await painter.evaluate([{ draw: DRAW }], { scores: false, pictures: true });
+    const pipeline = await engine.pipeline(request);
+    await pipeline.evaluate([{ key: DRAW }], { scores: false, pictures: true });
     const { family, defaults } = model;
     say(
       `${model.name}: ${family}, ${defaults.width}x${defaults.height}, ${defaults.scheduler}, ${defaults.steps} steps`,
@@ -95,9 +100,9 @@ async function tryReward(config: Config, reward: RewardBundle, say: Say): Promis
   try {
     const sampler = { ...model.defaults, steps: 2, eta: 0 };
     const rewards = graphRewards(terms);
-    const painter = await engine.painter({ model, rewards, prompt: PROMPT, negativePrompt: '', sampler });
-    const generator = weighRewards(painter, terms, PROMPT);
-    const [evaluation] = await generator.evaluate([{ draw: DRAW }], { reward: true, pictures: false });
+    const pipeline = await engine.pipeline({ model, rewards, prompt: PROMPT, negativePrompt: '', sampler });
+    const evaluator = weighRewards(pipeline, terms, PROMPT);
+    const [evaluation] = await evaluator.evaluate([{ key: DRAW }], { reward: true, pictures: false });
     say(
       `${reward.name}: ${reward.type}, reads ${reward.reads.join(' and ')}; a picture of 2 steps scores ${evaluation.reward?.toFixed(4)}`,
     );

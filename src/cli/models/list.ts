@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { readCatalog } from '../../bundles/catalog.ts';
 import { listFolder } from '../../bundles/folder.ts';
-import type { Config } from '../../config.ts';
+import type { Config } from '../../config/config.ts';
 import { formatBytes, table } from '../table.ts';
 
 export type Say = (line: string) => void;

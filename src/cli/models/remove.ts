@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { lstat, rename, rm, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { type Config, EMBEDDED_MODELS } from '../../config.ts';
+import { type Config, EMBEDDED_MODELS } from '../../config/config.ts';
 import type { Say } from './list.ts';
 
 /**
@@ -12,12 +12,18 @@ import type { Say } from './list.ts';
  */
 export async function removeBundle(config: Config, name: string, isSure: boolean, say: Say): Promise<number> {
   if (/[/\\]/.test(name) || name.startsWith('.'))
-    throw new Error(`"${name}" is no name of a bundle; give a name from \`findery models list\`, not a path.`);
+    throw new Error(
+      `"${name}" is no name of a bundle; give a name from \`findery models list\`, not a path.`,
+    );
   const folder = config.modelFolders.find((each) => existsSync(join(each, name)));
   if (folder === undefined)
-    throw new Error(`There is no bundle "${name}" in ${config.modelFolders.join(', ')}; see \`findery models list\`.`);
+    throw new Error(
+      `There is no bundle "${name}" in ${config.modelFolders.join(', ')}; see \`findery models list\`.`,
+    );
   if (folder === EMBEDDED_MODELS)
-    throw new Error(`${name} is one of the embedded bundles, which belong to the program; it can't be removed.`);
+    throw new Error(
+      `${name} is one of the embedded bundles, which belong to the program; it can't be removed.`,
+    );
   const path = join(folder, name);
   if (!isSure && !(await confirm(path))) {
     say('Nothing was removed.');

@@ -1,8 +1,8 @@
-import { type Config, storagePlace } from '../../config.ts';
-import { openStore, type Store } from '../../jobs/store.ts';
+import { type Config, storagePlace } from '../../config/config.ts';
 import type { BlobStore } from '../../storage/blobs.ts';
 import { openBlobs } from '../../storage/open-blobs.ts';
-import { ensureRedis } from '../redis.ts';
+import { openStore, type Store } from '../../store/store.ts';
+import { ensureRedis } from '../redis/ensure-redis.ts';
 
 /**
  * Gives a command the Redis and the storage of the service, and closes them behind it. Without REDIS_URL it is the private Redis

@@ -100,7 +100,9 @@ export function guidanceEmbedding(guidanceScale: number, width: number): Float32
   const embedding = new Float32Array(width);
   const rate = Math.log(10_000) / (half - 1);
   for (let i = 0; i < half; i++) {
-    const angle = Math.fround(Math.fround((guidanceScale - 1) * 1000) * Math.fround(Math.exp(Math.fround(-i * rate))));
+    const angle = Math.fround(
+      Math.fround((guidanceScale - 1) * 1000) * Math.fround(Math.exp(Math.fround(-i * rate))),
+    );
     embedding[i] = Math.sin(angle);
     embedding[half + i] = Math.cos(angle);
   }

@@ -26,7 +26,9 @@ export const flux: Family = {
       perDraw: {
         encoder_hidden_states: { dims: [text.tokens, text.width], data: text.hidden },
         pooled_projections: { dims: [embedding.length], data: embedding },
-        ...(spec.model.readsGuidance ? { guidance: { dims: [], data: Float32Array.of(spec.guidanceScale) } } : {}),
+        ...(spec.model.readsGuidance
+          ? { guidance: { dims: [], data: Float32Array.of(spec.guidanceScale) } }
+          : {}),
       },
       embedding,
     };

@@ -23,7 +23,10 @@ export const stableDiffusion3: Family = {
     const tokens = clips[0].tokens + t5.length / textWidth;
     return {
       perDraw: {
-        encoder_hidden_states: { dims: [tokens, textWidth], data: concatenate([joinWidths(clips, textWidth), t5]) },
+        encoder_hidden_states: {
+          dims: [tokens, textWidth],
+          data: concatenate([joinWidths(clips, textWidth), t5]),
+        },
         pooled_projections: { dims: [pooled.length], data: pooled },
       },
       embedding: pooled,

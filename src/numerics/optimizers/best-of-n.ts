@@ -1,7 +1,7 @@
-import { type Draw, STREAMS } from '../draw.ts';
-import { dimension } from '../laws/check.ts';
-import { standardLaw } from '../laws/gaussian.ts';
-import type { Law } from '../laws/law.ts';
+import { type NoiseKey, STREAMS } from '../../core/noise.ts';
+import { dimension } from '../distributions/check.ts';
+import { standardNormalDistribution } from '../distributions/gaussian.ts';
+import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { standardNormal } from '../normal.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
 
@@ -11,14 +11,14 @@ interface Scored {
 }
 
 /**
- * Random search: every draw is N(0, I), and the best are remembered. What a user does by hand with seeds. Its law is N(0, I)
+ * Random search: every key is N(0, I), and the best are remembered. What a user does by hand with seeds. Its distribution is N(0, I)
  * itself: a lucky noise says nothing of a fresh one.
  */
 class BestOfN implements Optimizer {
   readonly #problem: SearchProblem;
   readonly #batchSize: number;
   readonly #keep: number;
-  #asked: Draw[] = [];
+  #asked: NoiseKey[] = [];
   #count = 0;
   #best: Scored[] = [];
 
@@ -34,8 +34,12 @@ class BestOfN implements Optimizer {
 
   ask(count: number): Proposal[] {
     const { seed, shape } = this.#problem;
-    this.#asked = Array.from({ length: count }, (_, i) => ({ seed, stream: STREAMS.search, index: this.#count + i }));
-    return this.#asked.map((draw) => ({ draw, noise: standardNormal(draw, dimension(shape)) }));
+    this.#asked = Array.from({ length: count }, (_, i) => ({
+      seed,
+      stream: STREAMS.search,
+      index: this.#count + i,
+    }));
+    return this.#asked.map((key) => ({ key, values: standardNormal(key, dimension(shape)) }));
   }
 
   tell(rewards: readonly number[]): void {
@@ -46,8 +50,8 @@ class BestOfN implements Optimizer {
     this.#count += rewards.length;
   }
 
-  policy(): Law {
-    return standardLaw(this.#problem.shape);
+  policy(): NoiseDistribution {
+    return standardNormalDistribution(this.#problem.shape);
   }
 
   summary(): { readonly [key: string]: unknown } {
@@ -80,5 +84,6 @@ export const bestOfN: OptimizerDefinition = {
       description: 'best draws to be listed in the policy',
     },
   },
-  create: (problem, { batchSize, keep }) => new BestOfN(problem, { batchSize: Number(batchSize), keep: Number(keep) }),
+  create: (problem, { batchSize, keep }) =>
+    new BestOfN(problem, { batchSize: Number(batchSize), keep: Number(keep) }),
 };

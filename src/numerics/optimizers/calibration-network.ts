@@ -1,4 +1,4 @@
-import { STREAMS } from '../draw.ts';
+import { STREAMS } from '../../core/noise.ts';
 import { standardNormal } from '../normal.ts';
 import { createMoments, FIND_ADAMW, type Moments, stepAdamW } from './adamw.ts';
 
@@ -14,7 +14,7 @@ interface Layer {
 }
 
 /**
- * FIND's dynamic reward calibration: Phi(mu, sigma, prompt embedding) predicts the expected reward of the current law
+ * FIND's dynamic reward calibration: Phi(mu, sigma, prompt embedding) predicts the expected reward of the current distribution
  * (Chen et al. 2024, section 3.3). Inputs -> 64 -> 64 -> 64 -> 1 with ReLU, mean squared error, AdamW at 1e-4.
  *
  * The authors' has 256 wide layers and reads all 2 d + 768 numbers: 8.6 million weights at d = 16,384, whose five steps of AdamW an
@@ -48,7 +48,7 @@ export class CalibrationNetwork {
     return this.#forward(input).at(-1)?.[0] as number;
   }
 
-  /** `steps` steps of AdamW on (Phi(input) - reward)^2, averaged over the rewards of one law's draws. */
+  /** `steps` steps of AdamW on (Phi(input) - reward)^2, averaged over the rewards of one distribution's draws. */
   train(input: Float32Array, rewards: readonly number[], steps: number): void {
     // All draws share the input, so the mean of their gradients is that of their mean reward.
     const target = rewards.reduce((sum, reward) => sum + reward, 0) / rewards.length;
@@ -56,7 +56,10 @@ export class CalibrationNetwork {
       this.#step++;
       const gradients = this.gradients(input, target);
       for (const [index, { parameters, moments }] of this.#layers.entries()) {
-        stepAdamW(parameters, gradients[index], moments, this.#step, { ...FIND_ADAMW, learningRate: LEARNING_RATE });
+        stepAdamW(parameters, gradients[index], moments, this.#step, {
+          ...FIND_ADAMW,
+          learningRate: LEARNING_RATE,
+        });
       }
     }
   }

@@ -1,9 +1,9 @@
-import { STREAMS } from '../draw.ts';
-import { dimension } from '../laws/check.ts';
-import { standardLaw } from '../laws/gaussian.ts';
-import type { Law } from '../laws/law.ts';
-import { anchoredLaw } from '../laws/mixture.ts';
-import { sampleLaw } from '../laws/sample.ts';
+import { STREAMS } from '../../core/noise.ts';
+import { dimension } from '../distributions/check.ts';
+import { standardNormalDistribution } from '../distributions/gaussian.ts';
+import { anchoredDistribution } from '../distributions/mixture.ts';
+import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
+import { sampleNoise } from '../distributions/sample.ts';
 import { standardNormal } from '../normal.ts';
 import { mean, standardError } from '../statistics.ts';
 import { blend, chooseCentres, type Elite, onShell, packElites, unpackElites } from './elite.ts';
@@ -11,7 +11,7 @@ import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchPr
 
 interface Settings {
   readonly batchSize: number;
-  /** Components of the law. */
+  /** Components of the distribution. */
   readonly elites: number;
   /** Shares of the budget. */
   readonly warmUp: number;
@@ -29,10 +29,10 @@ interface Settings {
  * 2. search: proposals z' = c z + sqrt(1 - c^2) eps around the best noises so far, which keeps |z'| where the model was
  *    trained. The centres are the global top-k, at most `perFounder` of one lineage: the first buys reward, the second keeps
  *    the pictures different. c follows success: wider while children beat their parents, closer when they do not;
- * 3. held-out: fresh draws from laws of several widths around the final elites. They choose c, because an elite's own reward
+ * 3. held-out: fresh draws from distributions of several widths around the final elites. They choose c, because an elite's own reward
  *    is the best of many and says too much of it (winner's curse).
  *
- * The law is sum_k w_k N(c z_k, (1 - c^2) I).
+ * The distribution is sum_k w_k N(c z_k, (1 - c^2) I).
  */
 class Elites implements Optimizer {
   readonly #problem: SearchProblem;
@@ -40,7 +40,7 @@ class Elites implements Optimizer {
   readonly #dimension: number;
   readonly #warmUpEnd: number;
   readonly #searchEnd: number;
-  /** The best noises so far, best first: the centres of the law. */
+  /** The best noises so far, best first: the centres of the distribution. */
   #archive: Elite[] = [];
   #count = 0;
   #c: number;
@@ -53,7 +53,8 @@ class Elites implements Optimizer {
     this.#settings = settings;
     this.#dimension = dimension(problem.shape);
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
-    const heldOut = Math.floor((settings.heldOut * problem.budget) / widths(settings).length) * widths(settings).length;
+    const heldOut =
+      Math.floor((settings.heldOut * problem.budget) / widths(settings).length) * widths(settings).length;
     this.#searchEnd = problem.budget - heldOut;
     this.#c = (settings.smallestC + settings.largestC) / 2;
     this.#heldOut = widths(settings).map(() => []);
@@ -66,15 +67,16 @@ class Elites implements Optimizer {
   }
 
   ask(count: number): Proposal[] {
-    const part = this.#count < this.#warmUpEnd ? 'warm-up' : this.#count < this.#searchEnd ? 'search' : 'held-out';
+    const part =
+      this.#count < this.#warmUpEnd ? 'warm-up' : this.#count < this.#searchEnd ? 'search' : 'held-out';
     this.#asked = Array.from({ length: count }, (_, i) => {
       const index = this.#count + i;
       if (part === 'held-out') return this.#proposeHeldOut(index);
-      const draw = { seed: this.#problem.seed, stream: STREAMS.search, index };
-      const eps = standardNormal(draw, this.#dimension);
-      if (part === 'warm-up') return { proposal: { draw, noise: eps }, parent: null, width: -1 };
+      const key = { seed: this.#problem.seed, stream: STREAMS.search, index };
+      const eps = standardNormal(key, this.#dimension);
+      if (part === 'warm-up') return { proposal: { key, values: eps }, parent: null, width: -1 };
       const parent = this.#archive[index % this.#archive.length];
-      return { proposal: { draw, noise: blend(onShell(parent.noise), eps, this.#c) }, parent, width: -1 };
+      return { proposal: { key, values: blend(onShell(parent.noise), eps, this.#c) }, parent, width: -1 };
     });
     return this.#asked.map(({ proposal }) => proposal);
   }
@@ -88,8 +90,8 @@ class Elites implements Optimizer {
         this.#heldOut[width].push(reward);
         continue;
       }
-      const { index } = proposal.draw;
-      this.#archive.push({ index, reward, founder: parent?.founder ?? index, noise: proposal.noise });
+      const { index } = proposal.key;
+      this.#archive.push({ index, reward, founder: parent?.founder ?? index, noise: proposal.values });
       if (parent) {
         children++;
         if (reward > parent.reward) successes++;
@@ -100,9 +102,9 @@ class Elites implements Optimizer {
     this.#count += rewards.length;
   }
 
-  policy(): Law {
-    if (this.#archive.length === 0) return standardLaw(this.#problem.shape);
-    return this.#law(this.#finalC());
+  policy(): NoiseDistribution {
+    if (this.#archive.length === 0) return standardNormalDistribution(this.#problem.shape);
+    return this.#distribution(this.#finalC());
   }
 
   summary(): { readonly [key: string]: unknown } {
@@ -149,12 +151,20 @@ class Elites implements Optimizer {
     const position = index - this.#searchEnd;
     const width = position % choices.length;
     // Every width is tried on the same noises, so that luck is shared.
-    const draw = { seed: this.#problem.seed, stream: STREAMS.heldOut, index: Math.floor(position / choices.length) };
-    return { proposal: { draw, noise: sampleLaw(this.#law(choices[width]), draw) }, parent: null, width };
+    const key = {
+      seed: this.#problem.seed,
+      stream: STREAMS.heldOut,
+      index: Math.floor(position / choices.length),
+    };
+    return {
+      proposal: { key, values: sampleNoise(this.#distribution(choices[width]), key) },
+      parent: null,
+      width,
+    };
   }
 
   /**
-   * The widest law that is as good as the best one, as far as its held-out draws can tell: within one standard error of
+   * The widest distribution that is as good as the best one, as far as its held-out draws can tell: within one standard error of
    * their paired difference (the one-standard-error rule). Width is what keeps pictures different; it is given up for reward
    * only where the reward shows.
    */
@@ -171,8 +181,8 @@ class Elites implements Optimizer {
     return choices[this.#heldOut.findIndex(isAsGood)];
   }
 
-  #law(c: number): Law {
-    return anchoredLaw(
+  #distribution(c: number): NoiseDistribution {
+    return anchoredDistribution(
       this.#problem.shape,
       this.#archive.map(({ noise }) => onShell(noise)),
       c,
@@ -193,7 +203,13 @@ export const elites: OptimizerDefinition = {
     'findery; niches and re-centring after CoSyNE and evolution strategies, widths after Jajal et al. 2025 (arXiv 2506.00299)',
   parameters: {
     batchSize: { type: 'integer', default: 10, minimum: 1, maximum: 256, description: 'draws an iteration' },
-    elites: { type: 'integer', default: 5, minimum: 1, maximum: 64, description: 'components of the law' },
+    elites: {
+      type: 'integer',
+      default: 5,
+      minimum: 1,
+      maximum: 64,
+      description: 'components of the distribution',
+    },
     warmUp: {
       type: 'number',
       default: 0.2,
@@ -206,14 +222,15 @@ export const elites: OptimizerDefinition = {
       default: 0.2,
       minimum: 0,
       maximum: 0.5,
-      description: 'share of the budget by which the width of the law is chosen',
+      description: 'share of the budget by which the width of the distribution is chosen',
     },
     perFounder: {
       type: 'integer',
       default: 2,
       minimum: 1,
       maximum: 64,
-      description: 'most components that descend from one warm-up draw: fewer keep the pictures more different',
+      description:
+        'most components that descend from one warm-up key: fewer keep the pictures more different',
     },
     smallestC: {
       type: 'number',

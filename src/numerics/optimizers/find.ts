@@ -1,7 +1,7 @@
-import { type Draw, STREAMS } from '../draw.ts';
-import { dimension } from '../laws/check.ts';
-import { gaussianLaw } from '../laws/gaussian.ts';
-import type { Law } from '../laws/law.ts';
+import { type NoiseKey, STREAMS } from '../../core/noise.ts';
+import { dimension } from '../distributions/check.ts';
+import { gaussianDistribution } from '../distributions/gaussian.ts';
+import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { standardNormal } from '../normal.ts';
 import { createMoments, FIND_ADAMW, type Moments, stepAdamW } from './adamw.ts';
 import { CalibrationNetwork } from './calibration-network.ts';
@@ -77,11 +77,11 @@ class Find implements Optimizer {
 
   ask(count: number): Proposal[] {
     this.#asked = Array.from({ length: count }, (_, i) => {
-      const draw: Draw = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
-      const noise = standardNormal(draw, this.#dimension);
+      const key: NoiseKey = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
+      const noise = standardNormal(key, this.#dimension);
       const [mean, std] = [this.#mean, this.#std];
       for (let j = 0; j < noise.length; j++) noise[j] = mean[j] + std[j] * noise[j];
-      return { draw, noise };
+      return { key, values: noise };
     });
     return this.#asked;
   }
@@ -92,15 +92,15 @@ class Find implements Optimizer {
     const rollout: Rollout = {
       mean: this.#mean.slice(),
       std: this.#std.slice(),
-      noises: this.#asked.map(({ noise }) => noise),
+      noises: this.#asked.map(({ values: noise }) => noise),
       advantages: rewards.map((reward) => reward - baseline),
     };
     this.#rollouts = [...this.#rollouts, withSquares(rollout)].slice(-this.#settings.history);
     for (let epoch = 0; epoch < this.#settings.epochs; epoch++) this.#improve();
   }
 
-  policy(): Law {
-    return gaussianLaw(this.#problem.shape, this.#mean.slice(), this.#std.slice());
+  policy(): NoiseDistribution {
+    return gaussianDistribution(this.#problem.shape, this.#mean.slice(), this.#std.slice());
   }
 
   summary(): { readonly [key: string]: unknown } {
@@ -162,7 +162,7 @@ class Find implements Optimizer {
     );
   }
 
-  /** Phi's prediction for the law that was asked, from before it learned of these rewards; 0 without calibration. */
+  /** Phi's prediction for the distribution that was asked, from before it learned of these rewards; 0 without calibration. */
   #calibrate(rewards: readonly number[]): number {
     if (!this.#phi) return 0;
     const parts = [this.#mean, this.#std, this.#problem.promptEmbedding];
@@ -207,7 +207,13 @@ export const find: OptimizerDefinition = {
     'Chen et al., "FIND: Fine-tuning Initial Noise Distribution with Policy Optimization for Diffusion Models", ACM MM 2024, arXiv 2407.19453',
   parameters: {
     batchSize: { type: 'integer', default: 1, minimum: 1, maximum: 256, description: 'draws an iteration' },
-    learningRate: { type: 'number', default: 1e-3, minimum: 1e-6, maximum: 1, description: "AdamW's, of mu and sigma" },
+    learningRate: {
+      type: 'number',
+      default: 1e-3,
+      minimum: 1e-6,
+      maximum: 1,
+      description: "AdamW's, of mu and sigma",
+    },
     clip: {
       type: 'number',
       default: 0.2,

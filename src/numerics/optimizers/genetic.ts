@@ -1,8 +1,8 @@
-import { type Draw, STREAMS } from '../draw.ts';
-import { dimension } from '../laws/check.ts';
-import { standardLaw } from '../laws/gaussian.ts';
-import type { Law } from '../laws/law.ts';
-import { anchoredLaw } from '../laws/mixture.ts';
+import { type NoiseKey, STREAMS } from '../../core/noise.ts';
+import { dimension } from '../distributions/check.ts';
+import { standardNormalDistribution } from '../distributions/gaussian.ts';
+import { anchoredDistribution } from '../distributions/mixture.ts';
+import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { LANES, standardNormal, uniform } from '../normal.ts';
 import { blend, type Elite, onShell, packElites, unpackElites } from './elite.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
@@ -14,7 +14,7 @@ interface Settings {
   readonly elitism: number;
   /** Cosine of a child to what crossover made, before its mutation. */
   readonly mutationC: number;
-  /** Cosine of a draw of the law to its member of the population. */
+  /** Cosine of a draw of the distribution to its member of the population. */
   readonly c: number;
 }
 
@@ -24,7 +24,7 @@ interface Settings {
  * independent; mutation is c z + sqrt(1 - c^2) eps. Parents are drawn by rank (a tournament of two). Each generation the best
  * `elitism` of the population live on and the children take the places of the rest.
  *
- * Its law is anchored at its last population, the nearest thing to "a fresh draw" that the published searches report.
+ * Its distribution is anchored at its last population, the nearest thing to "a fresh key" that the published searches report.
  */
 class Genetic implements Optimizer {
   readonly #problem: SearchProblem;
@@ -52,17 +52,17 @@ class Genetic implements Optimizer {
 
   ask(count: number): Proposal[] {
     this.#asked = Array.from({ length: count }, (_, i) => {
-      const draw = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
-      const eps = standardNormal(draw, this.#dimension);
-      return { draw, noise: this.#population.length === 0 ? eps : this.#child(draw, eps) };
+      const key = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
+      const eps = standardNormal(key, this.#dimension);
+      return { key, values: this.#population.length === 0 ? eps : this.#child(key, eps) };
     });
     return this.#asked;
   }
 
   tell(rewards: readonly number[]): void {
     for (const [i, reward] of rewards.entries()) {
-      const { draw, noise } = this.#asked[i];
-      this.#children.push({ index: draw.index, reward, founder: draw.index, noise });
+      const { key, values: noise } = this.#asked[i];
+      this.#children.push({ index: key.index, reward, founder: key.index, noise });
     }
     this.#count += rewards.length;
     if (this.#children.length < this.#wanted()) return;
@@ -72,11 +72,11 @@ class Genetic implements Optimizer {
     this.#generation++;
   }
 
-  policy(): Law {
+  policy(): NoiseDistribution {
     const members = this.#population.length > 0 ? this.#population : this.#children;
-    if (members.length === 0) return standardLaw(this.#problem.shape);
+    if (members.length === 0) return standardNormalDistribution(this.#problem.shape);
     const centres = members.map(({ noise }) => onShell(noise));
-    return anchoredLaw(this.#problem.shape, centres, this.#settings.c);
+    return anchoredDistribution(this.#problem.shape, centres, this.#settings.c);
   }
 
   summary(): { readonly [key: string]: unknown } {
@@ -116,10 +116,10 @@ class Genetic implements Optimizer {
     return this.#population.length === 0 ? this.#size : this.#size - this.#survivors();
   }
 
-  #child(draw: Draw, eps: Float32Array): Float32Array {
-    const mother = this.#parent(uniform(draw, LANES.choice));
-    const father = this.#parent(uniform(draw, LANES.secondChoice));
-    const weight = uniform(draw, LANES.mutation);
+  #child(key: NoiseKey, eps: Float32Array): Float32Array {
+    const mother = this.#parent(uniform(key, LANES.choice));
+    const father = this.#parent(uniform(key, LANES.secondChoice));
+    const weight = uniform(key, LANES.mutation);
     const mixed = mother.noise.map((value, i) => weight * value + (1 - weight) * father.noise[i]);
     return blend(onShell(mixed), eps, this.#settings.mutationC);
   }
@@ -139,8 +139,20 @@ export const genetic: OptimizerDefinition = {
   source:
     'Gomez et al. 2008 (CoSyNE, JMLR 9), as run over initial noises by Jajal et al. 2025 (arXiv 2506.00299); spherical mutation and normalised crossover ours',
   parameters: {
-    batchSize: { type: 'integer', default: 10, minimum: 1, maximum: 256, description: 'most draws an iteration' },
-    population: { type: 'integer', default: 20, minimum: 1, maximum: 256, description: 'members of a generation' },
+    batchSize: {
+      type: 'integer',
+      default: 10,
+      minimum: 1,
+      maximum: 256,
+      description: 'most draws an iteration',
+    },
+    population: {
+      type: 'integer',
+      default: 20,
+      minimum: 1,
+      maximum: 256,
+      description: 'members of a generation',
+    },
     elitism: {
       type: 'number',
       default: 0.2,
@@ -160,7 +172,7 @@ export const genetic: OptimizerDefinition = {
       default: 0.98,
       minimum: 0.1,
       maximum: 0.99,
-      description: 'cosine of a draw of the law to its member of the last population',
+      description: 'cosine of a sample of the distribution to its member of the last population',
     },
   },
   create: (problem, parameters) => new Genetic(problem, parameters as unknown as Settings),

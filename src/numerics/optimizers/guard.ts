@@ -1,12 +1,12 @@
-import { checkLaw, dimension } from '../laws/check.ts';
-import type { Law } from '../laws/law.ts';
+import { checkDistribution, dimension } from '../distributions/check.ts';
+import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
 
 /**
  * Rewards beyond this are taken as this. No reward model comes near it; it keeps means of rewards and squares of gradients finite
  * whatever a user's own scorer answers.
  */
-export const LARGEST_REWARD = 1e9;
+export const MAX_ABSOLUTE_REWARD = 1e9;
 
 /**
  * The definition with every optimizer of it guarded against bad input, so that none has to think of it:
@@ -32,6 +32,8 @@ type Stamp = string;
 class Guarded implements Optimizer {
   readonly #make: () => Optimizer;
   readonly #stamp: Stamp;
+  /** Stamps under earlier names of the optimizer. */
+  readonly #earlierStamps: readonly Stamp[];
   #inner: Optimizer;
   #asked = 0;
 
@@ -41,7 +43,8 @@ class Guarded implements Optimizer {
     parameters: { readonly [name: string]: number | boolean },
   ) {
     this.#make = () => definition.create(problem, parameters);
-    this.#stamp = stampOf(definition, problem, parameters);
+    this.#stamp = stampOf(definition.name, problem, parameters);
+    this.#earlierStamps = (definition.aliases ?? []).map((name) => stampOf(name, problem, parameters));
     this.#inner = this.#make();
   }
 
@@ -64,12 +67,15 @@ class Guarded implements Optimizer {
       );
     }
     const wrong = rewards.findIndex((reward) => !Number.isFinite(reward));
-    if (wrong >= 0) throw new RangeError(`Reward ${wrong} is ${rewards[wrong]}; rewards must be finite numbers.`);
-    this.#inner.tell(rewards.map((reward) => Math.max(-LARGEST_REWARD, Math.min(LARGEST_REWARD, reward))));
+    if (wrong >= 0)
+      throw new RangeError(`Reward ${wrong} is ${rewards[wrong]}; rewards must be finite numbers.`);
+    this.#inner.tell(
+      rewards.map((reward) => Math.max(-MAX_ABSOLUTE_REWARD, Math.min(MAX_ABSOLUTE_REWARD, reward))),
+    );
     this.#asked = 0;
   }
 
-  policy(): Law {
+  policy(): NoiseDistribution {
     return this.#inner.policy();
   }
 
@@ -84,7 +90,7 @@ class Guarded implements Optimizer {
 
   restore(state: OptimizerState): void {
     const { of } = state.values;
-    if (of !== this.#stamp) {
+    if (of !== this.#stamp && !this.#earlierStamps.some((stamp) => stamp === of)) {
       throw new Error(`The state is of ${of ?? 'an unknown optimizer'}; this optimizer is ${this.#stamp}.`);
     }
     const restored = this.#make();
@@ -92,9 +98,11 @@ class Guarded implements Optimizer {
       checkTensors(state.tensors);
       restored.restore(state);
       checkSame(state.tensors, restored.state().tensors);
-      checkLaw(restored.policy());
+      checkDistribution(restored.policy());
     } catch (error) {
-      throw new Error(`The state of ${this.#stamp} is damaged: ${(error as Error).message}`, { cause: error });
+      throw new Error(`The state of ${this.#stamp} is damaged: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
     this.#inner = restored;
     this.#asked = 0;
@@ -120,7 +128,7 @@ function checkSame(given: Tensors, restored: Tensors): void {
 }
 
 function stampOf(
-  { name }: OptimizerDefinition,
+  name: string,
   { shape, seed, budget }: SearchProblem,
   parameters: { readonly [name: string]: number | boolean },
 ): Stamp {

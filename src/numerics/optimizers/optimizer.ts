@@ -1,14 +1,10 @@
-import type { Draw } from '../draw.ts';
-import type { Law } from '../laws/law.ts';
+import type { Noise } from '../../core/noise.ts';
+import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
 
-/** A noise to be tried. `noise` is what goes into the model; `draw` is its address and seeds any noise added later (eta > 0). */
-export interface Proposal {
-  readonly draw: Draw;
-  /** The initial noise z_T, d numbers of about unit variance. */
-  readonly noise: Float32Array;
-}
+/** A noise that an optimizer proposes; its values are always there. */
+export type Proposal = Required<Noise>;
 
-/** What an optimiser is told at its start; all of it stays the same through a run. */
+/** What an optimizer is told at its start; all of it stays the same through a run. */
 export interface SearchProblem {
   /** Shape of one latent without the batch axis. */
   readonly shape: readonly number[];
@@ -20,11 +16,11 @@ export interface SearchProblem {
   readonly promptEmbedding: Float32Array;
 }
 
-/** Everything an optimiser needs to go on elsewhere, to the same bits. */
+/** Everything an optimizer needs to go on elsewhere, to the same bits. */
 export interface OptimizerState {
   /** Small values; must survive JSON.stringify / JSON.parse unchanged. */
   readonly values: { readonly [key: string]: unknown };
-  /** Large values. Arrays are copies: the optimiser does not change them afterwards. */
+  /** Large values. Arrays are copies: the optimizer does not change them afterwards. */
   readonly tensors: { readonly [key: string]: Float32Array | Float64Array };
 }
 
@@ -35,17 +31,17 @@ export interface OptimizerState {
 export interface Optimizer {
   /** How many proposals an iteration should ask for next: an integer >= 1. */
   batchSize(): number;
-  /** `count` new proposals; the optimiser may expect them to be told, in this order, before the next ask. */
+  /** `count` new proposals; the optimizer may expect them to be told, in this order, before the next ask. */
   ask(count: number): Proposal[];
   /** The rewards of the proposals last asked for, in their order; finite numbers, higher is better. */
   tell(rewards: readonly number[]): void;
-  /** The law as learnt so far; callable at any time between a tell and the next ask. */
-  policy(): Law;
+  /** The distribution as learnt so far; callable at any time between a tell and the next ask. */
+  policy(): NoiseDistribution;
   /** Figures worth keeping with the policy, such as the chosen width; must survive JSON. */
   summary(): { readonly [key: string]: unknown };
   /** A snapshot: where the latest tell left it. What was asked since and not told is not in it. */
   state(): OptimizerState;
-  /** Puts a snapshot of an optimiser with the same problem and parameters back. */
+  /** Puts a snapshot of an optimizer with the same problem and parameters back. */
   restore(state: OptimizerState): void;
 }
 
@@ -60,10 +56,12 @@ export type ParameterDescription =
     }
   | { readonly type: 'boolean'; readonly default: boolean; readonly description: string };
 
-/** An optimiser that users can name. */
+/** An optimizer that users can name. */
 export interface OptimizerDefinition {
   /** The name that users meet, such as `elites`. */
   readonly name: string;
+  /** Earlier names that requests and stored jobs may still use. */
+  readonly aliases?: readonly string[];
   readonly title: string;
   /** Where it comes from. */
   readonly source: string;

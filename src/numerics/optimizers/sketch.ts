@@ -1,4 +1,4 @@
-import { STREAMS } from '../draw.ts';
+import { STREAMS } from '../../core/noise.ts';
 import { standardNormal } from '../normal.ts';
 
 /**

@@ -1,7 +1,7 @@
-import { STREAMS } from '../draw.ts';
-import { dimension } from '../laws/check.ts';
-import { gaussianLaw } from '../laws/gaussian.ts';
-import type { Law } from '../laws/law.ts';
+import { STREAMS } from '../../core/noise.ts';
+import { dimension } from '../distributions/check.ts';
+import { gaussianDistribution } from '../distributions/gaussian.ts';
+import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { standardNormal } from '../normal.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
 
@@ -50,10 +50,10 @@ class Snes implements Optimizer {
       stream: STREAMS.search,
       index: this.#count + i,
     }));
-    this.#asked = draws.map((draw) => standardNormal(draw, this.#dimension));
-    return draws.map((draw, i) => ({
-      draw,
-      noise: this.#asked[i].map((value, j) => this.#mean[j] + this.#std[j] * value),
+    this.#asked = draws.map((key) => standardNormal(key, this.#dimension));
+    return draws.map((key, i) => ({
+      key,
+      values: this.#asked[i].map((value, j) => this.#mean[j] + this.#std[j] * value),
     }));
   }
 
@@ -76,8 +76,8 @@ class Snes implements Optimizer {
     this.#count += rewards.length;
   }
 
-  policy(): Law {
-    return gaussianLaw(this.#problem.shape, this.#mean, this.#std);
+  policy(): NoiseDistribution {
+    return gaussianDistribution(this.#problem.shape, this.#mean, this.#std);
   }
 
   summary(): { readonly [key: string]: unknown } {
@@ -105,7 +105,8 @@ export function rankUtilities(rewards: readonly number[]): number[] {
   for (let first = 0; first < count; ) {
     let end = first + 1;
     while (end < count && rewards[order[end]] === rewards[order[first]]) end++;
-    const shared = raw.slice(first, end).reduce((sum, value) => sum + value, 0) / (end - first) / total - 1 / count;
+    const shared =
+      raw.slice(first, end).reduce((sum, value) => sum + value, 0) / (end - first) / total - 1 / count;
     for (let place = first; place < end; place++) utilities[order[place]] = shared;
     first = end;
   }
@@ -118,8 +119,20 @@ export const snes: OptimizerDefinition = {
   source:
     'Schaul, Glasmachers and Schmidhuber 2011, "High dimensions and heavy tails for natural evolution strategies" (GECCO), algorithm 2',
   parameters: {
-    batchSize: { type: 'integer', default: 15, minimum: 1, maximum: 256, description: 'draws of a generation' },
-    meanRate: { type: 'number', default: 1, minimum: 1e-6, maximum: 2, description: 'learning rate of the mean' },
+    batchSize: {
+      type: 'integer',
+      default: 15,
+      minimum: 1,
+      maximum: 256,
+      description: 'draws of a generation',
+    },
+    meanRate: {
+      type: 'number',
+      default: 1,
+      minimum: 1e-6,
+      maximum: 2,
+      description: 'learning rate of the mean',
+    },
     stdRate: {
       type: 'number',
       default: 1,

@@ -1,4 +1,4 @@
-/** Draws of one past iteration, with the law that they came from. */
+/** Draws of one past iteration, with the distribution that they came from. */
 export interface Rollout {
   readonly mean: Float32Array;
   readonly std: Float32Array;
@@ -32,7 +32,7 @@ export function standardizedSquares({ mean, std, noises }: Rollout): Float64Arra
  * What is clipped is the ratio of EACH DIMENSION. The density is a product over the dimensions, so at mu = mu_old the gradient is
  * that of the joint density (r* d log pi). The joint ratio itself is the product of thousands of such factors: it leaves
  * [1 - eps, 1 + eps] after the smallest step and would clip everything; the mean of the log-density, as in the authors'
- * code, never leaves it and would clip nothing. Per dimension the clip binds exactly where the law has moved by about
+ * code, never leaves it and would clip nothing. Per dimension the clip binds exactly where the distribution has moved by about
  * eps * sigma along the way that this noise argued for.
  *
  * With the minimum (and only with it) a dimension that has moved against its noise's advantage keeps its gradient, however far it
@@ -48,12 +48,12 @@ export function surrogateGradient(
   const sum: Sum = { mean: new Float32Array(d), std: new Float32Array(d), clipped: 0 };
   const draws = rollouts.reduce((count, { noises }) => count + noises.length, 0);
   // Divisions are what these loops would spend their time on.
-  const law: PreciseLaw = { mean, precision: inverse(std) };
+  const distribution: PreciseLaw = { mean, precision: inverse(std) };
   for (const rollout of rollouts) {
     const squares = rollout.squares ?? standardizedSquares(rollout);
     for (const [index, noise] of rollout.noises.entries()) {
       const advantage = rollout.advantages[index] / (draws * d);
-      addDraw(sum, law, { noise, squares: squares[index], oldStd: rollout.std, advantage, clip });
+      addDraw(sum, distribution, { noise, squares: squares[index], oldStd: rollout.std, advantage, clip });
     }
   }
   return { mean: sum.mean, std: sum.std, clipped: sum.clipped / (draws * d) };
@@ -80,7 +80,11 @@ interface WeighedDraw {
 }
 
 /** One draw's part of the gradient: nearly all of FIND's time, so a loop over plain arrays, in a function that is compiled early. */
-function addDraw(sum: Sum, { mean, precision }: PreciseLaw, { noise, squares, oldStd, advantage, clip }: WeighedDraw) {
+function addDraw(
+  sum: Sum,
+  { mean, precision }: PreciseLaw,
+  { noise, squares, oldStd, advantage, clip }: WeighedDraw,
+) {
   const { mean: meanGradient, std: stdGradient } = sum;
   const least = advantage > 0 ? Number.NEGATIVE_INFINITY : 1 - clip;
   const most = advantage > 0 ? 1 + clip : Number.POSITIVE_INFINITY;
@@ -108,7 +112,7 @@ function inverse(values: Float32Array): Float64Array {
   return inverses;
 }
 
-/** exp(x). Laws move slowly, so nearly all exponents are small: there Taylor's series is within 1e-13 of it, and much quicker. */
+/** exp(x). Distributions move slowly, so nearly all exponents are small: there Taylor's series is within 1e-13 of it, and much quicker. */
 function exponential(x: number): number {
   if (x > 0.1 || x < -0.1) return Math.exp(x);
   const rest = 1 / 120 + x * (1 / 720 + x * (1 / 5040 + x * (1 / 40320 + x * (1 / 362880))));

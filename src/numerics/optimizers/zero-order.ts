@@ -1,21 +1,21 @@
-import { STREAMS } from '../draw.ts';
-import { dimension } from '../laws/check.ts';
-import { standardLaw } from '../laws/gaussian.ts';
-import type { Law } from '../laws/law.ts';
-import { anchoredLaw } from '../laws/mixture.ts';
+import { STREAMS } from '../../core/noise.ts';
+import { dimension } from '../distributions/check.ts';
+import { standardNormalDistribution } from '../distributions/gaussian.ts';
+import { anchoredDistribution } from '../distributions/mixture.ts';
+import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { standardNormal } from '../normal.ts';
 import { blend, type Elite, onShell, packElites, unpackElites } from './elite.ts';
 import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
 
 interface Settings {
   readonly batchSize: number;
-  /** Cosine of a neighbour to the pivot, and of a draw of the law. */
+  /** Cosine of a neighbour to the pivot, and of a draw of the distribution. */
   readonly c: number;
 }
 
 /**
  * Zero-order search (Ma et al. 2025, section 3.1): a pivot, neighbours of it at cosine `c`, and the best of them, if it is better, is
- * the next pivot. The first iteration draws from N(0, I). Its law is the neighbourhood of the last pivot: a single component, so its
+ * the next pivot. The first iteration draws from N(0, I). Its distribution is the neighbourhood of the last pivot: a single component, so its
  * pictures resemble each other.
  */
 class ZeroOrder implements Optimizer {
@@ -39,9 +39,9 @@ class ZeroOrder implements Optimizer {
   ask(count: number): Proposal[] {
     const pivot = this.#pivot && onShell(this.#pivot.noise);
     this.#asked = Array.from({ length: count }, (_, i) => {
-      const draw = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
-      const eps = standardNormal(draw, this.#dimension);
-      return { draw, noise: pivot ? blend(pivot, eps, this.#settings.c) : eps };
+      const key = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
+      const eps = standardNormal(key, this.#dimension);
+      return { key, values: pivot ? blend(pivot, eps, this.#settings.c) : eps };
     });
     return this.#asked;
   }
@@ -49,15 +49,15 @@ class ZeroOrder implements Optimizer {
   tell(rewards: readonly number[]): void {
     for (const [i, reward] of rewards.entries()) {
       if (this.#pivot && reward <= this.#pivot.reward) continue;
-      const { draw, noise } = this.#asked[i];
-      this.#pivot = { index: draw.index, reward, founder: this.#pivot?.founder ?? draw.index, noise };
+      const { key, values: noise } = this.#asked[i];
+      this.#pivot = { index: key.index, reward, founder: this.#pivot?.founder ?? key.index, noise };
     }
     this.#count += rewards.length;
   }
 
-  policy(): Law {
-    if (!this.#pivot) return standardLaw(this.#problem.shape);
-    return anchoredLaw(this.#problem.shape, [onShell(this.#pivot.noise)], this.#settings.c);
+  policy(): NoiseDistribution {
+    if (!this.#pivot) return standardNormalDistribution(this.#problem.shape);
+    return anchoredDistribution(this.#problem.shape, [onShell(this.#pivot.noise)], this.#settings.c);
   }
 
   summary(): { readonly [key: string]: unknown } {
@@ -81,13 +81,19 @@ export const zeroOrder: OptimizerDefinition = {
   source:
     'Ma et al. 2025, "Inference-time scaling for diffusion models beyond scaling denoising steps" (arXiv 2501.09732), section 3',
   parameters: {
-    batchSize: { type: 'integer', default: 8, minimum: 1, maximum: 256, description: 'neighbours an iteration' },
+    batchSize: {
+      type: 'integer',
+      default: 8,
+      minimum: 1,
+      maximum: 256,
+      description: 'neighbours an iteration',
+    },
     c: {
       type: 'number',
       default: 0.95,
       minimum: 0.1,
       maximum: 0.99,
-      description: 'cosine of a neighbour, and of a draw of the law, to the pivot',
+      description: 'cosine of a neighbour, and of a sample of the distribution, to the pivot',
     },
   },
   create: (problem, parameters) => new ZeroOrder(problem, parameters as unknown as Settings),

@@ -55,7 +55,9 @@ export function readConfig(
   }
 
   function fail(key: string, value: unknown, accepted: string): never {
-    throw new Error(`${key} of the scheduler config is ${JSON.stringify(value)}; ${className} here takes ${accepted}.`);
+    throw new Error(
+      `${key} of the scheduler config is ${JSON.stringify(value)}; ${className} here takes ${accepted}.`,
+    );
   }
 
   function number(key: string, fallback: number, minimum: number, maximum: number): number {
@@ -90,7 +92,8 @@ export function readConfig(
     fractionsOrNull(key) {
       const value = read(key) ?? null;
       if (value === null) return null;
-      const isFraction = (item: unknown): item is number => typeof item === 'number' && item >= 0 && item <= 1;
+      const isFraction = (item: unknown): item is number =>
+        typeof item === 'number' && item >= 0 && item <= 1;
       return Array.isArray(value) && value.every(isFraction)
         ? value
         : fail(key, value, 'a list of numbers from 0 to 1');
@@ -99,7 +102,9 @@ export function readConfig(
       const value = read(key) ?? [];
       const isIndex = (item: unknown): item is number =>
         typeof item === 'number' && Number.isInteger(item) && item >= 0;
-      return Array.isArray(value) && value.every(isIndex) ? value : fail(key, value, 'a list of integers >= 0');
+      return Array.isArray(value) && value.every(isIndex)
+        ? value
+        : fail(key, value, 'a list of integers >= 0');
     },
     refuse(key) {
       if (read(key) === true) fail(key, true, 'only false');
@@ -118,7 +123,8 @@ export function setOver(config: SchedulerConfig, options: SchedulerConfig): Sche
 function checkFormulation(config: SchedulerConfig, className: string, formulation: Formulation): void {
   const madeFor = config._class_name;
   // Classes for either kind of model say with use_flow_sigmas which it is.
-  if (typeof madeFor !== 'string' || (formulation === 'flow-matching' && config.use_flow_sigmas === true)) return;
+  if (typeof madeFor !== 'string' || (formulation === 'flow-matching' && config.use_flow_sigmas === true))
+    return;
   if (formulation === 'variance-preserving' && OTHER_FORMULATIONS.test(madeFor)) {
     throw new Error(
       `The scheduler config was made for ${madeFor}, whose models ${className} cannot sample; ` +

@@ -38,7 +38,8 @@ function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: Sched
   const spacing = reader.choice('timestep_spacing', 'leading', TIMESTEP_SPACINGS);
   const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
   checkSteps(steps, trainTimesteps);
-  if (!(eta >= 0 && eta <= 1)) throw new RangeError(`eta is ${eta}; it must be from 0 (deterministic) to 1 (DDPM).`);
+  if (!(eta >= 0 && eta <= 1))
+    throw new RangeError(`eta is ${eta}; it must be from 0 (deterministic) to 1 (DDPM).`);
 
   const timesteps = spaceTimesteps(spacing, steps, trainTimesteps, offset);
   checkTimesteps(timesteps, trainTimesteps);
@@ -63,11 +64,26 @@ function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: Sched
       const deviation = Math.sqrt(1 - alpha);
 
       // x_0 and eps as sums of the latents and the model's output (formula (9) and its forms for v and x_0).
-      let [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [0, 1, 1 / deviation, -signal / deviation];
+      let [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [
+        0,
+        1,
+        1 / deviation,
+        -signal / deviation,
+      ];
       if (predictionType === 'epsilon') {
-        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [1 / signal, -deviation / signal, 0, 1];
+        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [
+          1 / signal,
+          -deviation / signal,
+          0,
+          1,
+        ];
       } else if (predictionType === 'v_prediction') {
-        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [signal, -deviation, deviation, signal];
+        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [
+          signal,
+          -deviation,
+          deviation,
+          signal,
+        ];
       }
 
       // sigma_t(eta), formula (16).
@@ -77,7 +93,8 @@ function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: Sched
       const previousSignal = Math.sqrt(previousAlpha);
       const direction = Math.sqrt(Math.max(0, 1 - previousAlpha - sigma * sigma));
       const clean = new Float32Array(latents.length);
-      for (let i = 0; i < clean.length; i++) clean[i] = cleanOfLatents * latents[i] + cleanOfOutput * modelOutput[i];
+      for (let i = 0; i < clean.length; i++)
+        clean[i] = cleanOfLatents * latents[i] + cleanOfOutput * modelOutput[i];
       // Thresholding comes before clipping, and instead of it.
       if (threshold) threshold(clean);
       else if (clips) clip(clean, clipRange);
@@ -85,7 +102,8 @@ function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: Sched
       for (let i = 0; i < previous.length; i++) {
         // eps stays the model's own, as in diffusers, though x_0 was brought into range.
         previous[i] =
-          previousSignal * clean[i] + direction * (noiseOfLatents * latents[i] + noiseOfOutput * modelOutput[i]);
+          previousSignal * clean[i] +
+          direction * (noiseOfLatents * latents[i] + noiseOfOutput * modelOutput[i]);
       }
       if (noise !== undefined) for (let i = 0; i < noise.length; i++) previous[i] += sigma * noise[i];
       return previous;

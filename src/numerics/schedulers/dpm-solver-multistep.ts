@@ -36,7 +36,11 @@ const FEW_STEPS = 15;
 export const dpmSolverMultistep = define('dpmsolver++', ['DPM++ 2M', 'dpmpp_2m', 'k_dpmpp_2m']);
 
 /** The same for the SDE, with fresh noise at every step: the paper's SDE-DPM-Solver++. */
-export const sdeDpmSolverMultistep = define('sde-dpmsolver++', ['DPM++ 2M SDE', 'dpmpp_2m_sde', 'k_dpmpp_2m_sde']);
+export const sdeDpmSolverMultistep = define('sde-dpmsolver++', [
+  'DPM++ 2M SDE',
+  'dpmpp_2m_sde',
+  'k_dpmpp_2m_sde',
+]);
 
 /** Lu et al. 2022, "DPM-Solver" (arXiv 2206.00927): integrates the predicted noise. Needs `final_sigmas_type` sigma_min. */
 export const firstDpmSolverMultistep = define('dpmsolver', ['DPM-Solver']);
@@ -73,15 +77,26 @@ function onKarrasLevels(definition: SchedulerDefinition): SchedulerDefinition {
   };
 }
 
-function createDpmSolver(algorithm: Algorithm, config: SchedulerConfig, options: SchedulerOptions): Scheduler {
+function createDpmSolver(
+  algorithm: Algorithm,
+  config: SchedulerConfig,
+  options: SchedulerOptions,
+): Scheduler {
   const usesFlow = config.use_flow_sigmas === true;
-  const reader = readConfig(config, 'DPMSolverMultistepScheduler', usesFlow ? 'flow-matching' : 'variance-preserving');
+  const reader = readConfig(
+    config,
+    'DPMSolverMultistepScheduler',
+    usesFlow ? 'flow-matching' : 'variance-preserving',
+  );
   reader.choice('algorithm_type', 'dpmsolver++', [...ALGORITHMS, 'deis']);
   const stochastic = algorithm.startsWith('sde');
   const predictsData = algorithm.endsWith('++');
   const threshold = readThreshold(reader, options.sampleLength);
-  const predict = predictsData ? readDataPrediction(reader, threshold) : readNoisePrediction(reader, threshold);
-  const usesHeun = reader.choice('solver_type', 'midpoint', ['midpoint', 'heun', 'logrho', 'bh1', 'bh2']) === 'heun';
+  const predict = predictsData
+    ? readDataPrediction(reader, threshold)
+    : readNoisePrediction(reader, threshold);
+  const usesHeun =
+    reader.choice('solver_type', 'midpoint', ['midpoint', 'heun', 'logrho', 'bh1', 'bh2']) === 'heun';
   const highestOrder = reader.integer('solver_order', 2, 1, algorithm === 'sde-dpmsolver' ? 2 : 3);
   const lowerOrderFinal = reader.boolean('lower_order_final', true);
   const eulerAtFinal = reader.boolean('euler_at_final', false);
@@ -116,7 +131,10 @@ function createDpmSolver(algorithm: Algorithm, config: SchedulerConfig, options:
       checkNextStep(step, nextStep);
       nextStep += 1;
 
-      history = [predict(modelOutput, latents, points[step], levels[step]), ...history].slice(0, highestOrder);
+      history = [predict(modelOutput, latents, points[step], levels[step]), ...history].slice(
+        0,
+        highestOrder,
+      );
       const order = orderOf(step);
       const shares = shareStep(algorithm, usesHeun, points.slice(step + 1 - order, step + 2).reverse());
       const next = latents.map((value) => shares.ofLatents * value);

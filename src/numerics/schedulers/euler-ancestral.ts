@@ -62,7 +62,9 @@ function createEulerAncestral(config: SchedulerConfig, { steps }: SchedulerOptio
       // In float32, operation by operation, as torch: down^2 is a small difference of large numbers, and so is x - x_0
       // at the noise level 4096 of a zero terminal SNR.
       const [levelSquared, targetSquared] = [fround(level * level), fround(target * target)];
-      const up = fround(Math.sqrt(fround(fround(targetSquared * fround(levelSquared - targetSquared)) / levelSquared)));
+      const up = fround(
+        Math.sqrt(fround(fround(targetSquared * fround(levelSquared - targetSquared)) / levelSquared)),
+      );
       const down = fround(Math.sqrt(Math.max(0, fround(targetSquared - fround(up * up)))));
       const change = fround(down - level);
       const scale = fround(levelSquared + 1);

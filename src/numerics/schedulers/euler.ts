@@ -22,7 +22,8 @@ export const euler: SchedulerDefinition = {
   name: 'euler',
   classNames: ['EulerDiscreteScheduler'],
   aliases: ['Euler Discrete', 'k_euler'],
-  source: 'Karras et al. 2022, Elucidating the design space of diffusion-based generative models, arXiv 2206.00364',
+  source:
+    'Karras et al. 2022, Elucidating the design space of diffusion-based generative models, arXiv 2206.00364',
   usesEta: false,
   create: createEuler,
 };
@@ -42,7 +43,8 @@ function createEuler(config: SchedulerConfig, { steps }: SchedulerOptions): Sche
   const reader = readConfig(config, 'EulerDiscreteScheduler');
   const schedule = readNoiseSchedule(reader);
   const predictionType = reader.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
-  const isContinuous = reader.choice('timestep_type', 'discrete', ['discrete', 'continuous']) === 'continuous';
+  const isContinuous =
+    reader.choice('timestep_type', 'discrete', ['discrete', 'continuous']) === 'continuous';
   const spacing = reader.choice('timestep_spacing', 'linspace', TIMESTEP_SPACINGS);
   const offset = reader.integer('steps_offset', 0, 0, schedule.trainTimesteps - 1);
   checkSteps(steps, schedule.trainTimesteps);
@@ -100,7 +102,9 @@ function spaceLevels(
   const usesKarras = reader.boolean('use_karras_sigmas', false);
   const usesExponential = reader.boolean('use_exponential_sigmas', false);
   if (usesKarras && usesExponential) {
-    throw new Error('The scheduler config sets use_karras_sigmas and use_exponential_sigmas; only one can be true.');
+    throw new Error(
+      'The scheduler config sets use_karras_sigmas and use_exponential_sigmas; only one can be true.',
+    );
   }
   const largest = reader.positiveOrNull('sigma_max');
   const smallest = reader.positiveOrNull('sigma_min');
@@ -110,7 +114,9 @@ function spaceLevels(
   const trained = trainedNoiseLevels(schedule);
   let levels = isLinear
     ? spaced.map((timestep) => interpolate(trained, timestep))
-    : linearSpace(Math.log(trained[trained.length - 1]), Math.log(trained[0]), spaced.length + 1).map(Math.exp);
+    : linearSpace(Math.log(trained[trained.length - 1]), Math.log(trained[0]), spaced.length + 1).map(
+        Math.exp,
+      );
   let timesteps = spaced;
   if (usesKarras || usesExponential) {
     const [from, to] = [largest ?? levels[0], smallest ?? levels[levels.length - 1]];

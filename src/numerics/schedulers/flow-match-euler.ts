@@ -32,7 +32,9 @@ function createFlowMatchEuler(config: SchedulerConfig, options: SchedulerOptions
   checkSteps(options.steps, trainTimesteps);
   const spaced = spaceLevels(reader, options, trainTimesteps);
   // Models such as Mochi count from picture to noise, and are stepped along 1 - sigma.
-  const levels = isInverted ? Float32Array.of(...spaced.map((level) => 1 - level), 1) : Float32Array.of(...spaced, 0);
+  const levels = isInverted
+    ? Float32Array.of(...spaced.map((level) => 1 - level), 1)
+    : Float32Array.of(...spaced, 0);
   const timesteps = Array.from(levels.subarray(0, -1), (level) => Math.fround(level * trainTimesteps));
 
   return {

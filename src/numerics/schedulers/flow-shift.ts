@@ -9,7 +9,11 @@ import type { ConfigReader } from './config.ts';
  * @throws Error when it is missing, or the config's two lengths are equal
  */
 export function readMu(reader: ConfigReader, imageSequenceLength: number | undefined): number {
-  if (imageSequenceLength === undefined || !Number.isInteger(imageSequenceLength) || imageSequenceLength < 1) {
+  if (
+    imageSequenceLength === undefined ||
+    !Number.isInteger(imageSequenceLength) ||
+    imageSequenceLength < 1
+  ) {
     throw new RangeError(
       `imageSequenceLength is ${imageSequenceLength ?? 'missing'}; with use_dynamic_shifting it must be an integer ` +
         '>= 1, the tokens that the model cuts the latents into.',
@@ -35,7 +39,8 @@ export function readMu(reader: ConfigReader, imageSequenceLength: number | undef
  */
 export function readDynamicShift(reader: ConfigReader, imageSequenceLength: number | undefined): number {
   const mu = readMu(reader, imageSequenceLength);
-  if (reader.choice('time_shift_type', 'exponential', ['exponential', 'linear']) === 'exponential') return Math.exp(mu);
+  if (reader.choice('time_shift_type', 'exponential', ['exponential', 'linear']) === 'exponential')
+    return Math.exp(mu);
   if (mu > 0) return mu;
   throw new Error(
     `time_shift_type is linear and ${imageSequenceLength} image tokens shift by ${mu}, which is not above 0. ` +

@@ -20,7 +20,12 @@ export interface NoiseScheduleDefaults {
   readonly knowsZeroSnr: boolean;
 }
 
-const USUAL_DEFAULTS: NoiseScheduleDefaults = { schedule: 'linear', start: 0.0001, end: 0.02, knowsZeroSnr: true };
+const USUAL_DEFAULTS: NoiseScheduleDefaults = {
+  schedule: 'linear',
+  start: 0.0001,
+  end: 0.02,
+  knowsZeroSnr: true,
+};
 
 /**
  * The noise schedule of a config (`num_train_timesteps`, `beta_*`, `trained_betas`, `rescale_betas_zero_snr`).
@@ -28,7 +33,10 @@ const USUAL_DEFAULTS: NoiseScheduleDefaults = { schedule: 'linear', start: 0.000
  * Rounded to float32 where diffusers rounds: 1 - alphasCumprod[0] is about 1e-3, so the rounding alone moves the last
  * noise levels by parts in 10^4, and the models' pictures should be those that diffusers makes.
  */
-export function readNoiseSchedule(config: ConfigReader, defaults: Partial<NoiseScheduleDefaults> = {}): NoiseSchedule {
+export function readNoiseSchedule(
+  config: ConfigReader,
+  defaults: Partial<NoiseScheduleDefaults> = {},
+): NoiseSchedule {
   const usual = { ...USUAL_DEFAULTS, ...defaults };
   const trainTimesteps = config.integer('num_train_timesteps', 1000, 1, 1_000_000);
   const schedule = config.choice('beta_schedule', usual.schedule, BETA_SCHEDULES);
@@ -40,7 +48,8 @@ export function readNoiseSchedule(config: ConfigReader, defaults: Partial<NoiseS
       `trained_betas of the scheduler config has ${trained.length} numbers; it needs num_train_timesteps = ${trainTimesteps}.`,
     );
   }
-  const betas = trained === null ? computeBetas(schedule, start, end, trainTimesteps) : Float32Array.from(trained);
+  const betas =
+    trained === null ? computeBetas(schedule, start, end, trainTimesteps) : Float32Array.from(trained);
   const rescalesToZeroSnr = usual.knowsZeroSnr && config.boolean('rescale_betas_zero_snr', false);
   const alphas = rescalesToZeroSnr ? rescaleToZeroSnr(betas) : betas.map((beta) => 1 - beta);
   const usesCosine = schedule === 'squaredcos_cap_v2';
@@ -112,7 +121,9 @@ function linearSpace(start: number, end: number, count: number): Float32Array {
   if (count === 1) return Float32Array.of(from);
   const step = Math.fround(Math.fround(to - from) / (count - 1));
   const half = Math.floor(count / 2);
-  return Float32Array.from({ length: count }, (_, i) => (i < half ? from + step * i : to - step * (count - 1 - i)));
+  return Float32Array.from({ length: count }, (_, i) =>
+    i < half ? from + step * i : to - step * (count - 1 - i),
+  );
 }
 
 /** Alphas after which the last timestep is pure noise: Lin et al. 2023, arXiv 2305.08891, algorithm 1. */

@@ -3,7 +3,14 @@ import { readConfig } from './config.ts';
 import { checkNoiseLevels, readNoiseSchedule } from './noise-schedule.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
 import { refuseNoise } from './step-noise.ts';
-import { checkNextStep, checkStep, checkSteps, checkTimesteps, linearSpace, trailingTimesteps } from './timesteps.ts';
+import {
+  checkNextStep,
+  checkStep,
+  checkSteps,
+  checkTimesteps,
+  linearSpace,
+  trailingTimesteps,
+} from './timesteps.ts';
 
 const PREDICTION_TYPES = ['epsilon', 'v_prediction'] as const;
 const TIMESTEP_SPACINGS = ['leading', 'linspace', 'trailing'] as const;
@@ -64,7 +71,8 @@ function createPndm(config: SchedulerConfig, { steps }: SchedulerOptions): Sched
     const alpha = alphasCumprod[from];
     const target = to >= 0 ? alphasCumprod[to] : finalAlpha;
     let ofLatents = Math.sqrt(target / alpha);
-    let ofOutput = -(target - alpha) / (alpha * Math.sqrt(1 - target) + Math.sqrt(alpha * (1 - alpha) * target));
+    let ofOutput =
+      -(target - alpha) / (alpha * Math.sqrt(1 - target) + Math.sqrt(alpha * (1 - alpha) * target));
     if (predictsVelocity) {
       // eps = sqrt(a) v + sqrt(1 - a) x.
       ofLatents += ofOutput * Math.sqrt(1 - alpha);
@@ -120,7 +128,12 @@ function createPndm(config: SchedulerConfig, { steps }: SchedulerOptions): Sched
 }
 
 /** Adams and Bashforth's weights for as many outputs as there are, newest first. */
-const MULTISTEP_WEIGHTS = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]];
+const MULTISTEP_WEIGHTS = [
+  [1],
+  [3 / 2, -1 / 2],
+  [23 / 12, -16 / 12, 5 / 12],
+  [55 / 24, -59 / 24, 37 / 24, -9 / 24],
+];
 
 function extrapolate(outputs: readonly Float32Array[]): Float32Array {
   const weights = MULTISTEP_WEIGHTS[outputs.length - 1];

@@ -60,7 +60,11 @@ export function readNoisePrediction(reader: ConfigReader, threshold: Threshold |
 }
 
 /** Shares in x_0. `level` is the noise level, which stands for sigma where the model predicts the flow. */
-function dataShares(type: (typeof PREDICTION_TYPES)[number], { alpha, sigma }: SignalAndNoise, level: number): Shares {
+function dataShares(
+  type: (typeof PREDICTION_TYPES)[number],
+  { alpha, sigma }: SignalAndNoise,
+  level: number,
+): Shares {
   switch (type) {
     case 'epsilon':
       return [1 / alpha, -sigma / alpha];
@@ -74,7 +78,10 @@ function dataShares(type: (typeof PREDICTION_TYPES)[number], { alpha, sigma }: S
 }
 
 /** Shares in the noise. */
-function noiseShares(type: (typeof NOISE_PREDICTION_TYPES)[number], { alpha, sigma }: SignalAndNoise): Shares {
+function noiseShares(
+  type: (typeof NOISE_PREDICTION_TYPES)[number],
+  { alpha, sigma }: SignalAndNoise,
+): Shares {
   switch (type) {
     case 'epsilon':
       return [0, 1];

@@ -38,7 +38,9 @@ export const SCHEDULERS: readonly SchedulerDefinition[] = [
 /** By every name that they go by; of two with one name the first. */
 const BY_NAME = new Map(
   SCHEDULERS.toReversed().flatMap((scheduler) =>
-    [scheduler.name, ...scheduler.classNames, ...scheduler.aliases].map((name) => [simplify(name), scheduler] as const),
+    [scheduler.name, ...scheduler.classNames, ...scheduler.aliases].map(
+      (name) => [simplify(name), scheduler] as const,
+    ),
   ),
 );
 
@@ -59,7 +61,11 @@ export function findScheduler(name: string): SchedulerDefinition {
 export function schedulerOf(config: SchedulerConfig): SchedulerDefinition | undefined {
   const { _class_name: className, algorithm_type: algorithm } = config;
   // One class of diffusers, several schedulers here: not all of them need noise.
-  if (className === 'DPMSolverMultistepScheduler' && typeof algorithm === 'string' && /dpmsolver/.test(algorithm)) {
+  if (
+    className === 'DPMSolverMultistepScheduler' &&
+    typeof algorithm === 'string' &&
+    /dpmsolver/.test(algorithm)
+  ) {
     return SCHEDULERS.find(({ name }) => name === algorithm);
   }
   return SCHEDULERS.find(({ classNames }) => classNames.some((known) => known === className));

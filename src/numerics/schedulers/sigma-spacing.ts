@@ -24,7 +24,9 @@ export function readLevelSpacing(
   const usesKarras = reader.boolean('use_karras_sigmas', false);
   const usesExponential = reader.boolean('use_exponential_sigmas', false);
   if (usesKarras && usesExponential) {
-    throw new Error('The scheduler config sets use_karras_sigmas and use_exponential_sigmas; only one can be true.');
+    throw new Error(
+      'The scheduler config sets use_karras_sigmas and use_exponential_sigmas; only one can be true.',
+    );
   }
   const usesLu = knowsLu && reader.boolean('use_lu_lambdas', false);
   const usesFlow = reader.boolean('use_flow_sigmas', false);

@@ -8,7 +8,9 @@ export function checkNoise(
   reason: string,
 ): asserts noise is Float32Array {
   if (noise?.length === latents.length) return;
-  throw new RangeError(`${reason}: step needs ${latents.length} numbers of noise, got ${noise?.length ?? 'none'}.`);
+  throw new RangeError(
+    `${reason}: step needs ${latents.length} numbers of noise, got ${noise?.length ?? 'none'}.`,
+  );
 }
 
 /**

@@ -56,11 +56,26 @@ function createTcd(config: SchedulerConfig, { steps, eta }: SchedulerOptions): S
       const [signal, deviation] = [Math.sqrt(alpha), Math.sqrt(1 - alpha)];
 
       // x_0 and eps as sums of the latents and the model's output.
-      let [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [0, 1, 1 / deviation, -signal / deviation];
+      let [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [
+        0,
+        1,
+        1 / deviation,
+        -signal / deviation,
+      ];
       if (predictionType === 'epsilon') {
-        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [1 / signal, -deviation / signal, 0, 1];
+        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [
+          1 / signal,
+          -deviation / signal,
+          0,
+          1,
+        ];
       } else if (predictionType === 'v_prediction') {
-        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [signal, -deviation, deviation, signal];
+        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [
+          signal,
+          -deviation,
+          deviation,
+          signal,
+        ];
       }
       // x_s = sqrt(a_s) x_0 + sqrt(1 - a_s) eps: algorithm 4's f(x, t, s).
       const [betweenSignal, betweenDeviation] = [Math.sqrt(betweenAlpha), Math.sqrt(1 - betweenAlpha)];

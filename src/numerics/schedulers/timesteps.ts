@@ -13,9 +13,10 @@ export function trailingTimesteps(last: number, ratio: number): number[] {
   // numpy.arange's own way to count, which decides where a half falls.
   const step = last - ratio - last;
   // A ratio that is not exact can leave one timestep too many at the end, below 0; diffusers asks the model there.
-  return Array.from({ length: Math.ceil(last / ratio) }, (_, i) => roundHalfToEven(last + i * step) - 1).filter(
-    (timestep) => timestep >= 0,
-  );
+  return Array.from(
+    { length: Math.ceil(last / ratio) },
+    (_, i) => roundHalfToEven(last + i * step) - 1,
+  ).filter((timestep) => timestep >= 0);
 }
 
 /**

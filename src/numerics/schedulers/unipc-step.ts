@@ -23,7 +23,11 @@ export interface UniPcShares {
  * @param points where the step goes, where it starts, and where the steps before it started: one more than the order
  * @param corrects UniC, which knows the prediction at the target; otherwise UniP
  */
-export function shareUniStep(method: UniPcMethod, points: readonly SignalAndNoise[], corrects: boolean): UniPcShares {
+export function shareUniStep(
+  method: UniPcMethod,
+  points: readonly SignalAndNoise[],
+  corrects: boolean,
+): UniPcShares {
   const [target, source, ...before] = points;
   const { predictsData, usesBh1 } = method;
   const h = target.lambda - source.lambda;

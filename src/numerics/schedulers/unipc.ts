@@ -49,9 +49,15 @@ export const unipc: SchedulerDefinition = {
 
 function createUniPc(config: SchedulerConfig, options: SchedulerOptions): Scheduler {
   const usesFlow = config.use_flow_sigmas === true;
-  const reader = readConfig(config, 'UniPCMultistepScheduler', usesFlow ? 'flow-matching' : 'variance-preserving');
+  const reader = readConfig(
+    config,
+    'UniPCMultistepScheduler',
+    usesFlow ? 'flow-matching' : 'variance-preserving',
+  );
   if (config.solver_p !== undefined && config.solver_p !== null) {
-    throw new Error('solver_p of the scheduler config is set; UniPC here predicts by itself. Remove solver_p.');
+    throw new Error(
+      'solver_p of the scheduler config is set; UniPC here predicts by itself. Remove solver_p.',
+    );
   }
   const method: UniPcMethod = {
     predictsData: reader.boolean('predict_x0', true),
@@ -59,7 +65,9 @@ function createUniPc(config: SchedulerConfig, options: SchedulerOptions): Schedu
   };
   const threshold = readThreshold(reader, options.sampleLength);
   // diffusers thresholds x_0 only where it is what is integrated.
-  const predict = method.predictsData ? readDataPrediction(reader, threshold) : readNoisePrediction(reader, null);
+  const predict = method.predictsData
+    ? readDataPrediction(reader, threshold)
+    : readNoisePrediction(reader, null);
   const highestOrder = reader.integer('solver_order', 2, 1, 3);
   const lowerOrderFinal = reader.boolean('lower_order_final', true);
   const uncorrected = new Set(reader.indices('disable_corrector'));
@@ -164,7 +172,10 @@ function spaceLevels(
     spaced = spaceFlow(reader, steps, trainTimesteps, terminal, imageSequenceLength);
     timesteps = spaced.map((level) => Math.floor(level * trainTimesteps));
   } else {
-    spaced = (kind === 'karras' ? spaceKarras : spaceExponentially)(...readRange(reader, trained, steps), steps);
+    spaced = (kind === 'karras' ? spaceKarras : spaceExponentially)(
+      ...readRange(reader, trained, steps),
+      steps,
+    );
     if (usesFlow) spaced = spaced.map((level) => level / (level + 1));
     timesteps = spaced.map((level) => {
       if (usesFlow) return Math.floor(level * trainTimesteps);

@@ -1,4 +1,4 @@
-import { newId } from '../../../src/jobs/ids.ts';
+import { newId } from '../../../src/contract/ids.ts';
 import { type Arena, type Attack, attack, each, type Operation, request } from '../arena.ts';
 
 /** What might get out of a folder, of a key in Redis, or of a log, where an id is expected. */
@@ -158,7 +158,12 @@ async function cursors(arena: Arena): Promise<void> {
     const name = `queries: ${path.slice(0, 60)}`;
     const { answers } = await attack(arena, name, request(arena, 'GET', path));
     const leaks = answers.some(({ body }) => /root:.*:0:0|"dependencies"/.test(body));
-    arena.tally.check(!leaks, 'no file of the machine is handed out', name, answers[0]?.body.slice(0, 200) ?? '');
+    arena.tally.check(
+      !leaks,
+      'no file of the machine is handed out',
+      name,
+      answers[0]?.body.slice(0, 200) ?? '',
+    );
   });
   const positions = [
     '',

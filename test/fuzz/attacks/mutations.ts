@@ -8,7 +8,10 @@ export const mutations: Attack = {
     const broken = Array.from({ length: arena.scale.mutations }, () => mutate(arena, whole));
     await each(broken, (bytes) =>
       // One that waits for the rest of it is as good as answered: `slow` sees to those.
-      attack(arena, 'mutation', { bytes: whenDone(bytes), patience: arena.target.requestSeconds * 1000 + 15_000 }),
+      attack(arena, 'mutation', {
+        bytes: whenDone(bytes),
+        patience: arena.target.requestSeconds * 1000 + 15_000,
+      }),
     );
   },
 };
@@ -76,7 +79,10 @@ function mutate({ chance }: Arena, whole: readonly Buffer[]): Buffer {
         break;
       default: {
         const other = chance.one(whole);
-        bytes = Buffer.concat([bytes.subarray(0, from), other.subarray(Math.floor(chance.between(0, other.length)))]);
+        bytes = Buffer.concat([
+          bytes.subarray(0, from),
+          other.subarray(Math.floor(chance.between(0, other.length))),
+        ]);
       }
     }
   }

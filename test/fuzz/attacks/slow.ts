@@ -48,9 +48,15 @@ function drips(arena: Arena, patience: number): Promise<unknown>[] {
       Buffer.concat([post('/v1/jobs', json, 'Transfer-Encoding: chunked'), Buffer.from('0\r\n')]),
       'X: a\r\n',
     ],
-    ['where no body is taken', post(`/v1/jobs/${arena.things.jobs}/pause`, bytes, 'Content-Length: 60000'), 'a'],
+    [
+      'where no body is taken',
+      post(`/v1/jobs/${arena.things.jobs}/pause`, bytes, 'Content-Length: 60000'),
+      'a',
+    ],
   ];
-  return cases.map(([name, head, piece]) => attack(arena, `drips: ${name}`, { bytes: drip(head, piece), patience }));
+  return cases.map(([name, head, piece]) =>
+    attack(arena, `drips: ${name}`, { bytes: drip(head, piece), patience }),
+  );
 }
 
 /** Thousands that connect and say nothing: all are let go, and others are served meanwhile. */
@@ -60,7 +66,8 @@ async function idle(arena: Arena, patience: number): Promise<void> {
   const refused = sockets.filter(({ destroyed, bytesRead }) => destroyed && bytesRead === 0).length;
   await isWell(arena, `beside ${count} silent connections`);
   const began = performance.now();
-  while (sockets.some(({ destroyed }) => !destroyed) && performance.now() - began < patience) await sleep(100);
+  while (sockets.some(({ destroyed }) => !destroyed) && performance.now() - began < patience)
+    await sleep(100);
   const left = sockets.filter(({ destroyed }) => !destroyed).length;
   arena.tally.check(
     left === 0,

@@ -1,0 +1,33 @@
+import { checkDistribution, dimension } from './check.ts';
+import type { NoiseDistribution } from './noise-distribution.ts';
+
+/** N(0, I), what a pipeline draws its latents from when nothing has been learnt. */
+export function standardNormalDistribution(shape: readonly number[]): NoiseDistribution {
+  return {
+    shape: [...shape],
+    mean: new Float32Array(dimension(shape)),
+    std: Float32Array.of(1),
+    weights: Float32Array.of(1),
+  };
+}
+
+/**
+ * FIND's policy pi_theta: z = mean + std * eps (Chen et al. 2024, section 3).
+ *
+ * @param mean d numbers; copied
+ * @param std one number for all, or d numbers; > 0; copied
+ */
+export function gaussianDistribution(
+  shape: readonly number[],
+  mean: ArrayLike<number>,
+  std: number | ArrayLike<number>,
+): NoiseDistribution {
+  const distribution: NoiseDistribution = {
+    shape: [...shape],
+    mean: Float32Array.from(mean),
+    std: typeof std === 'number' ? Float32Array.of(std) : Float32Array.from(std),
+    weights: Float32Array.of(1),
+  };
+  checkDistribution(distribution);
+  return distribution;
+}

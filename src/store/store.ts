@@ -1,0 +1,84 @@
+import type { ImageRecord, JobRecord, PolicyRecord, SampleRecord } from '../contract/records.ts';
+import { Queues } from '../queue/queues.ts';
+import { Records } from '../records/records.ts';
+import { TenantRecords } from '../records/tenant-records.ts';
+import { ChangeFeed } from '../redis/change-feed.ts';
+import { connectRedis, type Redis } from '../redis/connection.ts';
+import { RedisKeys } from '../redis/keys.ts';
+import type { Limits } from '../tenancy/api-keys.ts';
+import { WebhookStore } from '../webhooks/webhook-store.ts';
+
+/** All that API and workers share through Redis. */
+export interface Store {
+  readonly redis: Redis;
+  readonly keys: RedisKeys;
+  readonly jobs: Records<JobRecord>;
+  readonly samples: Records<SampleRecord>;
+  readonly policies: Records<PolicyRecord>;
+  readonly images: Records<ImageRecord>;
+  readonly queues: Queues;
+  readonly webhooks: WebhookStore;
+  readonly changes: ChangeFeed;
+  close(): Promise<void>;
+}
+
+/** The store without its records, which routes get from `scopeStore` alone. */
+export type SharedStore = Omit<Store, 'jobs' | 'samples' | 'policies' | 'images' | 'webhooks'> & {
+  readonly webhooks: Pick<WebhookStore, 'of'>;
+};
+
+/** The store as one tenant sees it. */
+export interface TenantStore extends Store {
+  readonly tenant: string;
+  /** What it may have at most; null: nobody counts. */
+  readonly limits: Limits | null;
+}
+
+/** The store with the records of one tenant in place of everybody's. */
+export function scopeStore(
+  store: SharedStore,
+  { tenant, key, limits }: { readonly tenant: string; readonly key: object | null; readonly limits: Limits },
+): TenantStore {
+  const { redis, keys } = store;
+  return {
+    ...store,
+    tenant,
+    limits: key && limits,
+    jobs: new TenantRecords(redis, keys, 'job', 'job', tenant),
+    samples: new TenantRecords(redis, keys, 'smp', 'sample', tenant),
+    policies: new TenantRecords(redis, keys, 'pol', 'policy', tenant),
+    images: new TenantRecords(redis, keys, 'img', 'image', tenant),
+    webhooks: store.webhooks.of(tenant),
+  };
+}
+
+/** Opens the store. `failFast`: requests fail at once while Redis is away (API) instead of waiting for it (worker). */
+export async function openStore(
+  url: string,
+  prefix: string,
+  options: { readonly failFast: boolean; readonly onError?: (error: Error) => void },
+): Promise<Store> {
+  const redis = connectRedis(url, options);
+  redis.on('error', (error: Error) => options.onError?.(error));
+  const keys = new RedisKeys(prefix);
+  const changes = await ChangeFeed.subscribe(redis, keys.changes());
+  const queues = new Queues(redis, keys);
+  const webhooks = WebhookStore.open(redis, keys);
+  return {
+    redis,
+    keys,
+    jobs: new Records(redis, keys, 'job', 'job'),
+    samples: new Records(redis, keys, 'smp', 'sample'),
+    policies: new Records(redis, keys, 'pol', 'policy'),
+    images: new Records(redis, keys, 'img', 'image'),
+    queues,
+    webhooks,
+    changes,
+    async close() {
+      await queues.close();
+      await webhooks.close();
+      await changes.close();
+      redis.disconnect();
+    },
+  };
+}

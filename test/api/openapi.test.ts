@@ -1,0 +1,227 @@
+import { readFile } from 'node:fs/promises';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { describeApi } from '../../src/api/describe-api.ts';
+import { PROBLEM_TEXTS } from '../../src/api/problem-texts.ts';
+import { PROBLEMS, type ProblemCode } from '../../src/contract/problem.ts';
+import { NAMED_SCHEMAS } from '../../src/contract/schemas/index.ts';
+import { WEBHOOK_EVENTS } from '../../src/contract/schemas/webhook.ts';
+import { VERSION } from '../../src/version.ts';
+
+interface Operation {
+  readonly operationId?: string;
+  readonly summary?: string;
+  readonly tags?: readonly string[];
+  readonly requestBody?: { readonly required: boolean };
+  readonly parameters?: readonly {
+    readonly name: string;
+    readonly in: string;
+    readonly required?: boolean;
+  }[];
+  readonly responses: Record<string, { readonly content?: Record<string, { readonly schema?: object }> }>;
+}
+
+interface Contract {
+  readonly openapi: string;
+  readonly info: { readonly version: string };
+  readonly tags: readonly { readonly name: string }[];
+  readonly paths: Record<string, Record<string, Operation>>;
+  readonly webhooks: Record<string, { readonly post: Operation }>;
+  readonly components: { readonly schemas: Record<string, object> };
+}
+
+let contract: Contract;
+let operations: (readonly [call: string, operation: Operation])[];
+
+beforeAll(async () => {
+  // As clients get it: what JSON can't hold is not in it.
+  contract = JSON.parse(JSON.stringify(await describeApi())) as Contract;
+  operations = Object.entries(contract.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(
+      ([method, operation]) => [`${method.toUpperCase()} ${path}`, operation] as const,
+    ),
+  );
+});
+
+/** Every value under the key `$ref`, however deep. */
+function references(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) =>
+    key === '$ref' && typeof inner === 'string' ? [inner] : references(inner),
+  );
+}
+
+/** What a local reference points at; undefined when there is nothing. */
+function resolve(reference: string): unknown {
+  if (!reference.startsWith('#/')) return undefined;
+  return reference
+    .slice(2)
+    .split('/')
+    .reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], contract);
+}
+
+describe('the contract', () => {
+  it('is the one in openapi/openapi.json', async () => {
+    const written: unknown = JSON.parse(
+      await readFile(new URL('../../openapi/openapi.json', import.meta.url), 'utf8'),
+    );
+    expect(
+      contract,
+      'openapi/openapi.json is not what the routes say; write it anew with `npm run openapi`',
+    ).toEqual(written);
+  });
+
+  it('is OpenAPI 3.1 of this version', () => {
+    expect(contract.openapi).toBe('3.1.0');
+    expect(contract.info.version).toBe(VERSION);
+  });
+
+  it('has nothing at the end of no reference', () => {
+    const all = references(contract);
+    expect(all.length).toBeGreaterThan(50);
+    expect(all.filter((reference) => resolve(reference) === undefined)).toEqual([]);
+  });
+
+  it('holds every named schema once, under its name', () => {
+    const names = NAMED_SCHEMAS.map((schema) => String((schema as { $id?: string }).$id));
+    expect(new Set(names).size).toBe(names.length);
+    expect(Object.keys(contract.components.schemas).sort()).toEqual([...names].sort());
+  });
+
+  it('names, sums up and sorts every operation', () => {
+    expect(operations.length).toBeGreaterThan(20);
+    const tags = contract.tags.map(({ name }) => name);
+    for (const [call, { operationId, summary, tags: own = [] }] of operations) {
+      expect(operationId, call).toMatch(/^[a-z][A-Za-z]+$/);
+      expect(summary, call).toMatch(/\S/);
+      expect(own, call).toHaveLength(1);
+      expect(tags, call).toContain(own[0]);
+    }
+    const ids = operations.map(([, { operationId }]) => operationId);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it('says of every operation what it answers, and that it can be a problem', () => {
+    for (const [call, { responses }] of operations) {
+      expect(
+        Object.keys(responses).filter((status) => /^[23]\d\d$/.test(status)),
+        call,
+      ).not.toEqual([]);
+      expect(responses.default?.content?.['application/problem+json']?.schema, call).toEqual({
+        $ref: '#/components/schemas/Problem',
+      });
+    }
+  });
+
+  it('declares every parameter that a path has', () => {
+    for (const [call, { parameters = [] }] of operations) {
+      const inPath = [...call.matchAll(/{([^}]+)}/g)].map(([, name]) => name);
+      const declared = parameters.filter((parameter) => parameter.in === 'path');
+      expect(declared.map(({ name }) => name).sort(), call).toEqual(inPath.sort());
+      expect(
+        declared.every(({ required }) => required),
+        call,
+      ).toBe(true);
+    }
+  });
+
+  it('asks for a body where there has to be one', () => {
+    const bodies = operations.filter(([, { requestBody }]) => requestBody);
+    expect(bodies.map(([call, { requestBody }]) => `${call} ${requestBody?.required}`).sort()).toEqual([
+      'PATCH /v1/webhook-endpoints/{id} true',
+      'POST /v1/jobs true',
+      'POST /v1/jobs/{id}/cancel false',
+      'POST /v1/policies true',
+      'POST /v1/policies/{id}/samples false',
+      'POST /v1/samples true',
+      'POST /v1/webhook-endpoints true',
+      'POST /v1/webhook-endpoints/{id}/rotate-secret false',
+      'PUT /v1/jobs/{id} true',
+    ]);
+  });
+
+  it('tells where an answer can be held', () => {
+    const held = operations.filter(([, { parameters = [] }]) =>
+      parameters.some(({ name }) => name === 'prefer'),
+    );
+    expect(held.map(([call]) => call).sort()).toEqual([
+      'GET /v1/jobs/{id}',
+      'GET /v1/samples/{id}',
+      'POST /v1/jobs',
+      'POST /v1/policies/{id}/samples',
+      'POST /v1/samples',
+      'POST /v1/webhook-endpoints/{id}/test',
+      'PUT /v1/jobs/{id}',
+    ]);
+  });
+
+  it('says what receivers of webhooks get, event by event', () => {
+    expect(Object.keys(contract.webhooks)).toEqual([...WEBHOOK_EVENTS, 'webhook.test']);
+    for (const [type, { post }] of Object.entries(contract.webhooks)) {
+      expect(post.summary, type).toMatch(/\S/);
+      expect(post.parameters?.map(({ name }) => name)).toEqual([
+        'webhook-id',
+        'webhook-timestamp',
+        'webhook-signature',
+      ]);
+      const body = post.requestBody as unknown as {
+        content: { 'application/json': { schema: { $ref: string } } };
+      };
+      const schema = resolve(body.content['application/json'].schema.$ref) as {
+        properties: { type: { enum?: string[]; const?: string } };
+      };
+      const { enum: several, const: one } = schema.properties.type;
+      expect(several ?? [one], type).toContain(type);
+    }
+  });
+
+  it('has the addresses that clients were promised', () => {
+    expect(operations.map(([call]) => call)).toEqual(
+      expect.arrayContaining([
+        'POST /v1/jobs',
+        'GET /v1/jobs',
+        'GET /v1/jobs/{id}',
+        'PUT /v1/jobs/{id}',
+        'POST /v1/jobs/{id}/cancel',
+        'POST /v1/jobs/{id}/pause',
+        'POST /v1/jobs/{id}/resume',
+        'POST /v1/jobs/{id}/retry',
+        'GET /v1/jobs/{id}/events',
+        'GET /v1/jobs/{id}/rewards',
+        'GET /v1/policies',
+        'POST /v1/policies',
+        'GET /v1/policies/{id}',
+        'DELETE /v1/policies/{id}',
+        'GET /v1/policies/{id}/parameters',
+        'POST /v1/policies/{id}/samples',
+        'POST /v1/samples',
+        'GET /v1/samples/{id}',
+        'GET /v1/images/{id}',
+        'GET /v1/models',
+        'GET /v1/rewards',
+        'GET /v1/optimizers',
+        'GET /v1/workers',
+        'POST /v1/webhook-endpoints',
+        'GET /v1/webhook-endpoints',
+        'GET /v1/webhook-endpoints/{id}',
+        'DELETE /v1/webhook-endpoints/{id}',
+        'POST /v1/webhook-endpoints/{id}/test',
+        'GET /v1/webhook-deliveries',
+        'POST /v1/webhook-deliveries/{id}/redeliver',
+        'GET /healthz',
+        'GET /readyz',
+      ]),
+    );
+  });
+});
+
+describe('the types of problems', () => {
+  it('have an error status, and words', () => {
+    for (const [code, { status, title }] of Object.entries(PROBLEMS)) {
+      expect(code).toMatch(/^[a-z]+(-[a-z]+)*$/);
+      expect(status, code).toBeGreaterThanOrEqual(400);
+      expect(status, code).toBeLessThan(600);
+      expect(title, code).toMatch(/\S/);
+      expect(PROBLEM_TEXTS[code as ProblemCode], code).toMatch(/^[A-Z].{20,}\.$/);
+    }
+  });
+});

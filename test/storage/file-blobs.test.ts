@@ -1,0 +1,156 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FileBlobs } from '../../src/storage/file-blobs.ts';
+import { bytes, describeBlobs } from '../support/blob-contract.ts';
+
+let folder: string;
+let blobs: FileBlobs;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'findery-blobs-'));
+  blobs = new FileBlobs(join(folder, 'blobs'));
+});
+
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const MODULE = pathToFileURL(join(import.meta.dirname, '../../src/storage/file-blobs.ts')).href;
+/** Whether this system lets a process have file systems of its own. */
+const CAN_MOUNT =
+  spawnSync('unshare', ['-Urm', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt']).status === 0;
+
+async function filesBelow(path: string): Promise<string[]> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+}
+
+describeBlobs('a folder', {
+  open: () => blobs,
+  isEmpty: async () => (await readdir(folder)).length === 0,
+});
+
+describe('blobs in a folder', () => {
+  it('are null where a folder or a file is in the way', async () => {
+    await blobs.put('a/b', bytes(1));
+    expect(await blobs.get('a')).toBeNull();
+    expect(await blobs.get('a/b/c')).toBeNull();
+  });
+
+  it('are listed in one order over all folders, that of code units', async () => {
+    const keys = ['a-b', 'a.b', 'a/b.c', 'a/b/c', 'a0', 'b/A', 'b/_', 'b/a'];
+    for (const key of keys.toReversed()) await blobs.put(key, bytes(1));
+    expect(await Array.fromAsync(blobs.list(''))).toEqual(keys.toSorted());
+  });
+
+  it('are listed without what is half-written or not ours', async () => {
+    await blobs.put('images/img_1.png', bytes(1));
+    await writeFile(join(blobs.folder, 'images', '.writing~0'), 'half');
+    await writeFile(join(blobs.folder, 'images', 'img 3.png'), 'not ours');
+    expect(await Array.fromAsync(blobs.list(''))).toEqual(['images/img_1.png']);
+    expect(await filesBelow(folder)).toHaveLength(3);
+  });
+});
+
+describe('a write that fails', () => {
+  it('leaves the old blob and no half-written file when the file system takes no more', async () => {
+    await blobs.put('policies/p', bytes(1, 2, 3));
+    // The shell limits the size of files (in blocks of 512 or 1,024 bytes) for the process that it becomes.
+    const script = `
+      import { FileBlobs } from ${JSON.stringify(MODULE)};
+      const blobs = new FileBlobs(process.argv[1]);
+      await blobs.put('policies/p', new Uint8Array(1_000_000)).catch((error) => console.log(error.name, error.message));`;
+    const { stdout } = await promisify(execFile)('/bin/sh', [
+      '-c',
+      'ulimit -f 64 && exec "$@"',
+      'limited',
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      '--input-type=module',
+      '-e',
+      script,
+      blobs.folder,
+    ]);
+    expect(stdout).toMatch(/^BlobStoreError The blob policies\/p can't be written below .*: EFBIG/);
+    expect(await blobs.get('policies/p')).toEqual(Buffer.from([1, 2, 3]));
+    expect(await filesBelow(folder)).toEqual(['p']);
+  });
+
+  it.skipIf(!CAN_MOUNT)(
+    'says that there is no room, leaves the old blob alone, and goes well once there is room',
+    async () => {
+      // A file system of 256 KiB, seen by this process alone.
+      const script = `
+      import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+      import { FileBlobs } from ${JSON.stringify(MODULE)};
+      const blobs = new FileBlobs(process.argv[1] + '/blobs');
+      await blobs.put('policies/p', Uint8Array.of(1, 2, 3));
+      writeFileSync(process.argv[1] + '/ballast', new Uint8Array(150_000));
+      await blobs.put('policies/p', new Uint8Array(120_000)).catch((error) => console.log(error.name, error.message));
+      await blobs.check().catch((error) => console.log(error.name));
+      console.log(readdirSync(blobs.folder + '/policies'), [...readFileSync(blobs.folder + '/policies/p')]);
+      rmSync(process.argv[1] + '/ballast');
+      await blobs.put('policies/p', new Uint8Array(120_000));
+      console.log((await blobs.get('policies/p')).length);`;
+      const mounted = join(folder, 'small');
+      await mkdir(mounted);
+      const { stdout } = await promisify(execFile)('unshare', [
+        '-Urm',
+        '/bin/sh',
+        '-c',
+        'mount -t tmpfs -o size=256k none "$1" && shift && exec "$@"',
+        'limited',
+        mounted,
+        process.execPath,
+        '--disable-warning=ExperimentalWarning',
+        '--input-type=module',
+        '-e',
+        script,
+        mounted,
+      ]);
+      const lines = stdout.trim().split('\n');
+      expect(lines[0]).toMatch(
+        /^StorageFullError The blob policies\/p can't be written below .*: there is no room .*ENOSPC/,
+      );
+      expect(lines.slice(-2)).toEqual(["[ 'p' ] [ 1, 2, 3 ]", '120000']);
+    },
+  );
+
+  it('says which blob and why when a file is where a folder has to be', async () => {
+    await blobs.put('a', bytes(1));
+    await expect(blobs.put('a/b', bytes(1))).rejects.toMatchObject({
+      name: 'BlobStoreError',
+      message: expect.stringMatching(/The blob a\/b can't be written below .*: (EEXIST|ENOTDIR)/),
+    });
+  });
+});
+
+describe('the check for /readyz', () => {
+  it('makes the folder, writes and leaves nothing', async () => {
+    await blobs.check();
+    expect(await filesBelow(folder)).toEqual([]);
+    expect(await readdir(folder)).toEqual(['blobs']);
+  });
+
+  it('fails with the folder and the reason when it can not be written', async () => {
+    await writeFile(join(folder, 'blobs'), 'a file in its place');
+    await expect(blobs.check()).rejects.toMatchObject({
+      name: 'BlobStoreError',
+      message: expect.stringContaining(`The blob folder ${join(folder, 'blobs')} can't be written: `),
+    });
+  });
+});
+
+it('what killed writers left is removed once it is old', async () => {
+  await blobs.put('images/kept', bytes(1));
+  await mkdir(join(blobs.folder, 'images'), { recursive: true });
+  for (const name of ['.writing~old', '.writing~new'])
+    await writeFile(join(blobs.folder, 'images', name), 'half');
+  await utimes(join(blobs.folder, 'images', '.writing~old'), 1000, 1000);
+  await utimes(join(blobs.folder, 'images', 'kept'), 1000, 1000);
+  await blobs.removeLeftovers(2_000_000);
+  expect((await filesBelow(folder)).sort()).toEqual(['.writing~new', 'kept']);
+});

@@ -1,0 +1,45 @@
+import { STREAMS } from '../../src/core/noise.ts';
+import { dot } from '../../src/numerics/dot.ts';
+import { standardNormal } from '../../src/numerics/normal.ts';
+import { onShell } from '../../src/numerics/optimizers/elite.ts';
+
+/**
+ * Covariance of the rewards of two noises by their cosine. A good noise hands 0.70 of its reward to noises at cosine 0.98 and 0.62 at 0.95,
+ * as measured on SD 1.5 with ImageReward; 5 % of the variance is linear in the noise, all that a single Gaussian at the origin can learn.
+ */
+export const covariance = (cosine: number): number =>
+  0.05 * cosine + 0.7 * cosine ** 4 + 0.25 * cosine ** 200;
+
+/**
+ * A reward that is an exact draw of a Gaussian process over directions of noise, mean 0 and deviation 1: whatever noise is asked for, its reward is
+ * drawn from the distribution that the rewards given so far leave (one more row of a Cholesky factor). A function of `seed` and of what was asked.
+ */
+export class Landscape {
+  readonly #seed: number;
+  readonly #directions: Float32Array[] = [];
+  /** Rows of the lower Cholesky factor of the covariance, and the standard normals that made the rewards. */
+  readonly #rows: Float64Array[] = [];
+  readonly #normals: number[] = [];
+
+  constructor(seed: number) {
+    this.#seed = seed;
+  }
+
+  reward(noise: Float32Array): number {
+    const direction = onShell(noise);
+    const count = this.#rows.length;
+    const row = new Float64Array(count + 1);
+    let left = 1 + 1e-9;
+    for (let i = 0; i < count; i++) {
+      let rest = covariance(Math.min(1, dot(direction, this.#directions[i]) / noise.length));
+      for (let j = 0; j < i; j++) rest -= row[j] * this.#rows[i][j];
+      row[i] = rest / this.#rows[i][i];
+      left -= row[i] * row[i];
+    }
+    row[count] = Math.sqrt(Math.max(1e-12, left));
+    this.#directions.push(direction);
+    this.#rows.push(row);
+    this.#normals.push(standardNormal({ seed: this.#seed, stream: STREAMS.samples, index: count }, 1)[0]);
+    return row.reduce((sum, value, i) => sum + value * this.#normals[i], 0);
+  }
+}
