@@ -62,11 +62,11 @@ def export(model: torch.nn.Module, path: Path) -> None:
 def base_scores(model: torch.nn.Module, captions: Captions, folder: Path) -> np.ndarray:
     """Of the base model's pictures for random captions."""
     rng = np.random.default_rng(CALIBRATION_SEED)
-    image pipeline = ImageSource(folder)
+    source = ImageSource(folder)
     scores = []
     for _ in range(CALIBRATION_PICTURES // 24):
         texts = [caption(draw_scene(rng, KINDS)) for _ in range(24)]
-        pixels = image pipeline.generate(texts, guidance=4.0, steps=25, rng=rng)
+        pixels = source.generate(texts, guidance=4.0, steps=25, rng=rng)
         with torch.no_grad():
             scores.append(model(to_tensor(pixels), *captions.encode(texts)).numpy())
     return np.concatenate(scores)

@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--starts", default="2,3,3,4", help=f"timesteps of {STEPS} to begin at, drawn per batch; {HALF_WAY} is half way")
     parser.add_argument("--batch", type=int, default=32)
     options = parser.parse_args()
-    image pipeline = ImageSource(options.model)
+    source = ImageSource(options.model)
     rng = np.random.default_rng(options.seed)
     starts = [int(start) for start in options.starts.split(",")]
     scenes, rendered, painted, tried, began = [], [], [], 0, time.time()
@@ -120,7 +120,7 @@ def main() -> None:
         pictures = [render(rng, scene) for scene in batch]
         pixels = np.stack([picture.pixels for picture in pictures])
         start, guidance = starts[rng.integers(len(starts))], rng.uniform(2.5, 5)
-        results = image pipeline.paint(pixels, [caption(scene) for scene in batch], start, guidance, rng)
+        results = source.paint(pixels, [caption(scene) for scene in batch], start, guidance, rng)
         tried += len(batch)
         for scene, picture, result in zip(batch, pictures, results):
             if keeps_truth(picture, result) and len(scenes) < options.count:
