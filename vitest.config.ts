@@ -10,6 +10,11 @@ const timeouts = { testTimeout: 180_000, hookTimeout: 180_000 };
 /** Tests mirror `src/`. The suffix of a file says how it runs; see CONTRIBUTING.md. */
 export default defineConfig({
   test: {
+    coverage: {
+      provider: 'v8',
+      include: ['src/**/*.ts', 'workers/**/*.ts'],
+      reporter: ['text-summary', 'html'],
+    },
     projects: [
       {
         test: {
@@ -28,8 +33,8 @@ export default defineConfig({
           ...timeouts,
           name: 'service',
           include: [SERVICE],
-          // Each file has its own Redis, key prefix, folder and ports. Half of its time is waiting for
-          // processes and leases; graph runs take every core, so more than two files only wait.
+          // Each file has its own Redis, key prefix, folder and ports. Half of its time is waiting
+          // for processes and leases. Graph runs take every core, so a third file would only wait.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },

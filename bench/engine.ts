@@ -4,37 +4,41 @@ import { readCatalog } from '../src/bundles/catalog.ts';
 import { readConfig } from '../src/config/config.ts';
 import { STREAMS } from '../src/core/noise.ts';
 import { Engine } from '../src/engine/engine.ts';
-import { chooseModel, chooseReward, resolveSampler } from '../src/jobs/resolve-bundles.ts';
+import { chooseModel, chooseReward } from '../src/jobs/choose-bundles.ts';
+import { resolveSampler } from '../src/jobs/resolve-sampler.ts';
 import { quantile } from '../src/numerics/statistics.ts';
 
-/** Timed rounds, after one that is not counted; each runs both. */
+/** Rounds that count. A round before them warms up. */
 const ROUNDS = 9;
-/** Graph runs' worth of pictures in each. */
+/** Batches of pictures in each round. */
 const BATCHES = 1;
 
+/** Result of `benchEngine`. */
 export interface EngineBench {
   readonly threads: number;
   readonly batchSize: number;
   readonly images: number;
   readonly steps: number;
   readonly guidanceScale: number;
-  /** Medians, images per second. */
+  /** Images a second of the engine and of the bare loop, medians over the rounds. */
   readonly engine: number;
   readonly bare: number;
-  /** Of each round, engine / bare. */
+  /** Throughput of the engine divided by that of the bare loop, for each round. */
   readonly ratios: readonly number[];
 }
 
 /**
- * The engine against a bare loop that runs the same graphs on tensors made in advance: two text encodings, the UNet at twice
- * the batch size for each step, the VAE decoder and the reward. Both in this process, in turns, since a machine has moods.
+ * Compares the engine with a bare loop that runs the same graphs on prepared tensors: two text
+ * encodings, the UNet at twice the batch size for each step, the VAE decoder and the reward. Both
+ * run in this process, in alternation, so that other programs on the machine disturb both alike.
  */
 export async function benchEngine(): Promise<EngineBench> {
   const config = readConfig(process.env);
   const catalog = await readCatalog(config.modelFolders.filter((folder) => existsSync(folder)));
   const model = chooseModel(catalog, undefined, '');
   const reward = chooseReward(catalog, model.defaults.reward ?? undefined, '');
-  if (reward.type !== 'graph') throw new Error(`${reward.name} is no graph; the bare loop runs graphs.`);
+  if (reward.type !== 'graph')
+    throw new Error(`${reward.name} is not a graph; the bare loop runs only graphs.`);
   const sampler = resolveSampler(model, {}, '');
   const { threads, batchSize, executionProviders } = config;
   const images = BATCHES * batchSize;
@@ -48,7 +52,7 @@ export async function benchEngine(): Promise<EngineBench> {
   );
 
   const runEngine = async (round: number) => {
-    // A prompt that is new each time, for the engine remembers embeddings.
+    // A new prompt each time, because the engine caches embeddings.
     const prompt = `a green dog number ${round}`;
     const pipeline = await engine.pipeline({
       model,
@@ -57,17 +61,17 @@ export async function benchEngine(): Promise<EngineBench> {
       negativePrompt: `no ${round}`,
       sampler,
     });
-    const draws = Array.from({ length: images }, (_, index) => ({
+    const noises = Array.from({ length: images }, (_, index) => ({
       key: { seed: round, stream: STREAMS.samples, index },
     }));
-    await pipeline.evaluate(draws, { scores: true, pictures: true });
+    await pipeline.evaluate(noises, { scores: true, pictures: true });
   };
   const seconds: { engine: number; bare: number }[] = [];
   await engine.open(model, [reward], { warmUp: true });
   for (let round = 0; round <= ROUNDS; round++) {
     const times = { engine: 0, bare: 0 };
     const runs = { engine: () => runEngine(round), bare: () => bare.run(BATCHES) };
-    // Who goes first changes from round to round.
+    // The order changes from round to round.
     for (const name of round % 2 === 0 ? (['engine', 'bare'] as const) : (['bare', 'engine'] as const)) {
       const began = performance.now();
       await runs[name]();
@@ -94,7 +98,11 @@ export async function benchEngine(): Promise<EngineBench> {
   };
 }
 
-/** Sessions as the engine opens them, and a feed for each, filled once. */
+/**
+ * Opens the graphs with the engine's session options, and prepares one feed for each.
+ * @param paths text encoder, UNet, VAE decoder, reward
+ * @param window tokens of a prompt
+ */
 async function openBareLoop(
   paths: readonly string[],
   latentShape: readonly number[],
@@ -125,11 +133,11 @@ async function openBareLoop(
       [...dims],
     );
   };
-  /** Integers for the inputs that are; values for those of other rank; sizes that a graph leaves open come from `dims`. */
+  /** A feed for every input of a graph. `dims` gives the shape of the inputs of each rank. */
   const feeds = (session: ort.InferenceSession, dims: { readonly [rank: number]: readonly number[] }) =>
     Object.fromEntries(
       session.inputMetadata.map((input) => {
-        if (!input.isTensor) throw new Error(`${input.name} is no tensor.`);
+        if (!input.isTensor) throw new Error(`${input.name} is not a tensor.`);
         const { [input.shape.length]: shape } = dims;
         if (input.type === 'float32') return [input.name, noise(shape)];
         const count = shape.reduce((product, size) => product * size, 1);

@@ -2,13 +2,16 @@ import { parseArgs } from 'node:util';
 import { standardNormal } from '../src/numerics/normal.ts';
 import { OPTIMIZERS } from '../src/numerics/optimizers/registry.ts';
 
-/** `npm run bench:optimizers`: what each optimizer itself costs in processor time, on rewards that cost nothing. */
+/**
+ * `npm run bench:optimizers`: processor time and memory of each optimizer, with a reward that costs
+ * nothing.
+ */
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const SHAPES = { 'SD 1.5': [4, 64, 64], SDXL: [4, 128, 128] } as const;
 const BUDGETS = [150, 500];
 const PROMPT = standardNormal({ seed: 1, stream: 9, index: 0 }, 768);
 
-console.log('| optimizer | latents | images | ms a draw | MiB |\n| --- | --- | --- | --- | --- |');
+console.log('| optimizer | latents | images | ms a noise | MiB |\n| --- | --- | --- | --- | --- |');
 for (const definition of OPTIMIZERS) {
   if (values.only && definition.name !== values.only) continue;
   for (const [model, shape] of Object.entries(SHAPES)) {
@@ -18,7 +21,7 @@ for (const definition of OPTIMIZERS) {
       );
       (globalThis as { gc?: () => void }).gc?.();
       const before = process.memoryUsage.rss();
-      let most = before;
+      let peak = before;
       const optimizer = definition.create(
         { shape: [...shape], seed: 1, budget, promptEmbedding: PROMPT },
         parameters,
@@ -29,7 +32,7 @@ for (const definition of OPTIMIZERS) {
         const began = process.cpuUsage();
         const proposals = optimizer.ask(Math.min(optimizer.batchSize(), budget - spent));
         milliseconds += elapsed(began);
-        // Some reward of the noise, so that the search has something to follow.
+        // A linear reward, so that the search has a direction to follow.
         const rewards = proposals.map(
           ({ values: noise }) => noise.subarray(0, 64).reduce((sum, value) => sum + value, 0) / 8,
         );
@@ -37,18 +40,19 @@ for (const definition of OPTIMIZERS) {
         optimizer.tell(rewards);
         milliseconds += elapsed(again);
         spent += proposals.length;
-        most = Math.max(most, process.memoryUsage.rss());
+        peak = Math.max(peak, process.memoryUsage.rss());
       }
       optimizer.policy();
-      const mebibytes = (most - before) / 2 ** 20;
+      const mebibytes = (peak - before) / 2 ** 20;
       console.log(
-        `| ${definition.name} | ${model} | ${budget} | ${(milliseconds / budget).toFixed(1)} | ${mebibytes.toFixed(0)} |`,
+        `| ${definition.name} | ${model} | ${budget} | ${(milliseconds / budget).toFixed(1)} | ` +
+          `${mebibytes.toFixed(0)} |`,
       );
     }
   }
 }
 
-/** Milliseconds of processor time since then: other programs on the machine do not count. */
+/** Processor time of this process since then in milliseconds. Other programs do not count. */
 function elapsed(since: NodeJS.CpuUsage): number {
   const { user, system } = process.cpuUsage(since);
   return (user + system) / 1000;

@@ -2,23 +2,30 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-/** Python beside us: python_peer.py, asked line by line. */
+/** A running `python_peer.py`, which answers JSON lines. */
 export interface Peer {
   readonly process: ChildProcess;
-  ask(question: object): Promise<unknown>;
+  /**
+   * Sends a request and waits for its answer.
+   * @throws Error when the process has ended
+   */
+  ask(request: object): Promise<unknown>;
 }
 
-/** @param command a Python with tools/export/requirements.txt */
+/**
+ * Starts the Python peer.
+ * @param command a Python with tools/export/requirements.txt
+ */
 export function startPeer(command: string): Peer {
   const script = fileURLToPath(new URL('./python_peer.py', import.meta.url));
   const process = spawn(command, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
   const lines = createInterface({ input: process.stdout })[Symbol.asyncIterator]();
   return {
     process,
-    async ask(question) {
-      process.stdin.write(`${JSON.stringify(question)}\n`);
+    async ask(request) {
+      process.stdin.write(`${JSON.stringify(request)}\n`);
       const { value, done } = await lines.next();
-      if (done) throw new Error('The Python peer ended; what it said is above.');
+      if (done) throw new Error('The Python peer exited; its error is above.');
       return JSON.parse(value);
     },
   };

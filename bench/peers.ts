@@ -3,14 +3,17 @@ import { readCatalog } from '../src/bundles/catalog.ts';
 import { readConfig } from '../src/config/config.ts';
 import { STREAMS } from '../src/core/noise.ts';
 import { Engine } from '../src/engine/engine.ts';
-import { chooseModel, resolveSampler } from '../src/jobs/resolve-bundles.ts';
+import { chooseModel } from '../src/jobs/choose-bundles.ts';
+import { resolveSampler } from '../src/jobs/resolve-sampler.ts';
 import { quantile } from '../src/numerics/statistics.ts';
 import { startPeer } from './peer.ts';
 
 /**
- * `npm run bench:engine`: pictures of the embedded model by our engine against Python, onnxruntime on the same graphs and diffusers eager on the same
- * weights, in turns on one machine with one number of threads. FINDERY_BENCH_PYTHON names a Python that has them (bench/README.md),
- * FINDERY_BENCH_PIPELINE the diffusers folder of the model; without the second only onnxruntime is compared.
+ * `npm run bench:engine`: compares the engine with Python on the embedded model: with onnxruntime
+ * on the same graphs, and with diffusers (eager PyTorch) on the same weights. All run in
+ * alternation on one machine with the same number of threads. FINDERY_BENCH_PYTHON names the Python
+ * (bench/README.md). FINDERY_BENCH_PIPELINE names the diffusers folder of the model; without it
+ * only onnxruntime is compared.
  */
 const ROUNDS = 7;
 const BATCHES = 3;
@@ -18,7 +21,8 @@ const python = process.env.FINDERY_BENCH_PYTHON;
 const pipeline = process.env.FINDERY_BENCH_PIPELINE ?? null;
 if (!python) {
   console.error(
-    'FINDERY_BENCH_PYTHON is not set: name a Python with onnxruntime, torch, diffusers and transformers (tools/export/requirements.txt). `npm run bench engine` compares with a bare loop and needs none.',
+    'FINDERY_BENCH_PYTHON is not set: name a Python with onnxruntime, torch, diffusers and transformers ' +
+      '(tools/export/requirements.txt). `npm run bench engine` compares with a bare loop instead.',
   );
   process.exit(2);
 }
@@ -43,7 +47,8 @@ const settings = {
 };
 const { peers, ...versions } = (await peer.ask(settings)) as { peers: string[] };
 
-const makers: { [name: string]: (round: number) => Promise<number> } = {
+/** Seconds that each competitor takes for the pictures of a round. */
+const competitors: { [name: string]: (round: number) => Promise<number> } = {
   findery: async (round) => {
     const began = performance.now();
     const request = {
@@ -54,28 +59,28 @@ const makers: { [name: string]: (round: number) => Promise<number> } = {
       sampler,
     };
     const pipeline = await engine.pipeline(request);
-    const draws = Array.from({ length: images }, (_, index) => ({
+    const noises = Array.from({ length: images }, (_, index) => ({
       key: { seed: round, stream: STREAMS.samples, index },
     }));
-    await pipeline.evaluate(draws, { scores: false, pictures: true });
+    await pipeline.evaluate(noises, { scores: false, pictures: true });
     return (performance.now() - began) / 1000;
   },
 };
 for (const name of peers) {
-  makers[name] = async (round) => {
+  competitors[name] = async (round) => {
     const answer = await peer.ask({ peer: name, images, prompt: `a green dog number ${round}`, seed: round });
     return (answer as { seconds: number }).seconds;
   };
 }
 
-const names = Object.keys(makers);
+const names = Object.keys(competitors);
 const seconds: { [name: string]: number }[] = [];
 for (let round = 0; round <= ROUNDS; round++) {
   const times: { [name: string]: number } = {};
-  // Who goes first changes from round to round; the first round warms up.
+  // The order changes from round to round. Round 0 warms up and is not counted.
   for (let i = 0; i < names.length; i++) {
     const name = names[(round + i) % names.length];
-    times[name] = await makers[name](round);
+    times[name] = await competitors[name](round);
   }
   if (round > 0) seconds.push(times);
 }
@@ -84,18 +89,24 @@ peer.process.kill();
 
 const median = (values: number[]) => quantile(values, 0.5);
 console.log(
-  `${images} images of ${model.name} a round in batches of ${batchSize}, ${sampler.steps} steps, guidance ${sampler.guidanceScale}, ${threads} threads; ${ROUNDS} rounds, seeds 1 to ${ROUNDS}; Python's ${JSON.stringify(versions)}\n`,
+  `${images} images of ${model.name} a round in batches of ${batchSize}, ${sampler.steps} steps, ` +
+    `guidance ${sampler.guidanceScale}, ${threads} threads; ${ROUNDS} rounds, seeds 1 to ${ROUNDS}; ` +
+    `Python: ${JSON.stringify(versions)}\n`,
 );
 console.log(
-  '| who | images/s, median | findery / it, median of the pairs (least to most) | target |\n| --- | --- | --- | --- |',
+  '| implementation | images/s, median | ' +
+    'findery / it, median of the rounds (minimum to maximum) | target |\n' +
+    '| --- | --- | --- | --- |',
 );
 for (const name of names) {
   const speed = median(seconds.map((times) => images / times[name]));
   const ratios = seconds.map((times) => times[name] / times.findery);
-  const spread = `${median(ratios).toFixed(3)} (${Math.min(...ratios).toFixed(3)} to ${Math.max(...ratios).toFixed(3)})`;
+  const range = `${Math.min(...ratios).toFixed(3)} to ${Math.max(...ratios).toFixed(3)}`;
+  const spread = `${median(ratios).toFixed(3)} (${range})`;
   const target = name === 'onnxruntime' ? '>= 1.0' : '> 1.0';
   console.log(
-    `| ${name} | ${speed.toFixed(2)} | ${name === 'findery' ? '' : spread} | ${name === 'findery' ? '' : target} |`,
+    `| ${name} | ${speed.toFixed(2)} | ${name === 'findery' ? '' : spread} | ` +
+      `${name === 'findery' ? '' : target} |`,
   );
 }
 process.exit(0);

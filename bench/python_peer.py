@@ -1,7 +1,8 @@
-"""The same pictures in Python, for bench/peers.ts: onnxruntime on the same graphs, and diffusers eager on PyTorch.
+"""Generates pictures in Python for bench/peers.ts, with onnxruntime on the same graphs and with diffusers.
 
-Reads one JSON object a line: first the settings {bundle, pipeline, threads, batch, steps, guidance, latentShape, provider, graphs}, then {"peer", "images",
-"prompt", "seed", "batch"}; answers each with {"seconds"}. Needs onnxruntime, numpy, torch, diffusers and transformers.
+Reads one JSON object a line. The first line has the settings {bundle, pipeline, threads, batch, steps,
+guidance, latentShape, provider, graphs}; every further line is a request {"peer", "images", "prompt",
+"seed", "batch"}, answered with {"seconds"}. Needs onnxruntime, numpy, torch, diffusers and transformers.
 """
 
 import json
@@ -15,7 +16,6 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -24,11 +24,16 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "dml": "DmlExecutionProvider",
 }
-TYPES = {"tensor(int64)": numpy.int64, "tensor(int32)": numpy.int32, "tensor(float)": numpy.float32, "tensor(float16)": numpy.float16}
+TYPES = {
+    "tensor(int64)": numpy.int64,
+    "tensor(int32)": numpy.int32,
+    "tensor(float)": numpy.float32,
+    "tensor(float16)": numpy.float16,
+}
 
 
 class OnnxPeer:
-    """diffusers' loop on onnxruntime sessions, as optimum's pipelines have it: numpy in and out, its scheduler on tensors."""
+    """The denoising loop of diffusers on onnxruntime sessions, as in optimum."""
 
     def __init__(self, settings):
         folder = Path(settings["bundle"])
@@ -38,9 +43,11 @@ class OnnxPeer:
         provider = PROVIDERS[settings.get("provider", "cpu")]
         names = ("text_encoder", "unet", "vae_decoder")
         paths = settings.get("graphs") or [str(folder / name / "model.onnx") for name in names]
-        self.text, self.unet, self.vae = (onnxruntime.InferenceSession(path, options, providers=[provider]) for path in paths)
+        self.text, self.unet, self.vae = (
+            onnxruntime.InferenceSession(path, options, providers=[provider]) for path in paths
+        )
         used = self.unet.get_providers()[0]
-        assert used == provider, f"Python's onnxruntime has no {provider} here; it would use {used}"
+        assert used == provider, f"onnxruntime does not have {provider}; it would use {used}"
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
         self.scheduler = DPMSolverMultistepScheduler.from_config(config)
@@ -56,7 +63,7 @@ class OnnxPeer:
         ids = self.tokenizer(prompt, padding="max_length", truncation=True, return_tensors="np").input_ids
         return self.text.run(None, {"input_ids": ids.astype(self.ids_type)})[0]
 
-    def paint(self, prompt, count, seed):
+    def generate(self, prompt, count, seed):
         guidance = self.settings["guidance"]
         text = numpy.concatenate([self.encode("").repeat(count, 0), self.encode(prompt).repeat(count, 0)])
         self.scheduler.set_timesteps(self.settings["steps"])
@@ -69,11 +76,15 @@ class OnnxPeer:
             without, guided = numpy.split(self.unet.run(None, feeds)[0].astype(numpy.float32), 2)
             output = torch.from_numpy(without + guidance * (guided - without))
             latents = self.scheduler.step(output, t, latents).prev_sample
-        pictures = self.vae.run(None, {"latent_sample": (latents.numpy() / self.scaling).astype(self.vae_type)})[0].astype(numpy.float32)
+        pictures = self.vae.run(
+            None, {"latent_sample": (latents.numpy() / self.scaling).astype(self.vae_type)}
+        )[0].astype(numpy.float32)
         return (numpy.clip(pictures / 2 + 0.5, 0, 1).transpose(0, 2, 3, 1) * 255).round().astype(numpy.uint8)
 
 
 class DiffusersPeer:
+    """The pipeline of diffusers on PyTorch, eager."""
+
     def __init__(self, settings):
         torch.set_num_threads(settings["threads"])
         pipeline = StableDiffusionPipeline.from_pretrained(settings["pipeline"], torch_dtype=torch.float32)
@@ -82,7 +93,7 @@ class DiffusersPeer:
         self.pipeline = pipeline
         self.settings = settings
 
-    def paint(self, prompt, count, seed):
+    def generate(self, prompt, count, seed):
         images = self.pipeline(
             prompt,
             num_images_per_prompt=count,
@@ -99,14 +110,19 @@ def main():
     peers = {"onnxruntime": OnnxPeer(settings)}
     if settings["pipeline"]:
         peers["diffusers"] = DiffusersPeer(settings)
-    print(json.dumps({"peers": list(peers), "onnxruntime": onnxruntime.__version__, "torch": torch.__version__}), flush=True)
+    print(
+        json.dumps(
+            {"peers": list(peers), "onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
+        ),
+        flush=True,
+    )
     for line in sys.stdin:
         request = json.loads(line)
         began = time.perf_counter()
         batch = request.get("batch", settings["batch"])
         for start in range(0, request["images"], batch):
             count = min(batch, request["images"] - start)
-            pictures = peers[request["peer"]].paint(request["prompt"], count, request["seed"] + start)
+            pictures = peers[request["peer"]].generate(request["prompt"], count, request["seed"] + start)
             assert pictures.dtype == numpy.uint8 and pictures.std() > 1
         print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
 

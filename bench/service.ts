@@ -17,19 +17,24 @@ const JOBS = 20;
 const CONNECTIONS = 10;
 const SECONDS = 10;
 
+/** Result of `benchService`. */
 export interface ServiceBench {
-  /** Milliseconds from before POST /v1/jobs to the first denoising step on an idle worker, one per job. */
+  /**
+   * Milliseconds from before POST /v1/jobs to the first denoising step on an idle worker, for each
+   * job.
+   */
   readonly queueLatencies: readonly number[];
-  /** GET /v1/jobs/{id} while that job runs; milliseconds. */
+  /** Latency of GET /v1/jobs/{id} while that job runs. */
   readonly read: Reads & {
     readonly connections: number;
-    /** Of the same job once it has ended and the worker is idle. */
+    /** Latency for the same job after its end, with an idle worker. */
     readonly idle: Reads;
-    /** What the job made meanwhile. */
+    /** Throughput of the job while it was read. */
     readonly imagesPerSecond: number;
   };
 }
 
+/** Latencies are milliseconds. */
 interface Reads {
   readonly requestsPerSecond: number;
   readonly p50: number;
@@ -37,7 +42,10 @@ interface Reads {
   readonly failed: number;
 }
 
-/** The real service (this process's API, a worker of its own, a private Redis in a folder that goes), from outside. */
+/**
+ * Measures a service over HTTP: an API in this process, a worker process and a private Redis in a
+ * temporary folder.
+ */
 export async function benchService(): Promise<ServiceBench> {
   const folder = await mkdtemp(join(tmpdir(), 'findery-bench-'));
   const redis = await ensureRedis({ dataDir: folder, log: () => {} });
@@ -54,7 +62,7 @@ export async function benchService(): Promise<ServiceBench> {
   const client = new Client(api.url);
   try {
     const queueLatencies: number[] = [];
-    // The first is not counted.
+    // The first job warms up and is not counted.
     for (let i = 0; i <= JOBS; i++) queueLatencies.push(await timeQueue(client, worker, i));
     const read = await timeReads(client);
     return { queueLatencies: queueLatencies.slice(1), read };
@@ -67,7 +75,7 @@ export async function benchService(): Promise<ServiceBench> {
 }
 
 async function timeQueue(client: Client, worker: BenchWorker, seed: number): Promise<number> {
-  await sleep(100); // the worker is idle again, and waits for the queue
+  await sleep(100); // by now the worker waits for the queue again
   const began = Date.now();
   const job = await client.createJob({
     prompt: `a green dog, number ${seed}`,
@@ -98,7 +106,7 @@ async function timeReads(client: Client): Promise<ServiceBench['read']> {
 }
 
 async function load(client: Client, job: Job): Promise<Reads> {
-  // A thread of its own, so that the load does not wait for the API that it measures.
+  // In a worker thread, because the API runs in this thread.
   const { requests, latency, non2xx, errors, timeouts } = await autocannon({
     url: `${client.url}${job.urls.self}`,
     connections: CONNECTIONS,
@@ -115,12 +123,15 @@ async function cancel(client: Client, job: Job): Promise<void> {
 }
 
 interface BenchWorker {
-  /** When the first denoising step of a job began, milliseconds since 1970. */
+  /** Time of the first denoising step of a job, milliseconds since 1970. */
   firstStep(jobId: string): Promise<number>;
   stop(): Promise<void>;
 }
 
-/** `npm run worker`, whose debug log says when a job's first denoising step began. */
+/**
+ * Starts a worker as `npm run worker` does. Its debug log has the time of a job's first denoising
+ * step.
+ */
 async function startWorker(environment: NodeJS.ProcessEnv): Promise<BenchWorker> {
   const child: ChildProcess = fork(fileURLToPath(new URL('../src/cli/worker.ts', import.meta.url)), {
     env: environment,
@@ -128,7 +139,7 @@ async function startWorker(environment: NodeJS.ProcessEnv): Promise<BenchWorker>
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
   const starts = new Map<string, PromiseWithResolvers<number>>();
-  const startOf = (jobId: string) => {
+  const firstStepOf = (jobId: string) => {
     const found = starts.get(jobId) ?? Promise.withResolvers<number>();
     starts.set(jobId, found);
     return found;
@@ -136,14 +147,14 @@ async function startWorker(environment: NodeJS.ProcessEnv): Promise<BenchWorker>
   if (!child.stdout) throw new Error('The worker has no standard output.');
   createInterface(child.stdout).on('line', (line) => {
     const { jobId, at, msg } = JSON.parse(line) as { jobId?: string; at?: number; msg?: string };
-    if (msg === 'first denoising step' && jobId && at) startOf(jobId).resolve(at);
+    if (msg === 'first denoising step' && jobId && at) firstStepOf(jobId).resolve(at);
   });
   await new Promise<void>((resolve, reject) => {
     child.once('message', () => resolve());
-    child.once('exit', (code) => reject(new Error(`The worker ended with ${code}.`)));
+    child.once('exit', (code) => reject(new Error(`The worker exited with ${code}.`)));
   });
   return {
-    firstStep: (jobId) => startOf(jobId).promise,
+    firstStep: (jobId) => firstStepOf(jobId).promise,
     async stop() {
       const ended = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGTERM');

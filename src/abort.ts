@@ -1,9 +1,10 @@
-/** What is to end with a signal, by the signal. */
+/** The controllers that abort with a signal, by the signal. */
 const dependants = new WeakMap<AbortSignal, Set<AbortController>>();
 
 /**
- * A controller that aborts with `source`, and may before. For a `source` that lives as long as the process: what `AbortSignal.any` makes of such
- * a one stays in memory for good once somebody has listened to it (Node 22), some kilobytes for every client that came and went.
+ * Creates a controller that aborts with `source`, and that may abort earlier. It is for a `source`
+ * that lives as long as the process: a signal of `AbortSignal.any` with such a source stays in
+ * memory for good once it had a listener (Node 22), which is some kilobytes for every client.
  */
 export function abortedWith(source: AbortSignal): AbortController {
   const controller = new AbortController();
@@ -16,6 +17,7 @@ export function abortedWith(source: AbortSignal): AbortController {
   return controller;
 }
 
+/** The controllers of `source`, which abort all together through one listener. */
 function dependantsOf(source: AbortSignal): Set<AbortController> {
   const known = dependants.get(source);
   if (known) return known;

@@ -1,34 +1,55 @@
 import type { JobRecord } from '../src/contract/records.ts';
 import type { Optimizer } from '../src/numerics/optimizers/optimizer.ts';
-import type { SearchProgress } from '../src/search/run-search.ts';
+import { findOptimizer } from '../src/numerics/optimizers/registry.ts';
+import type { SearchProgress } from '../src/search/search-loop.ts';
 import { sha256Of } from '../src/sha256.ts';
 import { type BlobStore, DamagedBlobError } from '../src/storage/blobs.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../src/storage/checkpoint-file.ts';
 import { Interruption } from './interruption.ts';
 import type { Lease } from './lease.ts';
 
+/** Creates the optimizer of a job in its initial state. */
+export function createOptimizer(
+  record: JobRecord,
+  evaluator: { readonly shape: readonly number[]; readonly promptEmbedding: Float32Array },
+): Optimizer {
+  const { name, ...parameters } = record.optimizer;
+  return findOptimizer(name).create(
+    {
+      shape: evaluator.shape,
+      seed: record.seed,
+      budget: record.budget.images,
+      promptEmbedding: evaluator.promptEmbedding,
+    },
+    parameters as Record<string, number | boolean>,
+  );
+}
+
 /**
- * A job's checkpoints: the optimizer's state and the rewards so far, in one blob. The blob is written first and becomes the
- * checkpoint by a fenced change of the record. Its key carries the token of this taking: a worker that lost the job can neither
- * write over its successor's blob nor delete it, and takes back what it wrote in vain.
+ * The checkpoints of a job: the optimizer's state and the progress of the search, in one blob. The
+ * blob is written first; a fenced change of the record makes it the checkpoint. Its key contains
+ * the lease's token, so a worker that lost the job can neither overwrite nor delete the blob of its
+ * successor.
  */
 export class Checkpoints {
   readonly #blobs: BlobStore;
-  readonly #claim: Lease<JobRecord>;
+  readonly #lease: Lease<JobRecord>;
   #key: string | null;
   #savedAt = performance.now();
   #savedIteration = -1;
 
-  constructor(blobs: BlobStore, claim: Lease<JobRecord>, key: string | null) {
+  /** @param key of the current checkpoint; null if there is none */
+  constructor(blobs: BlobStore, lease: Lease<JobRecord>, key: string | null) {
     this.#blobs = blobs;
-    this.#claim = claim;
+    this.#lease = lease;
     this.#key = key;
   }
 
   /**
-   * Puts the optimizer where the checkpoint is. Undefined: there is none, or its blob is gone or damaged; the run starts over,
-   * to the same bits.
-   * @param sha256 of the checkpoint, where it is known
+   * Restores the optimizer's state from the checkpoint.
+   * @param sha256 of the blob, hexadecimal, if the record has it
+   * @returns the progress; undefined if there is no checkpoint, or its blob is missing or damaged.
+   * The search then starts again and ends with the same bits.
    */
   async load(optimizer: Optimizer, sha256?: string): Promise<SearchProgress | undefined> {
     const bytes =
@@ -41,22 +62,26 @@ export class Checkpoints {
     return search;
   }
 
-  /** Saves unless this iteration is saved already or the last save is younger than `atLeastEvery` milliseconds. */
+  /**
+   * Stores a checkpoint, unless this iteration is stored already or the last checkpoint is younger
+   * than `minIntervalMs`.
+   * @throws Interruption if the job is no longer this worker's; the blob is deleted then
+   */
   async save(
     optimizer: Optimizer,
     progress: SearchProgress,
-    { atLeastEvery }: { readonly atLeastEvery: number },
+    { minIntervalMs }: { readonly minIntervalMs: number },
   ): Promise<void> {
     const now = performance.now();
-    if (progress.iteration === this.#savedIteration || now - this.#savedAt < atLeastEvery) return;
-    const key = `checkpoints/${this.#claim.id}-${progress.iteration}-${this.#claim.owner}.safetensors`;
+    if (progress.iteration === this.#savedIteration || now - this.#savedAt < minIntervalMs) return;
+    const key = `checkpoints/${this.#lease.id}-${progress.iteration}-${this.#lease.token}.safetensors`;
     const bytes = encodeCheckpoint(optimizer.state(), progress);
     await this.#blobs.put(key, bytes);
     const checkpoint = { key, iteration: progress.iteration, sha256: sha256Of(bytes) };
-    await this.#claim
+    await this.#lease
       .commit({ set: { checkpoint, storageAway: null } }, ['running', 'canceling'])
       .catch(async (error: unknown) => {
-        // Only where Redis has said so is it nobody's; after any other error it may be the checkpoint.
+        // After other errors, the change may have arrived and the blob may be the checkpoint.
         if (error instanceof Interruption) await this.#blobs.delete(key).catch(() => {});
         throw error;
       });
@@ -64,12 +89,13 @@ export class Checkpoints {
     this.#key = key;
     this.#savedAt = now;
     this.#savedIteration = progress.iteration;
-    if (previous !== null) await this.#blobs.delete(previous).catch(() => {}); // what stays goes with the last one
+    // A blob that can't be deleted now is deleted by `discard`.
+    if (previous !== null) await this.#blobs.delete(previous).catch(() => {});
   }
 
-  /** To be called once the job has ended: also what dead workers left goes. */
+  /** Deletes all blobs of the job, also those of dead workers. Call it after the job has ended. */
   async discard(): Promise<void> {
-    for await (const key of this.#blobs.list(`checkpoints/${this.#claim.id}-`)) await this.#blobs.delete(key);
+    for await (const key of this.#blobs.list(`checkpoints/${this.#lease.id}-`)) await this.#blobs.delete(key);
   }
 }
 

@@ -6,83 +6,139 @@ import { FINAL_STATUSES } from '../src/contract/schemas/job.ts';
 import { viewJob } from '../src/contract/views.ts';
 import { archiveEnded, archiveJob } from '../src/jobs/archive.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
-import { Checkpoints } from './checkpoints.ts';
-import { openEvaluator } from './context.ts';
-import { createOptimizer } from './create-optimizer.ts';
+import { Checkpoints, createOptimizer } from './checkpoints.ts';
+import type { RunningJob } from './context.ts';
+import { openEvaluator } from './evaluator.ts';
+import { giveBack, type Interruption } from './interruption.ts';
 import { failJobSample } from './job-sample.ts';
-import type { RunningJob } from './running-job.ts';
 import { storePolicy } from './store-policy.ts';
 
-/** The end of a job that a client canceled; what it learnt is kept when that was asked for. Nothing where it has ended already. */
-export async function endCanceled(job: RunningJob): Promise<void> {
-  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
-  if (FINAL_STATUSES.includes(record.status)) return;
-  await endEarly(job, record, 'canceled', record.keepPartial, ['canceling']);
+/**
+ * Every way in which a job ends in a worker, and what is stored of it. A job that succeeded has its
+ * policy and its samples. A job that failed or expired, or was canceled with `keepPartial`, has the
+ * policy that it had learned; its unfinished samples fail with it.
+ */
+
+/**
+ * The last change of a job. Its final record is archived before; the data of its `done` event is
+ * the final job.
+ * @throws Interruption as `Lease.commit`; BlobStoreError if a success can't be archived
+ */
+export async function endJob(
+  { lease, context }: RunningJob,
+  status: 'succeeded' | 'failed' | 'canceled' | 'expired',
+  result: Partial<JobRecord>,
+  statuses: readonly string[],
+): Promise<void> {
+  const { store, blobs, logger } = context;
+  const record = await store.jobs.get(lease.id);
+  const set = { ...result, status, finishedAt: new Date().toISOString() };
+  const events = [
+    { type: 'status', data: { status, stage: 'ended' } },
+    { type: 'done', data: viewJob({ ...record, ...set }, null) },
+  ];
+  await archiveJob(store, blobs, { ...record, ...set }).catch((error: unknown) => {
+    if (status === 'succeeded') throw error;
+    // Clients learn of the end also while storage is away; the next sweep archives it.
+    logger.warn({ err: error }, 'the end of the job could not be archived');
+  });
+  await lease.commit({ set, events }, statuses).catch(async (error: unknown) => {
+    // If another worker has ended the job, the archive has to hold that end.
+    await archiveEnded(store, blobs, lease.id).catch(() => {});
+    throw error;
+  });
 }
 
-/** The end of a job whose deadline has passed; what it learnt is kept. */
-export async function endExpired(job: RunningJob): Promise<void> {
-  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
+/**
+ * Ends an interrupted job, pauses it or gives it back.
+ * @throws Interruption for the queue, if the job is given back or another worker has it
+ */
+export async function endInterrupted(job: RunningJob, reason: Interruption): Promise<void> {
+  if (reason.kind === 'canceled') return endCanceled(job);
+  if (reason.kind === 'expired') return endExpired(job);
+  if ((await giveBack(job, reason)) === 'canceled') await endCanceled(job);
+}
+
+/**
+ * Ends a canceled job, with its partial policy if the client asked for it. A final job stays as it
+ * is.
+ */
+export async function endCanceled(job: RunningJob): Promise<void> {
+  const record = await currentRecord(job);
+  if (FINAL_STATUSES.includes(record.status)) return;
+  await endEarly(job, record, 'canceled', ['canceling']);
+}
+
+async function endExpired(job: RunningJob): Promise<void> {
+  const record = await currentRecord(job);
   if (record.status === 'canceling') return endCanceled(job);
-  await endEarly(job, record, 'expired', true, ['running']);
+  await endEarly(job, record, 'expired', ['running']);
 }
 
 async function endEarly(
   job: RunningJob,
   record: JobRecord,
   status: 'canceled' | 'expired',
-  keeps: boolean,
   statuses: readonly string[],
 ): Promise<void> {
-  const kept = keeps ? await keepLearnt(job, record) : null;
+  const policy = status === 'expired' || record.keepPartial ? await storePartialPolicy(job, record) : null;
   const problem = new ProblemError(
     'conflict',
-    `The job ${record.id} ended (${status}) before these images were there.`,
+    `The job ${record.id} ended (${status}) before it made these images.`,
   );
   await failJobSample(job, problemOf(problem, record.requestId ?? undefined));
-  const progress = { ...record.progress, stage: 'ended' as const, secondsLeft: null };
-  await end(job, status, { ...outcomeOf(kept), progress }, statuses);
-  await discardCheckpoint(job, record);
+  await endJob(job, status, resultOf(record, policy), statuses);
+  await new Checkpoints(job.context.blobs, job.lease, record.checkpoint?.key ?? null).discard();
 }
 
 /**
- * Gives the job back for another try from its checkpoint, or ends it with its problem and with what was learnt so far.
- * @throws the error, for the queue: as it is to be tried again, UnrecoverableError when that would not help
+ * Fails a job, or hands its error to the queue for another try from the checkpoint. The checkpoint
+ * of a failed job stays, because clients may retry the job.
+ * @throws the error if the queue has to try again; UnrecoverableError if the job has failed
  */
-export async function fail(job: RunningJob, error: unknown, lastTry: boolean): Promise<never> {
+export async function failJob(job: RunningJob, error: unknown, isLastTry: boolean): Promise<never> {
   const { logger } = job.context;
-  if (!(error instanceof ProblemError) && !lastTry) {
+  if (!(error instanceof ProblemError) && !isLastTry) {
     logger.warn({ err: error }, 'job will be tried again from its checkpoint');
     throw error;
   }
   logger.error({ err: error }, 'job failed');
-  const record = (await job.context.store.jobs.find(job.record.id)) ?? job.record;
-  // What the search has paid for is kept, if only it can be: its failure is told in any case.
-  const kept = await keepLearnt(job, record).catch((reason: unknown) => {
-    logger.warn({ err: reason }, 'what was learnt could not be kept');
+  const record = await currentRecord(job);
+  // A failed job keeps what it has paid for, but it fails even if that can't be stored.
+  const policy = await storePartialPolicy(job, record).catch((reason: unknown) => {
+    logger.warn({ err: reason }, 'the partial policy could not be stored');
     return null;
   });
-  const problem = problemOf(known(error), record.requestId ?? undefined);
+  const problem = problemOf(
+    // Clients may read why a reward service failed; other unknown errors stay internal.
+    error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error,
+    record.requestId ?? undefined,
+  );
   const sampleId = await failJobSample(job, problem);
-  // Its checkpoint stays: it can be tried again from there.
-  const progress = { ...record.progress, stage: 'ended' as const, secondsLeft: null };
-  await end(job, 'failed', { ...outcomeOf(kept), sampleId, error: problem, progress }, ['running']);
+  await endJob(job, 'failed', { ...resultOf(record, policy), sampleId, error: problem }, ['running']);
   throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
 }
 
-/** A service that stayed away is nobody's secret. */
-function known(error: unknown): unknown {
-  return error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error;
+async function currentRecord({ context, record }: RunningJob): Promise<JobRecord> {
+  return (await context.store.jobs.find(record.id)) ?? record;
+}
+
+function resultOf(record: JobRecord, policy: PolicyRecord | null): Partial<JobRecord> {
+  return {
+    policyId: policy?.id ?? null,
+    report: policy?.report ?? null,
+    progress: { ...record.progress, stage: 'ended', secondsLeft: null },
+  };
 }
 
 /**
- * The policy of what was learnt: the judged one when the job got so far, else one of its last checkpoint, without a report.
- * null: nothing was learnt.
+ * The policy of a job that ends early: the judged policy if the job got so far, else a policy
+ * without a report from the last checkpoint; null if there is no checkpoint.
  */
-async function keepLearnt(job: RunningJob, record: JobRecord): Promise<PolicyRecord | null> {
-  const judged = await job.context.store.policies.find(derivedId('pol', record.id));
-  // One without a report may be of an earlier failure, from before the job was tried again.
-  if (judged?.report) return judged;
+async function storePartialPolicy(job: RunningJob, record: JobRecord): Promise<PolicyRecord | null> {
+  const stored = await job.context.store.policies.find(derivedId('pol', record.id));
+  // A policy without a report may be from an earlier failure, before the job was retried.
+  if (stored?.report) return stored;
   if (!record.checkpoint) return null;
   const checkpoints = new Checkpoints(job.context.blobs, job.lease, record.checkpoint.key);
   const evaluator = await openEvaluator(job.context, record, { warmUp: false });
@@ -95,42 +151,5 @@ async function keepLearnt(job: RunningJob, record: JobRecord): Promise<PolicyRec
     report: null,
     summary: optimizer.summary(),
     seconds: search.seconds,
-  });
-}
-
-function outcomeOf(policy: PolicyRecord | null): Pick<JobRecord, 'policyId' | 'report'> {
-  return { policyId: policy?.id ?? null, report: policy?.report ?? null };
-}
-
-async function discardCheckpoint(
-  { context, lease: claim }: RunningJob,
-  { checkpoint }: JobRecord,
-): Promise<void> {
-  await new Checkpoints(context.blobs, claim, checkpoint?.key ?? null).discard();
-}
-
-/** The last change of a job: its final record goes out as the last event. */
-export async function end(
-  { lease: claim, context }: RunningJob,
-  status: 'succeeded' | 'failed' | 'canceled' | 'expired',
-  set: Partial<JobRecord>,
-  statuses: readonly string[],
-): Promise<void> {
-  const record = await context.store.jobs.get(claim.id);
-  const ended = { ...set, status, finishedAt: new Date().toISOString() };
-  const events = [
-    { type: 'status', data: { status, stage: 'ended' } },
-    { type: 'done', data: viewJob({ ...record, ...ended }, null) },
-  ];
-  const { store, blobs, logger } = context;
-  await archiveJob(store, blobs, { ...record, ...ended }).catch((error: unknown) => {
-    if (status === 'succeeded') throw error;
-    // It is told in any case; the next sweep archives it.
-    logger.warn({ err: error }, 'the end of the job could not be archived');
-  });
-  await claim.commit({ set: ended, events }, statuses).catch(async (error: unknown) => {
-    // Somebody else has the job: if it has ended there, the archive has to say what that end was.
-    await archiveEnded(store, blobs, claim.id).catch(() => {});
-    throw error;
   });
 }

@@ -1,27 +1,39 @@
 import { createHash } from 'node:crypto';
-import { digitsOf } from '../src/contract/ids.ts';
-import type { ImageRecord } from '../src/contract/records.ts';
+import { base32Digits } from '../src/contract/ids.ts';
+import { ProblemError } from '../src/contract/problem.ts';
+import type { ImageRecord, SampleRecord } from '../src/contract/records.ts';
+import type { Image } from '../src/contract/schemas/sample.ts';
+import type { Evaluator } from '../src/core/evaluator.ts';
+import { STREAMS } from '../src/core/noise.ts';
 import type { Picture } from '../src/core/picture.ts';
-import { encodePicture } from '../src/pictures/encode.ts';
+import { scoresByTerm, termNames } from '../src/jobs/choose-bundles.ts';
+import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
+import { sampleNoise } from '../src/numerics/distributions/sample.ts';
+import { encodePicture } from '../src/pictures/picture-file.ts';
 import { sha256Of } from '../src/sha256.ts';
 import type { WorkerContext } from './context.ts';
 
-/** Previews of a job and the samples that it ends with have the same parent time: their numbers are kept apart. */
+/**
+ * Added to the numbers of a job's previews: the ids of the job and of its samples have the same
+ * digits.
+ */
 export const PREVIEW_OFFSET = 2 ** 19;
 
 /**
- * The id of a parent's picture: the parent's time, a hash of the whole of its id (which clients may choose, one like the other),
- * and the number. Derived, so that work that is done over after a crash writes over itself.
+ * The id of a picture: the time of its parent's id, a hash of all of that id (a client may choose
+ * ids that are alike), and a number. Work that is repeated after a crash gets the same ids and
+ * overwrites its own images.
+ * @param parentId of the job or the samples
  * @param number integer in [0, 2^20)
  */
 export function imageId(parentId: string, number: number): string {
-  const own = parentId.slice(parentId.indexOf('_') + 1);
-  const hash = digitsOf(createHash('sha256').update(own).digest().subarray(0, 12));
-  const digits = digitsOf(Uint8Array.from([15, 10, 5, 0], (shift) => number >> shift));
-  return `img_${own.slice(0, 10)}${hash}${digits}`;
+  const digits = parentId.slice(parentId.indexOf('_') + 1);
+  const hash = base32Digits(createHash('sha256').update(digits).digest().subarray(0, 12));
+  const numberDigits = base32Digits(Uint8Array.from([15, 10, 5, 0], (shift) => number >> shift));
+  return `img_${digits.slice(0, 10)}${hash}${numberDigits}`;
 }
 
-/** Encodes a picture and stores it, bytes first, so that a record never points at nothing. */
+/** Encodes and stores a picture. The bytes come first, so that no record names a missing file. */
 export async function storeImage(
   { blobs, store }: WorkerContext,
   image: {
@@ -50,4 +62,57 @@ export async function storeImage(
   };
   await store.images.create(record, { parent: parentId });
   return record;
+}
+
+/**
+ * Samples `bestOf` pictures and stores the `count` with the highest rewards; if the two are equal,
+ * all in the order of their indices. Index i of a seed gives the same picture whatever `count` is.
+ * @param parameters `distribution` null: N(0, I)
+ */
+export async function sampleImages(
+  context: WorkerContext,
+  parameters: {
+    readonly sampleId: string;
+    readonly settings: Pick<SampleRecord, 'tenant' | 'seed' | 'count' | 'bestOf' | 'format' | 'reward'>;
+    readonly distribution: NoiseDistribution | null;
+    readonly evaluator: Evaluator;
+    readonly signal?: AbortSignal;
+  },
+): Promise<Image[]> {
+  const { settings, distribution, evaluator, sampleId, signal } = parameters;
+  const { tenant, seed, count, bestOf, format, reward: choice } = settings;
+  const keys = Array.from({ length: bestOf }, (_, index) => ({ seed, stream: STREAMS.samples, index }));
+  const evaluations = await evaluator.evaluate(
+    keys.map((key) => (distribution ? { key, values: sampleNoise(distribution, key) } : { key })),
+    { reward: choice !== null, pictures: true, signal },
+  );
+  const best = evaluations
+    .map((evaluation, index) => ({ ...evaluation, index }))
+    .sort((a, b) => (bestOf > count ? (b.reward ?? 0) - (a.reward ?? 0) : 0) || a.index - b.index)
+    .slice(0, count);
+
+  const images: Image[] = [];
+  const names = termNames(choice);
+  for (const { picture, reward, terms, index } of best) {
+    if (!picture) throw new ProblemError('generation-failed', 'The image pipeline returned no picture.');
+    const { id, width, height } = await storeImage(context, {
+      id: imageId(sampleId, index),
+      parentId: sampleId,
+      tenant,
+      picture,
+      format,
+    });
+    images.push({
+      id,
+      url: `/v1/images/${id}`,
+      seed,
+      index,
+      reward,
+      ...(names && terms ? { terms: scoresByTerm(names, terms) } : {}),
+      width,
+      height,
+      format,
+    });
+  }
+  return images;
 }

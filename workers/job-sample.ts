@@ -3,11 +3,12 @@ import type { SampleRecord } from '../src/contract/records.ts';
 import type { Problem } from '../src/contract/schemas/common.ts';
 import type { Image } from '../src/contract/schemas/sample.ts';
 import { archiveEnded, archiveSample, recordKey } from '../src/jobs/archive.ts';
-import type { RunningJob } from './running-job.ts';
+import type { RunningJob } from './context.ts';
 
 /**
- * The record of the images that a job draws at its end (`samples`). A job that is done over finds its own again: one that has
- * succeeded stays as it is, for its end was told; one of a try that failed begins anew.
+ * Opens the record of the images that a job samples at its end (`samples` of its request). A job
+ * that repeats its end after a crash gets its earlier record: one that has succeeded stays, since
+ * clients know its end, and one that failed begins again.
  */
 export async function openJobSample(
   { context, record }: RunningJob,
@@ -43,15 +44,18 @@ export async function openJobSample(
   };
   const { samples } = context.store;
   if (await samples.create(sample, { parent: policyId, onlyNew: true })) return sample;
-  const known = await samples.get(sample.id);
-  if (known.status !== 'failed') return known;
-  // What storage has of it is its end, which is taken back.
+  const existing = await samples.get(sample.id);
+  if (existing.status !== 'failed') return existing;
+  // Reindexing must not restore the failure.
   await context.blobs.delete(recordKey(sample.id));
   await samples.change(sample.id, { set: sample, statuses: ['failed'] });
   return samples.get(sample.id);
 }
 
-/** The end of those images; where another worker was there first, its end stays, in storage too. */
+/**
+ * Ends the samples of a job. If another worker has ended them before, Redis and archive keep that
+ * end.
+ */
 export async function endJobSample(
   { context }: RunningJob,
   sample: SampleRecord,
@@ -64,7 +68,10 @@ export async function endJobSample(
   if (outcome !== 'done') await archiveEnded(store, blobs, sample.id);
 }
 
-/** Tells of those images that they will not come. Returns their id; null: none were begun. */
+/**
+ * Fails the samples of a job that ends without them.
+ * @returns the id of the samples; null if the job has none yet, or they have ended
+ */
 export async function failJobSample({ context, record }: RunningJob, error: Problem): Promise<string | null> {
   const id = derivedId('smp', record.id);
   const set = { status: 'failed' as const, error, finishedAt: new Date().toISOString() };

@@ -1,40 +1,51 @@
 import { randomUUID } from 'node:crypto';
 import { ProblemError } from '../src/contract/problem.ts';
-import type { AnyRecord, Change, Outcome } from '../src/records/record-change.ts';
+import type { Change, Outcome } from '../src/records/record-change.ts';
+import type { AnyRecord } from '../src/records/record-codec.ts';
 import type { Records } from '../src/records/records.ts';
 import { Interruption } from './interruption.ts';
 
-/** A record that a worker holds: every change is fenced by the token of this taking. */
+/**
+ * A worker's lease of a record. Taking the record writes a new owner token into it; a later change
+ * with an older token is refused (fencing), so a worker that lost the record can't write over its
+ * successor.
+ */
 export class Lease<T extends AnyRecord> {
   readonly #records: Records<T>;
   readonly id: string;
-  readonly owner = randomUUID();
+  /** The owner token of this lease. */
+  readonly token = randomUUID();
 
   constructor(records: Records<T>, id: string) {
     this.#records = records;
     this.id = id;
   }
 
-  /** Takes the record over. False when its status is none of `statuses`. */
+  /**
+   * Takes the record, also from another worker.
+   * @returns false if its status is none of `statuses`
+   */
   async take(statuses: readonly string[], change: Change<T>): Promise<boolean> {
-    return (await this.#records.change(this.id, { ...change, statuses, newOwner: this.owner })) === 'done';
+    const outcome = await this.#records.change(this.id, { ...change, statuses, newLeaseToken: this.token });
+    return outcome === 'done';
   }
 
   /**
    * Changes the record.
-   * @throws Interruption `lost` when another worker took it since, `canceled` when its status is none of `statuses`
-   * @throws ProblemError `gone` when it was deleted
+   * @throws Interruption `lost` if another worker has taken it, `canceled` if its status is none of
+   * `statuses`
+   * @throws ProblemError `gone` if it was deleted
    */
   async commit(change: Change<T>, statuses?: readonly string[]): Promise<void> {
     const outcome = await this.attempt(change, statuses);
     if (outcome === 'missing')
-      throw new ProblemError('gone', `${this.id} was deleted while it was worked on.`);
+      throw new ProblemError('gone', `${this.id} was deleted while a worker had it.`);
     if (outcome === 'not-owner') throw new Interruption('lost');
     if (outcome === 'wrong-status') throw new Interruption('canceled');
   }
 
-  /** Changes the record, and tells what came of it. */
+  /** Changes the record if this worker still has it, and returns the outcome. */
   attempt(change: Change<T>, statuses?: readonly string[]): Promise<Outcome> {
-    return this.#records.change(this.id, { ...change, statuses, owner: this.owner });
+    return this.#records.change(this.id, { ...change, statuses, leaseToken: this.token });
   }
 }

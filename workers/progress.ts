@@ -1,10 +1,20 @@
 import type { JobRecord } from '../src/contract/records.ts';
-import type { Progress } from '../src/contract/schemas/job.ts';
-import type { SearchProgress } from '../src/search/run-search.ts';
+import type { Progress, RewardSummary } from '../src/contract/schemas/job.ts';
+import { scoresByTerm, termNames } from '../src/jobs/choose-bundles.ts';
+import { gaussianSmooth, mean } from '../src/numerics/statistics.ts';
+import type { Iteration, SearchProgress } from '../src/search/search-loop.ts';
+import type { RunningJob } from './context.ts';
+import { imageId, PREVIEW_OFFSET, storeImage } from './images.ts';
 import type { Throughput } from './throughput.ts';
 
-/** How far a job is, in images of all its parts: search, report (base and learned), samples. */
-export function progressOf(
+/** Standard deviation of the smoothing of reward curves, in iterations (FIND's appendix, plots). */
+const SMOOTHING_SIGMA = 3;
+
+/**
+ * The progress of a job, counted in images of its search, its report (base and learned) and its
+ * samples.
+ */
+export function measureProgress(
   record: JobRecord,
   search: SearchProgress,
   stage: Progress['stage'],
@@ -35,3 +45,82 @@ export function progressOf(
 }
 
 const round = (value: number) => Math.round(value * 1000) / 1000;
+
+/**
+ * Publishes that a running job has reached the next stage.
+ * @throws Interruption as `Lease.commit`
+ */
+export async function publishStage(
+  { context, lease, record }: RunningJob,
+  search: SearchProgress,
+  stage: 'judging' | 'sampling',
+): Promise<void> {
+  const progress = measureProgress(record, search, stage, context.throughput);
+  const events = [{ type: 'status', data: { status: 'running', stage } }];
+  await lease.commit({ set: { progress }, events }, ['running']);
+}
+
+/**
+ * Publishes an iteration: rewards, their summary, the progress and the events in one change. A new
+ * best picture is stored as a preview first.
+ * @throws Interruption as `Lease.commit`
+ */
+export async function publishIteration(
+  job: RunningJob,
+  { progress, rewards, terms, newBest }: Iteration,
+): Promise<void> {
+  const { context, lease, record } = job;
+  const { iteration, means } = progress;
+  const summary: RewardSummary = {
+    best: progress.rewards[progress.bestIndex],
+    mean: mean(progress.rewards),
+    latest: means[means.length - 1],
+    smoothed: gaussianSmooth(means, SMOOTHING_SIGMA)[means.length - 1],
+  };
+  const names = termNames(record.reward);
+  const jobProgress = measureProgress(record, progress, 'searching', context.throughput);
+  const events: { type: string; data: unknown; sequence: number }[] = [
+    {
+      type: 'iteration',
+      sequence: iteration,
+      data: {
+        iteration,
+        rewards,
+        ...(names ? { terms: terms.map((scores) => scoresByTerm(names, scores)) } : {}),
+        mean: summary.latest,
+        summary,
+        progress: jobProgress,
+      },
+    },
+  ];
+  let previewUrl: string | undefined;
+  if (newBest) {
+    const id = imageId(lease.id, PREVIEW_OFFSET + iteration);
+    await storeImage(context, {
+      id,
+      parentId: lease.id,
+      tenant: record.tenant,
+      picture: newBest,
+      format: 'png',
+    });
+    previewUrl = `/v1/images/${id}`;
+    events.push({
+      type: 'preview',
+      sequence: iteration,
+      data: { iteration, reward: summary.best, url: previewUrl },
+    });
+  }
+  await lease.commit(
+    {
+      set: { progress: jobProgress, rewards: summary, ...(previewUrl ? { previewUrl } : {}) },
+      rewards: {
+        offset: progress.rewards.length - rewards.length,
+        iteration,
+        values: rewards,
+        ...(names ? { terms } : {}),
+      },
+      events,
+    },
+    ['running'],
+  );
+}

@@ -1,127 +1,136 @@
 import { UnrecoverableError } from 'bullmq';
 import { ProblemError, problemOf } from '../src/contract/problem.ts';
 import type { SampleRecord } from '../src/contract/records.ts';
+import type { Image } from '../src/contract/schemas/sample.ts';
+import { OutOfMemoryError } from '../src/engine/errors.ts';
 import { archiveEnded, archiveSample } from '../src/jobs/archive.ts';
-import { toDamageProblem } from '../src/jobs/damage.ts';
+import { policyFileKey, readStoredFile } from '../src/jobs/stored-files.ts';
 import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
 import { decodePolicy } from '../src/storage/policy-file.ts';
-import { openEvaluator, type WorkerContext } from './context.ts';
-import { drawSamples } from './draw-samples.ts';
-import { Interruption } from './interruption.ts';
+import type { WorkerContext } from './context.ts';
+import { openEvaluator } from './evaluator.ts';
+import { sampleImages } from './images.ts';
+import { Interruption, waitForStorage } from './interruption.ts';
 import { Lease } from './lease.ts';
-import { waitForStorage } from './storage-patience.ts';
 
-/** Draws one batch of samples from a policy or from N(0, I). */
-export async function sample(context: WorkerContext, sampleId: string, lastTry: boolean): Promise<void> {
-  const { store } = context;
+/** A batch of samples that this worker has taken. */
+interface RunningSample {
+  readonly context: WorkerContext;
+  readonly lease: Lease<SampleRecord>;
+  /** The record as it was when the worker took it. */
+  readonly record: SampleRecord;
+}
+
+/**
+ * Processes one batch of samples from a policy or from N(0, I).
+ * @throws Interruption if the batch is given back; UnrecoverableError if it has failed; other
+ * errors if the queue has to try again
+ */
+export async function sample(
+  workerContext: WorkerContext,
+  sampleId: string,
+  isLastTry: boolean,
+): Promise<void> {
+  const { store } = workerContext;
   const record = await store.samples.find(sampleId);
   if (!record) return;
-  context.recycling.begin();
-  const logger = context.logger.child({ sampleId, requestId: record.requestId ?? undefined });
-  const claim = new Lease(store.samples, sampleId);
-  const taken = await claim.take(['queued', 'running'], {
-    set: {
-      status: 'running',
-      startedAt: record.startedAt ?? new Date().toISOString(),
-      attempts: record.attempts + 1,
-    },
-  });
-  if (!taken) return;
+  workerContext.recycling.countWork();
+  const logger = workerContext.logger.child({ sampleId, requestId: record.requestId ?? undefined });
+  const lease = new Lease(store.samples, sampleId);
+  const running: RunningSample = { context: { ...workerContext, logger }, lease, record };
+  const set = {
+    status: 'running' as const,
+    startedAt: record.startedAt ?? new Date().toISOString(),
+    attempts: record.attempts + 1,
+  };
+  if (!(await lease.take(['queued', 'running'], { set }))) return;
   try {
-    const evaluator = await openEvaluator(context, record);
-    const distribution = await loadLaw(context, record);
-    const images = await drawSamples(context, {
+    const evaluator = await openEvaluator(running.context, record);
+    const images = await sampleImages(running.context, {
       sampleId,
       settings: record,
-      distribution,
+      distribution: await loadDistribution(running),
       evaluator,
-      signal: context.shutdown,
+      signal: workerContext.shutdown,
     });
-    const ended = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
-    await archiveSample(store, context.blobs, {
-      ...((await store.samples.find(sampleId)) ?? record),
-      ...ended,
-    });
-    await claim.commit({ set: ended }).catch(async (error: unknown) => {
-      // Another worker has it: if it has ended there, the archive has to say what that end was.
-      await archiveEnded(store, context.blobs, sampleId).catch(() => {});
-      throw error;
-    });
+    await endSample(running, images);
     logger.info({ images: images.length }, 'sample ended');
-  } catch (thrown) {
-    const error = await judgeStorage(
-      context,
-      claim,
-      record,
-      await judgeMemory(context, claim, record, thrown),
-    );
-    if (error instanceof Interruption || (context.shutdown.aborted && !(error instanceof ProblemError)))
-      throw error;
-    if (!(error instanceof ProblemError) && !lastTry) {
-      logger.warn({ err: error }, 'sample will be tried again');
-      throw error;
-    }
-    logger.error({ err: error }, 'sample failed');
-    await claim.commit({
-      set: {
-        status: 'failed',
-        error: problemOf(
-          error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error,
-          record.requestId ?? undefined,
-        ),
-        finishedAt: new Date().toISOString(),
-      },
-    });
-    await archiveEnded(store, context.blobs, sampleId).catch((reason: unknown) =>
-      logger.warn({ err: reason }, 'the end of the sample could not be archived'),
-    );
-    throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
+  } catch (error) {
+    await failSample(running, await classifySampleError(running, error), isLastTry);
   }
 }
 
-/** An interruption when the sample is to be drawn by a fresh process for want of memory; else what it fails with. */
-async function judgeMemory(
-  { recycling, logger }: WorkerContext,
-  claim: Lease<SampleRecord>,
-  record: SampleRecord,
-  error: unknown,
-): Promise<unknown> {
-  const times = record.outOfMemory?.times ?? 0;
-  const verdict = recycling.judge(error, times);
-  if ('problem' in verdict) return verdict.problem;
-  logger.warn({ err: error, sampleId: record.id }, 'out of memory; the sample goes on in a fresh process');
-  await claim.commit({ set: { status: 'queued', outOfMemory: { times: times + 1 } } });
-  return verdict.interruption;
+/** The distribution of the policy that is sampled; null for N(0, I). */
+async function loadDistribution({
+  context: { store, blobs },
+  record: { policyId },
+}: RunningSample): Promise<NoiseDistribution | null> {
+  if (policyId === null) return null;
+  const { sha256, distribution } = await store.policies.get(policyId);
+  const description = `policy ${policyId}`;
+  const file = await readStoredFile(blobs, { key: policyFileKey(policyId), sha256, description });
+  return decodePolicy(file, distribution.shape).distribution;
 }
 
-/** An interruption when the sample is to wait until storage takes its images; else the error. */
-async function judgeStorage(
-  { logger }: WorkerContext,
-  claim: Lease<SampleRecord>,
-  { id, storageAway }: SampleRecord,
+async function endSample({ context, lease, record }: RunningSample, images: Image[]): Promise<void> {
+  const { store, blobs } = context;
+  const set = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
+  const current = (await store.samples.find(record.id)) ?? record;
+  await archiveSample(store, blobs, { ...current, ...set });
+  await lease.commit({ set }).catch(async (error: unknown) => {
+    // If another worker has ended the batch, the archive has to hold that end.
+    await archiveEnded(store, blobs, record.id).catch(() => {});
+    throw error;
+  });
+}
+
+/** An Interruption if the batch has to wait for storage or for a new process; else the error. */
+async function classifySampleError(
+  { context, lease, record }: RunningSample,
   error: unknown,
 ): Promise<unknown> {
-  const waiting = waitForStorage(error, storageAway);
-  if (waiting === null) return error;
-  logger.warn({ err: error, sampleId: id }, 'storage is away; the sample waits for it');
-  await claim.commit({ set: { status: 'queued', ...waiting } });
+  if (error instanceof OutOfMemoryError) {
+    const times = record.outOfMemory?.times ?? 0;
+    const reason = context.recycling.recycle(error, times);
+    if (!(reason instanceof Interruption)) return reason;
+    context.logger.warn({ err: error }, 'out of memory; the sample continues in a new process');
+    await lease.commit({ set: { status: 'queued', outOfMemory: { times: times + 1 } } });
+    return reason;
+  }
+  const wait = waitForStorage(error, record.storageAway);
+  if (wait === null) return error;
+  context.logger.warn({ err: error }, 'storage is away; the sample waits for it');
+  await lease.commit({ set: { status: 'queued', ...wait } });
   return new Interruption('storage');
 }
 
-async function loadLaw(
-  { store, blobs }: WorkerContext,
-  { policyId }: SampleRecord,
-): Promise<NoiseDistribution | null> {
-  if (policyId === null) return null;
-  const policy = await store.policies.get(policyId);
-  const file = await blobs
-    .get(`policies/${policyId}.safetensors`, { sha256: policy.sha256 })
-    .catch(toDamageProblem);
-  if (!file)
-    throw new ProblemError(
-      'not-found',
-      `The file of policy ${policyId} is not in storage; was FINDERY_DATA changed or cleared?`,
-    );
-  return decodePolicy(file, policy.distribution.shape).distribution;
+/** Ends the batch with its problem, or throws the error for another try. */
+async function failSample(
+  { context, lease, record }: RunningSample,
+  error: unknown,
+  isLastTry: boolean,
+): Promise<never> {
+  const { store, blobs, logger, shutdown } = context;
+  if (error instanceof Interruption) throw error;
+  if (!(error instanceof ProblemError)) {
+    if (shutdown.aborted) throw error;
+    if (!isLastTry) {
+      logger.warn({ err: error }, 'sample will be tried again');
+      throw error;
+    }
+  }
+  logger.error({ err: error }, 'sample failed');
+  const problem = error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error;
+  await lease.commit({
+    set: {
+      status: 'failed',
+      error: problemOf(problem, record.requestId ?? undefined),
+      finishedAt: new Date().toISOString(),
+    },
+  });
+  await archiveEnded(store, blobs, record.id).catch((reason: unknown) =>
+    logger.warn({ err: reason }, 'the end of the sample could not be archived'),
+  );
+  throw new UnrecoverableError(error instanceof Error ? error.message : String(error));
 }

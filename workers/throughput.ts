@@ -1,17 +1,37 @@
-/** Images a second over the last minute of work; idle time does not count. */
+import type { Evaluator } from '../src/core/evaluator.ts';
+
+/** Milliseconds of work over which the throughput is averaged. */
+const WINDOW_MS = 60_000;
+
+/** Images per second over the last minute of work. Idle time does not count. */
 export class Throughput {
   readonly #entries: { images: number; milliseconds: number }[] = [];
 
+  /** Adds work that has just been done. */
   add(images: number, milliseconds: number): void {
     this.#entries.push({ images, milliseconds });
     let total = this.#entries.reduce((sum, entry) => sum + entry.milliseconds, 0);
-    while (this.#entries.length > 1 && total > 60_000) total -= this.#entries.shift()?.milliseconds ?? 0;
+    while (this.#entries.length > 1 && total > WINDOW_MS) total -= this.#entries.shift()?.milliseconds ?? 0;
   }
 
-  /** null before any work was done. */
+  /** Images per second; null before the first work. */
   imagesPerSecond(): number | null {
     const milliseconds = this.#entries.reduce((sum, entry) => sum + entry.milliseconds, 0);
     const images = this.#entries.reduce((sum, entry) => sum + entry.images, 0);
     return milliseconds > 0 ? (images / milliseconds) * 1000 : null;
   }
+}
+
+/** Decorates an evaluator: adds each finished evaluation to `throughput`. */
+export function withThroughput(evaluator: Evaluator, throughput: Throughput): Evaluator {
+  return {
+    shape: evaluator.shape,
+    promptEmbedding: evaluator.promptEmbedding,
+    async evaluate(noises, options) {
+      const began = performance.now();
+      const evaluations = await evaluator.evaluate(noises, options);
+      throughput.add(noises.length, performance.now() - began);
+      return evaluations;
+    },
+  };
 }

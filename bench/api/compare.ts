@@ -1,78 +1,85 @@
 import type { Redis } from 'ioredis';
 import { quantile } from '../../src/numerics/statistics.ts';
-import { type Load, type Loaded, load } from './load.ts';
+import { type Load, type LoadResult, load } from './load.ts';
 import type { Row } from './report.ts';
 import { cpuOf, type Server } from './servers.ts';
 
-/** One of those who are compared: what it is called, and how it is loaded. */
-export interface Contender {
+/** A server in a comparison, and its load. */
+export interface Competitor {
   readonly name: string;
   readonly server: Server;
   readonly load: Load;
-  /** Before each run, after Redis was emptied. */
+  /** Runs before each run, after Redis was emptied. */
   prepare?(): Promise<void>;
 }
 
-export interface Run extends Loaded {
-  /** Microseconds of processor time that a request took in the server and in Redis. */
+/** One run of a competitor. */
+export interface Run extends LoadResult {
+  /** Processor time in microseconds that a request took, in the server and in Redis. */
   readonly serverCpu: number;
   readonly redisCpu: number;
 }
 
+/** All runs of a competitor. */
 export interface Comparison {
   readonly name: string;
   readonly runs: readonly Run[];
-  /** To the bare handler, of the same round. */
+  /** Throughput divided by that of the bare server in the same round. */
   readonly ratios: readonly number[];
 }
 
 /**
- * Loads all of them in each round, in another order each time, so that what else the machine does meets all of them; the first round
- * is not counted. Each run begins with an empty Redis and a short append-only file.
- * @param contenders the bare handler first
+ * Loads every competitor once a round. The order changes from round to round, so that other
+ * programs on the machine disturb all of them alike. A round before the first one warms up and is
+ * not counted. Each run begins with an empty Redis and a short append-only file.
+ * @param competitors the bare server first
+ * @param rounds number of rounds that count
  */
 export async function compare(
-  contenders: readonly Contender[],
+  competitors: readonly Competitor[],
   rounds: number,
   redis: Redis,
 ): Promise<Comparison[]> {
   const redisPid = Number(/process_id:(\d+)/.exec(await redis.info('server'))?.[1]);
-  const runs: Run[][] = contenders.map(() => []);
+  const runs: Run[][] = competitors.map(() => []);
   for (let round = 0; round <= rounds; round++) {
-    for (let i = 0; i < contenders.length; i++) {
-      const which = (round + i) % contenders.length;
-      const { server, load: what, prepare } = contenders[which];
-      await empty(redis);
+    for (let i = 0; i < competitors.length; i++) {
+      const which = (round + i) % competitors.length;
+      const { server, load: settings, prepare } = competitors[which];
+      await emptyRedis(redis);
       await prepare?.();
-      const seconds = round === 0 ? Math.min(2, what.seconds) : what.seconds;
-      const took = async () => [await server.cpu(), await cpuOf(redisPid)];
-      const before = await took();
-      const loaded = await load(server.url, { ...what, seconds });
+      const seconds = round === 0 ? Math.min(2, settings.seconds) : settings.seconds;
+      const processorTimes = async () => [await server.cpu(), await cpuOf(redisPid)];
+      const before = await processorTimes();
+      const loaded = await load(server.url, { ...settings, seconds });
       const requests = loaded.perSecond * seconds;
-      const [serverCpu, redisCpu] = (await took()).map((after, k) => (1000 * (after - before[k])) / requests);
+      const [serverCpu, redisCpu] = (await processorTimes()).map(
+        (after, k) => (1000 * (after - before[k])) / requests,
+      );
       if (round > 0) runs[which].push({ ...loaded, serverCpu, redisCpu });
     }
   }
-  return contenders.map(({ name }, i) => ({
+  return competitors.map(({ name }, i) => ({
     name,
     runs: runs[i],
     ratios: runs[i].map(({ perSecond }, round) => perSecond / runs[0][round].perSecond),
   }));
 }
 
-/** Empties Redis, and waits until its file holds no more than that. */
-export async function empty(redis: Redis): Promise<void> {
+/** Empties Redis and waits until its append-only file is rewritten. */
+export async function emptyRedis(redis: Redis): Promise<void> {
   const isRewriting = async () =>
     /aof_rewrite_(in_progress|scheduled):1/.test(await redis.info('persistence'));
-  while (await isRewriting()) await pause();
+  while (await isRewriting()) await waitBriefly();
   await redis.flushdb();
-  // One that Redis began by itself in between may hold what was there before.
-  while (!(await isBegun(redis))) await pause();
-  do await pause();
+  // A rewrite that Redis began before the flush would keep the old data, so this one has to be new.
+  while (!(await startRewrite(redis))) await waitBriefly();
+  do await waitBriefly();
   while (await isRewriting());
 }
 
-const isBegun = (redis: Redis): Promise<boolean> =>
+/** Starts a rewrite of the append-only file. False: one is in progress. */
+const startRewrite = (redis: Redis): Promise<boolean> =>
   redis.bgrewriteaof().then(
     () => true,
     (error: Error) => {
@@ -81,13 +88,18 @@ const isBegun = (redis: Redis): Promise<boolean> =>
     },
   );
 
-const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
+const waitBriefly = () => new Promise((resolve) => setTimeout(resolve, 50));
 
-/** Requests a second, what they take, and ratios: medians with the least and the most. */
-export function rowsOf(
+/**
+ * Table rows of a comparison: requests a second and ratios, as median (minimum to maximum).
+ * @param what description of the requests
+ * @param targets.perSecond requests a second that the service has to reach
+ * @param targets.ratio ratio to the bare server that it has to reach
+ */
+export function comparisonRows(
   what: string,
   comparisons: readonly Comparison[],
-  { least, share }: { readonly least: number; readonly share: number },
+  targets: { readonly perSecond: number; readonly ratio: number },
 ): Row[] {
   const median = (values: readonly number[]) => quantile([...values], 0.5);
   return comparisons.flatMap(({ name, runs, ratios }, i) => {
@@ -100,23 +112,25 @@ export function rowsOf(
       of((run) => run.redisCpu),
     ];
     const speed: Row = {
-      what: `${what}, ${name}, requests/s (${failed} failed, p99 ${p99} ms; processor ${server} µs, Redis ${inRedis} µs a request)`,
+      what:
+        `${what}, ${name}, requests/s (${failed} failed, p99 ${p99} ms; ` +
+        `processor ${server} µs, Redis ${inRedis} µs a request)`,
       value: spread(speeds, 0),
-      target: i === 0 ? '' : `>= ${least}`,
-      met: i === 0 ? null : median(speeds) >= least && failed === 0,
+      target: i === 0 ? '' : `>= ${targets.perSecond}`,
+      met: i === 0 ? null : median(speeds) >= targets.perSecond && failed === 0,
     };
     if (i === 0) return [speed];
     const ratio: Row = {
-      what: `the same / ${comparisons[0].name}, of each round`,
+      what: `the same / ${comparisons[0].name}, ratio of each round`,
       value: spread(ratios, 2),
-      target: `>= ${share}`,
-      met: median(ratios) >= share,
+      target: `>= ${targets.ratio}`,
+      met: median(ratios) >= targets.ratio,
     };
     return [speed, ratio];
   });
 }
 
-/** Median (least to most). */
+/** Median (minimum to maximum). */
 export function spread(values: readonly number[], digits: number): string {
   const text = (value: number) => value.toFixed(digits);
   return `${text(quantile(values, 0.5))} (${text(Math.min(...values))} to ${text(Math.max(...values))})`;

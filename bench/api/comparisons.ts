@@ -1,39 +1,42 @@
 import type { Redis } from 'ioredis';
 import { RedisKeys } from '../../src/redis/keys.ts';
 import { type ApiKey, ApiKeys } from '../../src/tenancy/api-keys.ts';
-import { type Comparison, type Contender, compare } from './compare.ts';
+import { type Comparison, type Competitor, compare } from './compare.ts';
 import type { Options } from './options.ts';
 import type { Server } from './servers.ts';
 
-/** What is asked for; the same of both. */
+/** Body of every POST, the same for both servers. */
 export const BODY = { prompt: 'a red book and a yellow vase', seed: 7 };
-/** Jobs that are there to be read. */
-const JOBS = 100;
+/** Number of jobs that the GET requests read. */
+const READ_JOBS = 100;
 const PREFIX = 'findery';
 
-interface Setting {
+interface Setup {
   readonly service: Server;
   readonly bare: Server;
   readonly redis: Redis;
   readonly options: Options;
 }
 
-/** POST of jobs: the bare handler, the service, and the service asked with a key that has every limit. */
-export async function comparePosts({ service, bare, redis, options }: Setting): Promise<Comparison[]> {
+/**
+ * Compares POST /v1/jobs: the bare server, the service, and the service with a key that has every
+ * limit.
+ */
+export async function comparePosts({ service, bare, redis, options }: Setup): Promise<Comparison[]> {
   const { connections, seconds, rounds } = options;
   const load = { method: 'POST', paths: ['/v1/jobs'], body: BODY, connections, seconds } as const;
   const key = await limitedKey(redis);
-  const contenders: Contender[] = [
+  const competitors: Competitor[] = [
     { name: 'bare queue.add', server: bare, load },
     { name: 'service', server: service, load },
   ];
-  const keyless = await compare(contenders, rounds, redis);
+  const keyless = await compare(competitors, rounds, redis);
   await key.put();
   const withKey = { ...load, headers: { authorization: `Bearer ${key.secret}` } };
   const [, keyed] = await compare(
     [
-      contenders[0],
-      { name: 'service, by a key with limits', server: service, load: withKey, prepare: key.put },
+      competitors[0],
+      { name: 'service, with a key that has all limits', server: service, load: withKey, prepare: key.put },
     ],
     rounds,
     redis,
@@ -41,10 +44,10 @@ export async function comparePosts({ service, bare, redis, options }: Setting): 
   return [...keyless, keyed];
 }
 
-/** GET of jobs that wait: each handler reads its own. */
-export async function compareGets({ service, bare, redis, options }: Setting): Promise<Comparison[]> {
+/** Compares GET of queued jobs. Each server reads its own jobs. */
+export async function compareGets({ service, bare, redis, options }: Setup): Promise<Comparison[]> {
   const { connections, seconds, rounds } = options;
-  const contender = (name: string, server: Server): Contender => {
+  const competitor = (name: string, server: Server): Competitor => {
     const paths: string[] = [];
     return {
       name,
@@ -52,11 +55,11 @@ export async function compareGets({ service, bare, redis, options }: Setting): P
       load: { paths, connections, seconds },
       async prepare() {
         paths.length = 0;
-        for (let i = 0; i < JOBS; i++) paths.push(`/v1/jobs/${await queueOne(server.url)}`);
+        for (let i = 0; i < READ_JOBS; i++) paths.push(`/v1/jobs/${await queueOne(server.url)}`);
       },
     };
   };
-  return compare([contender('bare queue.getJob', bare), contender('service', service)], rounds, redis);
+  return compare([competitor('bare queue.getJob', bare), competitor('service', service)], rounds, redis);
 }
 
 async function queueOne(url: string): Promise<string> {
@@ -70,16 +73,16 @@ async function queueOne(url: string): Promise<string> {
   return ((await response.json()) as { id: string }).id;
 }
 
-/** A key whose limits are all set, and high enough; `put` puts it into a Redis that was emptied. */
+/** An API key with every limit, all too high to be reached. `put` stores it in an emptied Redis. */
 async function limitedKey(redis: Redis): Promise<{ secret: string; put(): Promise<void> }> {
   const keys = new RedisKeys(PREFIX);
-  const most = 1_000_000_000;
+  const limit = 1_000_000_000;
   const { secret }: { secret: string; key: ApiKey } = await new ApiKeys(redis, keys).create(
     {
       name: 'bench',
       tenant: 'bench',
       scopes: ['admin'],
-      limits: { requestsPerMinute: most, queuedJobs: most, imagesPerDay: 1e12, storedBytes: 1e15 },
+      limits: { requestsPerMinute: limit, queuedJobs: limit, imagesPerDay: 1e12, storedBytes: 1e15 },
       expiresAt: null,
     },
     new Date(),

@@ -6,14 +6,14 @@ import type { Options } from './options.ts';
 import type { Row } from './report.ts';
 import { post } from './request.ts';
 
-/** Milliseconds between two events. */
-const PAUSE = 100;
-/** Milliseconds for all to be there before the first event, and to have read the last one. */
-const PATIENCE = 60_000;
+/** Pause between two events. */
+const EVENT_INTERVAL_MS = 100;
+/** Time for all followers to connect before the first event, and to read the last one. */
+const TIMEOUT_MS = 60_000;
 
 /**
- * Many followers of one job on one API process, each of them with a connection of its own, all in this process (which takes its part of
- * the delay): how late events come, and whether each came once to each.
+ * Measures the delay of a job's events to many followers of one API process, and checks that
+ * each follower gets each event once. All followers run in this process, which adds to the delay.
  */
 export async function benchFollowers(
   url: string,
@@ -28,37 +28,37 @@ export async function benchFollowers(
       id: string;
     };
     const all = Array.from({ length: followers }, () => follow(`${url}/v1/jobs/${id}/events`));
-    await within(Promise.all(all.map(({ began }) => began)), PATIENCE);
-    const say = (type: string, data: object) => store.jobs.change(id, { events: [{ type, data }] });
+    await within(Promise.all(all.map(({ began }) => began)), TIMEOUT_MS);
+    const publish = (type: string, data: object) => store.jobs.change(id, { events: [{ type, data }] });
     for (let number = 1; number <= events; number++) {
-      await say('iteration', { number, at: Date.now() });
-      await sleep(PAUSE);
+      await publish('iteration', { number, at: Date.now() });
+      await sleep(EVENT_INTERVAL_MS);
     }
-    await say('done', { id });
-    await within(Promise.all(all.map(({ ended }) => ended)), PATIENCE);
+    await publish('done', { id });
+    await within(Promise.all(all.map(({ ended }) => ended)), TIMEOUT_MS);
     const delays = all.flatMap((one) => one.delays);
-    const whole = all.filter(
+    const complete = all.filter(
       ({ seen }) => seen.size === events && [...seen.values()].every((times) => times === 1),
     ).length;
     const p = (share: number) => (delays.length === 0 ? Number.POSITIVE_INFINITY : quantile(delays, share));
-    const what = `${followers} followers of one job, ${events} events, one every ${PAUSE} ms`;
+    const what = `${followers} followers of one job, ${events} events, one every ${EVENT_INTERVAL_MS} ms`;
     return {
-      figures: { followers, events, whole, p50: p(0.5), p99: p(0.99), most: p(1) },
+      figures: { followers, events, complete, p50: p(0.5), p99: p(0.99), maximum: p(1) },
       rows: [
         {
           what: `${what}: every event once`,
-          value: `${whole} of ${followers}`,
+          value: `${complete} of ${followers}`,
           target: 'all',
-          met: whole === followers,
+          met: complete === followers,
         },
         {
-          what: 'delay from before it is written to a follower, p50',
+          what: 'delay from before the write until a follower has read it, p50',
           value: `${p(0.5).toFixed(0)} ms`,
           target: '',
           met: null,
         },
         { what: 'the same, p99', value: `${p(0.99).toFixed(0)} ms`, target: '< 250 ms', met: p(0.99) < 250 },
-        { what: 'the same, most', value: `${p(1).toFixed(0)} ms`, target: '', met: null },
+        { what: 'the same, maximum', value: `${p(1).toFixed(0)} ms`, target: '', met: null },
       ],
     };
   } finally {
@@ -66,8 +66,9 @@ export async function benchFollowers(
   }
 }
 
+/** Connects a follower, and records how often and how late each event arrives. */
 function follow(url: string) {
-  /** How often each event came, by its number. */
+  /** Number of arrivals by event number. */
   const seen = new Map<number, number>();
   const delays: number[] = [];
   const began = Promise.withResolvers<void>();
@@ -96,6 +97,7 @@ function follow(url: string) {
   return { seen, delays, began: began.promise, ended: ended.promise };
 }
 
-async function within(what: Promise<unknown>, milliseconds: number): Promise<void> {
-  await Promise.race([what, sleep(milliseconds, undefined, { ref: false })]);
+/** Waits for a promise, or for a time-out. */
+async function within(promise: Promise<unknown>, milliseconds: number): Promise<void> {
+  await Promise.race([promise, sleep(milliseconds, undefined, { ref: false })]);
 }

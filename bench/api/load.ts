@@ -1,29 +1,31 @@
 import autocannon from 'autocannon';
 
+/** A load for a server. */
 export interface Load {
   readonly method?: 'GET' | 'POST';
-  /** Asked for by turns. */
+  /** Paths that are requested in turn. */
   readonly paths: readonly string[];
   readonly body?: object;
   readonly headers?: { readonly [name: string]: string };
   readonly connections: number;
   readonly seconds: number;
-  /** Requests a second at most, evenly; as many as there can be when left out. */
+  /** Requests a second, evenly spread. Default: as many as the server answers. */
   readonly rate?: number;
 }
 
-export interface Loaded {
+/** Result of a load. Latencies are milliseconds. */
+export interface LoadResult {
   readonly perSecond: number;
   readonly p50: number;
   readonly p99: number;
-  /** Requests that had another answer than 2xx, or none. */
+  /** Requests without an answer, or with a status other than 2xx. */
   readonly failed: number;
 }
 
-/** autocannon, in a thread of its own so that it does not wait for what else this process does. */
-export async function load(url: string, what: Load): Promise<Loaded> {
-  const { method = 'GET', body, connections, seconds, rate } = what;
-  const headers = { ...what.headers, ...(body ? { 'content-type': 'application/json' } : {}) };
+/** Loads a server with autocannon, in a worker thread, so that this process does not delay it. */
+export async function load(url: string, settings: Load): Promise<LoadResult> {
+  const { method = 'GET', body, connections, seconds, rate } = settings;
+  const headers = { ...settings.headers, ...(body ? { 'content-type': 'application/json' } : {}) };
   const text = body && JSON.stringify(body);
   const { requests, latency, non2xx, errors, timeouts } = await autocannon({
     url,
@@ -31,7 +33,7 @@ export async function load(url: string, what: Load): Promise<Loaded> {
     duration: seconds,
     workers: 1,
     ...(rate === undefined ? {} : { overallRate: rate }),
-    requests: what.paths.map((path) => ({ method, path, headers, body: text })),
+    requests: settings.paths.map((path) => ({ method, path, headers, body: text })),
   });
   return {
     perSecond: requests.average,

@@ -3,16 +3,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { ensureRedis } from '../../src/cli/redis/ensure-redis.ts';
-import { rowsOf } from './compare.ts';
+import { comparisonRows } from './compare.ts';
 import { compareGets, comparePosts } from './comparisons.ts';
 import { benchFollowers } from './followers.ts';
 import { type Options, type Part, readOptions, USAGE } from './options.ts';
 import { benchQueued } from './queued.ts';
-import { describeMachine, HEAD, lineOf, type Row } from './report.ts';
+import { describeMachine, type Row, TABLE_HEAD, tableLine } from './report.ts';
 import { type Server, startBare, startService } from './servers.ts';
 import { benchSoak } from './soak.ts';
 
-/** `npm run bench:api`: what the API does under load, as a table. It ends with 0 whether or not the targets are met. */
+/**
+ * `npm run bench:api`: measures the API under load and prints a table. Exits with 0 if targets are
+ * missed, too.
+ */
 let options: Options;
 try {
   const read = readOptions(process.argv.slice(2));
@@ -30,7 +33,7 @@ const version = /redis_version:(\S+)/;
 const results: { part: Part; rows: readonly Row[]; figures: unknown }[] = [];
 let machine = '';
 for (const part of options.parts) {
-  // Each part has a Redis and processes of its own: nothing of the one before is left.
+  // Each part starts its own Redis and processes, so nothing is left of the part before.
   const folder = await mkdtemp(join(tmpdir(), 'findery-bench-'));
   const { url, stop } = await ensureRedis({ dataDir: folder, log: () => {} });
   const redis = new Redis(url, { maxRetriesPerRequest: null });
@@ -38,12 +41,13 @@ for (const part of options.parts) {
   if (machine === '') {
     machine = describeMachine(version.exec(await redis.info('server'))?.[1] ?? '?');
     console.log(
-      `${machine}, appendonly, appendfsync ${((await redis.config('GET', 'appendfsync')) as string[])[1]}\n\n${HEAD}`,
+      `${machine}, appendonly, appendfsync ` +
+        `${((await redis.config('GET', 'appendfsync')) as string[])[1]}\n\n${TABLE_HEAD}`,
     );
   }
   try {
     const { rows, figures } = await measure(part, url, redis, service);
-    for (const row of rows) console.log(lineOf(row));
+    for (const row of rows) console.log(tableLine(row));
     results.push({ part, rows, figures });
   } finally {
     await service.stop();
@@ -65,11 +69,11 @@ async function measure(
   switch (part) {
     case 'post': {
       const figures = await withBare(redisUrl, (bare) => comparePosts({ service, bare, redis, options }));
-      return { figures, rows: rowsOf('POST /v1/jobs', figures, { least: 1500, share: 0.6 }) };
+      return { figures, rows: comparisonRows('POST /v1/jobs', figures, { perSecond: 1500, ratio: 0.6 }) };
     }
     case 'get': {
       const figures = await withBare(redisUrl, (bare) => compareGets({ service, bare, redis, options }));
-      return { figures, rows: rowsOf('GET /v1/jobs/{id}', figures, { least: 5000, share: 0.6 }) };
+      return { figures, rows: comparisonRows('GET /v1/jobs/{id}', figures, { perSecond: 5000, ratio: 0.6 }) };
     }
     case 'followers':
       return benchFollowers(service.url, redisUrl, options);

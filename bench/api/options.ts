@@ -1,50 +1,55 @@
 import { parseArgs } from 'node:util';
 
+/** Parts of the benchmark. */
 export const PARTS = ['post', 'get', 'followers', 'queued', 'soak'] as const;
 export type Part = (typeof PARTS)[number];
 
+/** Options of the command line. */
 export interface Options {
   readonly parts: readonly Part[];
-  /** Pairs of runs, service and bare handler, of a comparison. */
+  /** Rounds of a comparison. */
   readonly rounds: number;
-  /** Of one run. */
+  /** Duration of a run. */
   readonly seconds: number;
   readonly connections: number;
-  /** Jobs that wait while `queued` measures. */
+  /** Queued jobs during the part `queued`. */
   readonly queued: number;
   readonly followers: number;
   readonly events: number;
   readonly soakMinutes: number;
-  /** Where the figures go as JSON; null: nowhere. */
+  /** File for the results as JSON; null: none. */
   readonly json: string | null;
-  /** Folder in which the service leaves a profile of each run of the comparisons; null: none is taken. */
+  /** Folder for CPU profiles of the service; null: none. */
   readonly profile: string | null;
 }
 
 export const USAGE = `npm run bench:api -- [options]
 
-  --part A,B         only these, of ${PARTS.join(', ')} (default: all but soak)
-  --soak MINUTES     the soak too, for so long
-  --rounds N         pairs of runs in each comparison (default 5)
-  --seconds N        of each of these runs (default 4)
-  --connections N    that a comparison has at a time (default 50)
-  --queued N         jobs that wait while it is looked how long POST, list and cancel take (default 100000)
-  --followers N      of one job (default 1000)
-  --events N         that they are told of (default 100)
-  --json FILE        the figures as JSON too
-  --profile FOLDER   a profile (node --cpu-prof) of the service, for each part`;
+  --part A,B         run only these of ${PARTS.join(', ')} (default: all but soak)
+  --soak MINUTES     run the soak too, for this time
+  --rounds N         rounds of each comparison (default 5)
+  --seconds N        duration of each of its runs (default 4)
+  --connections N    concurrent connections of a comparison (default 50)
+  --queued N         queued jobs while POST, list and cancel are timed (default 100000)
+  --followers N      followers of one job (default 1000)
+  --events N         events of that job (default 100)
+  --json FILE        also write the results as JSON
+  --profile FOLDER   write a CPU profile of the service (node --cpu-prof) for each part`;
 
-/** The command line, read. Throws `RangeError` with what is accepted. */
+/**
+ * Parses the command line.
+ * @throws RangeError for an unknown option or a value out of range
+ */
 export function readOptions(args: readonly string[]): Options | 'help' {
   const { values } = parse(args);
   if (values.help) return 'help';
   const whole = (
     name: 'rounds' | 'seconds' | 'connections' | 'queued' | 'followers' | 'events',
-    most: number,
+    maximum: number,
   ) => {
     const value = Number(values[name]);
-    if (/^\d+$/.test(values[name]) && value >= 1 && value <= most) return value;
-    throw new RangeError(`--${name} is "${values[name]}"; it takes a whole number from 1 to ${most}`);
+    if (/^\d+$/.test(values[name]) && value >= 1 && value <= maximum) return value;
+    throw new RangeError(`--${name} is "${values[name]}"; it takes a whole number from 1 to ${maximum}`);
   };
   const soakMinutes = values.soak === undefined ? null : Number(values.soak);
   if (soakMinutes !== null && !(soakMinutes > 0 && soakMinutes <= 10_000))

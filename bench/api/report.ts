@@ -1,20 +1,27 @@
 import { cpus } from 'node:os';
 
-/** A line of the table; `met` is null where there is no target. */
+/** A row of the table of results. */
 export interface Row {
   readonly what: string;
   readonly value: string;
   readonly target: string;
+  /** Whether the target is met; null: there is no target. */
   readonly met: boolean | null;
 }
 
+/** Processor, system and versions, for the heading of a result. */
 export function describeMachine(redisVersion: string): string {
   const [{ model }] = cpus();
-  return `${cpus().length} cores (${model.trim()}), ${process.platform} ${process.arch}, Node.js ${process.version}, Redis ${redisVersion}`;
+  return (
+    `${cpus().length} cores (${model.trim()}), ${process.platform} ${process.arch}, ` +
+    `Node.js ${process.version}, Redis ${redisVersion}`
+  );
 }
 
-export const HEAD = '| what | value | target | met |\n| --- | --- | --- | --- |';
+/** Heading of the Markdown table of rows. */
+export const TABLE_HEAD = '| what | value | target | met |\n| --- | --- | --- | --- |';
 
-export function lineOf({ what, value, target, met }: Row): string {
+/** A row as a line of the table. */
+export function tableLine({ what, value, target, met }: Row): string {
   return `| ${what} | ${value} | ${target} | ${met === null ? '' : met ? 'yes' : 'no'} |`;
 }

@@ -2,13 +2,14 @@ import { Agent, type IncomingMessage, request as open } from 'node:http';
 
 const agent = new Agent({ keepAlive: true, maxSockets: 100 });
 
-export interface Answered {
+/** Status and body of an answer. */
+export interface HttpAnswer {
   readonly status: number;
   readonly text: string;
 }
 
-/** A request on a connection that is kept, to the end of its answer. */
-export function request(method: string, url: string, body?: object | string): Promise<Answered> {
+/** Sends a request on a kept-alive connection and reads the whole answer. */
+export function request(method: string, url: string, body?: object | string): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { 'content-type': 'application/json' };
     const sent = open(url, { method, agent, headers }, (answer: IncomingMessage) => {
@@ -24,4 +25,5 @@ export function request(method: string, url: string, body?: object | string): Pr
   });
 }
 
+/** Sends a POST request. */
 export const post = (url: string, body?: object) => request('POST', url, body);

@@ -5,26 +5,29 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-/** A server in a process of its own. */
+/** A server in a child process. */
 export interface Server {
   readonly url: string;
   readonly pid: number;
-  /** Its memory, bytes; only of a service that was started to tell. */
+  /** Memory of the process in bytes. Only for a server of `startService`. */
   memory(): Promise<NodeJS.MemoryUsage>;
-  /** Milliseconds of processor time that it has taken so far; NaN where the system does not tell. */
+  /** Processor time of the process so far in milliseconds; NaN if the system does not report it. */
   cpu(): Promise<number>;
-  /** Ends it as a supervisor does, and waits for it. */
+  /** Terminates the process, as a supervisor does, and waits for its exit. */
   stop(): Promise<void>;
 }
 
-const PATIENCE = 120_000;
-const TELL_MEMORY = new URL('./tell-memory.ts', import.meta.url).href;
-const QUIET = '--disable-warning=ExperimentalWarning';
+const START_TIMEOUT_MS = 120_000;
+/** Time that a server may take to exit after SIGTERM, before it is killed. */
+const SHUTDOWN_TIMEOUT_MS = 15_000;
+const REPORT_MEMORY = new URL('./report-memory.ts', import.meta.url).href;
+const NO_WARNINGS = '--disable-warning=ExperimentalWarning';
 
 /**
- * `npm run api`, with its log (level info) in a file, as a supervisor has it.
- * @param profile folder for a profile of its whole life; null: none
- * @throws Error with the end of its log when it does not listen
+ * Starts the API as `npm run api` does, with its log (level info) in a file.
+ * @param folder data folder and folder of the log
+ * @param profile folder for a CPU profile of the process; null: none
+ * @throws Error with the last lines of the log when the API does not listen
  */
 export async function startService(
   redisUrl: string,
@@ -43,37 +46,37 @@ export async function startService(
       LOG_LEVEL: 'info',
     },
     execArgv: [
-      QUIET,
+      NO_WARNINGS,
       '--import',
-      TELL_MEMORY,
+      REPORT_MEMORY,
       ...(profile === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]),
     ],
     stdio: ['ignore', log.fd, log.fd, 'ipc'],
   });
   await log.close();
-  const deadline = Date.now() + PATIENCE;
+  const deadline = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     const text = await readFile(logFile, 'utf8');
     const url = /Server listening at (http:\/\/[0-9.:]+)/.exec(text)?.[1];
     if (url) return serverOf(child, url);
     if (child.exitCode !== null || Date.now() > deadline) {
       child.kill('SIGKILL');
-      throw new Error(`The API does not listen. Its last lines:\n${text.slice(-2000)}`);
+      throw new Error(`The API did not start. Its last lines:\n${text.slice(-2000)}`);
     }
     await sleep(25);
   }
 }
 
-/** `bare.ts`. */
+/** Starts `bare-server.ts`. */
 export async function startBare(redisUrl: string): Promise<Server> {
-  const child = fork(fileURLToPath(new URL('./bare.ts', import.meta.url)), {
+  const child = fork(fileURLToPath(new URL('./bare-server.ts', import.meta.url)), {
     env: { ...process.env, REDIS_URL: redisUrl },
-    execArgv: [QUIET],
+    execArgv: [NO_WARNINGS],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const [{ url }] = (await Promise.race([
     once(child, 'message'),
-    once(child, 'exit').then(([code]) => Promise.reject(new Error(`The bare handler ended with ${code}.`))),
+    once(child, 'exit').then(([code]) => Promise.reject(new Error(`The bare server exited with ${code}.`))),
   ])) as [{ url: string }];
   return serverOf(child, url);
 }
@@ -92,14 +95,14 @@ function serverOf(child: ChildProcess, url: string): Server {
     cpu: () => cpuOf(child.pid ?? 0),
     async stop() {
       child.kill('SIGTERM');
-      const impatience = setTimeout(() => child.kill('SIGKILL'), 15_000);
+      const killTimer = setTimeout(() => child.kill('SIGKILL'), SHUTDOWN_TIMEOUT_MS);
       await ended;
-      clearTimeout(impatience);
+      clearTimeout(killTimer);
     },
   };
 }
 
-/** Milliseconds of processor time that a process has taken so far; NaN where the system does not tell. */
+/** Processor time of a process so far in milliseconds; NaN if the system does not report it. */
 export async function cpuOf(pid: number): Promise<number> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
   if (text === null) return Number.NaN;
@@ -107,5 +110,5 @@ export async function cpuOf(pid: number): Promise<number> {
     .slice(text.lastIndexOf(')') + 2)
     .split(' ')
     .slice(11, 13);
-  return 10 * (Number(user) + Number(system)); // in hundredths of a second
+  return 10 * (Number(user) + Number(system)); // the kernel counts in hundredths of a second
 }

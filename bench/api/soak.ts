@@ -3,70 +3,69 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { quantile } from '../../src/numerics/statistics.ts';
 import { BODY } from './comparisons.ts';
 import type { Options } from './options.ts';
-import { type Kind, paced } from './paced.ts';
+import { type RequestKind, runPaced } from './paced-load.ts';
 import type { Row } from './report.ts';
 import { request } from './request.ts';
 import type { Server } from './servers.ts';
 
-/** Requests a second. */
-const RATE = 200;
-/** Milliseconds between two looks at the memory. */
-const LOOK = 5000;
-/** Part of the time after which memory should stay as it is. */
-const WARM_UP = 0.25;
+const REQUESTS_PER_SECOND = 200;
+/** Pause between two readings of the memory. */
+const READING_INTERVAL_MS = 5000;
+/** Part of the time after which memory should be constant. */
+const WARM_UP_PART = 0.25;
 
-interface Look {
-  /** Minutes since the beginning. */
+interface MemoryReading {
+  /** Minutes since the start. */
   readonly at: number;
   readonly rss: number;
   readonly heapUsed: number;
 }
 
-/** Mixed traffic for a long time, and what becomes of the API's memory. */
+/** Sends mixed traffic for a long time and watches the memory of the API. */
 export async function benchSoak(
   service: Server,
   { soakMinutes }: Options,
 ): Promise<{ rows: Row[]; figures: object }> {
-  const looks: Look[] = [];
+  const readings: MemoryReading[] = [];
   const began = performance.now();
   const ended = new AbortController();
   const watching = (async () => {
     while (!ended.signal.aborted) {
       const { rss, heapUsed } = await service.memory();
-      looks.push({ at: (performance.now() - began) / 60_000, rss, heapUsed });
-      await sleep(LOOK, undefined, { signal: ended.signal }).catch(() => {});
+      readings.push({ at: (performance.now() - began) / 60_000, rss, heapUsed });
+      await sleep(READING_INTERVAL_MS, undefined, { signal: ended.signal }).catch(() => {});
     }
   })();
-  const traffic = await paced(kindsOf(service.url), RATE, soakMinutes * 60);
+  const traffic = await runPaced(requestKinds(service.url), REQUESTS_PER_SECOND, soakMinutes * 60);
   ended.abort();
   await watching;
   const failed = traffic.reduce((sum, kind) => sum + kind.failed, 0);
-  const asked = traffic.reduce((sum, kind) => sum + kind.latencies.length, 0);
-  const settled = looks.filter(({ at }) => at >= soakMinutes * WARM_UP);
+  const sent = traffic.reduce((sum, kind) => sum + kind.latencies.length, 0);
+  const settled = readings.filter(({ at }) => at >= soakMinutes * WARM_UP_PART);
   return {
     figures: {
-      looks,
-      traffic: traffic.map(({ name, latencies, failed }) => ({ name, asked: latencies.length, failed })),
+      readings,
+      traffic: traffic.map(({ name, latencies, failed }) => ({ name, requests: latencies.length, failed })),
     },
     rows: [
       {
-        what: `soak of ${soakMinutes} minutes, ${RATE} requests/s, mixed`,
-        value: `${asked} requests, ${failed} failed`,
+        what: `soak of ${soakMinutes} minutes, ${REQUESTS_PER_SECOND} requests/s, mixed`,
+        value: `${sent} requests, ${failed} failed`,
         target: 'none',
         met: failed === 0,
       },
-      ...rowsOf('resident memory', settled, ({ rss }) => rss),
-      // The heap between two collections is rubbish; its lows are what is kept.
-      ...rowsOf('heap', settled, ({ heapUsed }) => heapUsed),
+      ...memoryRows('resident memory', settled, ({ rss }) => rss),
+      // Between two collections the heap holds garbage, so its low values show what is kept.
+      ...memoryRows('heap', settled, ({ heapUsed }) => heapUsed),
     ],
   };
 }
 
-/** What clients do: queue, poll, list, cancel, follow to the end, send again, and get it wrong. */
-function kindsOf(url: string): Kind[] {
+/** A mix of what clients do: create, read, list, cancel, follow to the end, send invalid JSON. */
+function requestKinds(url: string): RequestKind[] {
   const jobs: string[] = [];
   const idOf = (text: string) => (JSON.parse(text) as { id: string }).id;
-  const any = () => jobs[Math.floor(Math.random() * jobs.length)] ?? '';
+  const anyJob = () => jobs[Math.floor(Math.random() * jobs.length)] ?? '';
   let number = 0;
   const queue = async () => {
     const { status, text } = await request('POST', `${url}/v1/jobs`, { ...BODY, seed: number++ });
@@ -76,11 +75,11 @@ function kindsOf(url: string): Kind[] {
   const cancel = async (id = jobs.shift()) =>
     id === undefined || (await request('POST', `${url}/v1/jobs/${id}/cancel`)).status === 200;
   return [
-    { name: 'queue', share: 5, run: queue },
+    { name: 'create', share: 5, run: queue },
     {
       name: 'read',
       share: 8,
-      run: async () => [200, 404].includes((await request('GET', `${url}/v1/jobs/${any()}`)).status),
+      run: async () => [200, 404].includes((await request('GET', `${url}/v1/jobs/${anyJob()}`)).status),
     },
     {
       name: 'list',
@@ -100,13 +99,14 @@ function kindsOf(url: string): Kind[] {
       },
     },
     {
-      name: 'get it wrong',
+      name: 'invalid JSON',
       share: 1,
       run: async () => (await request('POST', `${url}/v1/jobs`, '{"prompt": 5')).status === 400,
     },
   ];
 }
 
+/** Reads an event stream to its end. */
 function follow(url: string): Promise<string> {
   return new Promise((resolve, reject) => {
     get(url, { agent: false }, (stream) => {
@@ -120,19 +120,26 @@ function follow(url: string): Promise<string> {
   });
 }
 
-/** How the first fifth of the looks and the last one compare, all of it over time, and its trend. */
-function rowsOf(what: string, looks: readonly Look[], of: (look: Look) => number): Row[] {
-  if (looks.length < 5) return [{ what, value: 'too short to tell', target: '', met: null }];
+/**
+ * Table rows for a figure: its level in each fifth of the time, growth from first to last, and its
+ * trend.
+ */
+function memoryRows(
+  what: string,
+  readings: readonly MemoryReading[],
+  of: (reading: MemoryReading) => number,
+): Row[] {
+  if (readings.length < 5) return [{ what, value: 'too few readings', target: '', met: null }];
   const share = what === 'heap' ? 0.1 : 0.5;
-  const fifth = Math.ceil(looks.length / 5);
-  const parts = Array.from({ length: 5 }, (_, i) => looks.slice(i * fifth, (i + 1) * fifth)).filter(
+  const fifth = Math.ceil(readings.length / 5);
+  const parts = Array.from({ length: 5 }, (_, i) => readings.slice(i * fifth, (i + 1) * fifth)).filter(
     ({ length }) => length > 0,
   );
   const levels = parts.map((part) => quantile(part.map(of), share) / 2 ** 20);
   const growth = levels[levels.length - 1] / levels[0] - 1;
   return [
     {
-      what: `${what} after the first quarter, by fifths of the time, MiB`,
+      what: `${what} after the first quarter, for each fifth of the time, MiB`,
       value: levels.map((level) => level.toFixed(0)).join(', '),
       target: '',
       met: null,
@@ -142,8 +149,8 @@ function rowsOf(what: string, looks: readonly Look[], of: (look: Look) => number
       value: `${(100 * growth).toFixed(1)} % (${(
         (60 *
           slopeOf(
-            looks.map(({ at }) => at),
-            looks.map(of),
+            readings.map(({ at }) => at),
+            readings.map(of),
           )) /
           2 ** 20
       ).toFixed(1)} MiB an hour)`,
@@ -153,7 +160,7 @@ function rowsOf(what: string, looks: readonly Look[], of: (look: Look) => number
   ];
 }
 
-/** Of the line that fits best. */
+/** Slope of the least-squares line. */
 function slopeOf(x: readonly number[], y: readonly number[]): number {
   const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const [mx, my] = [mean(x), mean(y)];

@@ -5,31 +5,36 @@ import { readCatalog } from '../../src/bundles/catalog.ts';
 import { readConfig } from '../../src/config/config.ts';
 import { STREAMS } from '../../src/core/noise.ts';
 import { Engine } from '../../src/engine/engine.ts';
-import { chooseModel, chooseTerms, resolveSampler } from '../../src/jobs/resolve-bundles.ts';
+import { chooseModel, chooseTerms } from '../../src/jobs/choose-bundles.ts';
+import { resolveSampler } from '../../src/jobs/resolve-sampler.ts';
 import { uniform } from '../../src/numerics/normal.ts';
-import { graphRewards, weighRewards } from '../../src/rewards/weigh.ts';
+import { graphRewards, withRewards } from '../../src/rewards/weighted-rewards.ts';
 
 /**
- * `npm run evaluate:prompts -- CAPTIONS`: chooses the prompts of the suites and writes complex-prompts.json.
+ * `npm run evaluate:prompts -- CAPTIONS`: chooses the prompts of the suites and writes
+ * complex-prompts.json.
  *
- * Random captions of the embedded model's world, in the order in which SEED makes them, the first of each kind that
+ * Generates random captions of the embedded model's world and takes the first ones of each kind for
+ * which
  *
- * - training never showed together: none of the captions of the generator's training pictures (the lines of the file CAPTIONS) has all of its parts;
- * - the base obeys in 20 to 80 % of DRAWS pictures as the unseen scorer sees it: a model that never misses has nothing to learn, one that never hits
- *   nothing to learn from. No optimizer and not the reward take part in the choice.
+ * - no training caption (the lines of the file CAPTIONS) has all parts of the prompt;
+ * - the base obeys the prompt in 20 to 80 % of SAMPLES pictures, as the unseen scorer judges: from
+ *   a prompt that the base always or never obeys there is nothing to learn.
+ *
+ * Neither an optimizer nor the reward takes part in the choice.
  */
 const SEED = 45;
-const DRAWS = 24;
+const SAMPLES = 24;
 const RANGE = [0.2, 0.8] as const;
 const QUOTAS = { relation: 17, colours: 13, place: 11, count: 10 } as const;
-/** Of each kind the first ones are of the six. */
+/** Prompts of each kind that go to the six, before the others. */
 const OF_THE_SIX = { relation: 2, colours: 1, place: 2, count: 1 } as const;
 type Kind = keyof typeof QUOTAS;
 
-const OBJECTS =
-  'dog cat panda rabbit fish bird elephant frog pig bear penguin horse car bus rocket boat house tree apple vase book balloon heart star'.split(
-    ' ',
-  );
+const OBJECTS = (
+  'dog cat panda rabbit fish bird elephant frog pig bear penguin horse ' +
+  'car bus rocket boat house tree apple vase book balloon heart star'
+).split(' ');
 const COLOURS = 'red green blue yellow orange purple pink brown white black gray'.split(' ');
 const PLACES = [
   'on the grass',
@@ -47,12 +52,14 @@ const NUMBERS = ['two', 'three', 'four', 'five'];
 const article = (words: string) => `${/^[aeiou]/.test(words) ? 'an' : 'a'} ${words}`;
 const plural = (name: string) => (name === 'fish' ? 'fish' : name === 'bus' ? 'buses' : `${name}s`);
 
+/** A prompt that may be chosen. */
 interface Candidate {
   readonly prompt: string;
-  /** What a training caption must not have all of. */
+  /** No training caption may contain all of these. */
   readonly parts: readonly string[];
 }
 
+/** The candidate of a kind with this index. Depends only on SEED. */
 function candidate(kind: Kind, index: number): Candidate {
   let lane = 0;
   const key = { seed: SEED, stream: STREAMS.samples, index: index * 8 + Object.keys(QUOTAS).indexOf(kind) };
@@ -80,7 +87,7 @@ function candidate(kind: Kind, index: number): Candidate {
 const file = process.argv[2];
 if (!file)
   throw new Error(
-    "Name the file of the generator's training captions; tools/train/README.md says how it is written.",
+    'Name the file of the training captions of the model; tools/train/README.md describes how to write it.',
   );
 const training = (await readFile(file, 'utf8')).split('\n');
 const config = readConfig(process.env);
@@ -111,14 +118,14 @@ for (const kind of Object.keys(QUOTAS) as Kind[]) {
       negativePrompt: '',
       sampler,
     });
-    const draws = Array.from({ length: DRAWS }, (_, i) => ({
+    const noises = Array.from({ length: SAMPLES }, (_, i) => ({
       key: { seed: SEED, stream: STREAMS.samples, index: 1_000_000 + i },
     }));
-    const scores = await weighRewards(pipeline, terms, prompt).evaluate(draws, {
+    const scores = await withRewards(pipeline, terms, prompt).evaluate(noises, {
       reward: true,
       pictures: false,
     });
-    const baseObeys = scores.filter(({ reward }) => (reward as number) > 0).length / DRAWS;
+    const baseObeys = scores.filter(({ reward }) => (reward as number) > 0).length / SAMPLES;
     const isChosen = baseObeys >= RANGE[0] && baseObeys <= RANGE[1];
     console.log(`${isChosen ? '*' : ' '} ${baseObeys.toFixed(2)} ${prompt}`);
     if (!isChosen) continue;
@@ -127,7 +134,9 @@ for (const kind of Object.keys(QUOTAS) as Kind[]) {
   }
 }
 await engine.close();
-const chosen = `the first of each kind whose base obeys in ${100 * RANGE[0]} to ${100 * RANGE[1]} % of ${DRAWS} pictures and whose parts no training caption has together, of ${tried} candidates; see choose-prompts.ts`;
+const chosen =
+  `the first of each kind whose base obeys in ${100 * RANGE[0]} to ${100 * RANGE[1]} % of ${SAMPLES} ` +
+  `pictures and whose parts no training caption has together, of ${tried} candidates; see choose-prompts.ts`;
 await writeFile(
   fileURLToPath(new URL('complex-prompts.json', import.meta.url)),
   `${JSON.stringify({ chosen, six, prompts }, null, 2)}\n`,

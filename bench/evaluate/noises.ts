@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runMain } from '../../src/cli/run-main.ts';
 import { standardNormal } from '../../src/numerics/normal.ts';
-import { freshDraws } from './fresh.ts';
-import { SUITES } from './suites.ts';
+import { heldOutNoises, SUITES } from './suites.ts';
 
 /**
- * `npm run evaluate:noises -- --suite full --shape 4,16,16 --out FOLDER`: the prompts of a suite (prompts.json) and the fresh draws of its first seed
- * (noises.npy, float32 [draws, ...shape]), for methods that are judged outside of the harness, such as tools/dpok.
+ * `npm run evaluate:noises -- --suite full --shape 4,16,16 --out FOLDER`: writes the prompts of a
+ * suite (prompts.json) and the held-out noises of its first seed (noises.npy, float32 [samples,
+ * ...shape]), for methods that are judged outside of the harness, such as tools/dpok.
  */
 await runMain(async () => {
   const { values } = parseArgs({
@@ -20,19 +20,19 @@ await runMain(async () => {
   });
   const suite = SUITES[values.suite];
   if (!suite)
-    throw new Error(`There is no suite "${values.suite}"; there are ${Object.keys(SUITES).join(', ')}.`);
+    throw new Error(`There is no suite "${values.suite}"; it takes ${Object.keys(SUITES).join(', ')}.`);
   const shape = values.shape.split(',').map(Number);
   if (!shape.every((side) => Number.isSafeInteger(side) && side > 0))
-    throw new Error(`--shape is "${values.shape}"; it has to be integers above 0 with commas between them.`);
+    throw new Error(`--shape is "${values.shape}"; it takes positive integers, separated by commas.`);
   const size = shape.reduce((product, side) => product * side, 1);
-  const noises = freshDraws(suite.seeds[0], suite.draws).map(({ key }) => standardNormal(key, size));
+  const noises = heldOutNoises(suite.seeds[0], suite.samples).map(({ key }) => standardNormal(key, size));
   await mkdir(values.out, { recursive: true });
   await writeFile(join(values.out, 'prompts.json'), `${JSON.stringify(suite.prompts, null, 2)}\n`);
-  await writeFile(join(values.out, 'noises.npy'), npy(noises, [suite.draws, ...shape]));
-  console.log(`${suite.prompts.length} prompts and ${suite.draws} noises in ${values.out}`);
+  await writeFile(join(values.out, 'noises.npy'), npy(noises, [suite.samples, ...shape]));
+  console.log(`${suite.prompts.length} prompts and ${suite.samples} noises in ${values.out}`);
 });
 
-/** NumPy's file format, version 1.0, little-endian float32 in C order. */
+/** Encodes rows in NumPy's file format 1.0 as little-endian float32 in C order. */
 function npy(rows: readonly Float32Array[], shape: readonly number[]): Buffer {
   const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${shape.join(', ')}), }`;
   const length = Math.ceil((10 + text.length + 1) / 64) * 64 - 10;

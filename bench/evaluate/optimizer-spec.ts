@@ -1,6 +1,9 @@
-import { resolveOptimizer } from '../../src/jobs/resolve-request.ts';
+import { resolveOptimizer } from '../../src/jobs/resolve-optimizer.ts';
 
-/** `elites:components=6` as a job's `optimizer`. Throws an Error that says what is wrong with it. */
+/**
+ * Parses a specification such as `elites:components=6` to the `optimizer` of a job.
+ * @throws Error that says what is wrong with it
+ */
 export function parseOptimizer(spec: string): {
   name: string;
   [parameter: string]: string | number | boolean;

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
-import { gainFigure } from './figures.ts';
-import { type Records, readRecords } from './record.ts';
+import { gainFigure } from './gain-figure.ts';
+import { type Records, readRecords } from './records.ts';
 import {
   interval,
   markdownTable,
@@ -11,25 +11,29 @@ import {
   rowTable,
 } from './tables.ts';
 
-/** The report of a file of records: Markdown, and its figures by file name. The same records give the same bytes. */
+/**
+ * Renders the report of a file of records. The same records give the same bytes.
+ * @returns Markdown, and SVG figures by file name
+ */
 export async function renderReport(
   file: string,
 ): Promise<{ markdown: string; figures: { [name: string]: string } }> {
   const records = await readRecords(file);
   const name = basename(file, '.jsonl');
   const rows = rowsOf(records);
-  if (rows.length === 0) return { markdown: `# ${name}\n\nNo run has ended yet.\n`, figures: {} };
+  if (rows.length === 0) return { markdown: `# ${name}\n\nNo run has finished yet.\n`, figures: {} };
   const figure = `${name}-gains.svg`;
   const budgets = [...new Set(rows.map(({ budget }) => budget))];
   const markdown = [
     `# ${name}`,
-    describe(records),
+    describeSetup(records),
     rowTable(rows),
     EXPLANATION,
     `![gains](${figure})`,
     '## Differences',
-    'Gain of the first less gain of the second, over the same prompts and seeds, with its 95 % interval.',
-    differences(records, rows),
+    'Gain of the first minus gain of the second optimizer, over the same prompts and seeds, ' +
+      'with its 95 % interval.',
+    differenceTable(records, rows),
     ...budgets.flatMap((budget) => [`## Gain by prompt, ${budget} images`, promptTable(records, budget)]),
   ].join('\n\n');
   return {
@@ -38,21 +42,31 @@ export async function renderReport(
   };
 }
 
-export const EXPLANATION = `All but "best image" is of fresh draws, the same noise through N(0, I) and through the learned distribution; ± is a 95 % interval over prompts
-and seeds. *gain*: learned less base. *success*: share of draws above the base's 90th percentile. *best image*: gain of the best one that the search
-saw. *unseen gain*, *obeys*: by a scorer that nothing was optimised for. *diversity*: mean distance of pictures, learned over base. *norm*:
-||z|| / sqrt(d). *CPU seconds*: processor time of a search; -: not measured on the processor that the others were.`;
+/** Explains the columns of the tables. */
+export const EXPLANATION = [
+  'Values are means over held-out samples: the same noises through N(0, I) and through the learned',
+  'distribution. ± is a 95 % interval over prompts and seeds.',
+  '*Gain*: learned minus base. *Success*: share of samples above the base’s 90th percentile.',
+  '*Best image*: gain of the best image of the search; no held-out sample.',
+  '*Unseen gain* and *obeys*: by a scorer that nothing was optimized for.',
+  '*Diversity*: mean distance between pictures, learned over base. *Norm*: ||z|| / sqrt(d).',
+  '*CPU seconds*: processor time of a search; `-`: not measured, or on another processor.',
+].join(' ');
 
-/** Of what and how, in one sentence. */
-export function describe({ setup, runs }: Records): string {
+/** The setup of a file in one sentence. */
+export function describeSetup({ setup, runs }: Records): string {
   const { model, reward, unseen, sampler, draws } = setup;
   const seeds = [...new Set(runs.map(({ seed }) => seed))].sort((a, b) => a - b);
   const prompts = new Set(runs.map(({ prompt }) => prompt)).size;
-  return `${prompts} prompts, seeds ${seeds.join(', ')}; model ${model}, ${sampler.scheduler} ${sampler.steps} steps, guidance scale ${sampler.guidanceScale}; reward ${reward}, unseen scorer ${unseen ?? 'none'}; ${draws} fresh draws of each distribution.`;
+  return (
+    `${prompts} prompts, seeds ${seeds.join(', ')}; model ${model}, ` +
+    `${sampler.scheduler} ${sampler.steps} steps, guidance scale ${sampler.guidanceScale}; ` +
+    `reward ${reward}, unseen scorer ${unseen ?? 'none'}; ${draws} held-out samples of each distribution.`
+  );
 }
 
-/** Paired differences of each two optimizers, or of `only` and each other one. */
-export function differences(records: Records, rows: readonly Row[], only?: string): string {
+/** Table of the paired differences of every two optimizers, or of `only` and every other one. */
+export function differenceTable(records: Records, rows: readonly Row[], only?: string): string {
   const lines = rows.flatMap((a) =>
     rows.flatMap((b) => {
       if (a.budget !== b.budget || a === b) return [];

@@ -1,19 +1,23 @@
 import { SingleBar } from 'cli-progress';
-import type { Cell, RecordFile } from './record.ts';
+import type { Cell, RecordFile } from './records.ts';
 import type { Runner } from './runner.ts';
 
-/** Runs the cells that are not among the records yet, with a bar of progress; after `maxMinutes` no new one is begun. */
+/**
+ * Runs the cells that the file does not have yet, with a progress bar.
+ * @param samples held-out samples of each run, for the progress bar
+ * @param maxMinutes time after which no further cell is begun
+ */
 export async function runCells(
   cells: readonly Cell[],
   records: RecordFile,
   runners: readonly Runner[],
-  draws: number,
+  samples: number,
   maxMinutes: number,
 ): Promise<void> {
   const open = cells.filter((cell) => !records.has(cell));
   if (open.length < cells.length)
-    console.log(`${cells.length - open.length} of ${cells.length} runs are there already.`);
-  const images = open.reduce((sum, { budget }) => sum + budget + draws, 0);
+    console.log(`${cells.length - open.length} of ${cells.length} runs exist already.`);
+  const images = open.reduce((sum, { budget }) => sum + budget + samples, 0);
   const bar = new SingleBar({
     format: '{bar} {percentage} % | {value}/{total} images | {eta_formatted} left | {cell}',
     noTTYOutput: true,
@@ -22,8 +26,8 @@ export async function runCells(
   });
   bar.start(images, 0, { cell: '' });
   const began = performance.now();
-  // Each runner takes the next cells that share their fresh draws of N(0, I): these are made once for all of them.
-  const groups = groupsOf(open).values();
+  // The cells of a group share their samples of N(0, I), which a runner makes once.
+  const groups = groupByPromptAndSeed(open).values();
   try {
     await Promise.all(
       runners.map(async (runner) => {
@@ -41,6 +45,6 @@ export async function runCells(
   }
 }
 
-function groupsOf(cells: readonly Cell[]): Cell[][] {
+function groupByPromptAndSeed(cells: readonly Cell[]): Cell[][] {
   return [...Map.groupBy(cells, ({ prompt, seed }) => JSON.stringify([prompt, seed])).values()];
 }

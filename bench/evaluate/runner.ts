@@ -1,20 +1,23 @@
-import type { Cell, Run, Setup } from './record.ts';
+import type { Cell, Run, Setup } from './records.ts';
 
-/** What to run with; undefined: what the model or the service has as default. */
-export interface Choice {
+/** Settings of all runs. Undefined: the default of the model or of the service. */
+export interface RunSettings {
   readonly suite: string;
   readonly model: string | undefined;
   readonly reward: string | undefined;
-  /** A second scorer that no search sees; null: none. */
+  /** Scorer that no search uses; null: none. */
   readonly unseen: string | null;
-  /** Fresh draws of each distribution. */
-  readonly draws: number;
+  /** Held-out samples of each distribution. */
+  readonly samples: number;
 }
 
-/** Something that can run cells. */
+/** Runs cells, in this process, in another one or on a service. */
 export interface Runner {
   readonly setup: Setup;
-  /** `onImages` is told of images as they are made. */
+  /**
+   * Runs a cell and judges the result.
+   * @param onImages receives the number of images made since the last call
+   */
   run(cell: Cell, onImages: (count: number) => void): Promise<Run>;
   stop(): Promise<void>;
 }

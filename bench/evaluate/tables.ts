@@ -1,41 +1,41 @@
 import { mean } from '../../src/numerics/statistics.ts';
 import { type Estimate, estimate } from './estimate.ts';
-import type { Records, Run } from './record.ts';
+import type { Records, Run } from './records.ts';
 
-/** One line of a report: an optimizer at a budget, over all prompts and seeds. */
+/** Results of an optimizer at a budget, over all prompts and seeds. */
 export interface Row {
   readonly optimizer: string;
   readonly budget: number;
   readonly runs: number;
   readonly base: number;
   readonly learned: number;
-  /** learned - base. */
+  /** learned - base */
   readonly gain: Estimate;
   readonly success: number;
-  /** Best reward that the search saw - base: one picture, not a distribution. */
+  /** Best reward of the search - base: a single picture, not a distribution. */
   readonly bestGain: Estimate;
   readonly unseenGain: Estimate | null;
-  /** Shares of fresh pictures that obey the prompt, as the unseen scorer sees it. */
+  /** Shares of held-out samples that obey the prompt, as the unseen scorer judges. */
   readonly obeys: { readonly base: number; readonly learned: number } | null;
   readonly diversity: number | null;
   readonly norm: number;
-  /** Mean processor time of a search, over the runs that tell it. */
+  /** Mean processor time of a search, over the runs that have it. */
   readonly cpuSeconds: number | null;
 }
 
 const gainOf = ({ base, learned }: Run) => learned - base;
-/** Of scores that obey: those above 0. */
-export const share = (scores: readonly number[]) =>
+/** Share of scores above 0, which obey the prompt. */
+export const shareObeying = (scores: readonly number[]) =>
   scores.filter((score) => score > 0).length / scores.length;
 
-/** By budget, then in the order in which the optimizers first occur. */
+/** The rows of a report, by budget, and then in the order in which the optimizers first occur. */
 export function rowsOf({ runs }: Records): Row[] {
   const budgets = [...new Set(runs.map(({ budget }) => budget))].sort((a, b) => a - b);
   const optimizers = [...new Set(runs.map(({ optimizer }) => optimizer))];
   return budgets.flatMap((budget) =>
     optimizers.flatMap((optimizer) => {
-      const mine = runs.filter((run) => run.budget === budget && run.optimizer === optimizer);
-      return mine.length === 0 ? [] : [rowOf(optimizer, budget, mine)];
+      const own = runs.filter((run) => run.budget === budget && run.optimizer === optimizer);
+      return own.length === 0 ? [] : [rowOf(optimizer, budget, own)];
     }),
   );
 }
@@ -61,8 +61,8 @@ function rowOf(optimizer: string, budget: number, runs: readonly Run[]): Row {
       unseen.length === 0
         ? null
         : {
-            base: mean(unseen.map(({ base }) => share(base))),
-            learned: mean(unseen.map(({ learned }) => share(learned))),
+            base: mean(unseen.map(({ base }) => shareObeying(base))),
+            learned: mean(unseen.map(({ learned }) => shareObeying(learned))),
           },
     diversity: diversities.length === 0 ? null : mean(diversities),
     norm: mean(runs.map(({ norm }) => norm)),
@@ -70,7 +70,7 @@ function rowOf(optimizer: string, budget: number, runs: readonly Run[]): Row {
   };
 }
 
-/** Gains of two optimizers on the same prompts, seeds and budget: a - b. Null where fewer than two cells have both. */
+/** Gain of a minus gain of b, over the prompts and seeds that both have. Null: fewer than two. */
 export function pairedDifference({ runs }: Records, a: string, b: string, budget: number): Estimate | null {
   const differences = runs.flatMap((run) => {
     if (run.optimizer !== a || run.budget !== budget) return [];
@@ -83,6 +83,7 @@ export function pairedDifference({ runs }: Records, a: string, b: string, budget
   return differences.length < 2 ? null : estimate(differences);
 }
 
+/** A number with fixed digits; `-` for null. */
 export const fixed = (value: number | null, digits = 2): string =>
   value === null ? '-' : value.toFixed(digits);
 
@@ -92,10 +93,12 @@ export const interval = (value: Estimate | null): string => {
   return value.halfWidth === null ? fixed(value.mean) : `${fixed(value.mean)} ± ${fixed(value.halfWidth)}`;
 };
 
+/** A Markdown table. */
 export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
 
+/** Table of the rows of a report. */
 export function rowTable(rows: readonly Row[]): string {
   const percent = (value: number) => `${(100 * value).toFixed(0)} %`;
   return markdownTable(
@@ -103,7 +106,7 @@ export function rowTable(rows: readonly Row[]): string {
       'images',
       'optimizer',
       'runs',
-      'fresh reward',
+      'held-out reward',
       'gain',
       'success',
       'best image',
@@ -130,15 +133,15 @@ export function rowTable(rows: readonly Row[]): string {
   );
 }
 
-/** Mean gain of each optimizer on each prompt, at one budget. */
+/** Table of the mean gain of each optimizer on each prompt, at one budget. */
 export function promptTable({ runs }: Records, budget: number): string {
-  const mine = runs.filter((run) => run.budget === budget);
-  const optimizers = [...new Set(mine.map(({ optimizer }) => optimizer))];
-  const prompts = [...new Set(mine.map(({ prompt }) => prompt))];
+  const own = runs.filter((run) => run.budget === budget);
+  const optimizers = [...new Set(own.map(({ optimizer }) => optimizer))];
+  const prompts = [...new Set(own.map(({ prompt }) => prompt))];
   return markdownTable(
     ['prompt', 'base', ...optimizers.map((optimizer) => `\`${optimizer}\``)],
     prompts.map((prompt) => {
-      const here = mine.filter((run) => run.prompt === prompt);
+      const here = own.filter((run) => run.prompt === prompt);
       const gain = (optimizer: string) => {
         const gains = here.filter((run) => run.optimizer === optimizer).map(gainOf);
         return gains.length === 0 ? '-' : `${mean(gains) < 0 ? '' : '+'}${fixed(mean(gains))}`;

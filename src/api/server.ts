@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import { type Config, ConfigError } from '../config/config.ts';
-import { RECORDS } from '../jobs/archive.ts';
+import { RECORD_PREFIX } from '../jobs/archive.ts';
 import { startBackgroundLoop } from '../maintenance/background-loop.ts';
 import { indexTenants } from '../maintenance/index-tenants.ts';
 import { isRedisEmpty } from '../maintenance/sweep/orphans.ts';
-import { startSweeping } from '../maintenance/sweep/schedule.ts';
+import { startPeriodicSweep } from '../maintenance/sweep/schedule.ts';
 import { hasAny } from '../storage/blobs.ts';
 import { openResources } from '../store/resources.ts';
 import { openStore, type Store } from '../store/store.ts';
@@ -12,21 +12,25 @@ import { ApiKeys } from '../tenancy/api-keys.ts';
 import { type Resolve, resolveBySystem } from '../webhooks/resolve-target.ts';
 import { startWebhooks } from '../webhooks/service.ts';
 import { buildApp } from './app.ts';
-import { Authenticator, isLoopback } from './authenticator.ts';
+import { Authenticator, isLoopback } from './auth/authenticator.ts';
 
-/** Milliseconds that requests may still take when the server closes; then their connections are cut. */
-const PATIENCE = 10_000;
+/**
+ * How long open requests may take after the server began to close; then their connections are cut.
+ */
+const CLOSE_TIMEOUT_MS = 10_000;
 
+/** A server that listens. */
 export interface RunningApi {
   readonly url: string;
-  /** Ends the event streams, lets requests finish (`PATIENCE` at most), closes. */
+  /** Ends event streams and held requests, lets other requests finish for up to 10 s, closes. */
   close(): Promise<void>;
 }
 
 /**
- * Starts the HTTP interface. Resolves when it listens.
- * @throws ConfigError when others than this machine would reach it, and there is no key that it could ask for
- * @throws Error when the models folder, storage or the port can't be used
+ * Starts the HTTP interface, with webhooks and maintenance. Resolves when it listens.
+ * @throws ConfigError when other machines could reach the server and there is no key to ask them
+ *   for
+ * @throws Error when the models folder, storage, Redis or the port can't be used
  */
 export async function startApi({
   config,
@@ -38,9 +42,9 @@ export async function startApi({
   readonly config: Config;
   readonly redisUrl: string;
   readonly logger: Logger;
-  /** How hosts of webhooks' targets are found. */
+  /** Resolves the hosts of webhook targets. */
   readonly resolveHost?: Resolve;
-  /** Between two heartbeats of an event stream; 15 seconds when left out. */
+  /** Interval between two heartbeats of an event stream; default 15 seconds. */
   readonly heartbeatMilliseconds?: number;
 }): Promise<RunningApi> {
   const { catalog, blobs } = await openResources(config, logger);
@@ -54,25 +58,25 @@ export async function startApi({
     logger,
   );
   try {
-    if (await new Authenticator(store, config).lacksKeys()) throw new ConfigError(lackOfKeys(config));
-    if ((await isRedisEmpty(store)) && (await hasAny(blobs, RECORDS)))
-      logger.warn('Redis is empty, but storage has records of what ended: findery reindex brings it back');
+    if (await new Authenticator(store, config).lacksKeys()) throw new ConfigError(explainMissingKeys(config));
+    if ((await isRedisEmpty(store)) && (await hasAny(blobs, RECORD_PREFIX)))
+      logger.warn('Redis is empty, but storage has records: findery reindex restores them');
     await indexTenants(store);
-    await store.queues.settle();
+    await store.queues.registerAll();
     const url = await app.listen({ host: config.host, port: config.port });
-    await tellWhoMayUseIt(store, config, logger);
-    const endUpkeep = startBackgroundLoop(store, blobs, logger);
-    const endSweeping = startSweeping(store, blobs, config, logger);
+    await logAccess(store, config, logger);
+    const stopBackgroundLoop = startBackgroundLoop(store, blobs, logger);
+    const stopSweeping = startPeriodicSweep(store, blobs, config, logger);
     const webhooks = startWebhooks({ config, store, logger, resolve: resolveHost });
     return {
       url,
       async close() {
         closing.abort();
-        endSweeping();
-        const impatience = setTimeout(() => app.server.closeAllConnections(), PATIENCE);
+        stopSweeping();
+        const timeout = setTimeout(() => app.server.closeAllConnections(), CLOSE_TIMEOUT_MS);
         await app.close();
-        clearTimeout(impatience);
-        endUpkeep();
+        clearTimeout(timeout);
+        stopBackgroundLoop();
         await webhooks.close();
         await store.close();
       },
@@ -84,26 +88,32 @@ export async function startApi({
   }
 }
 
-/** What to do about a server that nobody could use, or anybody. */
-function lackOfKeys({ host, keys, trustProxy }: Config): string {
-  return [
+/** Says why the server does not start without a key, and what to do. */
+function explainMissingKeys({ host, keys, trustProxy }: Config): string {
+  const reason =
     keys === 'required'
       ? 'FINDERY_KEYS is "required", and there is no key yet.'
       : isLoopback(host)
-        ? `FINDERY_TRUST_PROXY is "${trustProxy.join(',')}": others come through that proxy, and there is no key that could be asked of them.`
-        : `HOST is "${host}", which other machines may reach, and there is no key that could be asked of them.`,
-    'Make one: findery keys create --name admin --scopes admin (with the same REDIS_URL, FINDERY_REDIS_PREFIX and FINDERY_DATA).',
-    'Or leave HOST and FINDERY_TRUST_PROXY out, to serve this machine alone; or set FINDERY_KEYS=off where a proxy or a network of your own keeps strangers out.',
+        ? `FINDERY_TRUST_PROXY is "${trustProxy.join(',')}": other machines come in through that proxy, ` +
+          'and there is no key to ask them for.'
+        : `HOST is "${host}", which other machines can reach, and there is no key to ask them for.`;
+  return [
+    reason,
+    'Create a key: findery keys create --name admin --scopes admin ' +
+      '(with the same REDIS_URL, FINDERY_REDIS_PREFIX and FINDERY_DATA).',
+    'Or unset HOST and FINDERY_TRUST_PROXY, to serve only this machine; ' +
+      'or set FINDERY_KEYS=off if your own proxy or network keeps strangers out.',
   ].join('\n');
 }
 
-async function tellWhoMayUseIt(store: Store, { host, keys }: Config, logger: Logger): Promise<void> {
+/** Logs who may use the API. */
+async function logAccess(store: Store, { host, keys }: Config, logger: Logger): Promise<void> {
   if (keys === 'off') {
-    const line = 'FINDERY_KEYS=off: whoever reaches this address may do everything';
+    const line = 'FINDERY_KEYS=off: everybody who reaches this address may do everything';
     if (isLoopback(host)) logger.info({ host }, line);
     else logger.warn({ host }, line);
-  } else if (await new ApiKeys(store.redis, store.keys).any()) {
-    logger.info({ host }, 'a key is asked for (findery keys list)');
+  } else if (await new ApiKeys(store.redis, store.keys).hasAny()) {
+    logger.info({ host }, 'a key is required (findery keys list)');
   } else {
     logger.info(
       { host },

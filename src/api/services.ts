@@ -4,18 +4,18 @@ import type { BlobStore } from '../storage/blobs.ts';
 import type { SharedStore } from '../store/store.ts';
 import type { Resolve } from '../webhooks/resolve-target.ts';
 
-/** What the routes work with. */
+/** What routes and plugins work with, as `app.services`. */
 export interface Services {
   readonly config: Config;
-  /** Without records: those of the caller's tenant are in `request.store`. */
+  /** The store without records; `request.store` has those of the caller's tenant. */
   readonly store: SharedStore;
   readonly blobs: BlobStore;
-  /** How hosts of webhooks' targets are found. */
+  /** Resolves the hosts of webhook targets. */
   readonly resolveHost: Resolve;
   readonly catalog: Pick<LiveCatalog, 'now'>;
-  /** Aborted when the server closes: ends what holds a connection open. */
+  /** Aborted when the server closes; ends event streams and held requests. */
   readonly closing: AbortSignal;
-  /** Between two heartbeats of an event stream. */
+  /** Interval between two heartbeats of an event stream; default 15 seconds. */
   readonly heartbeatMilliseconds?: number;
 }
 

@@ -7,40 +7,46 @@ import { BUILT_IN_REWARDS, type RewardBundle, readRewardBundle } from './reward-
 
 export type { ModelBundle, RewardBundle };
 
-/** What is installed. The first model and the first reward that is not built in are the defaults of requests that name none. */
+/**
+ * The installed bundles. The first model and the first reward that is not built in are the defaults
+ * of requests that name none.
+ */
 export interface Catalog {
   readonly models: readonly ModelBundle[];
   readonly rewards: readonly RewardBundle[];
-  /** Folders that look like a bundle and can't be used, with what is wrong and what to do. */
+  /** Folders that hold a bundle which cannot be used. */
   readonly problems: readonly BundleProblem[];
 }
 
+/** A bundle that cannot be used. */
 export interface BundleProblem {
   readonly name: string;
   readonly path: string;
   readonly kind: 'model' | 'reward';
+  /** What is wrong, and what to do. */
   readonly message: string;
 }
 
-/** What a folder turned out to be; kept as long as its files are the same. */
-type Reading =
+/** The content of a folder; null if it holds no bundle. */
+type FolderContent =
   | { readonly kind: 'model'; readonly bundle: ModelBundle }
   | { readonly kind: 'reward'; readonly bundle: RewardBundle }
   | { readonly kind: 'problem'; readonly problem: BundleProblem }
   | null;
 
-/** Readings of earlier looks by path, so that bundles whose files are the same are not read again. */
-export type Readings = Map<string, { readonly signature: string; readonly reading: Reading }>;
+/** Contents of folders by path. A folder is read again only if its signature has changed. */
+export type FolderCache = Map<string, { readonly signature: string; readonly content: FolderContent }>;
 
 /**
- * Reads the bundles in the subfolders of `folders`; hidden ones are somebody's unfinished work. Of two with one name the first counts. A damaged
- * bundle becomes one of `problems`, it never stops the others.
- * @param readings of earlier calls; changed to what is there now
- * @throws BundleError when a folder itself is missing
+ * Reads the bundles in the subfolders of `folders`. Hidden subfolders are skipped: they hold
+ * bundles that are being added. If several bundles have the same name, the first one counts. A
+ * damaged bundle becomes one of `problems` and does not affect the others.
+ * @param cache from earlier calls; updated
+ * @throws BundleError if one of `folders` is missing
  */
 export async function readCatalog(
   folders: readonly string[],
-  readings: Readings = new Map(),
+  cache: FolderCache = new Map(),
 ): Promise<Catalog> {
   const models: ModelBundle[] = [];
   const rewards: RewardBundle[] = [];
@@ -49,63 +55,68 @@ export async function readCatalog(
   const present = new Set<string>();
   const roots = await Promise.all(folders.map((folder) => realpath(folder).catch(() => folder)));
   for (const folder of folders) {
-    for (const name of await subfolders(folder)) {
+    for (const name of await listSubfolders(folder)) {
       if (seen.has(name)) continue;
       const path = join(folder, name);
       present.add(path);
-      const reading = await readOnce(path, name, roots, readings);
-      if (reading === null) continue;
+      const content = await readFolder(path, name, roots, cache);
+      if (content === null) continue;
       seen.add(name);
-      if (reading.kind === 'model') models.push(reading.bundle);
-      else if (reading.kind === 'reward') rewards.push(reading.bundle);
-      else problems.push(reading.problem);
+      if (content.kind === 'model') models.push(content.bundle);
+      else if (content.kind === 'reward') rewards.push(content.bundle);
+      else problems.push(content.problem);
     }
   }
-  for (const path of readings.keys()) if (!present.has(path)) readings.delete(path);
+  for (const path of cache.keys()) if (!present.has(path)) cache.delete(path);
   const builtIn = BUILT_IN_REWARDS.filter(({ name }) => !seen.has(name));
   return { models, rewards: [...rewards, ...builtIn], problems };
 }
 
-async function readOnce(
+async function readFolder(
   path: string,
   name: string,
   roots: readonly string[],
-  readings: Readings,
-): Promise<Reading> {
-  const kind = await kindOf(path);
-  const refuse = (error: unknown): Reading => {
+  cache: FolderCache,
+): Promise<FolderContent> {
+  const kind = await detectKind(path);
+  const toProblem = (error: unknown): FolderContent => {
     if (!(error instanceof BundleError)) throw error;
     return { kind: 'problem', problem: { name, path, kind: kind ?? 'model', message: `${error.message}.` } };
   };
   try {
-    await refuseFolderElsewhere(path, roots);
+    await checkInside(path, roots);
     const { signature } = await listFolder(path, roots);
-    const known = readings.get(path);
-    if (known?.signature === signature) return known.reading;
-    const reading = await read(path, kind, signature).catch(refuse);
-    readings.set(path, { signature, reading });
-    return reading;
+    const cached = cache.get(path);
+    if (cached?.signature === signature) return cached.content;
+    const content = await readBundle(path, kind, signature).catch(toProblem);
+    cache.set(path, { signature, content });
+    return content;
   } catch (error) {
-    // It went away while it was looked at.
+    // The folder was removed while it was read.
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    return refuse(error);
+    return toProblem(error);
   }
 }
 
-async function read(path: string, kind: 'model' | 'reward' | null, signature: string): Promise<Reading> {
+async function readBundle(
+  path: string,
+  kind: 'model' | 'reward' | null,
+  signature: string,
+): Promise<FolderContent> {
   if (kind === 'model') return { kind, bundle: { ...(await readModelBundle(path)), signature } };
   return kind === 'reward' ? { kind, bundle: await readRewardBundle(path, signature) } : null;
 }
 
-async function refuseFolderElsewhere(path: string, roots: readonly string[]): Promise<void> {
+async function checkInside(path: string, roots: readonly string[]): Promise<void> {
   const target = await realpath(path);
   if (roots.some((root) => isInside(target, root))) return;
   throw new BundleError(
-    `the folder is a link to ${target}, outside of the models folders; put the folder that holds it into FINDERY_MODELS, or copy it with \`findery models add\``,
+    `the folder is a link to ${target}, outside of the models folders; put the folder that holds it into ` +
+      'FINDERY_MODELS, or copy it with `findery models add`',
   );
 }
 
-async function subfolders(folder: string): Promise<string[]> {
+async function listSubfolders(folder: string): Promise<string[]> {
   try {
     const entries = await readdir(folder, { withFileTypes: true });
     return entries
@@ -119,8 +130,8 @@ async function subfolders(folder: string): Promise<string[]> {
   }
 }
 
-/** What a folder holds: by its card, else by the files that only one kind has. null: no bundle. */
-async function kindOf(path: string): Promise<'model' | 'reward' | null> {
+/** The kind of a bundle by its card, else by files that only one kind has; null if it is none. */
+async function detectKind(path: string): Promise<'model' | 'reward' | null> {
   const card = await readOptionalJson(path, 'findery.json').catch(() => null);
   if (card?.kind === 'reward') return 'reward';
   if (card?.kind === 'text-to-image' || (await exists(join(path, 'model_index.json')))) return 'model';
@@ -128,18 +139,19 @@ async function kindOf(path: string): Promise<'model' | 'reward' | null> {
   return (await exists(join(path, 'findery.json'))) ? 'model' : null;
 }
 
-/** Looks no more often than this, milliseconds: a look costs a few file system calls for each file. */
-const INTERVAL = 250;
+/** Minimum time between two reads of the folders, which cost a few system calls per file. */
+const REFRESH_INTERVAL_MS = 250;
 
-/** The catalog as it is now: bundles that are added, changed or removed are seen without a restart. */
+/** A catalog that follows its folders: no restart is needed after a bundle changes. */
 export class LiveCatalog {
   readonly #folders: readonly string[];
   readonly #onProblem: (problem: BundleProblem) => void;
-  readonly #readings: Readings = new Map();
-  readonly #told = new Set<string>();
+  readonly #cache: FolderCache = new Map();
+  /** Problems that were reported, as path and message. */
+  readonly #reported = new Set<string>();
   #catalog: Catalog = { models: [], rewards: [], problems: [] };
-  #looking: Promise<Catalog> | null = null;
-  #lookedAt = Number.NEGATIVE_INFINITY;
+  #refreshing: Promise<Catalog> | null = null;
+  #refreshedAt = Number.NEGATIVE_INFINITY;
 
   private constructor(folders: readonly string[], onProblem: (problem: BundleProblem) => void) {
     this.#folders = folders;
@@ -147,36 +159,40 @@ export class LiveCatalog {
   }
 
   /**
-   * @param onProblem told once of each damaged bundle
-   * @throws BundleError when a folder is missing
+   * Reads the folders for the first time.
+   * @param onProblem called once for each problem of a bundle
+   * @throws BundleError if a folder is missing
    */
   static async open(
     folders: readonly string[],
     onProblem: (problem: BundleProblem) => void,
   ): Promise<LiveCatalog> {
     const catalog = new LiveCatalog(folders, onProblem);
-    await catalog.#look();
+    await catalog.#refresh();
     return catalog;
   }
 
-  /** What is there now. Folders that can't be read at the moment (a volume that is away) count as they last were. */
+  /**
+   * The catalog, at most `REFRESH_INTERVAL_MS` old. If a folder cannot be read, such as a volume
+   * that is not mounted, the last catalog stays in use.
+   */
   async now(): Promise<Catalog> {
-    if (performance.now() - this.#lookedAt < INTERVAL) return this.#catalog;
-    this.#looking ??= this.#look()
+    if (performance.now() - this.#refreshedAt < REFRESH_INTERVAL_MS) return this.#catalog;
+    this.#refreshing ??= this.#refresh()
       .catch(() => this.#catalog)
       .finally(() => {
-        this.#looking = null;
+        this.#refreshing = null;
       });
-    return this.#looking;
+    return this.#refreshing;
   }
 
-  async #look(): Promise<Catalog> {
-    this.#catalog = await readCatalog(this.#folders, this.#readings);
-    this.#lookedAt = performance.now();
+  async #refresh(): Promise<Catalog> {
+    this.#catalog = await readCatalog(this.#folders, this.#cache);
+    this.#refreshedAt = performance.now();
     for (const problem of this.#catalog.problems) {
-      const words = `${problem.path} ${problem.message}`;
-      if (this.#told.has(words)) continue;
-      this.#told.add(words);
+      const text = `${problem.path} ${problem.message}`;
+      if (this.#reported.has(text)) continue;
+      this.#reported.add(text);
       this.#onProblem(problem);
     }
     return this.#catalog;

@@ -1,38 +1,39 @@
 import { BundleError, type Json } from './files.ts';
 
-/** The kinds of pipelines that can be run, by their parts. */
+/** The supported families of pipelines. */
 export const FAMILY_NAMES = [
   'stable-diffusion',
   'stable-diffusion-xl',
   'stable-diffusion-3',
   'flux',
 ] as const;
+/** Name of a supported family. */
 export type FamilyName = (typeof FAMILY_NAMES)[number];
 
-/** What a family is made of, and how a request gets its values when neither it nor the model's card says. */
+/** The parts of a family's pipelines, and defaults for what neither a card nor a config says. */
 export interface FamilyLayout {
   readonly name: FamilyName;
   /** Folder of the denoiser. */
   readonly denoiser: 'unet' | 'transformer';
-  /** Folders of text encoders and of their tokenizers, in their order. */
+  /** Folders of the text encoders and of their tokenizers, in order. */
   readonly textEncoders: readonly {
     readonly folder: string;
     readonly tokenizer: string;
-    /** Tokens that it is given; null: as many as the tokenizer says. */
+    /** Length of its token sequences; null: as the tokenizer's config says. */
     readonly window: number | null;
     /** Whether a pipeline may lack it. */
     readonly isOptional?: boolean;
   }[];
   readonly steps: number;
   readonly guidanceScale: number;
-  /** Latents along an axis that a picture of the default size has, when the denoiser's config does not say. */
+  /** Latents along each axis of a picture of the default size. */
   readonly sampleSize: number;
 }
 
 const CLIP = { folder: 'text_encoder', tokenizer: 'tokenizer/', window: null };
 const CLIP_2 = { folder: 'text_encoder_2', tokenizer: 'tokenizer_2/', window: null };
 
-/** Steps, guidance and T5's window are the defaults of diffusers' pipelines. */
+/** Steps, guidance and T5's window are the defaults of the pipelines in diffusers. */
 const LAYOUTS: Readonly<Record<FamilyName, FamilyLayout>> = {
   'stable-diffusion': {
     name: 'stable-diffusion',
@@ -73,35 +74,44 @@ const LAYOUTS: Readonly<Record<FamilyName, FamilyLayout>> = {
 };
 
 /**
- * The family of a pipeline, by the components that its `model_index.json` lists: class names tell less, as fine-tunes and exporters have
- * classes of their own (`LatentConsistencyModelPipeline`, `ORTStableDiffusionPipeline`).
- * @throws BundleError that says which families there are
+ * The family of a pipeline, by the components that its `model_index.json` lists. The name of the
+ * pipeline's class decides last, because fine-tunes and exporters have classes of their own, such
+ * as `LatentConsistencyModelPipeline` and `ORTStableDiffusionPipeline`.
+ * @throws BundleError that lists the supported families
  */
 export function findFamily(index: Json): FamilyLayout {
-  const has = (component: string) => Array.isArray(index[component]) && index[component][1] !== null;
-  const known = FAMILY_NAMES.join(', ');
-  const unknown = (why: string): never => {
-    throw new BundleError(`model_index.json ${why}; families that can be run are ${known}`);
+  const has = (component: string) => hasComponent(index, component);
+  const reject = (why: string): never => {
+    throw new BundleError(
+      `model_index.json ${why}; the families that can be run are ${FAMILY_NAMES.join(', ')}`,
+    );
   };
   if (has('transformer')) {
     const transformer = String((index.transformer as unknown[])[1]);
     const pipeline = String(index._class_name);
     if (/^Flux/.test(transformer) || /^Flux/.test(pipeline)) return LAYOUTS.flux;
     if (/^SD3/.test(transformer) || /StableDiffusion3/.test(pipeline)) return LAYOUTS['stable-diffusion-3'];
-    return unknown(`has the transformer ${transformer} of ${pipeline}`);
+    return reject(`has the transformer ${transformer} of ${pipeline}`);
   }
-  if (!has('unet')) return unknown('names neither a "unet" nor a "transformer"');
+  if (!has('unet')) return reject('names neither a "unet" nor a "transformer"');
   if (index.requires_aesthetics_score === true)
-    return unknown('is of a refiner, which needs a picture to begin with');
+    return reject('is of a refiner, which needs a picture to begin with');
   if (has('text_encoder_2'))
-    return has('text_encoder') ? LAYOUTS['stable-diffusion-xl'] : unknown('lacks "text_encoder"');
+    return has('text_encoder') ? LAYOUTS['stable-diffusion-xl'] : reject('lacks "text_encoder"');
   if (has('text_encoder')) return LAYOUTS['stable-diffusion'];
-  return unknown('names no "text_encoder"');
+  return reject('names no "text_encoder"');
+}
+
+/** Whether `model_index.json` lists the component, and not as absent (`[null, null]`). */
+export function hasComponent(index: Json, component: string): boolean {
+  const entry = index[component];
+  return Array.isArray(entry) && entry[1] !== null;
 }
 
 /**
- * Whether a model asks its denoiser twice for every draw, with the prompt and with the negative one. Models that were distilled with guidance read
- * the guidance scale themselves; a scale of 1 or less is none.
+ * Whether each denoising step evaluates the denoiser twice, for the prompt and for the negative
+ * prompt. A guidance scale of 1 or less needs no second evaluation. Models distilled with guidance
+ * have the guidance scale as input instead.
  */
 export function usesClassifierFreeGuidance(
   {
@@ -111,9 +121,4 @@ export function usesClassifierFreeGuidance(
   guidanceScale: number,
 ): boolean {
   return guidanceScale > 1 && guidanceEmbeddingWidth === null && family !== 'flux';
-}
-
-/** Whether the pipeline has that component, or may do without it. */
-export function hasComponent(index: Json, component: string): boolean {
-  return Array.isArray(index[component]) && index[component][1] !== null;
 }

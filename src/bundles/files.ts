@@ -1,36 +1,51 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BundleError } from './bundle-error.ts';
-import { checkExternalData } from './external-data.ts';
+import { isObject } from '../core/is-object.ts';
 
-export { BundleError };
+/** A bundle cannot be used. The message names the file, what is wrong with it and what to do. */
+export class BundleError extends Error {
+  override readonly name = 'BundleError';
+}
 
+/** A JSON object whose members were not checked. */
 export type Json = { readonly [key: string]: unknown };
 
-/** Strings are matched so that the words in them stay. */
-const STRING_OR_NO_NUMBER = /"(?:[^"\\]|\\.)*"|-?\b(?:Infinity|NaN)\b/g;
+/** Strings are matched too, so that the same words inside of them are left alone. */
+const STRING_OR_BARE_NAN = /"(?:[^"\\]|\\.)*"|-?\b(?:Infinity|NaN)\b/g;
 
-/** A JSON object from a bundle's file. Python's bare `Infinity` and `NaN` (as diffusers writes them) are read as null. */
+/**
+ * Reads a JSON object from the file `name` in `folder`. Python's bare `Infinity` and `NaN`, which
+ * diffusers writes, become null.
+ * @throws BundleError if the file is missing, or holds no JSON object
+ */
 export async function readJson(folder: string, name: string): Promise<Json> {
   const text = await readText(folder, name);
   try {
     const value: unknown = JSON.parse(
-      text.replace(STRING_OR_NO_NUMBER, (found) => (found.startsWith('"') ? found : 'null')),
+      text.replace(STRING_OR_BARE_NAN, (found) => (found.startsWith('"') ? found : 'null')),
     );
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Json;
+    if (isObject(value)) return value;
   } catch (error) {
+    const reason = error instanceof Error ? error.message : error;
     throw new BundleError(
-      `${name} is not JSON (${error instanceof Error ? error.message : error}); copy the file again from where the model came from`,
+      `${name} is not JSON (${reason}); copy the file again from where the model came from`,
     );
   }
   throw new BundleError(`${name} holds no JSON object; copy the file again from where the model came from`);
 }
 
-/** The same, or null when there is no such file. */
+/**
+ * As `readJson`, but returns null if there is no such file.
+ * @throws BundleError if the file holds no JSON object
+ */
 export async function readOptionalJson(folder: string, name: string): Promise<Json | null> {
   return (await exists(join(folder, name))) ? readJson(folder, name) : null;
 }
 
+/**
+ * Reads the text file `name` in `folder`.
+ * @throws BundleError if the file is missing or cannot be read
+ */
 export async function readText(folder: string, name: string): Promise<string> {
   try {
     return await readFile(join(folder, name), 'utf8');
@@ -41,36 +56,36 @@ export async function readText(folder: string, name: string): Promise<string> {
   }
 }
 
-/** The path of a graph that is there and not empty; whether it is sound shows when the engine opens it. */
-export async function graphPath(folder: string, name: string): Promise<string> {
-  const path = join(folder, name);
-  const file = await stat(path).catch(() => null);
-  if (!file?.isFile())
-    throw new BundleError(`${name} is missing; export the model again, or copy the whole folder`);
-  // Git LFS leaves text of some 130 bytes where a large file was not fetched.
-  if (file.size < 256)
-    throw new BundleError(
-      `${name} has only ${file.size} bytes, which is no graph (a pointer of Git LFS?); copy the file again`,
-    );
-  await checkExternalData(path, name);
-  if (await exists(fusedGraph(path))) await checkExternalData(fusedGraph(path), fusedGraph(name));
-  return path;
-}
-
-/** Where a graph for CUDA alone lies, if there is one: `model_cuda.onnx` beside `model.onnx`, as our exporter's `--cuda` writes it. */
-export function fusedGraph(path: string): string {
-  return path.replace(/\.onnx$/, '_cuda.onnx');
-}
-
+/** Whether there is a file or folder at `path`. */
 export async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => null)) !== null;
 }
 
-/** A number from a config, or the error that names its key. */
+/**
+ * The finite number at `key` of a config.
+ * @param file name of the config, for the message
+ * @throws BundleError if there is none
+ */
 export function numberAt(config: Json, key: string, file: string): number {
   const value = config[key];
   if (typeof value === 'number' && Number.isFinite(value)) return value;
   throw new BundleError(
-    `${file} has no number "${key}" (found ${JSON.stringify(value)}); take the config that the exporter wrote`,
+    `${file} has no number "${key}" (found ${JSON.stringify(value)}); use the config that the exporter wrote`,
   );
+}
+
+/**
+ * The list at `key` of a config, not empty.
+ * @param file name of the config, for the message
+ * @throws BundleError if there is none
+ */
+export function listAt(config: Json, key: string, file: string): readonly unknown[] {
+  const value = config[key];
+  if (Array.isArray(value) && value.length > 0) return value;
+  throw new BundleError(`${file} has no list "${key}"; use the config that the exporter wrote`);
+}
+
+/** `value` if it is a number, else `fallback`. */
+export function numberOr<T>(value: unknown, fallback: T): number | T {
+  return typeof value === 'number' ? value : fallback;
 }

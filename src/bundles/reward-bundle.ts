@@ -1,24 +1,32 @@
-import { basename } from 'node:path';
-import { BundleError, type Json, readOptionalJson } from './files.ts';
+import { BundleError, readOptionalJson } from './files.ts';
 import { type GraphReward, readGraphReward } from './graph-reward.ts';
-import type { RewardDescription } from './reward-description.ts';
-import { type ChatReward, type HttpReward, readChatReward, readHttpReward } from './service-reward.ts';
+import { type RewardDescription, readDescription } from './reward-card.ts';
+import {
+  type ChatReward,
+  type HttpReward,
+  readChatReward,
+  readHttpReward,
+  type ServiceReward,
+} from './service-reward.ts';
 
-export type { ChatReward, GraphReward, HttpReward, RewardDescription };
+export type { ChatReward, GraphReward, HttpReward, RewardDescription, ServiceReward };
 
+/** All types of rewards. */
 export const REWARD_TYPES = ['graph', 'jpeg-size', 'http', 'chat'] as const;
+/** Type of a reward, `type` in its card. */
 export type RewardType = (typeof REWARD_TYPES)[number];
 
-/** The size of the picture as a JPEG of this quality, in kilobytes: more detail, more bytes. */
+/** The size of a picture as JPEG in kilobytes: more detail takes more bytes. */
 export interface JpegSizeReward extends RewardDescription {
   readonly type: 'jpeg-size';
+  /** JPEG quality, 1 to 100. */
   readonly quality: number;
 }
 
-/** A picture and perhaps a prompt to a number. */
+/** Scores a picture, with or without its prompt. */
 export type RewardBundle = GraphReward | JpegSizeReward | HttpReward | ChatReward;
 
-/** Rewards that are there without a folder. They are never the default. */
+/** Rewards that need no folder. They are never the default. */
 export const BUILT_IN_REWARDS: readonly RewardBundle[] = [
   {
     type: 'jpeg-size',
@@ -26,7 +34,8 @@ export const BUILT_IN_REWARDS: readonly RewardBundle[] = [
     path: null,
     signature: '',
     title:
-      'Size as JPEG of quality 95 in kilobytes: how much there is to see, whatever it is (for tests of black boxes)',
+      'Size as JPEG of quality 95 in kilobytes: how much detail the picture has, whatever it shows ' +
+      '(for tests of black boxes)',
     licence: 'MIT',
     reads: ['image'],
     range: null,
@@ -34,10 +43,13 @@ export const BUILT_IN_REWARDS: readonly RewardBundle[] = [
   },
 ];
 
-/** Reads a reward's folder. @throws BundleError when it can't be used */
+/**
+ * Reads the folder of a reward.
+ * @throws BundleError if it cannot be used
+ */
 export async function readRewardBundle(path: string, signature = ''): Promise<RewardBundle> {
   const card = (await readOptionalJson(path, 'findery.json')) ?? {};
-  const description = { ...describe(path, card), signature };
+  const description = readDescription(path, card, signature);
   switch (card.type ?? 'graph') {
     case 'graph':
       return readGraphReward(path, card, description);
@@ -50,23 +62,4 @@ export async function readRewardBundle(path: string, signature = ''): Promise<Re
         `findery.json has type ${JSON.stringify(card.type)}; rewards in folders are graph, http or chat`,
       );
   }
-}
-
-function describe(path: string, card: Json): Omit<RewardDescription, 'reads' | 'signature'> {
-  return {
-    name: basename(path),
-    path,
-    title: typeof card.title === 'string' ? card.title : basename(path),
-    licence: typeof card.licence === 'string' ? card.licence : null,
-    range: readRange(card.range),
-  };
-}
-
-function readRange(range: unknown): readonly [number, number] | null {
-  if (range === undefined || range === null) return null;
-  if (Array.isArray(range) && range.length === 2 && range.every(Number.isFinite) && range[0] < range[1])
-    return [range[0], range[1]];
-  throw new BundleError(
-    `findery.json has range ${JSON.stringify(range)}; it takes two numbers, [lowest, highest]`,
-  );
 }

@@ -1,118 +1,119 @@
+import { isObject } from '../core/is-object.ts';
 import { BundleError, type Json } from './files.ts';
-import type { RewardDescription } from './reward-description.ts';
+import { type CardDescription, isInterval, type RewardDescription, readCardNumber } from './reward-card.ts';
 
-/** How a service is called; the same for all that are asked over HTTP. */
-interface Service extends RewardDescription {
-  /** Sent with each request; `${NAME}` stands for an environment variable of the worker. */
+/** A reward whose scores come from a service over HTTP, and how the service is called. */
+export interface ServiceReward extends RewardDescription {
+  /** Headers of each request; `${NAME}` stands for an environment variable of the worker. */
   readonly headers: { readonly [name: string]: string };
-  /** Seconds for one answer. */
+  /** Timeout of one request in seconds. */
   readonly timeoutSeconds: number;
-  /** Tries after the first one, for what may pass: no connection, no answer in time, 429, 5xx. */
+  /** Further tries after a failure that may pass: no connection, timeout, 429, 5xx. */
   readonly retries: number;
-  /** Requests at a time. */
+  /** Maximum number of requests at the same time. */
   readonly concurrency: number;
 }
 
-/** A service of the user's that takes pictures and prompt and returns scores (README, "Rewards"). */
-export interface HttpReward extends Service {
+/** A service of the operator's: pictures and prompt in, scores out (`rewards/http.ts`). */
+export interface HttpReward extends ServiceReward {
   readonly type: 'http';
   readonly url: string;
-  /** Most pictures in one request. */
+  /** Maximum number of pictures in one request. */
   readonly batchSize: number;
 }
 
-/** A language model that sees pictures, behind an OpenAI-compatible endpoint, as the judge. */
-export interface ChatReward extends Service {
+/** A vision language model as judge, behind an OpenAI-compatible endpoint (`rewards/chat.ts`). */
+export interface ChatReward extends ServiceReward {
   readonly type: 'chat';
-  /** Up to and without `/chat/completions`. */
+  /** Address of the API, up to and without `/chat/completions`. */
   readonly baseUrl: string;
   readonly model: string;
-  /** What it judges by; `{prompt}` stands for the prompt. */
+  /** Criteria of the judgement; `{prompt}` stands for the prompt. */
   readonly rubric: string;
-  /** Lowest and highest score that it may give; mapped to `range`, or to [0, 1] without one. */
+  /** Lowest and highest score of the judge; mapped to `range`, or to [0, 1] without one. */
   readonly scale: readonly [number, number];
-  /** null: not sent, for models that take none. */
+  /** null: not sent, for models that do not accept it. */
   readonly temperature: number | null;
 }
 
 const DEFAULT_RUBRIC =
-  'How well does this picture show what the prompt says? Prompt: "{prompt}". Check every object, its number, its colour and other attributes, and where things are. Beauty does not count. Give the lowest score when hardly anything fits, and the highest only when everything does.';
+  'How well does this picture show what the prompt says? Prompt: "{prompt}". Check every object, its ' +
+  'number, its colour and other attributes, and where things are. Beauty does not count. Give the lowest ' +
+  'score when hardly anything fits, and the highest only when everything does.';
 
-/** @throws BundleError that names the key of the card */
-export function readHttpReward(card: Json, description: Omit<RewardDescription, 'reads'>): HttpReward {
+/**
+ * Reads the card of a reward of type `http`.
+ * @throws BundleError that names the key of the card
+ */
+export function readHttpReward(card: Json, description: CardDescription): HttpReward {
   return {
-    ...readService(card, description, 4),
+    ...readService(card, description, { concurrency: 4 }),
     type: 'http',
     url: readUrl(card.url, 'url'),
     batchSize: readCount(card, 'batchSize', 8, 1, 256),
   };
 }
 
-/** @throws BundleError that names the key of the card */
-export function readChatReward(card: Json, description: Omit<RewardDescription, 'reads'>): ChatReward {
+/**
+ * Reads the card of a reward of type `chat`.
+ * @throws BundleError that names the key of the card
+ */
+export function readChatReward(card: Json, description: CardDescription): ChatReward {
   const text = (key: string, fallback?: string) => {
     const value = card[key] ?? fallback;
     if (typeof value === 'string' && value.trim() !== '') return value;
     throw new BundleError(
-      `findery.json has ${key} ${JSON.stringify(card[key])}; a reward of type chat needs it as text`,
+      `findery.json has ${key} ${JSON.stringify(card[key])}; a reward of type chat needs text there`,
     );
   };
   const scale = card.scale ?? [0, 10];
-  if (!Array.isArray(scale) || scale.length !== 2 || !scale.every(Number.isFinite) || scale[0] >= scale[1])
+  if (!isInterval(scale))
     throw new BundleError(`findery.json has scale ${JSON.stringify(scale)}; it takes [lowest, highest]`);
   return {
-    ...readService(card, description, 8),
+    ...readService(card, description, { concurrency: 8 }),
     type: 'chat',
     baseUrl: readUrl(card.baseUrl, 'baseUrl'),
     model: text('model'),
     rubric: text('rubric', DEFAULT_RUBRIC),
-    scale: scale as [number, number],
-    temperature: card.temperature === null ? null : readNumber(card, 'temperature', 0, 0, 2),
+    scale,
+    temperature:
+      card.temperature === null
+        ? null
+        : readCardNumber(card.temperature, 'temperature', { fallback: 0, minimum: 0, maximum: 2 }),
   };
 }
 
 function readService(
   card: Json,
-  description: Omit<RewardDescription, 'reads'>,
-  concurrency: number,
-): Service {
+  description: CardDescription,
+  defaults: { readonly concurrency: number },
+): ServiceReward {
+  const timeout = { fallback: 30, minimum: 0.1, maximum: 3600 };
   return {
     ...description,
     reads: ['image', 'text'],
     headers: readHeaders(card.headers ?? {}),
-    timeoutSeconds: readNumber(card, 'timeoutSeconds', 30, 0.1, 3600),
+    timeoutSeconds: readCardNumber(card.timeoutSeconds, 'timeoutSeconds', timeout),
     retries: readCount(card, 'retries', 3, 0, 10),
-    concurrency: readCount(card, 'concurrency', concurrency, 1, 64),
+    concurrency: readCount(card, 'concurrency', defaults.concurrency, 1, 64),
   };
 }
 
 function readHeaders(headers: unknown): { readonly [name: string]: string } {
-  const isObject = typeof headers === 'object' && headers !== null && !Array.isArray(headers);
-  if (!isObject || !Object.values(headers).every((value) => typeof value === 'string'))
+  if (!isObject(headers) || !Object.values(headers).every((value) => typeof value === 'string'))
     throw new BundleError(`findery.json has headers ${JSON.stringify(headers)}; it takes an object of texts`);
-  // RFC 9110, section 5.6.2: what a field name may be made of.
+  // RFC 9110, section 5.6.2: the characters of a field name.
   const wrong = Object.keys(headers).find((name) => !/^[\w!#$%&'*+.^`|~-]+$/.test(name));
   if (wrong !== undefined)
     throw new BundleError(
-      `findery.json has headers with the name ${JSON.stringify(wrong)}; names are letters, digits and hyphens`,
+      `findery.json has headers with the name ${JSON.stringify(wrong)}; ` +
+        'names are letters, digits and hyphens',
     );
   return headers as { [name: string]: string };
 }
 
 function readCount(card: Json, key: string, fallback: number, minimum: number, maximum: number): number {
-  const value = card[key] ?? fallback;
-  if (Number.isInteger(value)) return readNumber(card, key, fallback, minimum, maximum);
-  throw new BundleError(
-    `findery.json has ${key} ${JSON.stringify(value)}; it takes a whole number from ${minimum} to ${maximum}`,
-  );
-}
-
-function readNumber(card: Json, key: string, fallback: number, minimum: number, maximum: number): number {
-  const value = card[key] ?? fallback;
-  if (typeof value === 'number' && value >= minimum && value <= maximum) return value;
-  throw new BundleError(
-    `findery.json has ${key} ${JSON.stringify(value)}; it takes a number from ${minimum} to ${maximum}`,
-  );
+  return readCardNumber(card[key], key, { fallback, minimum, maximum, isWhole: true });
 }
 
 function readUrl(value: unknown, key: string): string {
@@ -121,10 +122,11 @@ function readUrl(value: unknown, key: string): string {
     throw new BundleError(
       `findery.json has ${key} ${JSON.stringify(value)}; it takes an address with http:// or https://`,
     );
-  // Not a word of what it is: problems of bundles are told to clients.
+  // The message must not quote the password: clients read the problems of bundles.
   if (url.username || url.password)
     throw new BundleError(
-      `findery.json has ${key} with a user name or password in it; put them into headers, as {"Authorization": "Basic \${NAME_OF_ENV_VARIABLE}"}`,
+      `findery.json has ${key} with a user name or password in it; put them into headers, as ` +
+        `{"Authorization": "Basic \${NAME_OF_ENV_VARIABLE}"}`,
     );
   return url.href;
 }

@@ -4,32 +4,34 @@ import { BundleError, exists, type Json, readJson, readOptionalJson } from './fi
 import { BERT_TOKENS, describeBert } from './tokenizers/bert-vocabulary.ts';
 import { CLIP_TOKENS, describeClip } from './tokenizers/clip-vocabulary.ts';
 import { openTokenizer } from './tokenizers/follow-transformers.ts';
-import { type AddedToken, addedTokens, spelling } from './tokenizers/special-tokens.ts';
+import { type AddedToken, addedTokens, textOf } from './tokenizers/special-tokens.ts';
 
-/** A text as a model reads it. */
+/** A text as token ids. */
 export interface Encoding {
-  /** `window` token ids: start, text, end, padding. */
+  /** Token ids, `window` of them: start, text, end, padding. */
   readonly inputIds: readonly number[];
   /** 1 for tokens, 0 for padding. */
   readonly attentionMask: readonly number[];
-  /** The end of the text that did not fit, as the tokenizer spells it; null when all of it did. */
+  /** The end of the text that did not fit, as the tokenizer decodes it; null if all of it fits. */
   readonly truncated: string | null;
 }
 
+/** Encodes texts for one model. */
 export interface Tokenizer {
-  /** Tokens that the model reads, with start and end. */
+  /** Length of every encoding, with start and end. */
   readonly window: number;
-  /** One more than the largest token id: embeddings that a text encoder has to have. */
+  /** One more than the largest token id: the embeddings that a text encoder needs. */
   readonly vocabularySize: number;
   encode(text: string): Encoding;
 }
 
+/** A kind of tokenizer, with the defaults of its class in transformers. */
 interface Kind {
   /** Names of its classes in transformers. */
   readonly classes: RegExp;
-  /** Special tokens that a config need not name. */
+  /** Special tokens that the config may leave out. */
   readonly tokens: Json;
-  /** Window where the config does not say. */
+  /** Window if the config gives none. */
   readonly window: number;
 }
 
@@ -42,25 +44,31 @@ const T5: Kind = {
 };
 const OTHER: Kind = { classes: /(?:)/, tokens: {}, window: 77 };
 
-/** Windows of tokenizers whose config does not say: transformers writes 1e30 for "no end". */
-const LONGEST = 1e6;
+/** Larger windows in a config mean "unlimited", for which transformers writes 1e30. */
+const MAX_WINDOW = 1e6;
 
 /**
- * The tokenizer in the bundle `folder`, in its root or in `subfolder` (as in `tokenizer/`): `tokenizer.json` (CLIP, BERT, T5 and any
- * other that @huggingface/tokenizers reads), CLIP's `vocab.json` and `merges.txt`, or BERT's `vocab.txt`; beside it
- * `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`. Texts have the ids that transformers 5 gives them; nothing
- * in a text but added tokens has a meaning of its own, `(weighted:1.2)` neither.
- * @param window tokens of every text; left out: `model_max_length` of the config, for BERT `max_length` before it
- * @throws BundleError when a file is missing or damaged
+ * Reads the tokenizer of the bundle `folder`. Its vocabulary is one of:
+ * - `tokenizer.json`: CLIP, BERT, T5 and all others that @huggingface/tokenizers supports
+ * - `vocab.json` and `merges.txt`: CLIP
+ * - `vocab.txt`: BERT
+ *
+ * `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` beside it are
+ * optional. Token ids are those of transformers 5. Only added tokens are special in a text; weights
+ * such as `(word:1.2)` are not interpreted.
+ * @param subfolder '' or a folder that ends with a slash, such as `tokenizer/`
+ * @param window length of every encoding; by default the config's `model_max_length`, for BERT its
+ *   `max_length` first
+ * @throws BundleError if a file is missing or damaged
  */
 export async function readTokenizer(folder: string, subfolder = '', window?: number): Promise<Tokenizer> {
   const optional = async (name: string) => (await readOptionalJson(folder, `${subfolder}${name}`)) ?? {};
   const given = await optional('tokenizer_config.json');
   const [map, added] = [await optional('special_tokens_map.json'), await optional('added_tokens.json')];
-  // As transformers reads them: the map is of old versions, which did not write the decoder; there it has the last word.
-  const written: Json = given.added_tokens_decoder ? given : { ...given, ...map };
-  const { name, kind, description } = await readDescription(folder, subfolder, written);
-  const config: Json = { ...kind.tokens, ...withoutNulls(written) };
+  // Old versions of transformers write the map and no decoder; there the map takes precedence.
+  const merged: Json = given.added_tokens_decoder ? given : { ...given, ...map };
+  const { name, kind, description } = await readDescription(folder, subfolder, merged);
+  const config: Json = { ...kind.tokens, ...withoutNulls(merged) };
   try {
     const vocabulary = vocabularyOf(description);
     const tokens = addedTokens(vocabulary, {
@@ -70,13 +78,13 @@ export async function readTokenizer(folder: string, subfolder = '', window?: num
     });
     const tokenizer = openTokenizer({ ...description, added_tokens: tokens }, config);
     const length = window ?? windowOf(kind, config);
-    const pad = spelling(config.pad_token ?? (description.padding as Json | null | undefined)?.pad_token, '');
-    // What stands around every text; the last of it ends a text that is cut.
-    const end = tokenizer.encode('').ids.at(-1) ?? tokenizer.token_to_id(spelling(config.eos_token, ''));
+    const pad = textOf(config.pad_token ?? (description.padding as Json | null | undefined)?.pad_token, '');
+    // An empty text is encoded as start and end; the last token ends a truncated text, too.
+    const end = tokenizer.encode('').ids.at(-1) ?? tokenizer.token_to_id(textOf(config.eos_token, ''));
     const padding = pad === '' ? end : tokenizer.token_to_id(pad);
     if (end === undefined || padding === undefined)
       throw new BundleError(
-        `${name} and ${subfolder}tokenizer_config.json have no token that ends or fills up a text`,
+        `${name} and ${subfolder}tokenizer_config.json name no end token or padding token`,
       );
     return {
       window: length,
@@ -85,7 +93,7 @@ export async function readTokenizer(folder: string, subfolder = '', window?: num
           ...tokens.map(({ id }) => id),
           [...vocabulary.values()].reduce((a, b) => Math.max(a, b), -1),
         ) + 1,
-      encode: encoder(tokenizer, { window: length, end, padding }),
+      encode: createEncoder(tokenizer, { window: length, end, padding }),
     };
   } catch (error) {
     if (error instanceof BundleError) throw error;
@@ -95,6 +103,7 @@ export async function readTokenizer(folder: string, subfolder = '', window?: num
   }
 }
 
+/** The tokenizer's description in the format of `tokenizer.json`, and the file it comes from. */
 async function readDescription(
   folder: string,
   subfolder: string,
@@ -115,7 +124,8 @@ async function readDescription(
     };
   if ((await has('spiece.model')) && !(await has('vocab.json')))
     throw new BundleError(
-      `${subfolder || 'the folder'} has only spiece.model; write tokenizer.json beside it with transformers' AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`,
+      `${subfolder || 'the folder'} has only spiece.model; write tokenizer.json beside it with ` +
+        "transformers' AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
     );
   return {
     name: `${subfolder}vocab.json`,
@@ -124,18 +134,18 @@ async function readDescription(
   };
 }
 
-function encoder(
+function createEncoder(
   tokenizer: HuggingFaceTokenizer,
   { window, end, padding }: { readonly window: number; readonly end: number; readonly padding: number },
 ): Tokenizer['encode'] {
   return (text) => {
     const { ids } = tokenizer.encode(text);
     const fits = ids.length <= window;
-    const kept = fits ? ids : [...ids.slice(0, window - 1), end];
-    const fill = new Array<number>(window - kept.length);
+    const tokens = fits ? ids : [...ids.slice(0, window - 1), end];
+    const fill = new Array<number>(window - tokens.length);
     return {
-      inputIds: [...kept, ...fill.fill(padding)],
-      attentionMask: [...kept.map(() => 1), ...fill.fill(0)],
+      inputIds: [...tokens, ...fill.fill(padding)],
+      attentionMask: [...tokens.map(() => 1), ...fill.fill(0)],
       truncated: fits
         ? null
         : tokenizer
@@ -147,11 +157,14 @@ function encoder(
 }
 
 function windowOf(kind: Kind, config: Json): number {
-  const said = [kind === BERT ? config.max_length : null, config.model_max_length];
-  return said.find((value): value is number => typeof value === 'number' && value < LONGEST) ?? kind.window;
+  const configured = [kind === BERT ? config.max_length : null, config.model_max_length];
+  return (
+    configured.find((value): value is number => typeof value === 'number' && value < MAX_WINDOW) ??
+    kind.window
+  );
 }
 
-/** Token to id. A list of tokens with scores (Unigram) has its ids by place. */
+/** Token to id. In Unigram's list of [token, score], the position is the id. */
 function vocabularyOf(description: Json): Map<string, number> {
   const { vocab } = description.model as {
     readonly vocab: { readonly [token: string]: number } | [string, number][];
@@ -159,7 +172,7 @@ function vocabularyOf(description: Json): Map<string, number> {
   return new Map(Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab));
 }
 
-/** T5's class adds the tokens of its training task, named or not. */
+/** T5's class always adds the sentinel tokens of its training task. */
 function withSentinels(config: Json): Json {
   const count = typeof config.extra_ids === 'number' ? config.extra_ids : 100;
   const named = Array.isArray(config.additional_special_tokens) ? config.additional_special_tokens : [];
@@ -167,7 +180,7 @@ function withSentinels(config: Json): Json {
   return { ...config, additional_special_tokens: [...named, ...sentinels] };
 }
 
-/** Configs write null for tokens that there are none of, and for those that keep their defaults. */
+/** In configs, null means that a token does not exist or keeps its default. */
 function withoutNulls(config: Json): Json {
   return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== null));
 }

@@ -8,45 +8,50 @@ import type { Job } from '../contract/schemas/job.ts';
 import type { Report } from '../contract/schemas/policy.ts';
 import type { Sample } from '../contract/schemas/sample.ts';
 import { contactSheet } from '../pictures/contact-sheet.ts';
-import { renderSvg } from '../pictures/render-svg.ts';
+import { renderSvg } from '../pictures/svg-renderer.ts';
 import { createLogger } from './logger.ts';
 import { runMain } from './run-main.ts';
 import { startService } from './service.ts';
 
 const PROMPT = 'a green dog on the grass';
 const SEED = 1;
-/** The noises of the contact sheet: neither those of the search nor those of the report. */
+/**
+ * Seed and number of the contact sheet's noises. Neither the search nor the report uses this seed.
+ */
 const SHEET = { seed: 2024, count: 8 };
 
-/** `npm run demo`: one prompt from start to end, over HTTP like any client. */
+/**
+ * `npm run demo`: learns the noise distribution of one prompt over HTTP, as any client would, and
+ * writes a contact sheet and the reward curve to `demo-output/`.
+ */
 await runMain(async (stop) => {
   const config = { ...readConfig(process.env), port: 0, logLevel: 'warn' as const };
-  const say = (line: string) => console.log(line);
   const began = performance.now();
-  say('Starting findery (Redis, API, worker) ...');
+  console.log('Starting findery (Redis, API, worker) ...');
   const service = await startService({
     config,
     logger: createLogger(config, 'demo'),
-    say: (line) => say(`  ${line}`),
+    print: (line) => console.log(`  ${line}`),
   });
   try {
     await service.workerReady;
     const client = new Client(service.url);
-    say(`  ready at ${service.url} after ${seconds(performance.now() - began)}\n`);
-    say(`Learning the initial noise of "${PROMPT}" ...`);
+    console.log(`  ready at ${service.url} after ${seconds(performance.now() - began)}\n`);
+    console.log(`Learning the initial noise of "${PROMPT}" ...`);
     const job = await client.createJob({ prompt: PROMPT, seed: SEED });
     const ended = await followWithBar(client, job, stop);
     if (ended.status !== 'succeeded' || !ended.report || !ended.policyId) {
-      throw new Error(`The job ended ${ended.status}${ended.error ? `: ${ended.error.detail}` : '.'}`);
+      throw new Error(`The job ended as ${ended.status}${ended.error ? `: ${ended.error.detail}` : '.'}`);
     }
-    say(compare(ended.report));
+    console.log(compare(ended.report));
     const folder = await writeFigures(client, ended);
-    say(
-      `\nWritten:\n  ${join(folder, 'contact-sheet.png')}   the same 8 noises through base and learned distribution`,
+    console.log(
+      `\nWritten:\n  ${join(folder, 'contact-sheet.png')}   ` +
+        `the same ${SHEET.count} noises through the base and the learned distribution`,
     );
-    say(`  ${join(folder, 'rewards.png')}         the reward of every iteration, raw and smoothed`);
-    say(goOn(ended.policyId));
-    say(`\nDone in ${seconds(performance.now() - began)}.`);
+    console.log(`  ${join(folder, 'rewards.png')}         the reward of every iteration, raw and smoothed`);
+    console.log(nextSteps(ended.policyId));
+    console.log(`\nDone in ${seconds(performance.now() - began)}.`);
   } finally {
     await service.close();
   }
@@ -81,7 +86,7 @@ async function followWithBar(client: Client, job: Job, stop: AbortSignal): Promi
           });
         } else if (type === 'status') {
           const { stage } = data as JobEvents['status'];
-          if (stage === 'judging') bar.update({ stage: 'judging on fresh draws' });
+          if (stage === 'judging') bar.update({ stage: 'judging on unseen noises' });
           if (stage === 'ended') bar.update(100, { stage: 'done', left: '0 s' });
         }
       },
@@ -96,11 +101,13 @@ async function followWithBar(client: Client, job: Job, stop: AbortSignal): Promi
 function compare({ base, learned, gain, successRate, diversityRatio, meanNorm, draws }: Report): string {
   const number = (value: number) => value.toFixed(3).padStart(7);
   return [
-    `On ${draws} fresh draws that the search never saw, the same noise through both distributions:`,
+    `On ${draws} noises that the search never saw, each through both distributions:`,
     `  base    N(0, I)   mean reward ${number(base.mean)}  +- ${base.standardError.toFixed(3)}`,
     `  learned policy    mean reward ${number(learned.mean)}  +- ${learned.standardError.toFixed(3)}`,
-    `  gain              ${number(gain.mean)}  +- ${gain.standardError.toFixed(3)}   (${(gain.mean / gain.standardError).toFixed(1)} standard errors)`,
-    `  ${(successRate * 100).toFixed(0)} % of the learned draws beat the base's 90th percentile; diversity ratio ${diversityRatio?.toFixed(2) ?? 'unknown'}; mean norm ${meanNorm.toFixed(3)}`,
+    `  gain              ${number(gain.mean)}  +- ${gain.standardError.toFixed(3)}   ` +
+      `(${(gain.mean / gain.standardError).toFixed(1)} standard errors)`,
+    `  ${(successRate * 100).toFixed(0)} % of the learned samples exceed the base's 90th percentile; ` +
+      `diversity ratio ${diversityRatio?.toFixed(2) ?? 'unknown'}; mean norm ${meanNorm.toFixed(3)}`,
   ].join('\n');
 }
 
@@ -129,12 +136,13 @@ async function writeFigures(client: Client, job: Job): Promise<string> {
   return relative(process.cwd(), folder) || '.';
 }
 
-function goOn(policyId: string): string {
+function nextSteps(policyId: string): string {
   return [
-    '\nThe policy is kept. To draw new pictures from it, start the service and ask:',
+    '\nThe policy is stored. To sample new pictures from it, start the service and run:',
     '  npm start',
-    `  curl -s -X POST -H 'Prefer: wait=30' -H 'Content-Type: application/json' -d '{"count": 4}' http://127.0.0.1:8080/v1/policies/${policyId}/samples`,
-    '  curl -s -o picture.png http://127.0.0.1:8080/v1/images/ID-OF-AN-IMAGE',
+    "  curl -s -X POST -H 'Prefer: wait=30' -H 'Content-Type: application/json' -d '{\"count\": 4}' " +
+      `http://127.0.0.1:8080/v1/policies/${policyId}/samples`,
+    '  curl -s -o picture.png http://127.0.0.1:8080/v1/images/IMAGE_ID',
     `  curl -s -o policy.safetensors http://127.0.0.1:8080/v1/policies/${policyId}/parameters`,
   ].join('\n');
 }

@@ -1,3 +1,4 @@
+import { UsageError } from './arguments.ts';
 import * as backup from './commands/backup.ts';
 import * as keep from './commands/keep.ts';
 import * as keys from './commands/keys.ts';
@@ -7,16 +8,18 @@ import * as restore from './commands/restore.ts';
 import * as sweep from './commands/sweep.ts';
 import * as workers from './commands/workers.ts';
 import { runMain } from './run-main.ts';
-import { UsageError } from './usage-error.ts';
 
-/** A part of the command line. */
+/** A command: one file in `commands/`. */
 export interface Command {
-  /** One line. */
+  /** One line, for the list of commands. */
   readonly summary: string;
   readonly usage: string;
   /**
-   * @returns the exit status
-   * @throws UsageError for arguments that can't be understood; Error with what went wrong and what to do
+   * @param args arguments after the name of the command
+   * @param stop is aborted by SIGINT and SIGTERM
+   * @returns exit status
+   * @throws UsageError for arguments that can't be understood
+   * @throws Error whose message says what went wrong and what to do
    */
   run(args: readonly string[], stop: AbortSignal): Promise<number>;
 }
@@ -37,18 +40,22 @@ ${Object.entries(COMMANDS)
   .map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`)
   .join('\n')}
 
-findery <command> --help tells more. The service itself: npm start (all of it), npm run api, npm run worker.`;
+findery <command> --help describes a command. To start the service: npm start (API and worker), npm run api,
+npm run worker.`;
 
-/** `findery`: what is done on the machine that serves, rather than over HTTP. */
+/**
+ * `findery`: administration on the machine of the service. Most commands use Redis and storage, not
+ * the API.
+ */
 await runMain(async (stop) => {
   const [name, ...args] = process.argv.slice(2);
   const command = Object.hasOwn(COMMANDS, name ?? '') ? COMMANDS[name] : undefined;
   if (!command) {
-    const isAsked = name === '--help' || name === '-h' || name === 'help';
-    (isAsked ? console.log : console.error)(
-      name === undefined || isAsked ? USAGE : `There is no command "${name}".\n\n${USAGE}`,
+    const isHelp = name === '--help' || name === '-h' || name === 'help';
+    (isHelp ? console.log : console.error)(
+      name === undefined || isHelp ? USAGE : `There is no command "${name}".\n\n${USAGE}`,
     );
-    process.exitCode = isAsked ? 0 : 2;
+    process.exitCode = isHelp ? 0 : 2;
     return;
   }
   if (args.includes('--help') || args.includes('-h')) {

@@ -4,7 +4,10 @@ import { openStore } from '../store/store.ts';
 import { listWorkers } from '../store/worker-registry.ts';
 import { runMain } from './run-main.ts';
 
-/** What the images' HEALTHCHECK runs: `healthcheck.ts api` or `worker`. Status 0 when the process beside it is well. */
+/**
+ * HEALTHCHECK of the container images: `healthcheck.ts api` or `healthcheck.ts worker`. Exits with
+ * 0 if the API or the worker in the same container is healthy.
+ */
 await runMain(async () => {
   const role = process.argv[2];
   const config = readConfig(process.env);
@@ -19,11 +22,11 @@ await runMain(async () => {
     try {
       const workers = await listWorkers(store.redis, store.keys);
       if (!workers.some(({ host }) => host === hostname()))
-        throw new Error(`No worker of ${hostname()} has been heard of in the last 10 s.`);
+        throw new Error(`No worker on ${hostname()} has reported in the last 10 s.`);
     } finally {
       await store.close();
     }
   } else {
-    throw new Error('Say whose health: healthcheck.ts api, or healthcheck.ts worker.');
+    throw new Error('The role is missing: healthcheck.ts api, or healthcheck.ts worker.');
   }
 });

@@ -1,9 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * Has the whole heap collected as soon as it is twice what lived in it the last time. V8 would wait until it is up to four times that, the more
- * the busier a process once was: an API takes half as much memory again for rubbish, and a sweep or a burst of requests shows as a step that stays.
+ * Makes V8 collect the heap when it has grown to twice the live objects of the last collection. By
+ * default V8 waits until up to four times, and longer after busy periods: an API then needs half as
+ * much memory again, and a sweep or a burst of requests raises its memory for good.
  */
-export function boundHeap(): void {
+export function limitHeapGrowth(): void {
   setFlagsFromString('--heap-growing-percent=100');
 }

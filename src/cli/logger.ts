@@ -1,16 +1,20 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type { Config } from '../config/config.ts';
-import { censor } from './censor.ts';
+import { redactSecrets } from './redact-secrets.ts';
 
-/** Logs one JSON object a line to standard output; in a terminal, lines for people. */
+/**
+ * Logs one JSON object a line to standard output; in a terminal, lines for people. Secrets are
+ * redacted.
+ * @param name value of the field `name` in every line
+ */
 export function createLogger(config: Config, name: string): Logger {
   const options = {
     name,
     level: config.logLevel,
-    formatters: { log: (line: Record<string, unknown>) => censor(line) },
-    serializers: { err: (error: Error) => censor({ ...pino.stdSerializers.err(error) }) },
+    formatters: { log: (line: Record<string, unknown>) => redactSecrets(line) },
+    serializers: { err: (error: Error) => redactSecrets({ ...pino.stdSerializers.err(error) }) },
   };
-  if (!process.stdout.isTTY) return pino(options, writeByTurns());
+  if (!process.stdout.isTTY) return pino(options, bufferedOutput());
   return pino({
     ...options,
     transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', singleLine: true } },
@@ -18,10 +22,11 @@ export function createLogger(config: Config, name: string): Logger {
 }
 
 /**
- * Standard output, written once for all lines of a turn of the event loop, before the next turn begins: a call of the system for each line would
- * be a tenth of what a short request costs. A process that ends, also by an exception, writes what is left.
+ * Standard output, written once for all lines of one iteration of the event loop. A system call for
+ * each line would take a tenth of the time of a short request. What is left is written when the
+ * process exits, after an uncaught exception too.
  */
-function writeByTurns(): DestinationStream {
+function bufferedOutput(): DestinationStream {
   const output = pino.destination({ dest: 1, sync: true });
   let lines = '';
   const flush = () => {

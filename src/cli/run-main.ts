@@ -1,12 +1,14 @@
 /**
- * Runs a command's main function: what goes wrong is one clear message and status 1, never a stack trace (unless
- * LOG_LEVEL is debug or trace). A function that takes a signal gets one that SIGINT and SIGTERM abort; any other is ended by them at once.
+ * Runs the main function of a process. An error is printed as one message without a stack trace
+ * (with it if LOG_LEVEL is debug or trace), and the exit status is 1.
+ * @param main if it has a parameter, SIGINT and SIGTERM abort that signal, and a second one ends
+ *   the process; without the parameter they end the process at once
  */
 export async function runMain(main: (stop: AbortSignal) => Promise<void>): Promise<void> {
   const controller = new AbortController();
   for (const name of main.length > 0 ? (['SIGINT', 'SIGTERM'] as const) : []) {
     process.on(name, () => {
-      // A second signal means it: the operating system's default takes over.
+      // The person or supervisor insists.
       if (controller.signal.aborted) process.exit(130);
       controller.abort(name);
     });

@@ -6,30 +6,39 @@ import { startApi } from '../api/server.ts';
 import type { Config } from '../config/config.ts';
 import { ensureRedis } from './redis/ensure-redis.ts';
 
+/** Pause before a worker that exited is restarted. */
+const RESTART_DELAY_MS = 500;
+/** Time that a worker may take to exit after SIGTERM, before it is killed. */
+const SHUTDOWN_TIMEOUT_MS = 15_000;
+
+/** A running service. */
 export interface Service {
+  /** Base URL of the API. */
   readonly url: string;
-  /** Resolves once the worker takes jobs; rejects when it can't. */
+  /** Resolves when the worker takes jobs; rejects when it exits before that. */
   readonly workerReady: Promise<void>;
+  /** Ends the worker, the API and the private Redis, in this order. */
   close(): Promise<void>;
 }
 
 /**
- * API, worker and, unless one is given, a private Redis, on this machine. The worker is a process of its own: what
- * happens to a model's run never takes the API along. A worker that dies is started again.
+ * Starts API, worker and, if REDIS_URL is not set, a private Redis. The worker runs in a child
+ * process, so a crash in a native library does not end the API. A worker that exits is restarted.
+ * @param print receives lines for people about the private Redis
  */
 export async function startService({
   config,
   logger,
-  say,
+  print,
 }: {
   readonly config: Config;
   readonly logger: Logger;
-  readonly say: (line: string) => void;
+  readonly print: (line: string) => void;
 }): Promise<Service> {
   const redis = await ensureRedis({
     url: config.redisUrl ?? undefined,
     dataDir: config.dataFolder,
-    log: say,
+    log: print,
   });
   try {
     const api = await startApi({ config, redisUrl: redis.url, logger });
@@ -52,13 +61,17 @@ export async function startService({
   }
 }
 
+/**
+ * Starts a worker and restarts it until `stop`. A worker that exits before it was ever ready is not
+ * restarted.
+ */
 function superviseWorker(environment: NodeJS.ProcessEnv, logger: Logger) {
   let stopping = false;
   let child: ChildProcess;
   let restart: NodeJS.Timeout | undefined;
   let wasReady = false;
   const ready = Promise.withResolvers<void>();
-  ready.promise.catch(() => {}); // who waits for it hears it; nobody has to
+  ready.promise.catch(() => {}); // a rejection that nobody awaits must not end this process
 
   const start = () => {
     child = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), {
@@ -72,10 +85,11 @@ function superviseWorker(environment: NodeJS.ProcessEnv, logger: Logger) {
     });
     child.on('exit', (code, signal) => {
       if (stopping) return;
-      if (!wasReady) return ready.reject(new Error('The worker could not start; its message is above.'));
-      if (code === RECYCLE_STATUS) logger.warn('the worker ran out of memory; starting a fresh one');
-      else logger.error({ code, signal }, 'the worker died; starting another one');
-      restart = setTimeout(start, 500);
+      if (!wasReady)
+        return ready.reject(new Error('The worker could not start; its error message is above.'));
+      if (code === RECYCLE_STATUS) logger.warn('the worker ran out of memory; restarting it');
+      else logger.error({ code, signal }, 'the worker died; restarting it');
+      restart = setTimeout(start, RESTART_DELAY_MS);
     });
   };
   start();
@@ -87,9 +101,9 @@ function superviseWorker(environment: NodeJS.ProcessEnv, logger: Logger) {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const ended = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGTERM');
-      const patience = setTimeout(() => child.kill('SIGKILL'), 15_000);
+      const killTimer = setTimeout(() => child.kill('SIGKILL'), SHUTDOWN_TIMEOUT_MS);
       await ended;
-      clearTimeout(patience);
+      clearTimeout(killTimer);
     },
   };
 }

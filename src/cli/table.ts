@@ -1,4 +1,4 @@
-/** Rows in aligned columns under a heading. Columns that are empty in every row are left out. */
+/** Formats rows as aligned columns under a heading. Omits columns that are empty in every row. */
 export function table(rows: readonly { readonly [column: string]: string }[]): string {
   if (rows.length === 0) return '';
   const columns = Object.keys(rows[0]).filter((column) => rows.some((row) => row[column] !== ''));
@@ -14,7 +14,7 @@ export function table(rows: readonly { readonly [column: string]: string }[]): s
     .join('\n');
 }
 
-/** 1.7 GB, 12.3 MB, 0.4 kB. */
+/** A size with decimal prefixes: 1.7 GB, 12.3 MB, 0.4 kB. */
 export function formatBytes(bytes: number): string {
   const unit = bytes >= 1e9 ? 3 : bytes >= 1e6 ? 2 : 1;
   return `${(bytes / 1000 ** unit).toFixed(1)} ${['B', 'kB', 'MB', 'GB'][unit]}`;

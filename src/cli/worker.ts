@@ -6,25 +6,33 @@ import { createLogger } from './logger.ts';
 import { ensureRedis } from './redis/ensure-redis.ts';
 import { aborted, runMain } from './run-main.ts';
 
-/** Graph runs on the CPU take every core they can have; at this niceness an API on the same machine goes first. */
+/**
+ * Niceness of a worker on the CPU. Graph runs use every core; the niceness lets an API on the same
+ * machine answer first.
+ */
 const NICENESS = 5;
 
-/** Milliseconds that a worker which is told to end may take to give its work back; supervisors often kill after ten seconds. */
-const PATIENCE = 9000;
+/**
+ * Time that a worker may take to requeue its jobs when it ends. Supervisors often kill after 10
+ * seconds.
+ */
+const SHUTDOWN_TIMEOUT_MS = 9000;
 
-/** `npm run worker`: takes jobs from the queues. One process per GPU, or one for the CPU. */
+/** `npm run worker`: runs queued jobs. Start one process for each GPU, or one for the CPU. */
 await runMain(async (stop) => {
   const config = readConfig(process.env);
   if (config.redisUrl === null)
     throw new ConfigError(
-      'REDIS_URL is not set; `npm run worker` needs the Redis that the API uses. (`npm start` brings its own.)',
+      'REDIS_URL is not set; `npm run worker` needs the Redis that the API uses. ' +
+        '(`npm start` starts a private Redis.)',
     );
-  // Says at once what is wrong with it; later the service waits while Redis is away.
+  // Fails now if Redis can't be used. Once it runs, the worker waits for a Redis that goes away.
   await ensureRedis({ url: config.redisUrl, dataDir: config.dataFolder, log: () => {} });
   if (config.executionProviders[0] === 'cpu' && getPriority() < NICENESS) setPriority(NICENESS);
   const logger = createLogger(config, 'worker');
   const worker = await startWorker({ config, redisUrl: config.redisUrl, logger });
-  // A parent that started it with a channel (serve.ts) wants to know, and its end is the worker's end too.
+  // `npm start` runs the worker as a child with an IPC channel: it waits for this message, and the
+  // worker ends when the channel closes.
   process.send?.({ ready: worker.id });
   const orphaned = new AbortController();
   process.on('disconnect', () => orphaned.abort());
@@ -37,20 +45,22 @@ await runMain(async (stop) => {
   if (death === 'recycled') {
     await worker.close();
     logger.warn(
-      `out of memory: this process ends with status ${RECYCLE_STATUS}, and a fresh one has to take its place (npm start, Docker's and Kubernetes' restart policies see to it)`,
+      `out of memory: this process exits with status ${RECYCLE_STATUS} and has to be restarted ` +
+        '(npm start and the restart policies of Docker and Kubernetes do so)',
     );
     process.exit(RECYCLE_STATUS);
   }
   if (death) {
-    // Its jobs go on elsewhere from their checkpoints, as after any other end.
+    // Other workers continue its jobs from their checkpoints once their leases expire.
     logger.fatal({ err: death }, 'the engine died');
     process.exit(1);
   }
-  // What can't be given back in time, because Redis or storage is away, goes on elsewhere once its lock has run out.
+  // While Redis or storage is away, jobs can't be requeued. Then other workers continue them once
+  // their leases expire.
   setTimeout(() => {
-    logger.warn('work could not be given back in time; it goes on elsewhere from its last checkpoint');
+    logger.warn('jobs could not be requeued in time; other workers continue them from their checkpoints');
     process.exit(1);
-  }, PATIENCE).unref();
+  }, SHUTDOWN_TIMEOUT_MS).unref();
   await worker.close();
   process.exit(0);
 });

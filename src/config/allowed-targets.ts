@@ -1,14 +1,16 @@
 import { BlockList, isIP } from 'node:net';
 
+const HOST_NAME = /^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/;
+
 /**
- * Targets beyond the public internet that an operator allows: addresses, CIDRs, and names of hosts. What is allowed may be
- * reached over plain http and at any port, too.
+ * Webhook targets that an operator allows beyond the public internet: IP addresses, CIDRs and host
+ * names. An allowed target may also be called over plain http and at any port.
  */
 export class AllowedTargets {
   readonly #addresses = new BlockList();
   readonly #hosts = new Set<string>();
 
-  /** @throws Error naming the first of `entries` that is no address, CIDR or name of a host */
+  /** @throws Error that names the first entry that is no address, CIDR or host name */
   constructor(entries: readonly string[] = []) {
     for (const entry of entries) this.#add(entry);
   }
@@ -17,27 +19,28 @@ export class AllowedTargets {
     const [address, bits, ...rest] = entry.split('/');
     const version = isIP(address);
     if (version === 0) {
-      if (bits !== undefined || !/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(entry))
-        throw new Error(`"${entry}" is no IP address, CIDR or name of a host`);
+      if (bits !== undefined || !HOST_NAME.test(entry))
+        throw new Error(`"${entry}" is not an IP address, a CIDR or a host name`);
       this.#hosts.add(entry.toLowerCase());
       return;
     }
-    const most = version === 4 ? 32 : 128;
-    if (rest.length > 0 || (bits !== undefined && !(/^\d{1,3}$/.test(bits) && Number(bits) <= most)))
-      throw new Error(`"${entry}" has no prefix length from 0 to ${most}`);
+    const maxBits = version === 4 ? 32 : 128;
+    const isPrefixLength = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= maxBits);
+    if (rest.length > 0 || !isPrefixLength)
+      throw new Error(`"${entry}" needs a prefix length from 0 to ${maxBits}`);
     this.#addresses.addSubnet(
       address,
-      bits === undefined ? most : Number(bits),
+      bits === undefined ? maxBits : Number(bits),
       version === 4 ? 'ipv4' : 'ipv6',
     );
   }
 
-  /** Whether a host is allowed by its name: whatever it resolves to. */
+  /** Whether the host is allowed by its name. The addresses it resolves to are then not checked. */
   hasHost(name: string): boolean {
     return this.#hosts.has(name.toLowerCase().replace(/\.$/, ''));
   }
 
-  /** Whether an IP address is allowed. */
+  /** Whether the IP address is allowed. */
   hasAddress(address: string): boolean {
     return this.#addresses.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
   }

@@ -1,17 +1,21 @@
-/** Where a store lies: a bucket that is there already, and what its keys start with (`team/findery`; '' for nothing). */
+/** An existing S3 bucket, and the start of every key in it. */
 export interface S3Place {
   readonly bucket: string;
+  /** Without a slash at the end, such as `team/findery`; '' for the whole bucket. */
   readonly prefix: string;
 }
 
-/** Which store blobs lie in. */
+/** A place where blobs are stored: a local folder or an S3 bucket. */
 export type StoragePlace =
   | { readonly type: 'file'; readonly folder: string }
   | ({ readonly type: 's3' } & S3Place);
 
 const S3 = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9._/-]*))?$/;
 
-/** The place that `s3://bucket/prefix` names; null: it is no such address. */
+/**
+ * Reads `s3://bucket/prefix`.
+ * @returns null when `address` has another form, or a prefix with an empty, "." or ".." segment
+ */
 export function parseS3(address: string): ({ readonly type: 's3' } & S3Place) | null {
   const [, bucket, path = ''] = S3.exec(address) ?? [];
   if (bucket === undefined) return null;

@@ -1,44 +1,58 @@
 import { randomFillSync } from 'node:crypto';
 import { encodeTime } from 'ulid';
 
+/**
+ * Prefix of an id: job, policy, sample batch, image, webhook endpoint, webhook delivery, webhook
+ * event.
+ */
 export type IdKind = 'job' | 'pol' | 'smp' | 'img' | 'whe' | 'dlv' | 'evt';
 
-/** A new id: a prefix that names what it is, and 26 characters that sort by time. */
+/** Makes an id: its kind and 26 characters that sort by time. */
 export function newId(kind: IdKind): string {
   return `${kind}_${newUlid()}`;
 }
 
 const DIGITS = '0123456789abcdefghjkmnpqrstvwxyz';
 
-/** Every two characters, by the ten bits that they stand for: half as many texts are made on the way to an id. */
-const PAIRS = [...DIGITS].flatMap((first) => [...DIGITS].map((second) => first + second));
+/**
+ * Two digits for every value of ten bits: joining pairs makes half as many intermediate strings.
+ */
+const DIGIT_PAIRS = [...DIGITS].flatMap((first) => [...DIGITS].map((second) => first + second));
 
-/** A character of an id for each byte, of which five bits count; of an even number of bytes. */
-export function digitsOf(bytes: Uint8Array): string {
+/**
+ * Crockford's base 32, lower case, of the low five bits of each byte. `bytes.length` has to be
+ * even.
+ */
+export function base32Digits(bytes: Uint8Array): string {
   let text = '';
-  for (let i = 0; i < bytes.length; i += 2) text += PAIRS[((bytes[i] & 31) << 5) | (bytes[i + 1] & 31)];
+  for (let i = 0; i < bytes.length; i += 2) text += DIGIT_PAIRS[((bytes[i] & 31) << 5) | (bytes[i + 1] & 31)];
   return text;
 }
 
-/** Random bytes that were fetched together: one call of the system for a character, as `ulid()` does it, costs more than the rest of a request's id. */
-const pool = Buffer.alloc(4096);
-let used = pool.length;
-let time = { at: -1, text: '' };
+/**
+ * Random bytes for 256 ids: a system call for every character, as in `ulid()`, would cost more than
+ * the rest.
+ */
+const randomPool = Buffer.alloc(4096);
+let usedBytes = randomPool.length;
+let latestTime = { at: -1, text: '' };
 
-/** A ULID in lower case: the time in milliseconds in 10 characters, then 80 random bits in 16. */
+/**
+ * Makes a ULID in lower case: the time in milliseconds in 10 characters, then 80 random bits in 16.
+ */
 export function newUlid(now = Date.now()): string {
-  if (time.at !== now) time = { at: now, text: encodeTime(now, 10).toLowerCase() };
-  if (used === pool.length) {
-    randomFillSync(pool);
-    used = 0;
+  if (latestTime.at !== now) latestTime = { at: now, text: encodeTime(now, 10).toLowerCase() };
+  if (usedBytes === randomPool.length) {
+    randomFillSync(randomPool);
+    usedBytes = 0;
   }
-  used += 16;
-  return time.text + digitsOf(pool.subarray(used - 16, used));
+  usedBytes += 16;
+  return latestTime.text + base32Digits(randomPool.subarray(usedBytes - 16, usedBytes));
 }
 
 /**
- * The id of what a job makes (`pol`: its policy, `smp`: its samples). Derived, so that a job that is done over after
- * a crash writes over its own half-finished work instead of leaving it behind.
+ * The id of the policy (`pol`) or the samples (`smp`) that a job makes. It follows from the id of
+ * the job, so a job that is repeated after a crash overwrites its own unfinished work.
  */
 export function derivedId(kind: IdKind, jobId: string): string {
   return `${kind}_${jobId.slice(jobId.indexOf('_') + 1)}`;

@@ -1,17 +1,23 @@
 import type { SamplerRequest } from './schemas/common.ts';
 import type { PRESETS } from './schemas/job.ts';
 
-/** What a preset fills in where a request is silent; what it leaves out comes from the model's defaults. */
+/**
+ * Values for what a request leaves out. What the preset leaves out too comes from the defaults of
+ * the model.
+ */
 export interface Preset {
   readonly optimizer: { readonly name: string; readonly [parameter: string]: string | number | boolean };
+  /** Images that the search may make. */
   readonly images: number;
   readonly sampler: SamplerRequest;
 }
 
+/** The presets by their names in a request. */
 export const PRESET_VALUES: Record<(typeof PRESETS)[number], Preset> = {
   fast: { optimizer: { name: 'gp' }, images: 150, sampler: {} },
-  // FIND's published settings (Chen et al. 2024, appendix; the authors' code), but for eta: with eta = 1 most of the
-  // randomness of a picture lies outside the noise that is learned. Ask for `"sampler": {"eta": 1}` to have it.
+  // The published settings of FIND (Chen et al. 2024, appendix, and the authors' code), except eta
+  // = 1: with it, most randomness of a picture lies outside the learned noise. Requests can set
+  // `"sampler": {"eta": 1}`.
   paper: {
     optimizer: { name: 'find' },
     images: 150,

@@ -3,49 +3,65 @@ import type { Policy } from './schemas/policy.ts';
 import type { Image, Sample } from './schemas/sample.ts';
 import type { JobWebhook } from './schemas/webhook.ts';
 
-/** A job as it is kept: what clients see, and where its work stands. */
+/**
+ * A stored job: its view and the internal state of its work. Optional fields are missing in older
+ * records.
+ */
 export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition' | 'webhook'> & {
   readonly tenant: string;
-  /** Who is told of this job beside the endpoints (its secrets are hidden beside the record); absent: nobody. */
+  /**
+   * The job's own webhook, beside the endpoints of the tenant. Its secrets are an internal field of
+   * the record.
+   */
   readonly webhook?: JobWebhook | null;
-  /** Asked for by a client; the worker that runs it looks at this. */
+  /** A client asked to cancel the job; its worker has to see to it. */
   readonly cancelRequested: boolean;
+  /** A canceled job stores the policy that it has learned so far. */
   readonly keepPartial: boolean;
-  /** Where the latest checkpoint lies in storage. */
+  /** The latest checkpoint in storage. */
   readonly checkpoint: {
     readonly key: string;
     readonly iteration: number;
-    /** Of its bytes, hexadecimal; absent: it was stored before that was kept. */
+    /** Hexadecimal hash of its bytes. */
     readonly sha256?: string;
   } | null;
-  /** How often workers took it up at the same checkpoint: a job that kills its workers is given up. */
+  /**
+   * How many workers began at the same checkpoint. A job that makes its workers crash is given up.
+   */
   readonly takenAt: { readonly iteration?: number; readonly times: number } | null;
-  /** How often workers had too little memory for it at the same checkpoint; absent: never. */
+  /** How many workers ran out of memory at the same checkpoint. */
   readonly outOfMemory?: { readonly iteration?: number; readonly times: number } | null;
-  /** Asked for by a client; the worker that runs it looks at this. Absent: no. */
+  /** A client asked to pause the job; its worker has to see to it. */
   readonly pauseRequested?: boolean;
-  /** Since when (RFC 3339) storage has not taken what the job writes; absent: it does. */
+  /** Time (RFC 3339) since which storage has refused what the job writes; null: storage works. */
   readonly storageAway?: string | null;
-  /** Hash of the body of the request that chose the id; absent: the id is ours. */
+  /** Hash of the request body; present when the client chose the id. */
   readonly digest?: string;
 };
 
+/** A stored batch of samples. */
 export type SampleRecord = Omit<Sample, 'object' | 'urls'> & {
   readonly tenant: string;
-  /** How often workers had too little memory for it; absent: never. */
+  /** How many workers ran out of memory. */
   readonly outOfMemory?: { readonly times: number } | null;
-  /** Since when (RFC 3339) storage has not taken what is drawn; absent: it does. */
+  /** Time (RFC 3339) since which storage has refused the images; null: storage works. */
   readonly storageAway?: string | null;
 };
-export type PolicyRecord = Omit<Policy, 'object' | 'urls' | 'law'> & { readonly tenant: string };
 
-/** An image, and where its bytes lie. */
+/** A stored policy; its distribution is a file in storage. */
+export type PolicyRecord = Omit<
+  Policy,
+  'object' | 'urls' | 'law' // the alias of `distribution`
+> & { readonly tenant: string };
+
+/** A stored image; its bytes are a file in storage. */
 export type ImageRecord = Pick<Image, 'id' | 'width' | 'height' | 'format'> & {
+  /** Key of its file. */
   readonly key: string;
   readonly createdAt: string;
   readonly tenant: string;
-  /** Of its file; absent: it was stored before that was counted. */
+  /** Size of its file. */
   readonly bytes?: number;
-  /** Of its bytes, hexadecimal; absent: it was stored before that was kept. */
+  /** Hexadecimal hash of its bytes. */
   readonly sha256?: string;
 };

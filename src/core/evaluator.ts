@@ -1,39 +1,54 @@
 import type { Noise } from './noise.ts';
 import type { Picture } from './picture.ts';
 
+/**
+ * The largest absolute value of a score and of a reward that an optimizer learns from.
+ *
+ * No reward model comes near this value. A term whose score of a picture lies beyond it fails with
+ * a `RewardError`. The weights of several terms can still take their sum beyond it; the optimizers
+ * then clamp the sum (`numerics/optimizers/guard.ts`), which keeps means of rewards and squares of
+ * gradients finite.
+ */
+export const MAX_ABSOLUTE_REWARD = 1e9;
+
 /** The result of evaluating one noise. */
 export interface Evaluation {
-  /** The reward, finite: the weighted sum of its terms; null when none was asked for. */
+  /** Weighted sum of the scores, finite; null when the caller did not ask for rewards. */
   readonly reward: number | null;
-  /** The score of each term, before weighting, in order; null when none was asked for. */
+  /** Score of each term before weighting, in the order of the terms; null when `reward` is null. */
   readonly terms: readonly number[] | null;
-  /** The picture; null when it was not asked for or the evaluator makes none. */
+  /** The picture; null when the caller did not ask for pictures or the evaluator makes none. */
   readonly picture: Picture | null;
 }
 
 /**
- * The objective of a search: noises in, rewards and pictures out, for one prompt, model, reward and sampler.
- * The local engine implements it; a remote client or a group of machines could.
+ * The objective of a search: it turns noises into rewards and pictures, for one prompt, model,
+ * reward and sampler. The local engine implements it; a remote service could.
  */
 export interface Evaluator {
   /** Shape of one latent without the batch axis, such as [4, 64, 64]. */
   readonly shape: readonly number[];
-  /** Embedding of the prompt, any length. */
+  /** Embedding of the prompt, of any length. */
   readonly promptEmbedding: Float32Array;
-  /** One evaluation per noise, in order. Rejects with the signal's reason soon after it was aborted. */
+  /**
+   * One evaluation per noise, in order. Soon after `signal` is aborted, the promise rejects with
+   * the signal's reason.
+   */
   evaluate(
     noises: readonly Noise[],
     options: { readonly reward: boolean; readonly pictures: boolean; readonly signal?: AbortSignal },
   ): Promise<Evaluation[]>;
 }
 
-/** Turns noises into pictures, and scores them with those reward models that run beside the diffusion model. */
+/**
+ * Turns noises into pictures and scores these with the reward models that run in the same engine.
+ */
 export interface ImagePipeline {
-  /** Shape of one latent without the batch axis. */
+  /** Shape of one latent without the batch axis, such as [4, 64, 64]. */
   readonly shape: readonly number[];
-  /** Embedding of the prompt, any length. */
+  /** Embedding of the prompt, of any length. */
   readonly promptEmbedding: Float32Array;
-  /** One entry per noise, in order; `scores` has one number per reward model of this pipeline. */
+  /** One entry per noise, in order; `scores` holds one number per reward model of this pipeline. */
   evaluate(
     noises: readonly Noise[],
     options: { readonly scores: boolean; readonly pictures: boolean; readonly signal?: AbortSignal },

@@ -1,46 +1,57 @@
-import { type Feeds, runInBatches } from './batches.ts';
 import { concatenate, type Family, type Inputs } from './families/family.ts';
+import type { GenerationSpec, ModelSpec } from './generation-spec.ts';
+import { runInBatches } from './graphs/batched-run.ts';
 import {
+  type Feeds,
+  findFloatValue,
+  findValue,
   type Graph,
-  integers,
-  pick,
-  pickFloat,
-  refuseOtherInputs,
+  type GraphValue,
+  rejectOtherInputs,
   type Tensor,
-  type Value,
+  tensorFor,
 } from './graphs/graph.ts';
-import type { GenerationSpec, ModelSpec } from './messages.ts';
 
-/** The graph that predicts noise, velocity or data: a UNet or a transformer. */
+/** Inputs of the denoiser besides latents and timestep, as tensors. */
+export interface StackedInputs {
+  /** Inputs whose first axis is the batch. */
+  readonly rows: Feeds;
+  /** Inputs that are the same for the whole batch. */
+  readonly shared: Feeds;
+}
+
+/** The graph that predicts noise, velocity or data from latents: a UNet or a transformer. */
 export class Denoiser {
   readonly graph: Graph;
   readonly #family: Family;
-  readonly #latents: Value;
-  readonly #timestep: Value;
-  readonly #output: Value;
+  readonly #latents: GraphValue;
+  readonly #timestep: GraphValue;
+  readonly #output: GraphValue;
 
-  /** @throws EngineError when the graph is not a denoiser of this family */
+  /** @throws EngineError if the graph is not a denoiser of this family */
   constructor(graph: Graph, family: Family, model: ModelSpec) {
     this.graph = graph;
     this.#family = family;
-    this.#latents = pickFloat(graph, 'inputs', family.latentsInput, [family.rank]);
-    this.#timestep = pick(graph, 'inputs', 'timestep', [0, 1]);
-    this.#output = pickFloat(graph, 'outputs', family.output, [family.rank]);
-    const others = family.inputs(model).map((name) => pickNamed(graph, name));
-    refuseOtherInputs(graph, [this.#latents.name, this.#timestep.name, ...others]);
+    this.#latents = findFloatValue(graph, 'inputs', family.latentsInput, [family.rank]);
+    this.#timestep = findValue(graph, 'inputs', 'timestep', [0, 1]);
+    this.#output = findFloatValue(graph, 'outputs', family.output, [family.rank]);
+    // The ranks of the other inputs depend on the family.
+    const others = family.inputs(model).map((name) => findValue(graph, 'inputs', name, [1, 2, 3]).name);
+    rejectOtherInputs(graph, [this.#latents.name, this.#timestep.name, ...others]);
   }
 
   /**
-   * What the model says of `count` latents at one timestep.
+   * The model's prediction for `count` latents at one timestep.
    * @param latents [count, ...latentShape]
-   * @param conditioning what `stackInputs` made, for `count` rows
-   * @returns as the latents
+   * @param conditioning from `stackInputs`, for `count` rows
+   * @param betweenRuns awaited before every graph run; stops the work by throwing
+   * @returns [count, ...latentShape]
    */
   async predict(
     latents: Float32Array,
     timestep: number,
     count: number,
-    conditioning: { readonly rows: Feeds; readonly shared: Feeds },
+    conditioning: StackedInputs,
     { latentShape }: GenerationSpec,
     betweenRuns: () => Promise<void>,
   ): Promise<Float32Array> {
@@ -61,33 +72,32 @@ export class Denoiser {
     return packing ? packing.unpack(output, latentShape) : output;
   }
 
-  /** Each draw's inputs as feeds with a batch axis, in the order of `draws`. */
-  stackInputs(draws: readonly Inputs[], shared: Inputs): { readonly rows: Feeds; readonly shared: Feeds } {
-    const [first] = draws;
-    const rows = Object.entries(first).map(([name, { dims }]): [string, Tensor] => [
+  /**
+   * Stacks the inputs of each row along a new batch axis.
+   * @param rows one entry per row, all with the same names and dims
+   * @param shared inputs that are the same for every row
+   */
+  stackInputs(rows: readonly Inputs[], shared: Inputs): StackedInputs {
+    const [first] = rows;
+    const stacked = Object.entries(first).map(([name, { dims }]): [string, Tensor] => [
       name,
       {
         type: 'float32',
-        dims: [draws.length, ...dims],
-        data: concatenate(draws.map((inputs) => inputs[name].data)),
+        dims: [rows.length, ...dims],
+        data: concatenate(rows.map((inputs) => inputs[name].data)),
       },
     ]);
     const same = Object.entries(shared).map(([name, { dims, data }]): [string, Tensor] => [
       name,
       { type: 'float32', dims, data },
     ]);
-    return { rows: Object.fromEntries(rows), shared: Object.fromEntries(same) };
+    return { rows: Object.fromEntries(stacked), shared: Object.fromEntries(same) };
   }
 }
 
-/** The name of an input that has to be there; its rank is the family's affair. */
-function pickNamed(graph: Graph, name: string): string {
-  return pick(graph, 'inputs', name, [1, 2, 3]).name;
-}
-
-/** A scalar, [1] or [B], as the graph declares it. */
-function timestepTensor(value: Value, timestep: number, batch: number): Tensor {
-  if (value.shape.length === 0) return integers(value, [], [timestep]);
+/** The timestep as a scalar, [1] or [B], as the graph declares it. */
+function timestepTensor(value: GraphValue, timestep: number, batch: number): Tensor {
+  if (value.shape.length === 0) return tensorFor(value, [], [timestep]);
   const length = value.shape[0] === 1 ? 1 : batch;
-  return integers(value, [length], new Array<number>(length).fill(timestep));
+  return tensorFor(value, [length], new Array<number>(length).fill(timestep));
 }

@@ -1,17 +1,21 @@
 import { usesClassifierFreeGuidance } from '../bundles/families.ts';
 import type { Noise } from '../core/noise.ts';
 import type { Picture } from '../core/picture.ts';
-import { denoise, type StepNoise } from './denoise.ts';
 import { Denoiser } from './denoiser.ts';
+import { denoise, type StepNoise } from './denoising-loop.ts';
+import { EngineError } from './errors.ts';
 import type { Conditioning, Family } from './families/family.ts';
 import { FAMILIES } from './families/registry.ts';
-import { EngineError } from './graphs/engine-error.ts';
-import { type Graph, openGraph } from './graphs/graph.ts';
-import type { EngineOptions, GenerationSpec, ModelSpec } from './messages.ts';
+import type { GenerationSpec, ModelSpec } from './generation-spec.ts';
+import type { Graph } from './graphs/graph.ts';
+import { openGraph } from './graphs/onnx-graph.ts';
+import type { EngineOptions } from './messages.ts';
 import { TextEncoder } from './text-encoder.ts';
 import { VaeDecoder } from './vae-decoder.ts';
 
-/** The graphs of one model, opened: token ids to embeddings, noise to latents, latents to pictures. */
+/**
+ * The opened graphs of one model: token ids to embeddings, noise to latents, latents to pictures.
+ */
 export class DiffusionModel {
   readonly #family: Family;
   readonly #textEncoders: readonly TextEncoder[];
@@ -30,7 +34,10 @@ export class DiffusionModel {
     this.#vaeDecoder = vaeDecoder;
   }
 
-  /** @throws EngineError when a graph can't be opened or is not what its folder says; nothing stays open then */
+  /**
+   * Opens all graphs of a model; after an error none stays open.
+   * @throws EngineError if a graph cannot be opened or does not fit its place in the folder
+   */
   static async open(model: ModelSpec, options: EngineOptions): Promise<DiffusionModel> {
     const opened: Graph[] = [];
     const open = async (path: string) => {
@@ -60,31 +67,26 @@ export class DiffusionModel {
     return (await this.#encode(spec.promptIds, spec, false)).embedding.slice();
   }
 
-  /** Pictures of the draws, in their order. */
+  /**
+   * Makes one picture per noise, in order.
+   * @param betweenRuns awaited before every graph run; stops the work by throwing
+   * @param stepNoise replaced in tests only
+   */
   async generate(
     spec: GenerationSpec,
-    draws: readonly Noise[],
+    noises: readonly Noise[],
     betweenRuns: () => Promise<void>,
     stepNoise?: StepNoise,
   ): Promise<Picture[]> {
-    const latents = await this.denoise(spec, draws, betweenRuns, stepNoise);
+    const prompt = await this.#encode(spec.promptIds, spec, false);
+    const isGuided = usesClassifierFreeGuidance(spec.model, spec.sampler.guidanceScale);
+    const negative = isGuided ? await this.#encode(spec.negativePromptIds, spec, true) : null;
+    const parts = { denoiser: this.#denoiser, family: this.#family };
+    const latents = await denoise(parts, spec, { prompt, negative }, noises, betweenRuns, stepNoise);
     return this.#vaeDecoder.decode(latents, spec.latentShape, betweenRuns);
   }
 
-  /** Final latents of the draws, [B, ...latentShape]. */
-  async denoise(
-    spec: GenerationSpec,
-    draws: readonly Noise[],
-    betweenRuns: () => Promise<void>,
-    stepNoise?: StepNoise,
-  ): Promise<Float32Array> {
-    const prompt = await this.#encode(spec.promptIds, spec, false);
-    const isGuided = usesClassifierFreeGuidance(spec.model, spec.guidanceScale);
-    const negative = isGuided ? await this.#encode(spec.negativePromptIds, spec, true) : null;
-    const parts = { denoiser: this.#denoiser, family: this.#family };
-    return denoise(parts, spec, { prompt, negative }, draws, betweenRuns, stepNoise);
-  }
-
+  /** Closes all graphs. */
   async release(): Promise<void> {
     for (const { graph } of [...this.#textEncoders, this.#denoiser, this.#vaeDecoder]) await graph.release();
   }
@@ -98,11 +100,13 @@ export class DiffusionModel {
   }
 }
 
-/** Two text encoders that were swapped show by the width of what they make. */
+/** Text encoders in swapped folders differ by the width of their hidden states. */
 function checkWidth({ graph }: TextEncoder, expected: number | null): void {
   const width = graph.outputs.find(({ name }) => name === 'last_hidden_state')?.shape[2];
   if (expected === null || typeof width !== 'number' || width === expected) return;
   throw new EngineError(
-    `${graph.path} makes vectors of ${width} numbers, but the config.json beside it says hidden_size ${expected}; the graph is another text encoder's. Export the model again, or put each graph beside its own config.`,
+    `${graph.path} makes vectors of ${width} numbers, but the config.json beside it says hidden_size ` +
+      `${expected}, so the graph belongs to another text encoder. Export the model again, or put each ` +
+      'graph beside its own config.',
   );
 }

@@ -1,42 +1,27 @@
 import { Worker } from 'node:worker_threads';
 import type { ModelBundle } from '../bundles/model-bundle.ts';
+import { smallestPictureSize } from '../bundles/model-sampler.ts';
 import type { GraphReward } from '../bundles/reward-bundle.ts';
 import type { ImagePipeline } from '../core/evaluator.ts';
-import { EngineError, OutOfMemoryError } from './graphs/engine-error.ts';
+import type { Sampler } from '../core/sampler.ts';
+import { EngineError, OutOfMemoryError } from './errors.ts';
+import { createGenerationSpec, type GenerationSpec, modelSpec, rewardSpec } from './generation-spec.ts';
 import type { Device } from './graphs/providers.ts';
-import type {
-  BatchLimit,
-  EngineOptions,
-  EngineState,
-  FailureKind,
-  GenerationSpec,
-  ModelSpec,
-  Request,
-  Response,
-  RewardSpec,
-} from './messages.ts';
+import type { BatchLimit, EngineOptions, EngineState, FailureKind, Request, Response } from './messages.ts';
 
-/** What a image pipeline is for. */
+/** What an image pipeline is opened for. */
 export interface PipelineRequest {
   readonly model: ModelBundle;
-  /** None: pictures only. */
+  /** Rewards that the pipeline computes; none: pictures only. */
   readonly rewards: readonly GraphReward[];
   readonly prompt: string;
   readonly negativePrompt: string;
-  readonly sampler: {
-    readonly scheduler: string;
-    readonly steps: number;
-    readonly guidanceScale: number;
-    readonly eta: number;
-    readonly clipSkip?: number;
-    readonly width: number;
-    readonly height: number;
-  };
-  /** Whether what was not run yet is run before the image pipeline is there; true when left out. */
+  readonly sampler: Sampler;
+  /** Whether to warm up what was not warmed up yet; true by default. */
   readonly warmUp?: boolean;
-  /** Told once for each `evaluate`: the draws in each of its graph runs, with those that only filled it up. */
+  /** Called once per `evaluate` with the batch size of each graph run, padding included. */
   readonly onRuns?: (sizes: readonly number[]) => void;
-  /** Told once for each `evaluate`: when its first denoising step began, milliseconds since 1970. */
+  /** Called once per `evaluate` with the start of its first denoising step, ms since 1970. */
   readonly onStart?: (at: number) => void;
 }
 
@@ -47,12 +32,13 @@ interface Pending {
 }
 
 /**
- * Runs diffusion models and rewards in a thread of its own, which holds all sessions: graph runs block their thread, and
- * this one has locks to renew and requests to answer. Draws are packed into graph runs of at most `batchSize`.
+ * Runs diffusion models and rewards in a thread, which holds all sessions. Graph runs block their
+ * thread, and this one has to renew locks and answer requests meanwhile. Noises are packed into
+ * graph runs of at most `batchSize`.
  */
 export class Engine {
   readonly #thread: Worker;
-  /** Where graphs run. */
+  /** The hardware that graphs run on. */
   readonly device: Device;
   readonly #pending = new Map<number, Pending>();
   #state: EngineState = { loaded: [], reducedBatches: [], graphMilliseconds: 0 };
@@ -60,7 +46,7 @@ export class Engine {
   #death: Error | null = null;
   #closing: Promise<void> | null = null;
   readonly #died = Promise.withResolvers<Error>();
-  /** Resolves with the reason when the thread ends without having been asked to. */
+  /** Resolves with the reason if the thread ends before `close` is called. */
   readonly died: Promise<Error> = this.#died.promise;
 
   private constructor(thread: Worker, device: Device) {
@@ -71,15 +57,16 @@ export class Engine {
       this.#die(new Error(`The engine's thread died (${error.message}); start the worker again.`)),
     );
     thread.on('exit', (code) => {
-      const unasked = `The engine's thread ended by itself (exit code ${code}); start the worker again.`;
-      this.#die(new Error(this.#closing ? 'The engine is closed.' : unasked));
+      const unexpected = `The engine's thread ended by itself (exit code ${code}); start the worker again.`;
+      this.#die(new Error(this.#closing ? 'The engine is closed.' : unexpected));
     });
   }
 
   /**
-   * Starts one on the first of the execution providers that works here.
-   * @param onNotice told what operators should know: a provider that is not to be had, smaller batches for want of memory
-   * @throws EngineError when none works, with the reason of each
+   * Starts an engine on the first execution provider that works.
+   * @param onNotice called with messages for operators, such as a provider that cannot be used,
+   *   or a batch size that was reduced because memory ran out
+   * @throws EngineError with the reason of each provider if none works
    */
   static async start(
     options: EngineOptions,
@@ -97,21 +84,24 @@ export class Engine {
       );
     });
     if (first.type !== 'ready')
-      throw first.type === 'unusable' ? failure(first) : new Error(`Unexpected: ${first.type}`);
+      throw first.type === 'unusable' ? toError(first) : new Error(`Unexpected: ${first.type}`);
     const { device } = first;
     if (device.passedOver.length > 0)
       onNotice(
-        `Graphs run on ${device.name}, since what FINDERY_PROVIDERS names before it can't be used. ${device.passedOver.join('. ')}.`,
+        `Graphs run on ${device.name}, because the providers before it in FINDERY_PROVIDERS can't be used. ` +
+          `${device.passedOver.join('. ')}.`,
       );
     thread.on('message', (response: Response) => response.type === 'notice' && onNotice(response.message));
     return new Engine(thread, device);
   }
 
   /**
-   * Opens a model and rewards; `warmUp` runs them, so that the first job does not pay for it: one small picture on the CPU, every batch size at the
-   * model's own picture size where kernels are chosen for each shape.
+   * Opens a model and rewards.
+   * @param options `warmUp` also runs them, so that the first job is as fast as later ones: on
+   *   the CPU one small picture; on providers that choose kernels for each shape, every batch size
+   *   at the model's default picture size
    * @returns the batch sizes that were run
-   * @throws EngineError when a graph can't be opened or is not what its folder says
+   * @throws EngineError if a graph cannot be opened or does not fit its place in the folder
    */
   async open(
     model: ModelBundle,
@@ -120,17 +110,18 @@ export class Engine {
   ): Promise<readonly number[]> {
     await this.#ask({ type: 'open', model: modelSpec(model), rewards: rewards.map(rewardSpec) });
     if (!warmUp) return [];
-    const { reward: _, ...sampler } = { ...model.defaults, eta: 0 };
+    const { reward: _, ...defaults } = model.defaults;
+    const sampler = { ...defaults, eta: 0 };
     const { warmed } = await this.#prepare({ model, rewards, prompt: 'warm', negativePrompt: '', sampler });
     return warmed;
   }
 
-  /** Where runs have fewer draws than configured, since more did not fit into memory. */
+  /** Models and picture sizes with a reduced batch size, because memory ran out. */
   reducedBatches(): readonly BatchLimit[] {
     return this.#state.reducedBatches;
   }
 
-  /** Milliseconds that its thread has spent in runs of graphs. */
+  /** Milliseconds that the thread has spent in graph runs. */
   graphMilliseconds(): number {
     return this.#state.graphMilliseconds;
   }
@@ -141,7 +132,7 @@ export class Engine {
   }
 
   /**
-   * Pictures and scores for a prompt. Opens what is not open yet, and warms it up as `open` does.
+   * Prepares a pipeline for one prompt. Opens and warms up what `open` would.
    * @throws EngineError as `open` does
    */
   async pipeline(request: PipelineRequest): Promise<ImagePipeline> {
@@ -156,7 +147,7 @@ export class Engine {
         const answer = signal ? await untilAborted(work, signal, cancel) : await work;
         request.onRuns?.(answer.runs ?? []);
         return noises.map((_, i) => ({
-          scores: scores ? (answer.scores ?? []).map((column) => column[i]) : null,
+          scores: scores ? (answer.scores ?? []).map((scoresOfReward) => scoresOfReward[i]) : null,
           picture: answer.pictures?.[i] ?? null,
         }));
       },
@@ -166,24 +157,25 @@ export class Engine {
   async #prepare(
     request: PipelineRequest,
   ): Promise<{ spec: GenerationSpec; embedding: Float32Array; warmed: readonly number[] }> {
-    const { model } = request;
-    const spec = generationSpec(request);
-    // Kernels are chosen for each shape on GPUs alone; the CPU has the first touch of the weights to do, at any size.
-    const size = this.device.provider === 'cpu' ? smallestSize(model) : request.sampler;
-    const sampler = {
-      ...request.sampler,
-      width: size.width,
-      height: size.height,
-      scheduler: model.defaults.scheduler,
-      steps: 2,
-      eta: 0,
-    };
-    const warm = request.warmUp === false ? null : generationSpec({ ...request, sampler });
-    const { embedding = new Float32Array(), warmed = [] } = await this.#ask({ type: 'embed', spec, warm });
+    const spec = createGenerationSpec(request);
+    const warmUp =
+      request.warmUp === false
+        ? null
+        : createGenerationSpec({ ...request, sampler: this.#warmUpSampler(request) });
+    const { embedding = new Float32Array(), warmed = [] } = await this.#ask({ type: 'embed', spec, warmUp });
     return { spec, embedding, warmed };
   }
 
-  /** Lets the current graph run end, then frees everything. */
+  /**
+   * Two steps are enough. On the CPU a warm-up only has to read the weights in, which it does at
+   * any picture size; on GPUs kernels are chosen for the very size.
+   */
+  #warmUpSampler({ model, sampler }: PipelineRequest): Sampler {
+    const { width, height } = this.device.provider === 'cpu' ? smallestPictureSize(model) : sampler;
+    return { ...sampler, width, height, scheduler: model.defaults.scheduler, steps: 2, eta: 0 };
+  }
+
+  /** Waits for the current graph run, then frees everything. Later calls are rejected. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -196,7 +188,7 @@ export class Engine {
     await ended;
   }
 
-  #ask(request: Unnumbered, onStart?: (at: number) => void): Promise<Response & { type: 'done' }> {
+  #ask(request: WithoutId<Request>, onStart?: (at: number) => void): Promise<Response & { type: 'done' }> {
     if (this.#death) return Promise.reject(this.#death);
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
@@ -214,7 +206,7 @@ export class Engine {
       return;
     }
     this.#pending.delete(response.id);
-    if (response.type === 'failed') pending.reject(failure(response));
+    if (response.type === 'failed') pending.reject(toError(response));
     else pending.resolve(response);
   }
 
@@ -226,9 +218,10 @@ export class Engine {
   }
 }
 
-type Unnumbered = Request extends infer R ? (R extends Request ? Omit<R, 'id'> : never) : never;
+/** `Omit` for each member of a union. */
+type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
 
-/** Rejects as soon as the signal is aborted, and tells the thread, which stops before its next graph run. */
+/** Rejects as soon as the signal is aborted. The thread stops before its next graph run. */
 async function untilAborted<T>(work: Promise<T>, signal: AbortSignal, cancel: SharedArrayBuffer): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = () => {
@@ -240,54 +233,12 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal, cancel: Sh
     return await Promise.race([work, promise]);
   } finally {
     signal.removeEventListener('abort', onAbort);
-    work.catch(() => {}); // nobody waits for it any more
+    work.catch(() => {}); // An aborted evaluation fails later, with no one to handle it.
   }
 }
 
-/** An error of the thread's, as it was there. */
-function failure({ kind, message }: { readonly kind: FailureKind; readonly message: string }): Error {
+/** A failure in the thread as the error that it was there. */
+function toError({ kind, message }: { readonly kind: FailureKind; readonly message: string }): Error {
   if (kind === 'memory') return new OutOfMemoryError(message);
   return kind === 'engine' ? new EngineError(message) : new Error(message);
-}
-
-/** Everything that the thread has to know to paint. */
-function generationSpec({
-  model,
-  rewards,
-  prompt,
-  negativePrompt,
-  sampler,
-}: PipelineRequest): GenerationSpec {
-  return {
-    model: modelSpec(model),
-    rewards: rewards.map(rewardSpec),
-    promptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(prompt).inputIds),
-    negativePromptIds: model.tokenizers.map((tokenizer) => tokenizer.encode(negativePrompt).inputIds),
-    negativeIsEmpty: negativePrompt === '',
-    clipSkip: sampler.clipSkip ?? 0,
-    rewardTexts: rewards.map(({ tokenizer }) => tokenizer?.encode(prompt) ?? null),
-    scheduler: sampler.scheduler,
-    steps: sampler.steps,
-    guidanceScale: sampler.guidanceScale,
-    eta: sampler.eta,
-    width: sampler.width,
-    height: sampler.height,
-    latentShape: model.latentShape(sampler.width, sampler.height),
-  };
-}
-
-/** The smallest pictures of a model that make sense to try it with. */
-export function smallestSize({ sizes, sizeMultiple }: ModelBundle): { width: number; height: number } {
-  const side = Math.ceil(64 / sizeMultiple) * sizeMultiple;
-  const [width, height] = sizes?.[0] ?? [side, side];
-  return { width, height };
-}
-
-/** What of a bundle can be sent to the thread: all but its functions and what only others read. */
-function modelSpec({ tokenizers: _, latentShape: __, ...model }: ModelBundle): ModelSpec {
-  return model;
-}
-
-function rewardSpec({ name, path, signature, graph, preprocessing, scoring }: GraphReward): RewardSpec {
-  return { name, path, signature, graph, preprocessing, scoring };
 }

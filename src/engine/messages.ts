@@ -1,85 +1,35 @@
-import type { ModelBundle } from '../bundles/model-bundle.ts';
-import type { GraphReward } from '../bundles/reward-bundle.ts';
+import { parentPort } from 'node:worker_threads';
 import type { Noise } from '../core/noise.ts';
 import type { Picture } from '../core/picture.ts';
+import type { GenerationSpec, ModelSpec, RewardSpec } from './generation-spec.ts';
 import type { Device } from './graphs/providers.ts';
 
-/** Settings of the engine, the same for all of its models. */
+/** Settings of the engine, which hold for all of its models. */
 export interface EngineOptions {
   /**
-   * ONNX Runtime execution providers: the first that works here is used. With `cpu` behind it, it may leave nodes that it has no kernels for to the CPU.
+   * ONNX Runtime execution providers; the first one that works is used. If `cpu` follows it, nodes
+   * that it has no kernels for may run on the CPU.
    */
   readonly executionProviders: readonly string[];
-  /** Number of the GPU, for providers that go by numbers; 0 when left out. */
+  /** Number of the GPU, for providers that take one; 0 by default. */
   readonly deviceId?: number;
   /** Threads of one graph run. */
   readonly threads: number;
-  /** Most draws in one graph run. */
+  /** Maximum number of noises in one graph run. */
   readonly batchSize: number;
-  /** Most models whose graphs stay open at a time, and as many rewards; the one longest unused is closed. Left out: all. */
+  /**
+   * Maximum number of open models, and of open rewards; the least recently used one is closed.
+   * Unlimited by default.
+   */
   readonly modelsInMemory?: number;
   /**
-   * Fill every graph run up to one of few sizes, for providers that search for the best kernels at each new shape (CUDA). Left out:
-   * whether the provider in use is such a one.
+   * Whether graph runs are padded to one of a few batch sizes. By default they are if the provider
+   * chooses kernels for each input shape (`tunesShapes`).
    */
   readonly padBatches?: boolean;
 }
 
-/** What the engine's thread has to know of a model; plain data. */
-export type ModelSpec = Pick<
-  ModelBundle,
-  | 'name'
-  | 'path'
-  | 'signature'
-  | 'family'
-  | 'graphs'
-  | 'schedulerConfig'
-  | 'scalingFactor'
-  | 'shiftFactor'
-  | 'channelStatistics'
-  | 'patchSize'
-  | 'textWidths'
-  | 'textWidth'
-  | 't5Tokens'
-  | 'guidanceEmbeddingWidth'
-  | 'readsGuidance'
-  | 'zeroesEmptyNegative'
->;
-
-export type RewardSpec = Pick<
-  GraphReward,
-  'name' | 'path' | 'signature' | 'graph' | 'preprocessing' | 'scoring'
->;
-
-export interface RewardText {
-  readonly inputIds: readonly number[];
-  readonly attentionMask: readonly number[];
-}
-
-/** A prompt for a model, a reward and a sampler: everything but the noise. */
-export interface GenerationSpec {
-  readonly model: ModelSpec;
-  readonly rewards: readonly RewardSpec[];
-  /** Token ids of the prompt for each of the text encoders. */
-  readonly promptIds: readonly (readonly number[])[];
-  readonly negativePromptIds: readonly (readonly number[])[];
-  readonly negativeIsEmpty: boolean;
-  /** Last layers of the text encoder that are not used, 0 or more; diffusers' `clip_skip`. */
-  readonly clipSkip: number;
-  /** The prompt as each of the rewards reads it; null for one that reads none. */
-  readonly rewardTexts: readonly (RewardText | null)[];
-  readonly scheduler: string;
-  readonly steps: number;
-  readonly guidanceScale: number;
-  readonly eta: number;
-  /** Size of the pictures in pixels. */
-  readonly width: number;
-  readonly height: number;
-  /** Shape of one latent without the batch axis. */
-  readonly latentShape: readonly number[];
-}
-
-/** Work for the thread. `cancel` is one shared Int32: not 0 once nobody waits for the answer. */
+/** Work for the engine's thread. */
 export type Request =
   | {
       readonly type: 'open';
@@ -91,8 +41,8 @@ export type Request =
       readonly type: 'embed';
       readonly id: number;
       readonly spec: GenerationSpec;
-      /** What is run first where it was not yet; null: nothing. */
-      readonly warm: GenerationSpec | null;
+      /** Warm up with this first, unless that was done before; null: no warm-up. */
+      readonly warmUp: GenerationSpec | null;
     }
   | {
       readonly type: 'evaluate';
@@ -101,11 +51,12 @@ export type Request =
       readonly noises: readonly Noise[];
       readonly scores: boolean;
       readonly pictures: boolean;
+      /** One shared Int32; any value but 0 cancels the evaluation. */
       readonly cancel: SharedArrayBuffer;
     }
   | { readonly type: 'close'; readonly id: number };
 
-/** Most draws in one graph run of a model at this size, since more did not fit into memory. */
+/** The reduced batch size of a model at one picture size, after memory ran out. */
 export interface BatchLimit {
   readonly model: string;
   readonly width: number;
@@ -113,35 +64,52 @@ export interface BatchLimit {
   readonly batchSize: number;
 }
 
-/** How the engine stands; told before every answer. */
+/** State of the engine, sent before every answer. */
 export interface EngineState {
   /** Names of the models and rewards in memory. */
   readonly loaded: readonly string[];
   readonly reducedBatches: readonly BatchLimit[];
-  /** Spent in runs of graphs since the start. */
+  /** Time spent in graph runs since the start. */
   readonly graphMilliseconds: number;
 }
 
-/** What failed: `engine` will fail again, `memory` may not in a fresh process, `other` is nobody's guess. */
+/**
+ * Kind of a failure: `engine` would fail again, `memory` may not fail in a fresh process, `other`
+ * is unexpected.
+ */
 export type FailureKind = 'engine' | 'memory' | 'other';
 
-/** Answers of the thread: `ready` or `unusable` once, then one `done` or `failed` for every request. */
+/**
+ * Messages of the thread. The first one is `ready` or `unusable`. Every request is answered with
+ * one `done` or `failed`.
+ */
 export type Response =
   | { readonly type: 'ready'; readonly device: Device }
   | { readonly type: 'unusable'; readonly message: string; readonly kind: FailureKind }
   | { readonly type: 'notice'; readonly message: string }
   | { readonly type: 'state'; readonly state: EngineState }
-  | { readonly type: 'started'; readonly id: number; readonly at: number }
+  | {
+      readonly type: 'started';
+      readonly id: number;
+      /** Start of the first denoising step, milliseconds since 1970. */
+      readonly at: number;
+    }
   | {
       readonly type: 'done';
       readonly id: number;
-      /** Batch sizes that were run to warm up. */
+      /** Batch sizes that the warm-up ran. */
       readonly warmed?: readonly number[];
-      /** Draws in each graph run of an evaluation, with those that only filled it up. */
+      /** Batch size of each graph run of an evaluation, padding included. */
       readonly runs?: readonly number[];
+      /** The prompt as one vector. */
       readonly embedding?: Float32Array;
-      /** By reward, then by draw. */
+      /** Scores by reward, then by noise. */
       readonly scores?: readonly (readonly number[])[];
       readonly pictures?: readonly (Picture | null)[];
     }
   | { readonly type: 'failed'; readonly id: number; readonly message: string; readonly kind: FailureKind };
+
+/** From the engine's thread: sends a message for operators. Work goes on. */
+export function postNotice(message: string): void {
+  parentPort?.postMessage({ type: 'notice', message } satisfies Response);
+}

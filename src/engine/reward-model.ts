@@ -1,39 +1,44 @@
 import type { Picture } from '../core/picture.ts';
-import { runInBatches } from './batches.ts';
-import { EngineError } from './graphs/engine-error.ts';
+import { EngineError } from './errors.ts';
+import type { RewardSpec, RewardText } from './generation-spec.ts';
+import { runInBatches } from './graphs/batched-run.ts';
 import {
+  findFloatValue,
+  findValue,
   type Graph,
-  integers,
-  openGraph,
-  pick,
-  pickFloat,
-  refuseOtherInputs,
+  type GraphValue,
+  outputNames,
+  rejectOtherInputs,
   type Tensor,
-  type Value,
+  tensorFor,
 } from './graphs/graph.ts';
-import type { EngineOptions, RewardSpec, RewardText } from './messages.ts';
-import { preprocess } from './preprocess.ts';
+import { openGraph } from './graphs/onnx-graph.ts';
+import { preprocess } from './image-processor.ts';
+import type { EngineOptions } from './messages.ts';
 
-/** A reward's graph, opened: pictures and a prompt to scores. */
+/** The opened graph of a reward: pictures and a prompt to scores. */
 export class RewardModel {
   readonly #spec: RewardSpec;
   readonly #graph: Graph;
-  readonly #pixels: Value;
-  /** What the score is made of: `reward`, or the embeddings of image and text. */
-  readonly #outputs: readonly Value[];
+  readonly #pixels: GraphValue;
+  /** The outputs that the score is computed from: `reward`, or the embeddings of image and text. */
+  readonly #outputs: readonly GraphValue[];
 
   private constructor(spec: RewardSpec, graph: Graph) {
     this.#spec = spec;
     this.#graph = graph;
-    this.#pixels = pickFloat(graph, 'inputs', 'pixel_values', [4]);
+    this.#pixels = findFloatValue(graph, 'inputs', 'pixel_values', [4]);
     this.#outputs =
       spec.scoring.type === 'output'
-        ? [pickFloat(graph, 'outputs', 'reward', [1, 2])]
-        : ['image_embeds', 'text_embeds'].map((name) => pickEmbedding(graph, name));
-    refuseOtherInputs(graph, [this.#pixels.name, 'input_ids', 'attention_mask']);
+        ? [findFloatValue(graph, 'outputs', 'reward', [1, 2])]
+        : ['image_embeds', 'text_embeds'].map((name) => findEmbedding(graph, name));
+    rejectOtherInputs(graph, [this.#pixels.name, 'input_ids', 'attention_mask']);
   }
 
-  /** @throws EngineError when the graph can't be opened or is no reward's; it does not stay open then */
+  /**
+   * Opens the graph of a reward; after an error it does not stay open.
+   * @throws EngineError if the graph cannot be opened or is not a reward's
+   */
   static async open(spec: RewardSpec, options: EngineOptions): Promise<RewardModel> {
     const graph = await openGraph(spec.graph, options);
     try {
@@ -44,7 +49,11 @@ export class RewardModel {
     }
   }
 
-  /** One finite score per picture. */
+  /**
+   * Scores pictures in one run.
+   * @returns one finite score per picture, in order
+   * @throws EngineError if the graph gives anything else
+   */
   async score(pictures: readonly Picture[], text: RewardText | null): Promise<number[]> {
     const count = pictures.length;
     const planes = pictures.map((picture) => preprocess(picture, this.#spec.preprocessing));
@@ -67,10 +76,12 @@ export class RewardModel {
     });
   }
 
+  /** Closes the graph. */
   async release(): Promise<void> {
     await this.#graph.release();
   }
 
+  /** The inputs for the text, the same for each picture; none if the graph has no such inputs. */
   #textInputs(text: RewardText | null, count: number): { [name: string]: Tensor } {
     const graph = this.#graph;
     const rows: { [name: string]: Tensor } = {};
@@ -81,15 +92,17 @@ export class RewardModel {
       if (!graph.inputs.some((input) => input.name === name)) continue;
       if (!ids)
         throw new EngineError(
-          `${graph.path} reads "${name}", but the reward "${this.#spec.name}" has no tokenizer; put its tokenizer files beside the graph.`,
+          `${graph.path} reads "${name}", but the reward "${this.#spec.name}" has no tokenizer; ` +
+            'put its tokenizer files beside the graph.',
         );
-      const value = pick(graph, 'inputs', name, [2]);
+      const value = findValue(graph, 'inputs', name, [2]);
       const repeated = Array.from({ length: count }, () => ids).flat();
-      rows[name] = integers(value, [count, ids.length], repeated);
+      rows[name] = tensorFor(value, [count, ids.length], repeated);
     }
     return rows;
   }
 
+  /** Scores before normalization with `mean` and `std`. */
   #rawScores(outputs: { [name: string]: Float32Array }, count: number): number[] {
     const { scoring, name } = this.#spec;
     const [first, second] = this.#outputs.map((output) => outputs[output.name]);
@@ -108,11 +121,13 @@ export class RewardModel {
   }
 }
 
-/** By name alone: a CLIP graph has several outputs of one rank. */
-function pickEmbedding(graph: Graph, name: string): Value {
-  if (graph.outputs.some((output) => output.name === name)) return pickFloat(graph, 'outputs', name, [2]);
+/** Found by its name only: a CLIP graph has several outputs of the same rank. */
+function findEmbedding(graph: Graph, name: string): GraphValue {
+  if (graph.outputs.some((output) => output.name === name))
+    return findFloatValue(graph, 'outputs', name, [2]);
   throw new EngineError(
-    `${graph.path} has no "${name}" among its outputs (${graph.outputs.map((output) => output.name).join(', ')}), which a reward with "score": {"type": "cosine"} is made of; export the CLIP model again.`,
+    `${graph.path} has no "${name}" among its outputs (${outputNames(graph)}), which a reward with ` +
+      '"score": {"type": "cosine"} is computed from; export the CLIP model again.',
   );
 }
 

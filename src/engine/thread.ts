@@ -1,55 +1,57 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Picture } from '../core/picture.ts';
-import { BatchSizes } from './batch-size.ts';
+import { BatchSizes } from './batch-sizes.ts';
 import { DiffusionModel } from './diffusion-model.ts';
-import { CanceledError, EngineError, isOutOfMemory, OutOfMemoryError } from './graphs/engine-error.ts';
-import { graphMilliseconds } from './graphs/graph.ts';
+import {
+  CanceledError,
+  EngineError,
+  isOutOfMemory,
+  OutOfMemoryError,
+  withoutSourceLocations,
+} from './errors.ts';
+import type { GenerationSpec, ModelSpec, RewardSpec } from './generation-spec.ts';
 import { GraphCache } from './graphs/graph-cache.ts';
-import { notice } from './graphs/notice.ts';
-import { chooseDevice, shorten } from './graphs/providers.ts';
-import type {
-  EngineOptions,
-  FailureKind,
-  GenerationSpec,
-  ModelSpec,
-  Request,
-  Response,
-  RewardSpec,
-} from './messages.ts';
+import { graphMilliseconds } from './graphs/onnx-graph.ts';
+import { chooseDevice } from './graphs/providers.ts';
+import { type EngineOptions, type FailureKind, postNotice, type Request, type Response } from './messages.ts';
 import { RewardModel } from './reward-model.ts';
 import { WarmUp } from './warm-up.ts';
 
-/**
- * The engine's thread: holds the sessions and does the work, a batch at a time. Requests take turns batch by batch, so one
- * picture does not wait for another request's hundred. A graph run blocks this thread; messages are read between runs.
- */
-const given = workerData as EngineOptions;
+// The engine's thread: it holds the sessions and works on requests batch by batch, round robin, so
+// that one picture does not wait for another request's hundred. A graph run blocks this thread;
+// messages are received between runs.
+
+const configured = workerData as EngineOptions;
 const port = parentPort as NonNullable<typeof parentPort>;
-const device = await chooseDevice(given.executionProviders, given.deviceId ?? 0).catch((error: unknown) => {
-  port.postMessage({ type: 'unusable', ...failureOf(error) } satisfies Response);
-  process.exit(1); // of this thread alone
-});
-/** With the provider in use before whatever is left behind it. */
+const device = await chooseDevice(configured.executionProviders, configured.deviceId ?? 0).catch(
+  (error: unknown) => {
+    port.postMessage({ type: 'unusable', ...toFailure(error) } satisfies Response);
+    process.exit(1); // Ends this thread only.
+  },
+);
+/** The configured options, without the providers before the one in use. */
 const options: EngineOptions = {
-  ...given,
-  executionProviders: given.executionProviders.slice(given.executionProviders.indexOf(device.provider)),
+  ...configured,
+  executionProviders: configured.executionProviders.slice(
+    configured.executionProviders.indexOf(device.provider),
+  ),
 };
-const batches = new BatchSizes(options);
-const warmUp = new WarmUp(batches);
+const batchSizes = new BatchSizes(options);
+const warmUp = new WarmUp(batchSizes);
 const models = new GraphCache<DiffusionModel>(options.modelsInMemory);
 const rewards = new GraphCache<RewardModel>(options.modelsInMemory);
 
 interface Task {
   readonly id: number;
-  /** Does a part of the work; true when all of it is done and answered. */
+  /** Works on one batch; resolves with true once the request is answered. */
   advance(): Promise<boolean>;
 }
 const tasks: Task[] = [];
 let isWorking = false;
 
 port.on('message', (request: Request) => {
-  tasks.push({ id: request.id, advance: taskOf(request) });
+  tasks.push({ id: request.id, advance: createTask(request) });
   if (!isWorking) void work();
 });
 
@@ -61,17 +63,17 @@ async function work(): Promise<void> {
     try {
       if (!(await task.advance())) tasks.push(task);
     } catch (error) {
-      send({ type: 'failed', id: task.id, ...failureOf(error) });
+      send({ type: 'failed', id: task.id, ...toFailure(error) });
     }
     await nextTurn();
   }
   isWorking = false;
 }
 
-function taskOf(request: Request): () => Promise<boolean> {
+function createTask(request: Request): Task['advance'] {
   switch (request.type) {
     case 'evaluate':
-      return evaluation(request);
+      return createEvaluation(request);
     case 'open':
       return async () => {
         await openAll(request.model, request.rewards);
@@ -80,13 +82,14 @@ function taskOf(request: Request): () => Promise<boolean> {
       };
     case 'embed':
       return async () => {
-        const { spec, warm } = request;
-        const { model, rewards } = warm
-          ? await openAll(spec.model, spec.rewards)
-          : await openAll(spec.model, []);
-        const makeRoom = (size: number, error: unknown) => afterOutOfMemory(warm ?? spec, size, error);
-        const warmed = warm ? await warmUp.run(model, rewards, warm, makeRoom) : [];
-        send({ type: 'done', id: request.id, embedding: await model.embedPrompt(spec), warmed });
+        const { spec, warmUp: warmUpSpec } = request;
+        const opened = await openAll(spec.model, warmUpSpec ? spec.rewards : []);
+        const onOutOfMemory = (size: number, error: unknown) =>
+          recoverFromOutOfMemory(warmUpSpec ?? spec, size, error);
+        const warmed = warmUpSpec
+          ? await warmUp.run(opened.model, opened.rewards, warmUpSpec, onOutOfMemory)
+          : [];
+        send({ type: 'done', id: request.id, embedding: await opened.model.embedPrompt(spec), warmed });
         return true;
       };
     case 'close':
@@ -101,7 +104,7 @@ function taskOf(request: Request): () => Promise<boolean> {
   }
 }
 
-function evaluation(request: Request & { type: 'evaluate' }): () => Promise<boolean> {
+function createEvaluation(request: Request & { type: 'evaluate' }): Task['advance'] {
   const { id, spec, noises } = request;
   const canceled = new Int32Array(request.cancel);
   const scores: number[][] = spec.rewards.map(() => []);
@@ -114,26 +117,26 @@ function evaluation(request: Request & { type: 'evaluate' }): () => Promise<bool
     if (!started) send({ type: 'started', id, at: Date.now() });
     started = true;
   };
-  const advance = async (batch: typeof noises, size: number) => {
-    const { model, rewards: opened } = await openAll(spec.model, request.scores ? spec.rewards : []);
-    const made = await model.generate(spec, fill(batch, size), betweenRuns);
-    const rated: number[][] = [];
-    for (const [i, reward] of opened.entries()) {
+  const evaluateBatch = async (batch: typeof noises, size: number) => {
+    const opened = await openAll(spec.model, request.scores ? spec.rewards : []);
+    const made = await opened.model.generate(spec, padBatch(batch, size), betweenRuns);
+    const batchScores: number[][] = [];
+    for (const [i, reward] of opened.rewards.entries()) {
       await betweenRuns();
-      rated.push(await reward.score(made, spec.rewardTexts[i]));
+      batchScores.push(await reward.score(made, spec.rewardTexts[i]));
     }
     runs.push(size);
-    // Nothing counts before all of it is there: a batch that runs out of memory is done over.
-    for (const [i, column] of rated.entries()) scores[i].push(...column.slice(0, batch.length));
+    // Results count once the batch is complete: a batch that runs out of memory is repeated.
+    for (const [i, column] of batchScores.entries()) scores[i].push(...column.slice(0, batch.length));
     pictures.push(...made.slice(0, batch.length).map((picture) => (request.pictures ? picture : null)));
   };
   return async () => {
-    const batch = noises.slice(pictures.length, pictures.length + batches.limit(spec));
+    const batch = noises.slice(pictures.length, pictures.length + batchSizes.limit(spec));
     if (batch.length > 0) {
-      const size = batches.sizeFor(batch.length, spec);
-      await advance(batch, size).catch((error: unknown) => {
+      const size = batchSizes.sizeFor(batch.length, spec);
+      await evaluateBatch(batch, size).catch((error: unknown) => {
         if (!isOutOfMemory(error)) throw error;
-        return afterOutOfMemory(spec, size, error);
+        return recoverFromOutOfMemory(spec, size, error);
       });
     }
     if (pictures.length < noises.length) return false;
@@ -145,43 +148,51 @@ function evaluation(request: Request & { type: 'evaluate' }): () => Promise<bool
   };
 }
 
-/** A batch of a size that a provider has tuned itself for; what comes of the copies is thrown away. */
-function fill<T>(batch: readonly T[], size: number): readonly T[] {
+/** Pads a batch with copies of its last element; the results of the copies are dropped. */
+function padBatch<T>(batch: readonly T[], size: number): readonly T[] {
   return Array.from({ length: size }, (_, i) => batch[Math.min(i, batch.length - 1)]);
 }
 
 /**
- * Makes another try possible after a run of `size` draws for which the memory did not suffice: smaller runs, else no other models beside.
- * @throws OutOfMemoryError when there is nothing left to give up
+ * Makes another try possible after a run of `size` noises ran out of memory: reduces the batch
+ * size, or at a size of 1 closes all other models.
+ * @throws OutOfMemoryError if there is nothing to reduce or close
  */
-async function afterOutOfMemory(spec: GenerationSpec, size: number, error: unknown): Promise<void> {
-  const what = `${spec.model.name} at ${spec.width}x${spec.height}`;
-  const reason = shorten((error as Error).message);
+async function recoverFromOutOfMemory(spec: GenerationSpec, size: number, error: unknown): Promise<void> {
+  const { width, height } = spec.sampler;
+  const what = `${spec.model.name} at ${width}x${height}`;
+  const reason = withoutSourceLocations((error as Error).message);
   if (size > 1) {
-    const limit = batches.halve(size, spec);
-    notice(
-      `${what}: ${size} draws in one graph run need more memory than there is; from now on at most ${limit}. ${reason}`,
+    const limit = batchSizes.halve(size, spec);
+    postNotice(
+      `${what}: memory does not suffice for ${size} pictures in one graph run; ` +
+        `from now on at most ${limit}. ${reason}`,
     );
     return;
   }
   if (await closeOthers([spec.model], spec.rewards)) {
-    notice(`${what}: one draw needs more memory than there is; other models were closed for it. ${reason}`);
+    postNotice(
+      `${what}: memory does not suffice for one picture; other models were closed to free some. ${reason}`,
+    );
     return;
   }
   throw new OutOfMemoryError(
-    `${what} needs more memory than there is on ${device.name}, even for one draw at a time (${reason}). Ask for smaller pictures, take a float16 or smaller model, or a worker with more memory.`,
+    `${what} needs more memory than there is on ${device.name}, even for one picture at a time ` +
+      `(${reason}). Request smaller pictures, use a float16 or smaller model, or a worker with more memory.`,
   );
 }
 
 async function closeOthers(
-  keptModels: readonly ModelSpec[],
-  keptRewards: readonly RewardSpec[],
+  modelsToKeep: readonly ModelSpec[],
+  rewardsToKeep: readonly RewardSpec[],
 ): Promise<boolean> {
-  const closed = [await models.releaseOthers(keptModels), await rewards.releaseOthers(keptRewards)];
+  const closed = [await models.releaseOthers(modelsToKeep), await rewards.releaseOthers(rewardsToKeep)];
   return closed.includes(true);
 }
 
-/** Opened where they are not yet; others are closed when there is no room beside them. */
+/**
+ * Opens a model and rewards unless they are open. If memory runs out, all others are closed first.
+ */
 async function openAll(
   model: ModelSpec,
   wanted: readonly RewardSpec[],
@@ -195,23 +206,21 @@ async function openAll(
   };
   return open().catch(async (error: unknown) => {
     if (!isOutOfMemory(error) || !(await closeOthers([model], wanted))) throw error;
-    notice(`${model.name}: there was no memory to open it beside other models; they were closed.`);
+    postNotice(`${model.name}: memory does not suffice beside other models; they were closed to open it.`);
     return open();
   });
 }
 
-function failureOf(error: unknown): { readonly message: string; readonly kind: FailureKind } {
+function toFailure(error: unknown): { readonly message: string; readonly kind: FailureKind } {
   const message = error instanceof Error ? error.message : String(error);
-  return {
-    message,
-    kind: isOutOfMemory(error) ? 'memory' : error instanceof EngineError ? 'engine' : 'other',
-  };
+  const kind = error instanceof EngineError ? 'engine' : 'other';
+  return { message, kind: isOutOfMemory(error) ? 'memory' : kind };
 }
 
 function send(response: Response, transfer: ArrayBuffer[] = []): void {
   if (response.type !== 'started') {
     const loaded = [...models.names(), ...rewards.names()];
-    const state = { loaded, reducedBatches: batches.reduced(), graphMilliseconds: graphMilliseconds() };
+    const state = { loaded, reducedBatches: batchSizes.reduced(), graphMilliseconds: graphMilliseconds() };
     port.postMessage({ type: 'state', state } satisfies Response);
   }
   port.postMessage(response, transfer);

@@ -1,26 +1,32 @@
 import type { Picture } from '../core/picture.ts';
-import { runInBatches } from './batches.ts';
-import { EngineError } from './graphs/engine-error.ts';
-import { type Graph, pickFloat, refuseOtherInputs, type Value } from './graphs/graph.ts';
-import type { ModelSpec } from './messages.ts';
+import { EngineError } from './errors.ts';
+import type { ModelSpec } from './generation-spec.ts';
+import { runInBatches } from './graphs/batched-run.ts';
+import { findFloatValue, type Graph, type GraphValue, rejectOtherInputs } from './graphs/graph.ts';
 
-/** The graph that makes pictures of latents. */
+/** The graph that decodes latents to pictures. */
 export class VaeDecoder {
   readonly graph: Graph;
   readonly #model: ModelSpec;
-  readonly #latents: Value;
-  readonly #sample: Value;
+  readonly #latents: GraphValue;
+  readonly #sample: GraphValue;
 
-  /** @throws EngineError when the graph is no decoder */
+  /** @throws EngineError if the graph is no decoder */
   constructor(graph: Graph, model: ModelSpec) {
     this.graph = graph;
     this.#model = model;
-    this.#latents = pickFloat(graph, 'inputs', 'latent_sample', [4]);
-    refuseOtherInputs(graph, [this.#latents.name]);
-    this.#sample = pickFloat(graph, 'outputs', 'sample', [4]);
+    this.#latents = findFloatValue(graph, 'inputs', 'latent_sample', [4]);
+    rejectOtherInputs(graph, [this.#latents.name]);
+    this.#sample = findFloatValue(graph, 'outputs', 'sample', [4]);
   }
 
-  /** @param latents [count, C, H, W] as the denoising loop left them */
+  /**
+   * Decodes latents to pictures, in order.
+   * @param latents [count, C, H, W], the result of the denoising loop
+   * @param latentShape [C, H, W]
+   * @param betweenRuns awaited before every graph run; stops the work by throwing
+   * @throws EngineError if the latents or the pictures have numbers that are not finite
+   */
   async decode(
     latents: Float32Array,
     latentShape: readonly number[],
@@ -28,7 +34,7 @@ export class VaeDecoder {
   ): Promise<Picture[]> {
     const [, latentHeight, latentWidth] = latentShape;
     const count = latents.length / latentShape.reduce((product, size) => product * size, 1);
-    this.#refuse(latents, 'latents');
+    this.#checkFinite(latents, 'latents');
     const { [this.#sample.name]: samples } = await runInBatches(
       this.graph,
       count,
@@ -43,7 +49,7 @@ export class VaeDecoder {
       [this.#sample.name],
       betweenRuns,
     );
-    this.#refuse(samples, 'pictures');
+    this.#checkFinite(samples, 'pictures');
     const scale = Math.sqrt(samples.length / count / 3 / (latentHeight * latentWidth));
     const [height, width] = [latentHeight * scale, latentWidth * scale];
     return Array.from({ length: count }, (_, i) => {
@@ -52,8 +58,8 @@ export class VaeDecoder {
     });
   }
 
-  /** @throws EngineError when there is a number that is not finite, which would be a black picture */
-  #refuse(numbers: Float32Array, what: 'latents' | 'pictures'): void {
+  /** A number that is not finite would silently become a black picture. */
+  #checkFinite(numbers: Float32Array, what: 'latents' | 'pictures'): void {
     const wrong = numbers.find((value) => !Number.isFinite(value));
     if (wrong === undefined) return;
     const { name, graphs } = this.#model;
@@ -61,17 +67,26 @@ export class VaeDecoder {
       [...graph.inputs, ...graph.outputs].some(({ type }) => type === 'float16');
     if (what === 'latents') {
       throw new EngineError(
-        `${name} made latents with ${wrong} in them: its denoiser (${graphs.denoiser}) left the range of its numbers. Where it computes in float16, export it in float32 (tools/export, --dtype fp32); else its weights are damaged, or the sampler's settings are out of all proportion.`,
+        `${name} made latents with ${wrong} in them: its denoiser (${graphs.denoiser}) overflows. If it ` +
+          'computes in float16, export it in float32 (tools/export, --dtype fp32). Otherwise its weights ' +
+          "are damaged, or the sampler's settings are extreme.",
       );
     }
     throw new EngineError(
       isHalf(this.graph)
-        ? `The VAE of ${name} (${this.graph.path}) overflows in float16: it made a picture with ${wrong} in it, of latents that are sound. Export the model again with its VAE in float32 (tools/export/import_checkpoint.py with --vae-dtype fp32); the other parts may stay in float16.`
-        : `The VAE of ${name} (${this.graph.path}) made a picture with ${wrong} in it, of latents that are sound. Its weights are damaged, or they were converted from float16 ones that had overflowed; import the model again from its checkpoint.`,
+        ? `The VAE of ${name} (${this.graph.path}) overflows in float16: it made a picture with ${wrong} ` +
+            'in it from finite latents. Export the model again with its VAE in float32 ' +
+            '(tools/export/import_checkpoint.py with --vae-dtype fp32); the other parts may stay in float16.'
+        : `The VAE of ${name} (${this.graph.path}) made a picture with ${wrong} in it from finite latents. ` +
+            'Its weights are damaged, or were converted from float16 weights that had overflowed; import ' +
+            'the model again from its checkpoint.',
     );
   }
 
-  /** Back to the autoencoder's own range: z / scaling_factor + shift_factor, or with a mean and deviation for each channel. */
+  /**
+   * Undoes the scaling of latents: z / scaling_factor + shift_factor, or with the mean and
+   * deviation of each channel.
+   */
   #unscale(latents: Float32Array, [channels, height, width]: readonly number[]): Float32Array {
     const { scalingFactor, shiftFactor, channelStatistics } = this.#model;
     if (!channelStatistics) return latents.map((value) => value / scalingFactor + shiftFactor);
@@ -83,7 +98,10 @@ export class VaeDecoder {
   }
 }
 
-/** [3, H, W] in [-1, 1] to H * W * 3 bytes, as diffusers' image processor does: (x / 2 + 0.5), clipped, times 255, rounded. */
+/**
+ * [3, H, W] in [-1, 1] to H * W * 3 bytes, as diffusers' image processor: x / 2 + 0.5, clipped to
+ * [0, 1], times 255, rounded.
+ */
 function toPixels(planes: Float32Array): Uint8Array {
   const plane = planes.length / 3;
   const pixels = new Uint8Array(planes.length);

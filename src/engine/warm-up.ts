@@ -1,24 +1,29 @@
+import type { Noise } from '../core/noise.ts';
 import type { Picture } from '../core/picture.ts';
-import type { BatchSizes } from './batch-size.ts';
+import type { BatchSizes } from './batch-sizes.ts';
 import type { DiffusionModel } from './diffusion-model.ts';
-import { isOutOfMemory } from './graphs/engine-error.ts';
-import type { GenerationSpec } from './messages.ts';
+import { isOutOfMemory } from './errors.ts';
+import type { GenerationSpec } from './generation-spec.ts';
 import type { RewardModel } from './reward-model.ts';
 
 /**
- * Runs graphs before jobs wait for them. Providers that choose or compile kernels for each shape run every batch size once, at the pictures' own size;
- * on the CPU one key is enough, which reads the weights in. What was run once is not run again as long as it stays open.
+ * Runs graphs before jobs wait for them. On providers that choose or compile kernels for each
+ * shape, every batch size runs once at the requested picture size. On the CPU one picture is
+ * enough: it reads the weights in. Graphs that were warmed up and stay open are not run again.
  */
 export class WarmUp {
-  readonly #batches: BatchSizes;
+  readonly #batchSizes: BatchSizes;
+  /** Keys of the runs that each opened model or reward has had. */
   readonly #done = new WeakMap<object, Set<string>>();
 
-  constructor(batches: BatchSizes) {
-    this.#batches = batches;
+  constructor(batchSizes: BatchSizes) {
+    this.#batchSizes = batchSizes;
   }
 
   /**
-   * @param onOutOfMemory told of a size that was too large for the memory; it makes room, or throws
+   * Warms up a model and rewards for `spec`.
+   * @param onOutOfMemory called with a batch size that did not fit into memory; it frees memory and
+   *   reduces the limit, or throws
    * @returns the batch sizes that were run
    */
   async run(
@@ -28,28 +33,30 @@ export class WarmUp {
     onOutOfMemory: (size: number, error: unknown) => Promise<void>,
   ): Promise<number[]> {
     const sizes = new Set<number>();
-    for (let size = 1; size > 0; size = this.#after(size, spec)) {
-      const key = this.#batches.pads ? `${spec.latentShape} ${spec.guidanceScale > 1} ${size}` : '';
+    for (let size = 1; size > 0; size = this.#nextSize(size, spec)) {
+      const key = this.#batchSizes.isPadded
+        ? `${spec.latentShape} ${spec.sampler.guidanceScale > 1} ${size}`
+        : '';
       try {
-        if (await this.#once(model, key, () => model.generate(spec, copies(DRAW, size), async () => {})))
+        if (await this.#once(model, key, () => model.generate(spec, repeat(NOISE, size), async () => {})))
           sizes.add(size);
-        const pictures = copies(testCard(spec), size);
+        const pictures = repeat(testPicture(spec), size);
         for (const [i, reward] of rewards.entries())
           if (await this.#once(reward, key, () => reward.score(pictures, spec.rewardTexts[i])))
             sizes.add(size);
       } catch (error) {
         if (!isOutOfMemory(error)) throw error;
         await onOutOfMemory(size, error);
-        // Room was made: once more. Of larger ones there is nothing left to try, for the limit is smaller now.
+        // Other models were closed: size 1 is tried again. A larger size is above the limit now.
         if (size === 1) size = 0;
       }
     }
     return [...sizes];
   }
 
-  /** The next size; 0 after the last. */
-  #after(size: number, spec: GenerationSpec): number {
-    const sizes = this.#batches.pads ? this.#batches.sizes(spec) : [1];
+  /** The batch size after `size`; 0 after the last one. */
+  #nextSize(size: number, spec: GenerationSpec): number {
+    const sizes = this.#batchSizes.isPadded ? this.#batchSizes.sizes(spec) : [1];
     return sizes.find((next) => next > size) ?? 0;
   }
 
@@ -63,13 +70,13 @@ export class WarmUp {
   }
 }
 
-const DRAW = { key: { seed: 0, stream: 0, index: 0 } };
+const NOISE: Noise = { key: { seed: 0, stream: 0, index: 0 } };
 
-/** A picture with something on it. */
-function testCard({ width, height }: GenerationSpec): Picture {
+/** A picture that is not uniform. */
+function testPicture({ sampler: { width, height } }: GenerationSpec): Picture {
   return { width, height, pixels: Uint8Array.from({ length: 3 * width * height }, (_, i) => (i * 37) % 256) };
 }
 
-function copies<T>(one: T, count: number): T[] {
-  return new Array<T>(count).fill(one);
+function repeat<T>(value: T, count: number): T[] {
+  return new Array<T>(count).fill(value);
 }

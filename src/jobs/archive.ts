@@ -7,56 +7,64 @@ import { decodeRecord, encodeRecord, RecordFileError } from '../storage/record-f
 import type { Store } from '../store/store.ts';
 
 /**
- * What has ended, in storage beside its bytes: jobs with their rewards and previews, samples with their images, policies, and
- * what was deleted. `findery reindex` makes Redis of it again.
+ * The archive: records of ended work in storage, beside their bytes. It holds jobs with their
+ * rewards and previews, samples with their images, policies, and notes of what was deleted.
+ * `findery reindex` rebuilds Redis from it.
  *
- * A record is archived BEFORE Redis says that it has ended, so that nothing a client saw as finished can be lost with Redis. When
- * the change of Redis then does not come to pass, what the archive says is overwritten by whoever ends it (`archiveEnded`).
+ * A record is archived BEFORE Redis says that it has ended, so that nothing that a client saw as
+ * finished is lost with Redis. If the change of Redis is refused afterwards, `archiveEnded`
+ * replaces the archived record by the one that Redis has.
  */
-export interface Archived {
+
+/** A record as the archive holds it. */
+export interface ArchivedRecord {
   readonly kind: IdKind;
   readonly record: { readonly id: string } & Fields;
-  /** Of a job: "iteration,reward" of every draw, as Redis keeps them. */
+  /** Of a job: one text "iteration,reward,..." per picture of its search, as Redis stores them. */
   readonly rewards: readonly string[];
   /** Images of a sample, previews of a job. */
   readonly images: readonly ImageRecord[];
 }
 
-/** What was deleted, and what went with it. */
+/** A note of a deletion. */
 export interface Removal {
   readonly id: string;
   /** RFC 3339. */
   readonly at: string;
   readonly tenant?: string;
-  /** Ids of the samples and images that went with it. */
+  /** Ids of the samples and images that were deleted with it. */
   readonly ids: readonly string[];
 }
 
-export const RECORDS = 'records/';
-export const REMOVED = 'removed/';
-export const recordKey = (id: string) => `${RECORDS}${id}.json`;
-export const removalKey = (id: string) => `${REMOVED}${id}.json`;
+/** Prefix of the keys of archived records. */
+export const RECORD_PREFIX = 'records/';
+/** Prefix of the keys of notes of deletions. */
+export const REMOVAL_PREFIX = 'removed/';
 
-/** Keeps a job that has ended, or is about to. */
+/** The key of an archived record. */
+export const recordKey = (id: string) => `${RECORD_PREFIX}${id}.json`;
+/** The key of the note of a deletion. */
+export const removalKey = (id: string) => `${REMOVAL_PREFIX}${id}.json`;
+
+/** Archives a job that has ended or is about to, with its rewards and previews. */
 export async function archiveJob(store: Store, blobs: BlobStore, record: JobRecord): Promise<void> {
   const rewards = await store.redis.lrange(store.keys.rewards(record.id), 0, -1);
-  const images = await imagesOf(store, await store.jobs.children(record.id));
+  const images = await findImages(store, await store.jobs.children(record.id));
   await write(blobs, 'job', record, { rewards, images });
 }
 
-/** Keeps a batch of samples that has ended, or is about to. */
+/** Archives a batch of samples that has ended or is about to, with its images. */
 export async function archiveSample(store: Store, blobs: BlobStore, record: SampleRecord): Promise<void> {
-  await write(blobs, 'smp', record, {
-    images: await imagesOf(store, await store.samples.children(record.id)),
-  });
+  const images = await findImages(store, await store.samples.children(record.id));
+  await write(blobs, 'smp', record, { images });
 }
 
-/** Keeps what is known of a policy; its file is to be stored before. */
+/** Archives the record of a policy. Its file has to be in storage already. */
 export async function archivePolicy(blobs: BlobStore, record: PolicyRecord): Promise<void> {
   await write(blobs, 'pol', record, {});
 }
 
-/** Keeps what has this id as Redis has it, if it has ended: for workers whose own end came too late, and for the sweep. */
+/** Archives the record with this id as Redis has it, if it has ended. */
 export async function archiveEnded(store: Store, blobs: BlobStore, id: string): Promise<void> {
   const job = await store.jobs.find(id);
   if (job && FINAL_STATUSES.includes(job.status)) await archiveJob(store, blobs, job);
@@ -66,38 +74,43 @@ export async function archiveEnded(store: Store, blobs: BlobStore, id: string): 
   if (policy) await archivePolicy(blobs, policy);
 }
 
-/** Remembers a deletion; to be called before anything is deleted. */
+/** Notes a deletion. Call it before anything is deleted. */
 export async function archiveRemoval(blobs: BlobStore, removal: Removal): Promise<void> {
   await blobs.put(removalKey(removal.id), encodeRecord({ kind: 'removal', ...removal }));
 }
 
 /**
- * A record that was archived, in the form of this findery; null: there is none.
- * @throws RecordFileError, DamagedBlobError or RecordVersionError when it can't be used
+ * Reads an archived record and migrates it to the current version; null if there is none.
+ * @throws RecordFileError, DamagedBlobError or RecordVersionError if it can't be used
  */
-export async function readArchived(blobs: BlobStore, key: string): Promise<Archived | null> {
+export async function readArchived(blobs: BlobStore, key: string): Promise<ArchivedRecord | null> {
   const bytes = await blobs.get(key);
   if (!bytes) return null;
   const { kind, version, record, rewards = [], images = [], imageVersion = 0 } = decodeRecord(bytes);
-  if (kind !== 'job' && kind !== 'smp' && kind !== 'pol')
-    throw new RecordFileError(`${key} is no record of a thing.`);
+  if (kind !== 'job' && kind !== 'smp' && kind !== 'pol') {
+    throw new RecordFileError(
+      `The record ${key} has the kind ${JSON.stringify(kind)}; an archived record has "job", "smp" or "pol".`,
+    );
+  }
   return {
     kind,
-    record: migrate(kind, record as Fields, Number(version)) as Archived['record'],
+    record: migrate(kind, record as Fields, Number(version)) as ArchivedRecord['record'],
     rewards: rewards as string[],
     images: (images as Fields[]).map(
+      // A migrated record has the fields of the current version; no type can say so.
       (image) => migrate('img', image, Number(imageVersion)) as unknown as ImageRecord,
     ),
   };
 }
 
-/** A deletion that was remembered. */
+/** Reads the note of a deletion; null if there is none. */
 export async function readRemoval(blobs: BlobStore, key: string): Promise<Removal | null> {
   const bytes = await blobs.get(key);
+  // The hash that decodeRecord checks says that the body is as archiveRemoval wrote it.
   return bytes && (decodeRecord(bytes) as unknown as Removal);
 }
 
-/** Whether an archived record can't be used, for good, and why: anything else is worth another try. */
+/** Whether an archived record is damaged for good. After other errors, another try may succeed. */
 export function isDamage(error: unknown): error is Error {
   return error instanceof RecordFileError || error instanceof DamagedBlobError;
 }
@@ -106,14 +119,15 @@ async function write(
   blobs: BlobStore,
   kind: IdKind,
   record: { readonly id: string },
-  more: { readonly rewards?: readonly string[]; readonly images?: readonly ImageRecord[] },
+  parts: { readonly rewards?: readonly string[]; readonly images?: readonly ImageRecord[] },
 ): Promise<void> {
   const version = currentVersion(kind);
-  const body = { kind, version, record, imageVersion: currentVersion('img'), ...more };
+  const body = { kind, version, record, imageVersion: currentVersion('img'), ...parts };
   await blobs.put(recordKey(record.id), encodeRecord(body));
 }
 
-async function imagesOf(store: Store, ids: readonly string[]): Promise<ImageRecord[]> {
+/** The records of these images, sorted by id; ids without a record are left out. */
+export async function findImages(store: Store, ids: readonly string[]): Promise<ImageRecord[]> {
   const records = await Promise.all(ids.toSorted().map((id) => store.images.find(id)));
   return records.filter((record) => record !== null);
 }

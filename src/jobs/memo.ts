@@ -1,21 +1,24 @@
-/** What was worked out for an object and a text before; the object's end is the end of it. */
+/**
+ * A cache of values by object and text. The garbage collector drops an object's values with the
+ * object.
+ */
 export class Memo<K extends object, V> {
-  readonly #known = new WeakMap<K, Map<string, V>>();
-  readonly #most: number;
+  readonly #values = new WeakMap<K, Map<string, V>>();
+  readonly #maxTexts: number;
 
-  /** @param most texts that are remembered for an object; then all of its are forgotten, and it begins anew */
-  constructor(most: number) {
-    this.#most = most;
+  /** @param maxTexts texts per object; one more clears the object's values */
+  constructor(maxTexts: number) {
+    this.#maxTexts = maxTexts;
   }
 
-  /** The value for both; `work` makes it the first time. What throws is not remembered. */
-  of(object: K, text: string, work: () => V): V {
-    const values = this.#known.get(object) ?? new Map<string, V>();
-    this.#known.set(object, values);
+  /** The value for object and text; `compute` makes it the first time. Errors are not cached. */
+  get(object: K, text: string, compute: () => V): V {
+    const values = this.#values.get(object) ?? new Map<string, V>();
+    this.#values.set(object, values);
     const known = values.get(text);
     if (known !== undefined || values.has(text)) return known as V;
-    const value = work();
-    if (values.size >= this.#most) values.clear();
+    const value = compute();
+    if (values.size >= this.#maxTexts) values.clear();
     values.set(text, value);
     return value;
   }

@@ -2,51 +2,60 @@ import type { ImageRecord } from '../contract/records.ts';
 import { FINAL_STATUSES } from '../contract/schemas/job.ts';
 import { type BlobStore, StorageFullError } from '../storage/blobs.ts';
 import type { Store } from '../store/store.ts';
-import { archiveRemoval, type Removal, recordKey } from './archive.ts';
+import { archiveRemoval, findImages, type Removal, recordKey } from './archive.ts';
+import { policyFileKey } from './stored-files.ts';
 
 /**
- * Deletes a policy with its samples and their images. The deletion is remembered in storage first, then records go, then
- * bytes: what is half deleted is gone for clients, stays so when Redis is lost, and is finished by the next sweep.
+ * Deletes policies, samples and jobs. Storage gets a note of the deletion first, then the records
+ * go, then the bytes. A deletion that is interrupted is complete for clients, survives a loss of
+ * Redis, and is finished by the next sweep.
+ */
+
+/**
+ * Deletes a policy with its samples and their images.
  * @param now RFC 3339
+ * @throws ProblemError `not-found`, or `gone` if it was deleted before
  */
 export async function removePolicy(store: Store, blobs: BlobStore, id: string, now: string): Promise<void> {
-  const policy = await store.policies.get(id); // 404, or 410 the second time
+  const policy = await store.policies.get(id);
   const samples = await store.policies.children(id);
   const images = await Promise.all(samples.map((sample) => store.samples.children(sample)));
-  await remembering(
-    blobs,
-    { id, at: now, tenant: policy.tenant, ids: [...samples, ...images.flat()] },
-    async () => {
-      await store.policies.remove(id, now);
-      for (const [i, sample] of samples.entries())
-        await removeSampleRecord(store, blobs, sample, images[i], now);
-      await blobs.delete(`policies/${id}.safetensors`);
-      await blobs.delete(recordKey(id));
-    },
-  );
+  const removal = { id, at: now, tenant: policy.tenant, ids: [...samples, ...images.flat()] };
+  await removeWithNote(blobs, removal, async () => {
+    await store.policies.remove(id, now);
+    for (const [i, sample] of samples.entries())
+      await removeSampleRecord(store, blobs, sample, images[i], now);
+    await blobs.delete(policyFileKey(id));
+    await blobs.delete(recordKey(id));
+  });
 }
 
-/** Deletes a batch of samples with its images. */
+/**
+ * Deletes a batch of samples with its images.
+ * @param now RFC 3339
+ * @throws ProblemError `not-found`, or `gone` if it was deleted before
+ */
 export async function removeSample(store: Store, blobs: BlobStore, id: string, now: string): Promise<void> {
   const sample = await store.samples.get(id);
   const images = await store.samples.children(id);
-  await remembering(blobs, { id, at: now, tenant: sample.tenant, ids: images }, () =>
+  await removeWithNote(blobs, { id, at: now, tenant: sample.tenant, ids: images }, () =>
     removeSampleRecord(store, blobs, id, images, now),
   );
   if (sample.policyId) await store.redis.srem(store.keys.children(sample.policyId), id);
 }
 
 /**
- * Deletes a job that has ended, with its previews. Its policy and samples stay. A failed one may be tried again at the same time:
- * whoever comes first wins, and from here on it can't be tried again, also when this breaks off (the next sweep finishes it).
- * @returns false when it has not ended (any more), or is gone already
+ * Deletes a job that has ended, with its previews. Its policy and samples stay. From the first
+ * change on, the job can't be retried, also if the deletion is interrupted.
+ * @param now RFC 3339
+ * @returns false if the job has not ended, was retried, or is deleted already
  */
 export async function removeJob(store: Store, blobs: BlobStore, id: string, now: string): Promise<boolean> {
-  if ((await store.jobs.change(id, { hide: { removing: now }, statuses: FINAL_STATUSES })) !== 'done')
-    return false;
+  const outcome = await store.jobs.change(id, { internal: { removing: now }, statuses: FINAL_STATUSES });
+  if (outcome !== 'done') return false;
   const job = await store.jobs.get(id);
   const previews = await store.jobs.children(id);
-  await remembering(blobs, { id, at: now, tenant: job.tenant, ids: previews }, async () => {
+  await removeWithNote(blobs, { id, at: now, tenant: job.tenant, ids: previews }, async () => {
     const records = await findImages(store, previews);
     await store.jobs.remove(id, now);
     await removeImages(store, blobs, records, now);
@@ -56,8 +65,10 @@ export async function removeJob(store: Store, blobs: BlobStore, id: string, now:
   return true;
 }
 
-/** Remembers the deletion first; where storage is too full even for that, afterwards, for it is deletions that make room. */
-async function remembering(blobs: BlobStore, removal: Removal, remove: () => Promise<void>): Promise<void> {
+/**
+ * Notes the deletion first, or afterwards if storage is full: the deletion makes room for the note.
+ */
+async function removeWithNote(blobs: BlobStore, removal: Removal, remove: () => Promise<void>) {
   let isFull = false;
   await archiveRemoval(blobs, removal).catch((error: unknown) => {
     if (!(error instanceof StorageFullError)) throw error;
@@ -79,11 +90,6 @@ async function removeSampleRecord(
   await store.samples.remove(id, now);
   await removeImages(store, blobs, records, now);
   await blobs.delete(recordKey(id));
-}
-
-async function findImages(store: Store, ids: readonly string[]): Promise<ImageRecord[]> {
-  const records = await Promise.all(ids.map((id) => store.images.find(id)));
-  return records.filter((record) => record !== null);
 }
 
 async function removeImages(

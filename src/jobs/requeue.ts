@@ -1,68 +1,68 @@
 import type { JobRecord, SampleRecord } from '../contract/records.ts';
-import type { QueueName } from '../queue/queues.ts';
+import { queueOf } from '../queue/queues.ts';
 import type { Store } from '../store/store.ts';
 
 /**
- * New work gets its record and its place in the queue in one change (`accept-work.ts`). Work that comes to wait again (resumed, tried
- * again, to be canceled by a worker) does in two: the record and its id among the `unqueued`, then the queue. Whoever comes by does
- * the second, as often as it takes, until the work is seen waiting there. So a crash in between loses nothing, and what was left
- * costs what it is, not a look at all that waits.
+ * Puts work into its queue that is in none although it should be. One change of Redis creates new
+ * work and queues it (`queue/enqueue.ts`). Work that waits again (resumed, retried, or to be
+ * canceled by a worker) takes two changes: the first one sets the record and adds its id to the set
+ * of unqueued ids, the second one queues it. Any process may make the second change, repeatedly,
+ * until the work is seen waiting in the queue. A crash in between loses nothing, and the set holds
+ * only what is left to do.
  */
 
-/** Most ids that one round looks at; the next round has the rest. */
-const MOST = 500;
+/** Ids per call of `requeuePending`; the next call takes the rest. */
+const MAX_BATCH = 500;
 
-/** Puts a record with the status `queued` into its queue. It stays remembered until it waits there. */
+/** Statuses that need a worker; a job that is canceled may have a partial policy to store. */
+const WORKER_STATUSES: readonly string[] = ['queued', 'running', 'canceling'];
+
+/** Puts a record into its queue. Its id stays in the set of unqueued ids until the queue has it. */
 export async function ensureQueued(store: Store, record: JobRecord | SampleRecord): Promise<void> {
   const { id } = record;
   const name = queueOf(id);
   await store.queues.add(name, record);
-  // A worker that is just giving up its last piece of the work still holds the entry: adding it then changes nothing.
+  // A worker that is about to let go of the work still holds its entry; `add` changes nothing then.
   if (await store.queues.waits(name, id)) await store.redis.zrem(store.keys.unqueued(), id);
 }
 
 /**
- * Queues what was accepted and is in no queue.
- * @param olderThan seconds that it has to have been so: younger ones are in the hands of those who accept them
- * @returns how many were looked at
+ * Queues the work in the set of unqueued ids.
+ * @param minAgeSeconds leaves out younger ids, whose process is probably about to queue them itself
+ * @returns the number of ids that were looked at
  */
-export async function requeuePending(store: Store, olderThan: number): Promise<number> {
+export async function requeuePending(store: Store, minAgeSeconds: number): Promise<number> {
   const { redis, keys } = store;
   const [now] = await redis.time();
-  const ids = await redis.zrangebyscore(keys.unqueued(), '-inf', Number(now) - olderThan, 'LIMIT', 0, MOST);
-  for (const id of ids) await queueAgain(store, id);
+  const latest = Number(now) - minAgeSeconds;
+  const ids = await redis.zrangebyscore(keys.unqueued(), '-inf', latest, 'LIMIT', 0, MAX_BATCH);
+  for (const id of ids) await requeueOrForget(store, id);
   return ids.length;
 }
 
-/** To be called by who has let go of an entry of the queue: queues the record again when its work is not over. */
+/**
+ * Queues a record again if its work is not over. Call it after the queue has dropped its entry: the
+ * job may have been resumed or retried while the entry was still there.
+ */
 export async function requeueUnfinished(store: Store, id: string): Promise<void> {
-  const record = await recordOf(store, id);
-  if (!record || !WAITING.includes(record.status)) return;
+  const record = await findRecord(store, id);
+  if (!record || !WORKER_STATUSES.includes(record.status)) return;
   await store.redis.zadd(store.keys.unqueued(), 'NX', 0, id);
   await ensureQueued(store, record);
 }
 
-async function queueAgain(store: Store, id: string): Promise<void> {
-  const record = await recordOf(store, id);
-  if (record && WAITING.includes(record.status)) await ensureQueued(store, record);
-  else await store.redis.zrem(store.keys.unqueued(), id);
-}
-
-/** A worker has to see them: those that wait, and those that are to end and keep what was learnt. */
-const WAITING: readonly string[] = ['queued', 'running', 'canceling'];
-
 /**
- * Looks at all records, a page at a time, for work that is in no queue although its record says that it waits or runs: after an
- * upgrade, and after losses of Redis that no order of writing guards against.
- * @returns how many there were
+ * Searches all records, a page at a time, for work that needs a worker and is in no queue. Upgrades
+ * and losses of Redis can leave such work.
+ * @returns the number of records that were queued
  */
 export async function requeueOrphans(store: Store): Promise<number> {
   let count = 0;
   for (const records of [store.jobs, store.samples]) {
-    for await (const ids of records.idsWith(WAITING)) {
+    for await (const ids of records.idsByStatus(WORKER_STATUSES)) {
       for (const id of await store.queues.missing(records === store.jobs ? 'optimize' : 'sample', ids)) {
         await store.redis.zadd(store.keys.unqueued(), 'NX', 0, id);
-        await queueAgain(store, id);
+        await requeueOrForget(store, id);
         count++;
       }
     }
@@ -70,10 +70,12 @@ export async function requeueOrphans(store: Store): Promise<number> {
   return count;
 }
 
-function queueOf(id: string): QueueName {
-  return id.startsWith('smp_') ? 'sample' : 'optimize';
+async function requeueOrForget(store: Store, id: string): Promise<void> {
+  const record = await findRecord(store, id);
+  if (record && WORKER_STATUSES.includes(record.status)) await ensureQueued(store, record);
+  else await store.redis.zrem(store.keys.unqueued(), id);
 }
 
-function recordOf(store: Store, id: string): Promise<JobRecord | SampleRecord | null> {
+function findRecord(store: Store, id: string): Promise<JobRecord | SampleRecord | null> {
   return queueOf(id) === 'sample' ? store.samples.find(id) : store.jobs.find(id);
 }

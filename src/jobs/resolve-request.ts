@@ -3,33 +3,38 @@ import type { Catalog, ModelBundle } from '../bundles/catalog.ts';
 import { PRESET_VALUES } from '../contract/presets.ts';
 import { ProblemError } from '../contract/problem.ts';
 import type { PolicyRecord } from '../contract/records.ts';
-import type { Sampler, Warning } from '../contract/schemas/common.ts';
+import type { Sampler, SamplerRequest, Warning } from '../contract/schemas/common.ts';
 import {
+  DEFAULT_REPORT_DRAWS,
   type JobRequest,
   type JobSettings,
   MAX_DEADLINE_SECONDS,
-  type Optimizer,
-  REPORT_DRAWS,
 } from '../contract/schemas/job.ts';
 import type { PolicySampleRequest, SampleRequest, SampleSettings } from '../contract/schemas/sample.ts';
-import { lookUpOptimizer, OPTIMIZERS } from '../numerics/optimizers/registry.ts';
+import { chooseModel, chooseTerms, toRewardChoice } from './choose-bundles.ts';
 import { Memo } from './memo.ts';
-import {
-  chooseModel,
-  chooseTerms,
-  guidanceWarnings,
-  nameTerms,
-  promptWarnings,
-  resolveSampler,
-} from './resolve-bundles.ts';
+import { guidanceWarnings, promptWarnings } from './request-warnings.ts';
+import { resolveOptimizer } from './resolve-optimizer.ts';
+import { resolveSampler } from './resolve-sampler.ts';
 
-/** Seeds that nobody gave: any integer that JSON keeps exactly, small enough to be read out loud. */
-export const randomSeed = () => randomInt(2 ** 32);
+/** Pictures of a sample request that does not say how many. */
+const DEFAULT_SAMPLE_COUNT = 4;
+
+/** Optimizers of the presets, validated once: most requests use one as it is. */
+const PRESET_OPTIMIZERS = Object.fromEntries(
+  Object.entries(PRESET_VALUES).map(([name, { optimizer }]) => [
+    name,
+    Object.freeze(resolveOptimizer(optimizer)),
+  ]),
+);
+/** Samplers of the presets by model. */
+const PRESET_SAMPLERS = new Memo<ModelBundle, Sampler>(Object.keys(PRESET_VALUES).length);
 
 /**
- * Every value that a job will use: what was asked for, then the preset, then the model's own defaults.
- * @param now milliseconds since 1970, for the deadline
- * @throws ProblemError that names the value that can't be and what can.
+ * The settings of a job: every value that its worker needs. A value comes from the request, else
+ * from the preset, else from the model's defaults.
+ * @param now milliseconds since 1970; a deadline in seconds counts from here
+ * @throws ProblemError that names the value that is not accepted, and what is accepted
  */
 export function resolveJob(
   request: JobRequest,
@@ -46,7 +51,7 @@ export function resolveJob(
     negativePrompt,
     preset: name,
     model: model.name,
-    reward: nameTerms(terms),
+    reward: toRewardChoice(terms),
     optimizer: request.optimizer ? resolveOptimizer(request.optimizer) : PRESET_OPTIMIZERS[name],
     budget: {
       images: request.budget?.images ?? preset.images,
@@ -56,7 +61,7 @@ export function resolveJob(
     },
     sampler: request.sampler
       ? resolveSampler(model, { ...preset.sampler, ...request.sampler }, '/sampler')
-      : PRESET_SAMPLERS.of(model, name, () =>
+      : PRESET_SAMPLERS.get(model, name, () =>
           Object.freeze(resolveSampler(model, preset.sampler, '/sampler')),
         ),
     seed: request.seed ?? randomSeed(),
@@ -75,23 +80,17 @@ export function resolveJob(
   };
 }
 
-/** What most requests take as it is: with all parameters, and tried out once. */
-const PRESET_OPTIMIZERS = Object.fromEntries(
-  Object.entries(PRESET_VALUES).map(([name, { optimizer }]) => [
-    name,
-    Object.freeze(resolveOptimizer(optimizer)),
-  ]),
-);
-const PRESET_SAMPLERS = new Memo<ModelBundle, Sampler>(Object.keys(PRESET_VALUES).length);
-
-/** Every value that drawing from the base model, N(0, I), will use. */
+/**
+ * The settings of samples from the base distribution, N(0, I).
+ * @throws ProblemError that names the value that is not accepted, and what is accepted
+ */
 export function resolveSample(
   request: SampleRequest,
   catalog: Catalog,
 ): { settings: SampleSettings; warnings: Warning[] } {
   const model = chooseModel(catalog, request.model, '/model');
-  const wanted = request.reward === undefined ? (model.defaults.reward ?? null) : request.reward;
-  const terms = wanted === null ? null : chooseTerms(catalog, wanted, '/reward');
+  const choice = request.reward === undefined ? (model.defaults.reward ?? null) : request.reward;
+  const terms = choice === null ? null : chooseTerms(catalog, choice, '/reward');
   const negativePrompt = request.negativePrompt ?? '';
   const sampler = resolveSampler(model, samplerFields(request), '');
   return {
@@ -100,9 +99,9 @@ export function resolveSample(
       prompt: request.prompt,
       negativePrompt,
       model: model.name,
-      reward: terms && nameTerms(terms),
+      reward: terms && toRewardChoice(terms),
       sampler,
-      ...resolveDrawing(request, terms !== null),
+      ...resolveBatch(request, terms !== null),
     },
     warnings: [
       ...promptWarnings(
@@ -115,121 +114,88 @@ export function resolveSample(
   };
 }
 
-/** Every value that drawing from a learned policy will use: its own settings, but for what is asked for. */
+/**
+ * The settings of samples from a policy. A value comes from the request, else from the policy.
+ * @throws ProblemError that names the value that is not accepted, and what is accepted
+ */
 export function resolvePolicySample(
   policy: PolicyRecord,
   request: PolicySampleRequest,
   catalog: Catalog,
 ): { settings: SampleSettings; warnings: Warning[] } {
   const model = chooseModel(catalog, policy.model, '');
-  const wanted = request.reward === undefined ? policy.reward : request.reward;
-  const terms = wanted === null ? null : chooseTerms(catalog, wanted, request.reward ? '/reward' : '');
+  const choice = request.reward === undefined ? policy.reward : request.reward;
+  const terms = choice === null ? null : chooseTerms(catalog, choice, request.reward ? '/reward' : '');
   const sampler = resolveSampler(model, { ...policy.sampler, ...samplerFields(request) }, '');
-  const shape = model.latentShape(sampler.width, sampler.height);
-  if (shape.join() !== policy.distribution.shape.join()) {
-    throw new ProblemError(
-      'not-possible',
-      `The policy ${policy.id} is a distribution over latents of shape [${policy.distribution.shape}]; ${sampler.width}x${sampler.height} pictures of ${model.name} need [${shape}]. Leave width and height out.`,
-      [
-        {
-          pointer: '/width',
-          message: `only ${policy.sampler.width}x${policy.sampler.height} fits this distribution`,
-        },
-      ],
-    );
-  }
+  checkShape(policy, model, sampler);
   return {
     settings: {
       policyId: policy.id,
       prompt: policy.prompt,
       negativePrompt: policy.negativePrompt,
       model: model.name,
-      reward: terms && nameTerms(terms),
+      reward: terms && toRewardChoice(terms),
       sampler,
-      ...resolveDrawing(request, terms !== null),
+      ...resolveBatch(request, terms !== null),
     },
     warnings: [],
   };
 }
 
-/**
- * The optimizer with all its parameters.
- * @throws ProblemError for unknown names and parameters and for values out of range.
- */
-export function resolveOptimizer(request: Optimizer): Optimizer {
-  const definition = lookUpOptimizer(request.name);
-  if (!definition) {
-    const names = OPTIMIZERS.map(({ name }) => name).join(', ');
-    throw new ProblemError(
-      'unknown-optimizer',
-      `There is no optimizer "${request.name}"; there are ${names}.`,
-      [{ pointer: '/optimizer/name', message: `one of ${names}` }],
-    );
-  }
-  const errors: { pointer: string; message: string }[] = [];
-  const resolved: Record<string, string | number | boolean> = {};
-  for (const [name, parameter] of Object.entries(definition.parameters)) {
-    const value = request[name] ?? parameter.default;
-    resolved[name] = value;
-    const fits =
-      parameter.type === 'boolean'
-        ? typeof value === 'boolean'
-        : typeof value === 'number' &&
-          value >= parameter.minimum &&
-          value <= parameter.maximum &&
-          (parameter.type === 'number' || Number.isInteger(value));
-    if (fits) continue;
-    const accepted =
-      parameter.type === 'boolean'
-        ? 'true or false'
-        : `${parameter.type === 'integer' ? 'a whole' : 'a'} number from ${parameter.minimum} to ${parameter.maximum}`;
-    errors.push({ pointer: `/optimizer/${name}`, message: `is ${JSON.stringify(value)}; takes ${accepted}` });
-  }
-  for (const name of Object.keys(request)) {
-    if (name !== 'name' && !Object.hasOwn(definition.parameters, name)) {
-      errors.push({
-        pointer: `/optimizer/${name}`,
-        message: `${definition.name} has no such parameter; it has ${Object.keys(definition.parameters).join(', ') || 'none'}`,
-      });
-    }
-  }
-  if (errors.length > 0) {
-    throw new ProblemError(
-      'not-possible',
-      `The optimizer ${definition.name} can't be set like this: ${errors.map(({ pointer, message }) => `${pointer} ${message}`).join('; ')}.`,
-      errors,
-    );
-  }
-  return { name: definition.name, ...resolved };
+/** Samples need latents of the shape that the policy's distribution was learned for. */
+function checkShape(policy: PolicyRecord, model: ModelBundle, { width, height }: Sampler): void {
+  const learned = policy.distribution.shape;
+  const needed = model.latentShape(width, height);
+  if (needed.join() === learned.join()) return;
+  throw new ProblemError(
+    'not-possible',
+    `The policy ${policy.id} is a distribution over latents of shape [${learned}]; ` +
+      `${width}x${height} pictures of ${model.name} need [${needed}]. Leave width and height out.`,
+    [
+      {
+        pointer: '/width',
+        message: `only ${policy.sampler.width}x${policy.sampler.height} fits this distribution`,
+      },
+    ],
+  );
 }
 
-/** One draw has no standard error. */
-function resolveReportDraws(draws: number = REPORT_DRAWS): number {
-  if (draws !== 1) return draws;
+/** Seeds of requests that give none stay below 2^32, short enough to be read out. */
+function randomSeed(): number {
+  return randomInt(2 ** 32);
+}
+
+/** A report on one sample would have no standard error. */
+function resolveReportDraws(count: number = DEFAULT_REPORT_DRAWS): number {
+  if (count !== 1) return count;
   throw new ProblemError('not-possible', 'reportDraws is 1; it takes 0 (no report) or 2 to 256.', [
     { pointer: '/reportDraws', message: '0, or 2 to 256' },
   ]);
 }
 
-/** The time of a deadline, RFC 3339 in UTC. */
+/** The time of a deadline, RFC 3339 in UTC; null without a deadline. */
 function resolveDeadline(deadline: JobRequest['deadline'], now: number): string | null {
   if (deadline === undefined) return null;
   const at = typeof deadline === 'number' ? now + deadline * 1000 : Date.parse(deadline);
   if (at > now && at <= now + MAX_DEADLINE_SECONDS * 1000) return new Date(at).toISOString();
+  const fault = at > now ? 'more than a year from now' : 'not in the future';
   throw new ProblemError(
     'not-possible',
-    `deadline is ${JSON.stringify(deadline)}, which is ${at > now ? 'more than a year from now' : 'no time to come'}; it takes a time from now (${new Date(now).toISOString()}) on, or seconds, for a year at most.`,
+    `deadline is ${JSON.stringify(deadline)}, which is ${fault}; it takes a time after ` +
+      `${new Date(now).toISOString()} (now), or a number of seconds, at most a year ahead.`,
     [{ pointer: '/deadline', message: 'a time within the year to come' }],
   );
 }
 
-function resolveDrawing(request: PolicySampleRequest, hasReward: boolean) {
-  const count = request.count ?? 4;
+/** The settings that both kinds of samples share. */
+function resolveBatch(request: PolicySampleRequest, hasReward: boolean) {
+  const count = request.count ?? DEFAULT_SAMPLE_COUNT;
   const bestOf = request.bestOf ?? count;
   if (bestOf < count) {
     throw new ProblemError(
       'not-possible',
-      `bestOf is ${bestOf}, but ${count} images are wanted; it takes ${count} or more (draw bestOf, keep count).`,
+      `bestOf is ${bestOf}, but count is ${count}; bestOf takes ${count} or more ` +
+        '(bestOf pictures are made, the count best are stored).',
       [{ pointer: '/bestOf', message: `at least ${count}` }],
     );
   }
@@ -250,6 +216,7 @@ function resolveDrawing(request: PolicySampleRequest, hasReward: boolean) {
   };
 }
 
+/** The sampler of a sample request, whose fields lie at its top; fields left out stay out. */
 function samplerFields({
   scheduler,
   steps,
@@ -258,7 +225,7 @@ function samplerFields({
   clipSkip,
   width,
   height,
-}: PolicySampleRequest) {
+}: PolicySampleRequest): SamplerRequest {
   const given = { scheduler, steps, guidanceScale, eta, clipSkip, width, height };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }

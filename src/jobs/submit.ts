@@ -1,35 +1,31 @@
-import { newId } from '../contract/ids.ts';
+import { derivedId, newId } from '../contract/ids.ts';
+import { ProblemError } from '../contract/problem.ts';
 import type { JobRecord, SampleRecord } from '../contract/records.ts';
 import type { Warning } from '../contract/schemas/common.ts';
 import type { JobSettings } from '../contract/schemas/job.ts';
 import type { SampleSettings } from '../contract/schemas/sample.ts';
-import { type Enqueued, enqueue } from '../queue/enqueue.ts';
+import { enqueue } from '../queue/enqueue.ts';
+import { JobReading } from '../store/job-reader.ts';
 import type { TenantStore } from '../store/store.ts';
+import { SECRETS_FIELD } from '../webhooks/store.ts';
 import type { ValidatedWebhook } from '../webhooks/validate-target.ts';
-import { SECRETS } from '../webhooks/webhook-store.ts';
 
 interface Submission {
-  /** A new one when left out. */
+  /** Left out: a new id. */
   readonly id?: string;
   readonly warnings: readonly Warning[];
   readonly requestId: string;
   /** RFC 3339. */
   readonly now: string;
-  /** Hash of the request's body: what another request with the same id is held against. */
+  /** Hash of the request's body, with which another request for the same id is compared. */
   readonly digest?: string;
 }
 
-/** What no client sees of a record. */
-type Kept = Pick<
-  JobRecord,
-  'tenant' | 'cancelRequested' | 'keepPartial' | 'checkpoint' | 'takenAt' | 'digest'
->;
-
 /**
- * Accepts a job: its record is written and it is queued.
- * @throws ProblemError `quota-exceeded` when the tenant has too much already, `conflict` when another one has this id; nothing is
- * left behind
- * @returns with what clients see of the record, as JSON (`newJobJson`)
+ * Creates a job and queues it, in one change of Redis.
+ * @returns the new job; null when there is one with this id already, which stays as it was
+ * @throws ProblemError `quota-exceeded` if the tenant has reached a limit, `conflict` if another
+ * tenant has this id; no record is written then
  */
 export async function submitJob(
   store: TenantStore,
@@ -40,12 +36,13 @@ export async function submitJob(
     requestId,
     now,
     digest,
-    told = null,
-  }: Submission & { readonly told?: ValidatedWebhook | null },
-): Promise<Enqueued & { readonly shown: string }> {
-  const shown: Omit<JobRecord, keyof Kept> = {
+    webhook = null,
+  }: Submission & { readonly webhook?: ValidatedWebhook | null },
+): Promise<JobReading | null> {
+  const record: JobRecord = {
     ...settings,
     id,
+    tenant: store.tenant,
     status: 'queued',
     createdAt: now,
     startedAt: null,
@@ -66,36 +63,28 @@ export async function submitJob(
     previewUrl: null,
     error: null,
     warnings: [...warnings],
-    webhook: told?.webhook ?? null,
+    webhook: webhook?.webhook ?? null,
     attempts: 0,
     requestId,
-  };
-  const kept: Kept = {
-    tenant: store.tenant,
     cancelRequested: false,
     keepPartial: false,
     checkpoint: null,
     takenAt: null,
     digest,
   };
-  // Once for the record and for the answer: it is most of both.
-  const shownJson = JSON.stringify(shown);
-  const json = `${shownJson.slice(0, -1)},${JSON.stringify(kept).slice(1)}`;
-  const hide = told ? { [SECRETS]: told.secrets } : {};
-  const accepted = await enqueue(
-    store,
-    { id, priority: settings.priority, json },
-    {
-      images: settings.budget.images + 2 * settings.reportDraws + settings.samples,
-      event: { status: 'queued', stage: 'waiting' },
-      deadline: settings.deadline === null ? undefined : Date.parse(settings.deadline),
-      hide,
-    },
-  );
-  return { ...accepted, shown: shownJson };
+  const { isNew, position } = await enqueue(store, record, {
+    images: settings.budget.images + 2 * settings.reportDraws + settings.samples,
+    event: { status: 'queued', stage: 'waiting' },
+    deadline: settings.deadline === null ? undefined : Date.parse(settings.deadline),
+    internal: webhook ? { [SECRETS_FIELD]: webhook.secrets } : undefined,
+  });
+  return isNew ? new JobReading(record, position) : null;
 }
 
-/** Accepts a batch of samples, in the same way. */
+/**
+ * Creates a batch of samples and queues it, in one change of Redis.
+ * @throws ProblemError as `submitJob`
+ */
 export async function submitSample(
   store: TenantStore,
   settings: SampleSettings,
@@ -115,10 +104,25 @@ export async function submitSample(
     attempts: 0,
     requestId,
   };
-  await enqueue(
-    store,
-    { id, priority: settings.priority, json: JSON.stringify(record) },
-    { images: settings.bestOf, parent: settings.policyId ?? undefined },
-  );
+  await enqueue(store, record, { images: settings.bestOf, parent: settings.policyId ?? undefined });
   return record;
+}
+
+/**
+ * Checks that a client may give this id to a new job. The ids of the job's policy and samples
+ * derive from it, so no record of any tenant may have or have had one of the three. The error does
+ * not say which tenant that is.
+ * @throws ProblemError `gone` if the tenant's job with this id was deleted; `conflict` if something
+ * else has or had one of the ids
+ */
+export async function checkClientId(store: TenantStore, id: string): Promise<void> {
+  const { redis, keys } = store;
+  const ids = [id, derivedId('pol', id), derivedId('smp', id)];
+  const taken = await redis.exists(...ids.flatMap((each) => [keys.record(each), keys.gone(each)]));
+  if (taken === 0) return;
+  // A request with the same id has just created the job; the caller compares the two.
+  if (await store.jobs.find(id)) return;
+  // `get` throws 410 for a deleted job.
+  if (await store.jobs.findGone(id)) await store.jobs.get(id);
+  throw new ProblemError('conflict', `The id ${id} is taken; choose another one.`);
 }

@@ -4,39 +4,42 @@ import { requeueOrphans, requeuePending } from '../jobs/requeue.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 import type { Store } from '../store/store.ts';
 
-/** Milliseconds between two rounds. */
-const INTERVAL = 2000;
-/** Seconds after which accepted work should be in its queue. */
-const GRACE = 2;
+/** Pause between two rounds. */
+const INTERVAL_MS = 2000;
+/**
+ * Age from which work is queued by this loop, because the process that enqueued it has not done so.
+ */
+const GRACE_SECONDS = 2;
 
 /**
- * What has to happen although nobody asks for it: accepted work gets into its queue, deadlines pass. Every API and every worker
- * does it, so that it happens while one of them lives; twice is as good as once. A round in which nothing is due takes two
- * commands, whatever waits. At the start all records are looked through once.
- * @returns what ends it
+ * Starts the loop that queues work which is in no queue and ends jobs whose deadline has passed.
+ * Every API and every worker runs it, so it goes on while one of them lives; its steps are
+ * idempotent. A round without anything due takes two commands of Redis. Before the first round, all
+ * records are checked for lost work.
+ * @returns a function that stops the loop
  */
 export function startBackgroundLoop(store: Store, blobs: BlobStore, logger: Logger): () => void {
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
-  const attempt = async (what: () => Promise<unknown>) => {
+  const attempt = async (task: () => Promise<unknown>) => {
     try {
-      await what();
+      await task();
     } catch (error) {
-      if (!stopped) logger.warn({ err: error }, 'upkeep will be tried again');
+      if (!stopped) logger.warn({ err: error }, 'maintenance failed; it will be retried');
     }
   };
-  const round = async () => {
-    await attempt(() => requeuePending(store, GRACE));
+  const runRound = async () => {
+    await attempt(() => requeuePending(store, GRACE_SECONDS));
     await attempt(() => expireOverdue(store, blobs, Date.now()));
   };
-  const next = () => {
-    if (!stopped) timer = setTimeout(() => void round().then(next), INTERVAL);
+  const scheduleNext = () => {
+    if (!stopped) timer = setTimeout(() => void runRound().then(scheduleNext), INTERVAL_MS);
   };
   const first = attempt(async () => {
     const orphans = await requeueOrphans(store);
-    if (orphans > 0) logger.info({ orphans }, 'queued again what was in no queue');
+    if (orphans > 0) logger.info({ orphans }, 'work that was in no queue is queued again');
   });
-  void first.then(next);
+  void first.then(scheduleNext);
   return () => {
     stopped = true;
     clearTimeout(timer);

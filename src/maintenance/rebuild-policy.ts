@@ -3,20 +3,22 @@ import type { JobRecord, PolicyRecord } from '../contract/records.ts';
 import type { RewardChoice, Sampler } from '../contract/schemas/common.ts';
 import type { Report } from '../contract/schemas/policy.ts';
 import { DEFAULT_TENANT } from '../contract/tenants.ts';
-import { distributionKind } from '../numerics/distributions/check.ts';
+import { isObject } from '../core/is-object.ts';
+import { createPolicyRecord } from '../jobs/policy-record.ts';
 import type { NoiseDistribution } from '../numerics/distributions/noise-distribution.ts';
-import { sha256Of } from '../sha256.ts';
 import { PolicyFileError } from '../storage/policy-file.ts';
 
-/** No policy is older. */
-const FIRST = Date.UTC(2024, 0);
+/** No policy is older: findery did not exist. */
+const EARLIEST_TIME = Date.UTC(2024, 0);
 
 /**
- * The record of a policy from its file alone. Its time is that of its id, unless a client chose it; how long the work on it took is not known. It is its
- * job's tenant's; without a job it is from before there were tenants.
- * @param job the job of its number, if there is one: only then a report is one that was made here
- * @param storedAt when its file was last stored, milliseconds since 1970
- * @throws PolicyFileError when the file does not say what it is for
+ * Rebuilds the record of a policy from its file. `createdAt` is the time in its id, if that is
+ * possible, and `seconds` is unknown. The policy belongs to the tenant of its job; without a job,
+ * to the default tenant.
+ * @param job the job with the same id, if there is one. Only then the report of the file is
+ *   trusted.
+ * @param storedAt when the file was stored, milliseconds since 1970
+ * @throws PolicyFileError when the metadata lack a prompt, model or sampler
  */
 export function rebuildPolicy(
   id: string,
@@ -29,46 +31,43 @@ export function rebuildPolicy(
   const { prompt, negativePrompt, model, reward, sampler, optimizer, seed, imagesSpent, summary, report } =
     metadata;
   if (typeof prompt !== 'string' || typeof model !== 'string' || !isObject(sampler)) {
-    throw new PolicyFileError('Its metadata do not have a prompt, a model and a sampler.');
+    throw new PolicyFileError('Its metadata have no prompt, model or sampler.');
   }
-  return {
-    id,
-    tenant: job?.tenant ?? DEFAULT_TENANT,
-    createdAt: job?.finishedAt ?? new Date(timeOf(id, storedAt)).toISOString(),
-    origin: job ? 'job' : 'import',
-    jobId: job?.id ?? null,
-    prompt,
-    negativePrompt: typeof negativePrompt === 'string' ? negativePrompt : '',
-    model,
-    reward: typeof reward === 'string' || Array.isArray(reward) ? (reward as RewardChoice) : null,
-    sampler: { clipSkip: 0, ...sampler } as Sampler,
-    optimizer: isObject(optimizer) ? optimizer : null,
-    seed: Number.isSafeInteger(seed) ? Number(seed) : null,
-    distribution: {
-      kind: distributionKind(distribution),
-      components: distribution.weights.length,
-      shape: [...distribution.shape],
+  return createPolicyRecord({
+    file: bytes,
+    distribution,
+    metadata: {
+      prompt,
+      negativePrompt: typeof negativePrompt === 'string' ? negativePrompt : '',
+      model,
+      reward: typeof reward === 'string' || Array.isArray(reward) ? (reward as RewardChoice) : null,
+      sampler: { clipSkip: 0, ...sampler } as Sampler,
+      optimizer: isObject(optimizer) ? optimizer : null,
+      seed: Number.isSafeInteger(seed) ? Number(seed) : null,
+      summary: isObject(summary) ? summary : {},
+      report: job && isObject(report) ? (report as Report) : null,
+      imagesSpent: job && Number.isInteger(imagesSpent) ? Number(imagesSpent) : null,
     },
-    summary: isObject(summary) ? summary : {},
-    report: job && isObject(report) ? (report as Report) : null,
-    imagesSpent: job && Number.isInteger(imagesSpent) ? Number(imagesSpent) : null,
-    seconds: null,
-    bytes: bytes.byteLength,
-    sha256: sha256Of(bytes),
-    warnings: [],
-  };
+    provenance: {
+      id,
+      tenant: job?.tenant ?? DEFAULT_TENANT,
+      createdAt: job?.finishedAt ?? new Date(timeOf(id, storedAt)).toISOString(),
+      jobId: job?.id ?? null,
+      seconds: null,
+      warnings: [],
+    },
+  });
 }
 
-/** Milliseconds since 1970. Clients may choose ids that tell no time, or one when there was no findery. */
+/**
+ * The time in the id of a policy, in milliseconds since 1970. Clients may choose ids whose time is
+ * impossible; `storedAt` is used then.
+ */
 function timeOf(id: string, storedAt: number): number {
   try {
     const time = decodeTime(id.slice(4).toUpperCase());
-    return time > FIRST && time <= storedAt ? time : storedAt;
+    return time > EARLIEST_TIME && time <= storedAt ? time : storedAt;
   } catch {
     return storedAt;
   }
-}
-
-function isObject(value: unknown): value is { [name: string]: unknown } {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

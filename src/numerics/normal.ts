@@ -2,23 +2,25 @@ import type { NoiseKey } from '../core/noise.ts';
 import { philox4x32 } from './philox.ts';
 
 /**
- * What the numbers at one key are for. Lanes keep them apart, so the noise added at a denoising step, say, is
- * independent of the initial noise with the same address.
+ * Lanes of Philox's counter: the fourth counter word, next to the block, the index and the stream
+ * of a noise key. Different lanes of one key give independent numbers, so that the noise added at a
+ * denoising step, for example, is independent of the initial noise with the same key. Stored seeds
+ * depend on these values.
  */
 export const LANES = {
-  /** The initial noise z_T, or the eps that a distribution pushes through. */
+  /** The initial noise z_T, or the eps that a distribution maps to a noise. */
   initialNoise: 0,
-  /** Which component of a mixture. */
+  /** The uniform number that selects a component of a mixture. */
   component: 1,
-  /** An optimizer's choice of a parent, a founder or a pivot. */
+  /** The first uniform number by which an optimizer selects, such as one parent of a crossover. */
   choice: 2,
-  /** Its second such choice, as for crossover. */
+  /** The second such number, such as the other parent. */
   secondChoice: 3,
-  /** Whether or how strongly an optimizer mutates or mixes. */
+  /** The strength with which an optimizer mutates or mixes. */
   mutation: 4,
   /** Initial weights of networks. */
   weights: 5,
-  /** Noise of step 0; step i has lane `stepNoise + i`, see `stepNoiseLane`. Later lanes are taken. */
+  /** Noise of denoising step 0; step i has lane `stepNoise + i`, so all later lanes are taken. */
   stepNoise: 16,
 } as const;
 
@@ -31,7 +33,10 @@ function checkWord(name: string, value: number): void {
   }
 }
 
-/** Throws a RangeError unless all three integers of the address are in their ranges (see `Draw`). */
+/**
+ * @throws RangeError unless all three integers of the key are in the ranges that `NoiseKey`
+ * documents
+ */
 export function checkNoiseKey(key: NoiseKey): void {
   if (!Number.isSafeInteger(key.seed) || key.seed < 0) {
     throw new RangeError(
@@ -42,7 +47,11 @@ export function checkNoiseKey(key: NoiseKey): void {
   checkWord('index', key.index);
 }
 
-/** The lane of the noise that a stochastic scheduler adds at step `step` (integer >= 0). */
+/**
+ * The lane of the noise that a stochastic scheduler adds at a denoising step.
+ * @param step integer >= 0
+ * @throws RangeError for any other step
+ */
 export function stepNoiseLane(step: number): number {
   const lane = LANES.stepNoise + step;
   if (!Number.isInteger(step) || step < 0 || lane > MAX_WORD) {
@@ -52,11 +61,14 @@ export function stepNoiseLane(step: number): number {
 }
 
 /**
- * `length` independent N(0, 1) numbers: a pure function of (key, lane), made by Philox 4x32-10 with counter
- * [block, index, stream, lane] and key [low 32 bits, high 21 bits] of the seed, then Box and Muller's transform ("A note
- * on the generation of random normal deviates", 1958) in float64, rounded to float32. Four numbers a block.
+ * `length` independent N(0, 1) numbers, a pure function of (key, lane): Philox 4x32-10 with the
+ * counter [block, index, stream, lane] and the key [low 32 bits, high 21 bits] of the seed, then
+ * the transform of Box and Muller ("A note on the generation of random normal deviates", 1958) in
+ * float64, rounded to float32. A block gives four numbers.
  *
- * Element i depends on (key, lane, i) alone: a shorter noise is the beginning of a longer one.
+ * Element i depends on (key, lane, i) only: a shorter noise is the beginning of a longer one.
+ *
+ * @throws RangeError for a key, length or lane out of range
  */
 export function standardNormal(
   key: NoiseKey,
@@ -76,7 +88,7 @@ export function standardNormal(
       // The half keeps the uniform number inside (0, 1), so its logarithm is finite.
       const radius = Math.sqrt(-2 * Math.log((words[pair] + 0.5) / TWO_POW_32));
       const angle = (2 * Math.PI * words[pair + 1]) / TWO_POW_32;
-      // Writes beyond the end of a typed array are ignored, which cuts the last block.
+      // Typed arrays ignore writes beyond their end, which cuts the last block.
       noise[first + pair] = radius * Math.cos(angle);
       noise[first + pair + 1] = radius * Math.sin(angle);
     }
@@ -84,7 +96,10 @@ export function standardNormal(
   return noise;
 }
 
-/** One uniform number in [0, 1) with 53 random bits: a pure function of (draw, lane). */
+/**
+ * One uniform number in [0, 1) with 53 random bits, a pure function of (key, lane).
+ * @throws RangeError for a key or lane out of range
+ */
 export function uniform(key: NoiseKey, lane: number): number {
   checkNoiseKey(key);
   checkWord('lane', lane);

@@ -2,15 +2,17 @@
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;
 
-/** Weyl sequences by which the two key words move on at every round: the golden ratio and sqrt(3) - 1. */
+/**
+ * Increments of the two key words per round, as Weyl sequences: the golden ratio and sqrt(3) - 1.
+ */
 const WEYL_0 = 0x9e3779b9;
 const WEYL_1 = 0xbb67ae85;
 
 const ROUNDS = 10;
 
 /**
- * Upper 32 bits of the 64-bit product of two 32-bit words; in 16-bit parts, as the product does not fit a double. All sums fit 32 bits, and
- * none leaves them for a double.
+ * Upper 32 bits of the 64-bit product of two 32-bit words. The product does not fit a double, so it
+ * is formed from 16-bit parts; every partial sum fits 32 bits and stays an integer.
  */
 function highWord(a: number, b: number): number {
   const aLow = a & 0xffff;
@@ -23,12 +25,13 @@ function highWord(a: number, b: number): number {
 }
 
 /**
- * Philox 4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
- * (SC 2011, section 4.3): 128 random bits as a pure function of a 128-bit counter and a 64-bit key, so any part of any
- * noise can be made on its own, in any order, on any machine. Agrees with Random123's known-answer vectors.
+ * Philox 4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy
+ * as 1, 2, 3" (SC 2011, section 4.3): 128 random bits as a pure function of a 128-bit counter and a
+ * 64-bit key. Any part of any noise can therefore be computed alone, in any order, on any machine.
+ * The results agree with the known-answer vectors of Random123.
  *
  * @param counter0 first of four counter words; words are taken modulo 2^32
- * @param key0 first of two key words
+ * @param key0 first of two key words, modulo 2^32
  * @param out receives the four random words, each in [0, 2^32 - 1]
  */
 export function philox4x32(

@@ -1,4 +1,7 @@
-/** numpy's and torch's rounding: halves go to the even neighbour. Math.round would ask the model at other timesteps. */
+/**
+ * Rounds as numpy and torch do: halves go to the even neighbour. With the halves of `Math.round`, a
+ * model would be evaluated at other timesteps than in diffusers.
+ */
 export function roundHalfToEven(value: number): number {
   const floor = Math.floor(value);
   const rest = value - floor;

@@ -1,7 +1,10 @@
-/** How many standard deviations of the kernel `gaussianSmooth` reaches to either side; scipy's default. */
+/** Standard deviations after which `gaussianSmooth` truncates its kernel; scipy's default. */
 const KERNEL_REACH = 4;
 
-/** Arithmetic mean. Throws a RangeError for no values. */
+/**
+ * Arithmetic mean.
+ * @throws RangeError for no values
+ */
 export function mean(values: ArrayLike<number>): number {
   checkCount(values, 1, 'a mean');
   let sum = 0;
@@ -9,7 +12,10 @@ export function mean(values: ArrayLike<number>): number {
   return sum / values.length;
 }
 
-/** Standard deviation with n - 1 in its denominator. Throws a RangeError for fewer than two values. */
+/**
+ * Standard deviation with the denominator n - 1.
+ * @throws RangeError for fewer than two values
+ */
 export function sampleStandardDeviation(values: ArrayLike<number>): number {
   checkCount(values, 2, 'a sample standard deviation');
   const centre = mean(values);
@@ -18,16 +24,20 @@ export function sampleStandardDeviation(values: ArrayLike<number>): number {
   return Math.sqrt(sum / (values.length - 1));
 }
 
-/** Standard error of the mean: `sampleStandardDeviation` / sqrt(n). Throws a RangeError for fewer than two values. */
+/**
+ * Standard error of the mean: `sampleStandardDeviation` / sqrt(n).
+ * @throws RangeError for fewer than two values
+ */
 export function standardError(values: ArrayLike<number>): number {
   return sampleStandardDeviation(values) / Math.sqrt(values.length);
 }
 
 /**
- * The value below which a share of the values lies, linear between neighbours (numpy's default; type 7 of Hyndman and
- * Fan 1996).
+ * Quantile with linear interpolation between neighbours: numpy's default, type 7 of Hyndman and Fan
+ * 1996.
  *
- * @param share in [0, 1]: 0.5 is the median
+ * @param share in [0, 1]; 0.5 gives the median
+ * @throws RangeError for no values or a share out of range
  */
 export function quantile(values: ArrayLike<number>, share: number): number {
   checkCount(values, 1, 'a quantile');
@@ -41,12 +51,13 @@ export function quantile(values: ArrayLike<number>, share: number): number {
 }
 
 /**
- * Convolution with a Gaussian of standard deviation `sigma`, cut at 4 sigma, the values mirrored at both ends
- * (d c b a | a b c d | d c b a): scipy.ndimage.gaussian_filter1d with its defaults. The line in FIND's figures is the
- * reward of every iteration smoothed so.
+ * Convolution with a Gaussian, as scipy.ndimage.gaussian_filter1d computes it with its defaults:
+ * the kernel is truncated at 4 sigma, and the values are mirrored at both ends, d c b a | a b c d |
+ * d c b a. FIND's figures show the rewards of the iterations smoothed in this way.
  *
- * @param sigma >= 0, in positions; 0 leaves the values as they are
+ * @param sigma standard deviation in positions, >= 0; 0 returns the values unchanged
  * @returns as many values as given
+ * @throws RangeError for a negative or infinite sigma
  */
 export function gaussianSmooth(values: ArrayLike<number>, sigma: number): number[] {
   if (!(sigma >= 0 && Number.isFinite(sigma)))
@@ -66,13 +77,18 @@ export function gaussianSmooth(values: ArrayLike<number>, sigma: number): number
   });
 }
 
-/** Mean Euclidean distance over all pairs of vectors of equal length. Throws a RangeError for fewer than two vectors. */
+/**
+ * Mean Euclidean distance over all pairs of vectors.
+ * @throws RangeError for fewer than two vectors or vectors of different lengths
+ */
 export function meanPairwiseDistance(vectors: readonly ArrayLike<number>[]): number {
   checkCount(vectors, 2, 'a mean pairwise distance');
   const length = vectors[0].length;
   const other = vectors.find((vector) => vector.length !== length);
   if (other !== undefined) {
-    throw new RangeError(`The vectors have ${length} and ${other.length} numbers; all must have as many.`);
+    throw new RangeError(
+      `The vectors have ${length} and ${other.length} numbers; all must have the same length.`,
+    );
   }
   let sum = 0;
   for (let a = 1; a < vectors.length; a++) {
@@ -85,7 +101,10 @@ export function meanPairwiseDistance(vectors: readonly ArrayLike<number>[]): num
   return sum / ((vectors.length * (vectors.length - 1)) / 2);
 }
 
-/** ||z|| / sqrt(d): 1, give or take 1 / sqrt(2 d), for a noise from N(0, I). Throws a RangeError for no values. */
+/**
+ * ||z|| / sqrt(d) of d values: 1 +- 1 / sqrt(2 d) for a noise from N(0, I).
+ * @throws RangeError for no values
+ */
 export function rootMeanSquare(values: ArrayLike<number>): number {
   checkCount(values, 1, 'a root mean square');
   let squares = 0;
@@ -93,11 +112,11 @@ export function rootMeanSquare(values: ArrayLike<number>): number {
   return Math.sqrt(squares / values.length);
 }
 
-/** Where position `i` lies in a row of `count` values that is mirrored at both ends, again and again. */
+/** Maps position `i` into a row of `count` values that repeats, mirrored at each end. */
 function mirror(i: number, count: number): number {
   const period = 2 * count;
-  const place = ((i % period) + period) % period;
-  return place < count ? place : period - 1 - place;
+  const position = ((i % period) + period) % period;
+  return position < count ? position : period - 1 - position;
 }
 
 function checkCount(values: ArrayLike<unknown>, minimum: number, purpose: string): void {

@@ -1,18 +1,19 @@
 import { scaleLinear } from 'd3-scale';
 import { line } from 'd3-shape';
-import { FONT_FAMILY } from './render-svg.ts';
+import { FONT_FAMILY } from './svg-renderer.ts';
 import { clipText, escapeText, INK, measureText } from './svg-text.ts';
 
+/** Content of a reward curve. */
 export interface RewardCurve {
-  /** The reward of each iteration, in order; higher is better. Numbers that are not finite leave a gap. */
+  /** Reward of each iteration, in order. A number that is not finite leaves a gap. */
   readonly rewards: readonly number[];
-  /** The same, smoothed with a Gaussian; as long as `rewards`. */
+  /** `rewards`, smoothed with a Gaussian. */
   readonly smoothed: readonly number[];
-  /** The prompt, usually. Any text; what is too long is cut. */
+  /** Usually the prompt; cut if it is too long. */
   readonly title: string;
-  /** Width of the Gaussian in iterations. */
+  /** Standard deviation of the Gaussian in iterations. */
   readonly sigma: number;
-  /** Images behind each point, where it is more than one and always the same. */
+  /** Number of images that each reward is the mean of, if it is constant. */
   readonly imagesPerPoint?: number;
 }
 
@@ -24,56 +25,64 @@ const RIGHT = 28;
 const COLORS = { raw: '#829ab1', smoothed: '#0b69a3' } as const;
 
 /**
- * How the reward rose while a distribution was learnt, as SVG of 720 x 420: the raw rewards dashed, the smoothed ones solid, as in
- * Fig. 1 of the appendix of FIND (Chen et al. 2024).
+ * Draws the rewards of a search as an SVG of 720 x 420: the raw rewards dashed, the smoothed ones
+ * solid, as in Fig. 1 of the appendix of FIND (Chen et al. 2024).
  */
 export function rewardCurve({ rewards, smoothed, title, sigma, imagesPerPoint }: RewardCurve): string {
   const y = scaleLinear()
-    .domain(spread([...rewards, ...smoothed]))
+    .domain(extent([...rewards, ...smoothed]))
     .nice(6);
   const formatReward = y.tickFormat(6);
   const rewardTicks = y.ticks(6).map((value) => ({ value, label: formatReward(value) }));
   const left = 46 + Math.max(...rewardTicks.map(({ label }) => measureText(label, 11)));
-  y.range([HEIGHT - BOTTOM, TOP]);
-  // A single point stands in the middle rather than on the axis.
+  const [right, bottom] = [WIDTH - RIGHT, HEIGHT - BOTTOM];
+  const center = (left + WIDTH - RIGHT) / 2;
+  y.range([bottom, TOP]);
+  // A single point is drawn in the middle, not on the axis.
   const x = scaleLinear()
     .domain(rewards.length > 1 ? [1, rewards.length] : [0, 2])
-    .range([left, WIDTH - RIGHT]);
-  const iterationTicks = iterations(x.ticks(8), rewards.length);
+    .range([left, right]);
+  const iterationTicks = wholeTicks(x.ticks(8), rewards.length);
   const curve = line<number>()
     .defined(Number.isFinite)
     .x((_, index) => x(index + 1))
     .y((value) => y(value));
 
   const parts = [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="${FONT_FAMILY}" font-size="11" fill="${INK.medium}" role="img">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" ` +
+      `viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="${FONT_FAMILY}" font-size="11" ` +
+      `fill="${INK.medium}" role="img">`,
     `<title>${escapeText(title)}</title>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
-    `<text x="24" y="32" font-size="15" font-weight="bold" fill="${INK.strong}">${escapeText(clipText(title, WIDTH - 48, 15))}</text>`,
+    `<text x="24" y="32" font-size="15" font-weight="bold" fill="${INK.strong}">` +
+      `${escapeText(clipText(title, WIDTH - 48, 15))}</text>`,
     legend(sigma),
     ...rewardTicks.map(({ value, label }) => {
       const at = y(value).toFixed(1);
       return (
-        `<line x1="${left}" x2="${WIDTH - RIGHT}" y1="${at}" y2="${at}" stroke="${INK.faint}"/>` +
+        `<line x1="${left}" x2="${right}" y1="${at}" y2="${at}" stroke="${INK.faint}"/>` +
         `<text x="${left - 8}" y="${at}" dy="4" text-anchor="end">${label}</text>`
       );
     }),
-    `<line x1="${left}" x2="${WIDTH - RIGHT}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM}" stroke="${INK.medium}"/>`,
+    `<line x1="${left}" x2="${right}" y1="${bottom}" y2="${bottom}" stroke="${INK.medium}"/>`,
     ...iterationTicks.map((value) => {
       const at = x(value).toFixed(1);
       return (
-        `<line x1="${at}" x2="${at}" y1="${HEIGHT - BOTTOM}" y2="${HEIGHT - BOTTOM + 5}" stroke="${INK.medium}"/>` +
-        `<text x="${at}" y="${HEIGHT - BOTTOM + 19}" text-anchor="middle">${value}</text>`
+        `<line x1="${at}" x2="${at}" y1="${bottom}" y2="${bottom + 5}" stroke="${INK.medium}"/>` +
+        `<text x="${at}" y="${bottom + 19}" text-anchor="middle">${value}</text>`
       );
     }),
-    `<text x="${(left + WIDTH - RIGHT) / 2}" y="${HEIGHT - 14}" font-size="12" text-anchor="middle">${iterationLabel(imagesPerPoint)}</text>`,
-    `<text transform="translate(26 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" font-size="12" text-anchor="middle">reward</text>`,
+    `<text x="${center}" y="${HEIGHT - 14}" font-size="12" text-anchor="middle">` +
+      `${iterationLabel(imagesPerPoint)}</text>`,
+    `<text transform="translate(26 ${(TOP + bottom) / 2}) rotate(-90)" font-size="12" ` +
+      'text-anchor="middle">reward</text>',
     stroke(curve.digits(1)(rewards), COLORS.raw, 'stroke-width="1.2" stroke-dasharray="4 3"'),
     stroke(curve.digits(1)(smoothed), COLORS.smoothed, 'stroke-width="2.4"'),
   ];
   if (rewards.length === 0) {
     parts.push(
-      `<text x="${(left + WIDTH - RIGHT) / 2}" y="${(TOP + HEIGHT - BOTTOM) / 2 + 4}" font-size="13" text-anchor="middle">no rewards yet</text>`,
+      `<text x="${center}" y="${(TOP + bottom) / 2 + 4}" font-size="13" ` +
+        'text-anchor="middle">no rewards yet</text>',
     );
   }
   if (rewards.length === 1 && Number.isFinite(rewards[0])) {
@@ -85,8 +94,8 @@ export function rewardCurve({ rewards, smoothed, title, sigma, imagesPerPoint }:
   return parts.join('\n');
 }
 
-/** From the lowest to the highest finite value; a little around it where all are the same. */
-function spread(values: readonly number[]): [number, number] {
+/** Lowest and highest finite value; with a margin if they are equal. */
+function extent(values: readonly number[]): [number, number] {
   const finite = values.filter(Number.isFinite);
   if (finite.length === 0) return [0, 1];
   // Not Math.min(...finite): a long run has more values than a call takes arguments.
@@ -96,8 +105,8 @@ function spread(values: readonly number[]): [number, number] {
   return low < high ? [low, high] : [low - margin, low + margin];
 }
 
-/** Whole numbers among the ticks, and the first iteration, which the ticks of a long run leave out. */
-function iterations(ticks: readonly number[], count: number): number[] {
+/** The ticks that are iterations, and the first iteration, which the ticks of a long run omit. */
+function wholeTicks(ticks: readonly number[], count: number): number[] {
   const whole = ticks.filter((value) => Number.isInteger(value) && value >= 1 && value <= count);
   return count > 0 && whole[0] !== 1 ? [1, ...whole] : whole;
 }
@@ -110,15 +119,18 @@ function iterationLabel(imagesPerPoint: number | undefined): string {
 
 function legend(sigma: number): string {
   return (
-    `<line x1="24" x2="52" y1="55" y2="55" stroke="${COLORS.raw}" stroke-width="1.2" stroke-dasharray="4 3"/>` +
+    `<line x1="24" x2="52" y1="55" y2="55" stroke="${COLORS.raw}" ` +
+    `stroke-width="1.2" stroke-dasharray="4 3"/>` +
     `<text x="60" y="59">each iteration</text>` +
     `<line x1="164" x2="192" y1="55" y2="55" stroke="${COLORS.smoothed}" stroke-width="2.4"/>` +
     `<text x="200" y="59">Gaussian-smoothed, σ = ${Number(sigma.toPrecision(3))}</text>`
   );
 }
 
+/** A curve; empty if there is none. */
 function stroke(path: string | null, color: string, attributes: string): string {
   return path
-    ? `<path d="${path}" fill="none" stroke="${color}" stroke-linejoin="round" stroke-linecap="round" ${attributes}/>`
+    ? `<path d="${path}" fill="none" stroke="${color}" ` +
+        `stroke-linejoin="round" stroke-linecap="round" ${attributes}/>`
     : '';
 }

@@ -3,132 +3,127 @@ import type { PRIORITIES } from '../contract/schemas/job.ts';
 import { DEFAULT_TENANT } from '../contract/tenants.ts';
 import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
-import { DEFERRED_PRIORITY, FairScheduler } from './fair-scheduler.ts';
+import { activeKey, entryKey, entryOptions, queuePrefix } from './bullmq-keys.ts';
+import { FairScheduler } from './fair-scheduler.ts';
 
-/** Work that waits for a worker. Job data are ids; what is to be done is in the record. */
+/** Queues of work for workers. An entry holds ids; the record says what is to be done. */
 export const QUEUES = { optimize: 'optimize', sample: 'sample' } as const;
+/** `optimize`: jobs. `sample`: batches of samples. */
 export type QueueName = keyof typeof QUEUES;
 
-/** What is to be queued: a record of a job or of samples. */
+/** The queue in which the work of this id waits. */
+export function queueOf(id: string): QueueName {
+  return id.startsWith('smp_') ? 'sample' : 'optimize';
+}
+
+/** A record of a job or a batch of samples that can be queued. */
 export interface Queueable {
   readonly id: string;
   readonly tenant: string;
   readonly priority: (typeof PRIORITIES)[number];
 }
 
-/** What every entry has. */
-export const ENTRY_OPTIONS = {
-  // Failures that a second try can't mend are thrown as unrecoverable; the rest (storage, Redis) is tried again.
-  attempts: 4,
-  backoff: { type: 'exponential', delay: 1000 },
-  removeOnComplete: true,
-  removeOnFail: true,
-  stackTraceLimit: 1,
-  sizeLimit: 1024,
-};
-
-/** The API's side of the queues. */
+/** The queues of jobs and samples, with their fair schedulers. */
 export class Queues {
   readonly #redis: Redis;
   readonly #queues: Record<QueueName, Queue>;
-  readonly #turns: Record<QueueName, FairScheduler>;
+  readonly #schedulers: Record<QueueName, FairScheduler>;
 
   constructor(redis: Redis, keys: RedisKeys) {
     this.#redis = redis;
     const open = (name: QueueName) =>
-      new Queue(QUEUES[name], { connection: redis, prefix: keys.queues(), skipWaitingForReady: true });
+      new Queue(QUEUES[name], { connection: redis, prefix: keys.queuePrefix(), skipWaitingForReady: true });
+    const schedulerOf = (name: QueueName) => new FairScheduler(redis, keys, name, this.prefix(name));
     this.#queues = { optimize: open('optimize'), sample: open('sample') };
-    const turnsOf = (name: QueueName) =>
-      new FairScheduler(redis, this.#queues[name].toKey(''), keys.turns(name));
-    this.#turns = { optimize: turnsOf('optimize'), sample: turnsOf('sample') };
-    // Without a listener an error of the connection would end the process; the connection itself reports it.
+    this.#schedulers = { optimize: schedulerOf('optimize'), sample: schedulerOf('sample') };
+    // Without a listener, an error of the connection would end the process; `redis` reports the
+    // same error.
     for (const queue of Object.values(this.#queues)) queue.on('error', () => {});
   }
 
-  /** Queues the record; a second call with the same id changes nothing while it waits or runs. */
+  /** Queues a record again. While an entry with its id waits or runs, this changes nothing. */
   async add(name: QueueName, { id, tenant, priority }: Queueable): Promise<void> {
-    await this.#queues[name].add(
-      name,
-      { id, tenant },
-      {
-        jobId: id,
-        priority: DEFERRED_PRIORITY[priority],
-        ...ENTRY_OPTIONS,
-      },
-    );
-    await this.#turns[name].register(id);
+    await this.#queues[name].add(name, { id, tenant }, entryOptions(id, priority));
+    await this.#schedulers[name].register(id);
   }
 
-  /** Prefix of BullMQ's keys of a queue, with the colon. */
+  /** Prefix of BullMQ's keys of a queue, with the colon at its end. */
   prefix(name: QueueName): string {
-    return this.#queues[name].toKey('');
+    return queuePrefix(this.#queues[name]);
   }
 
-  /** To be called by the worker that has begun with it: the turn passes on. */
-  async started(
+  /** A worker calls this when it begins with an entry: the tenant's next one is scheduled. */
+  async begin(
     name: QueueName,
-    { id, tenant = DEFAULT_TENANT }: { id: string; tenant?: string },
+    { id, tenant = DEFAULT_TENANT }: { readonly id: string; readonly tenant?: string },
   ): Promise<void> {
-    await this.#turns[name].started(tenant, id);
+    await this.#schedulers[name].begin(tenant, id);
   }
 
-  /** How much of a tenant waits, of its first tries. */
+  /** Number of entries of a tenant that wait for their first attempt, by queue. */
   async waitingOf(tenant: string): Promise<Record<QueueName, number>> {
     const [optimize, sample] = await Promise.all([
-      this.#turns.optimize.count(tenant),
-      this.#turns.sample.count(tenant),
+      this.#schedulers.optimize.count(tenant),
+      this.#schedulers.sample.count(tenant),
     ]);
     return { optimize, sample };
   }
 
-  /** Ids of what is being worked on. */
+  /** Ids of the entries that workers have. */
   async active(name: QueueName): Promise<string[]> {
-    return this.#redis.lrange(this.#queues[name].toKey('active'), 0, -1);
+    return this.#redis.lrange(activeKey(this.prefix(name)), 0, -1);
   }
 
-  /** To be called when an API starts; see `Turns.settle`. */
-  async settle(): Promise<void> {
-    await Promise.all(Object.values(this.#turns).map((turns) => turns.settle()));
+  /** Registers all waiting entries with the fair schedulers. An API calls this when it starts. */
+  async registerAll(): Promise<void> {
+    await Promise.all(Object.values(this.#schedulers).map((scheduler) => scheduler.registerAll()));
   }
 
-  /** Takes it out of the queue. False when it doesn't wait there (any more). */
+  /**
+   * Removes an entry that waits.
+   * @returns false when it does not wait (any more)
+   */
   async remove(name: QueueName, id: string): Promise<boolean> {
-    const job = await this.#queues[name].getJob(id);
-    if (!job) return false;
+    const entry = await this.#queues[name].getJob(id);
+    if (!entry) return false;
     try {
-      await job.remove();
+      await entry.remove();
     } catch {
       return false; // a worker has it
     }
-    await this.#turns[name].removed((job.data as { tenant?: string }).tenant ?? DEFAULT_TENANT, id);
+    const { tenant = DEFAULT_TENANT } = entry.data as { readonly tenant?: string };
+    await this.#schedulers[name].remove(tenant, id);
     return true;
   }
 
-  /** Whether it waits or runs. */
+  /** Whether an entry waits or runs. */
   async has(name: QueueName, id: string): Promise<boolean> {
     return (await this.#queues[name].getJob(id)) !== undefined;
   }
 
   /** Those of `ids` that neither wait nor run. */
   async missing(name: QueueName, ids: readonly string[]): Promise<string[]> {
+    const prefix = this.prefix(name);
     const pipeline = this.#redis.pipeline();
-    for (const id of ids) pipeline.exists(this.#queues[name].toKey(id));
+    for (const id of ids) pipeline.exists(entryKey(prefix, id));
     const found = (await pipeline.exec()) ?? [];
     for (const [error] of found) if (error) throw error;
     return ids.filter((_, i) => found[i][1] === 0);
   }
 
-  /** Whether it waits, for a worker or for its next try. */
+  /** Whether an entry waits, for a worker or for its next attempt. */
   async waits(name: QueueName, id: string): Promise<boolean> {
     return ['prioritized', 'waiting', 'delayed'].includes(await this.#queues[name].getJobState(id));
   }
 
-  /** 1 for the next to be served, if nothing else comes; null when it doesn't wait. */
+  /** Position of an entry if nothing else is enqueued, from 1; null when it does not wait. */
   async position(name: QueueName, id: string): Promise<number | null> {
-    return this.#turns[name].position(id);
+    return this.#schedulers[name].position(id);
   }
 
-  /** How much waits (for a worker, or for its next try) and how much is being worked on. */
+  /**
+   * Number of entries that wait (for a worker, or for their next attempt) and that workers have.
+   */
   async count(name: QueueName): Promise<{ waiting: number; active: number }> {
     const { active, ...waiting } = await this.#queues[name].getJobCounts(
       'wait',
@@ -139,6 +134,7 @@ export class Queues {
     return { waiting: Object.values(waiting).reduce((sum, count) => sum + count, 0), active };
   }
 
+  /** Ends the queues; the connection stays open. */
   async close(): Promise<void> {
     await Promise.all(Object.values(this.#queues).map((queue) => queue.close()));
   }

@@ -2,55 +2,49 @@ import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
 import { defineScript } from '../redis/lua-script.ts';
 
+/** An event of a job as its stream holds it. */
 export interface StoredEvent {
-  /** Position in the stream; a client that gives it back as `Last-Event-ID` gets what came after. */
+  /** Position in the stream. A client that sends it as `Last-Event-ID` gets the events after it. */
   readonly id: string;
   readonly type: string;
   /** JSON. */
   readonly data: string;
 }
 
-/**
- * Lua that writes a job's first event, which `accept-script.ts` leaves in its record: a stream takes four kilobytes, and most jobs that wait are
- * followed by nobody. Whatever reads or adds events calls it first.
- */
-export const FIRST_EVENT = `
-local function say_first(record, stream)
-  local unsaid = redis.call('HGET', record, '_unsaid')
-  if not unsaid then return end
-  local at, data = string.match(unsaid, '^(%d+) (.*)$')
-  if redis.call('EXISTS', stream) == 0 then redis.call('XADD', stream, at .. '-0', 'type', 'status', 'data', data) end
-  redis.call('HDEL', record, '_unsaid')
-end
-`;
-const sayFirst = defineScript<null>('say-first', `${FIRST_EVENT} say_first(KEYS[1], KEYS[2])`, 2);
-
 /** The position before all events. */
 export const BEGINNING = '0-0';
 
-/** At most `count` events of a job after the event `after` (`BEGINNING`: all), oldest first. */
+/** Events that one call reads, unless it asks for fewer. */
+const MAX_EVENTS = 500;
+
+const writeFirstEvent = defineScript<null>(import.meta.url, './lua/write-first-event.lua');
+
+/** Reads at most `count` events of a job after the position `after`, oldest first. */
 export async function readEvents(
   redis: Redis,
   keys: RedisKeys,
   jobId: string,
   after: string,
-  count = 500,
+  count = MAX_EVENTS,
 ): Promise<StoredEvent[]> {
   const stream = keys.events(jobId);
   const read = () => redis.xrange(stream, `(${after}`, '+', 'COUNT', count);
-  const entries = await (after === BEGINNING ? withFirst(redis, keys, jobId, read) : read());
+  const entries = await (after === BEGINNING ? readWithFirst(redis, keys, jobId, read) : read());
   return entries.map(([id, fields]) => ({ id, type: fields[1], data: fields[3] }));
 }
 
-/** The position of a job's latest event; `BEGINNING` when there is none. */
+/** Position of the latest event of a job; `BEGINNING` when it has no events. */
 export async function latestPosition(redis: Redis, keys: RedisKeys, jobId: string): Promise<string> {
-  const stream = keys.events(jobId);
-  const [latest] = await withFirst(redis, keys, jobId, () => redis.xrevrange(stream, '+', '-', 'COUNT', 1));
+  const read = () => redis.xrevrange(keys.events(jobId), '+', '-', 'COUNT', 1);
+  const [latest] = await readWithFirst(redis, keys, jobId, read);
   return latest ? latest[0] : BEGINNING;
 }
 
-/** What is read of a stream; where there is nothing yet, the first event is written and it is read again. */
-async function withFirst<T>(
+/**
+ * Reads a stream; when it is empty, writes the deferred first event (`first-event.lua`) and reads
+ * again.
+ */
+async function readWithFirst<T>(
   redis: Redis,
   keys: RedisKeys,
   jobId: string,
@@ -58,24 +52,29 @@ async function withFirst<T>(
 ): Promise<T[]> {
   const found = await read();
   if (found.length > 0) return found;
-  await sayFirst(redis, keys.record(jobId), keys.events(jobId));
+  await writeFirstEvent(redis, { keys: { record: keys.record(jobId), stream: keys.events(jobId) } });
   return read();
 }
 
-/** A client's `Last-Event-ID` as a position; what can be none (Redis takes 64 bits a number) is the beginning. */
+/**
+ * The position that a `Last-Event-ID` names; `BEGINNING` for a text that is no position (two 64-bit
+ * numbers).
+ */
 export function parsePosition(text: string): string {
   const [, milliseconds, sequence = '0'] = /^(\d{1,19})(?:-(\d{1,19}))?$/.exec(text) ?? [];
   return milliseconds === undefined ? BEGINNING : `${BigInt(milliseconds)}-${BigInt(sequence)}`;
 }
 
-/** Negative when position `a` comes before `b`, 0 when they are the same. */
+/**
+ * Compares positions as `sort` needs it: negative when `a` is before `b`, 0 when they are the same.
+ */
 export function comparePositions(a: string, b: string): number {
-  const [firstOfA, secondOfA] = a.split('-');
-  const [firstOfB, secondOfB] = b.split('-');
-  return compareDigits(firstOfA, firstOfB) || compareDigits(secondOfA, secondOfB);
+  const [millisecondsOfA, sequenceOfA] = a.split('-');
+  const [millisecondsOfB, sequenceOfB] = b.split('-');
+  return compareDigits(millisecondsOfA, millisecondsOfB) || compareDigits(sequenceOfA, sequenceOfB);
 }
 
-/** Whole numbers without leading zeros, longer than a double can hold. */
+/** Compares whole numbers without leading zeros; they may be larger than a double is exact for. */
 function compareDigits(a: string, b: string): number {
   if (a.length !== b.length) return a.length - b.length;
   return a < b ? -1 : a > b ? 1 : 0;

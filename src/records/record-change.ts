@@ -1,144 +1,183 @@
 import { randomUUID } from 'node:crypto';
 import type { IdKind } from '../contract/ids.ts';
-import { DEFAULT_TENANT } from '../contract/tenants.ts';
+import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
-import { currentVersion } from './migrations.ts';
-import { eventOf, type Notice, noticeOf, SNAPSHOT_SECONDS } from './outbox.ts';
-import { fieldsOf, type Hidden, hiddenFields } from './record-fields.ts';
+import { defineScript } from '../redis/lua-script.ts';
+import { eventOf, type Notice, noticeOf, OUTBOX_CHANGED, SNAPSHOT_SECONDS } from './outbox-notice.ts';
+import {
+  type AnyRecord,
+  encodeFields,
+  encodeInternalFields,
+  encodeRecord,
+  type InternalFields,
+} from './record-codec.ts';
 
-/** An event to be appended to a record's stream. */
+/** An event to be appended to the stream of a record. */
 export interface StreamEvent {
   readonly type: string;
   readonly data: unknown;
-  /** Events of one type and sequence are appended once, however often the work is done over. */
+  /**
+   * Events of one type and sequence are appended once, however often a worker repeats the
+   * iteration.
+   */
   readonly sequence?: number;
 }
 
+/** A change of a record of type T, made all or nothing. */
 export interface Change<T> {
-  /** Fields to be set. */
+  /** Properties to be set. */
   readonly set?: Partial<T>;
   readonly events?: readonly StreamEvent[];
-  /** Rewards of the draws from `offset` on; what stood there is replaced. */
+  /** Rewards of evaluated noises; they replace all that were stored from `offset` on. */
   readonly rewards?: {
     readonly offset: number;
     readonly iteration: number;
     readonly values: readonly number[];
-    /** Scores of each draw's terms; none: the reward is one score. */
+    /**
+     * For each noise, the scores of the terms of its reward; left out when the reward is one score.
+     */
     readonly terms?: readonly (readonly number[])[];
   };
-  /** Only when a worker took it with this token and nobody took it since. */
-  readonly owner?: string;
-  /** Only in one of these statuses. */
+  /** Condition: the record still has this lease token. */
+  readonly leaseToken?: string;
+  /** Condition: the record has one of these statuses. */
   readonly statuses?: readonly string[];
-  /** Only when these fields were changed, since it was accepted, to these values. */
-  readonly expects?: Partial<T>;
+  /**
+   * Condition: these properties were changed after the record was created, and have these values.
+   */
+  readonly expected?: Partial<T>;
   /** Gives the record to the worker with this token. */
-  readonly newOwner?: string;
-  readonly hide?: Hidden;
-  /** What the outbox is to get in the same change; a status that clients are told of is put there without it. */
+  readonly newLeaseToken?: string;
+  readonly internal?: InternalFields;
+  /**
+   * Put into the outbox in the same step. Left out: the notice of the new status, where clients can
+   * ask for one.
+   */
   readonly notice?: Notice;
-  /** It is to wait in its queue: remembered, together with the change, until it is seen there (`waiting.ts`). */
+  /** Remembers in the same step that the record has to be in its queue (`RedisKeys.unqueued`). */
   readonly queue?: boolean;
-  /** Takes back that it has ended: its `done` event goes. */
+  /** Removes the `done` event of a record that had ended. */
   readonly reopen?: boolean;
 }
 
+/** What became of a change; `commit.lua` describes each outcome. */
 export type Outcome = 'done' | 'missing' | 'not-owner' | 'wrong-status';
 
-/** What every record has; `bytes` are those of its file in storage. */
-export interface AnyRecord {
-  readonly id: string;
-  /** Whose it is. */
-  readonly tenant: string;
-  readonly bytes?: number;
-}
-
-/** What a record begins with, and where it belongs. */
+/** What a new record begins with. */
 export interface Creation {
+  /** Id of the record with which it is deleted. */
   readonly parent?: string;
   readonly events?: readonly StreamEvent[];
+  /** Keeps a record that has this id already. */
   readonly onlyNew?: boolean;
-  readonly hide?: Hidden;
+  readonly internal?: InternalFields;
   /** Milliseconds since 1970. */
   readonly deadline?: number;
 }
 
-type Parameters = (string | number)[];
+const create = defineScript<null | 'taken' | 'exists'>(import.meta.url, './lua/create.lua');
+const commit = defineScript<Outcome>(import.meta.url, './lua/commit.lua');
 
-/** Keys and arguments of the script CREATE. */
-export function createParameters(
+/**
+ * Writes a new record, its indexes and its first events in one step.
+ * @returns null, or why nothing was written (`create.lua`)
+ */
+export function createRecord(
+  redis: Redis,
   keys: RedisKeys,
   kind: IdKind,
   record: AnyRecord,
-  options: Creation,
-): Parameters {
-  const tenant = record.tenant ?? DEFAULT_TENANT;
-  return [
-    keys.record(record.id),
-    keys.index(kind),
-    keys.children(options.parent ?? ''),
-    keys.events(record.id),
-    keys.index(kind, tenant),
-    keys.storedBytes(),
-    keys.deadlines(),
-    record.id,
-    options.onlyNew ? 1 : 0,
-    options.parent ? 1 : 0,
-    JSON.stringify([
-      '_version',
-      String(currentVersion(kind)),
-      ...fieldsOf(record),
-      ...hiddenFields(options.hide),
-    ]),
-    JSON.stringify((options.events ?? []).map(({ type, data }) => ({ type, data: JSON.stringify(data) }))),
-    tenant,
-    record.bytes ?? 0,
-    options.deadline ?? '',
-  ];
+  { parent, events = [], onlyNew = false, internal, deadline }: Creation,
+): Promise<null | 'taken' | 'exists'> {
+  const { id, tenant, bytes = 0 } = record;
+  return create(redis, {
+    keys: {
+      record: keys.record(id),
+      index: keys.index(kind),
+      tenantIndex: keys.index(kind, tenant),
+      children: keys.children(parent ?? ''),
+      stream: keys.events(id),
+      storedBytes: keys.storedBytes(),
+      deadlines: keys.deadlines(),
+    },
+    args: {
+      id,
+      tenant,
+      onlyNew: onlyNew ? 1 : 0,
+      hasParent: parent === undefined ? 0 : 1,
+      fieldsJson: JSON.stringify(encodeRecord(kind, record, internal)),
+      eventsJson: encodeEvents(events),
+      bytes,
+      deadline: deadline ?? '',
+    },
+  });
 }
 
-/** Keys and arguments of the script COMMIT. */
-export function commitParameters<T>(
+/** Changes a record in one step, with all that belongs to the change. */
+export function commitChange<T extends AnyRecord>(
+  redis: Redis,
   keys: RedisKeys,
   kind: IdKind,
   id: string,
   change: Change<T>,
-): Parameters {
-  const { rewards } = change;
-  const status = (change.set as { readonly status?: string } | undefined)?.status;
-  const news = change.notice ?? noticeOf(kind, id, status);
-  return [
-    keys.record(id),
-    keys.events(id),
-    keys.rewards(id),
-    keys.outbox(),
-    keys.unqueued(),
-    keys.snapshot((news && eventOf(news)) ?? ''),
-    change.owner ?? '',
-    JSON.stringify(change.statuses ?? []),
-    JSON.stringify([...fieldsOf(change.set ?? {}), ...hiddenFields(change.hide)]),
-    JSON.stringify(
-      (change.events ?? []).map(({ type, data, sequence }) => ({
-        type,
-        sequence,
-        data: JSON.stringify(data),
-      })),
-    ),
-    change.newOwner ?? '',
-    rewards ? rewards.offset : -1,
-    JSON.stringify(
-      (rewards?.values ?? []).map((value, i) =>
-        [rewards?.iteration, value, ...(rewards?.terms?.[i] ?? [])].join(),
-      ),
-    ),
-    keys.changes(),
-    id,
-    news ? JSON.stringify(news) : '',
-    change.notice ? '' : (status ?? ''),
-    randomUUID(),
-    JSON.stringify(fieldsOf(change.expects ?? {})),
-    change.queue ? 1 : 0,
-    change.reopen ? 1 : 0,
-    SNAPSHOT_SECONDS,
-  ];
+): Promise<Outcome> {
+  const { set = {}, events = [], rewards, expected = {}, statuses = [] } = change;
+  // Some kinds of records have no status.
+  const { status = '' } = set as { readonly status?: string };
+  const notice = change.notice ?? noticeOf(kind, id, status);
+  return commit(redis, {
+    keys: {
+      record: keys.record(id),
+      stream: keys.events(id),
+      rewards: keys.rewards(id),
+      outbox: keys.outbox(),
+      unqueued: keys.unqueued(),
+      snapshot: keys.snapshot((notice && eventOf(notice)) ?? ''),
+    },
+    args: {
+      id,
+      changeId: randomUUID(),
+      leaseToken: change.leaseToken ?? '',
+      newLeaseToken: change.newLeaseToken ?? '',
+      statusesJson: JSON.stringify(statuses),
+      expectedJson: JSON.stringify(encodeFields(expected)),
+      fieldsJson: JSON.stringify([...encodeFields(set), ...encodeInternalFields(change.internal)]),
+      newStatus: change.notice ? '' : status,
+      eventsJson: encodeEvents(events),
+      rewardsOffset: rewards ? rewards.offset : -1,
+      rewardsJson: JSON.stringify(rewards ? encodeRewards(rewards) : []),
+      notice: notice ? JSON.stringify(notice) : '',
+      snapshotSeconds: SNAPSHOT_SECONDS,
+      queue: change.queue ? 1 : 0,
+      reopen: change.reopen ? 1 : 0,
+      changesChannel: keys.changes(),
+      outboxMessage: OUTBOX_CHANGED,
+    },
+  });
+}
+
+function encodeEvents(events: readonly StreamEvent[]): string {
+  return JSON.stringify(
+    events.map(({ type, sequence, data }) => ({ type, sequence, data: JSON.stringify(data) })),
+  );
+}
+
+/** `decodeReward` reads the entries. */
+function encodeRewards({ iteration, values, terms }: NonNullable<Change<unknown>['rewards']>): string[] {
+  return values.map((value, i) => [iteration, value, ...(terms?.[i] ?? [])].join());
+}
+
+/** The reward of one evaluated noise. */
+export interface StoredReward {
+  /** Iteration of the search, from 1. */
+  readonly iteration: number;
+  readonly reward: number;
+  /** Scores of the terms; empty when the reward is one score. */
+  readonly terms: number[];
+}
+
+/** Decodes an entry of `RedisKeys.rewards`. */
+export function decodeReward(entry: string): StoredReward {
+  const [iteration, reward, ...terms] = entry.split(',').map(Number);
+  return { iteration, reward, terms };
 }

@@ -4,39 +4,64 @@ import { DEFAULT_TENANT } from '../contract/tenants.ts';
 import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
 import { defineScript } from '../redis/lua-script.ts';
-import { currentVersion } from './migrations.ts';
 import {
-  type AnyRecord,
   type Change,
   type Creation,
-  commitParameters,
-  createParameters,
+  commitChange,
+  createRecord,
+  decodeReward,
   type Outcome,
+  type StoredReward,
 } from './record-change.ts';
-import { fieldsOf, parseRecord, readFields } from './record-fields.ts';
-import { COMMIT, CREATE, MIGRATE } from './record-scripts.ts';
+import {
+  type AnyRecord,
+  decodeField,
+  decodeRecord,
+  internalFieldName,
+  type Upgrade,
+} from './record-codec.ts';
 
-/** Records of a list that are read at a time. */
-const READ_BATCH = 100;
-/** Records that one request for a page may pass over: hundreds of thousands would keep this process and Redis from all else. */
+/** Records that one round trip reads for a list. */
+const LIST_BATCH = 100;
+/** Ids that one round trip reads when all records of a kind are gone through. */
+const SCAN_BATCH = 500;
+/**
+ * Records that one request for a page may skip. Without a limit, a filter that few of 100,000
+ * records pass would keep this process and Redis from other requests.
+ */
 export const MAX_SKIPPED = 5000;
 
+/** What a list contains. */
+export interface ListOptions<T> {
+  /** Most records in the page. */
+  readonly limit: number;
+  /** Id after which the page begins; left out: the newest record. */
+  readonly after?: string;
+  /** Which records the page contains; left out: all. */
+  readonly filter?: (record: T) => boolean;
+  /** Left out: all tenants. */
+  readonly tenant?: string;
+  /**
+   * Records that the filter may skip; the page is shorter, or empty, when it stops there. Left out:
+   * any number.
+   */
+  readonly maxSkipped?: number;
+}
+
 /** A page of a list. */
-export interface Listed<T> {
+export interface RecordPage<T> {
   readonly data: T[];
-  /** Whether there are more, or may be: those that were not looked at. */
+  /** Whether there are, or may be, further records. */
   readonly hasMore: boolean;
-  /** Where the next page begins; null: there is none. */
+  /** `after` of the next page; null when `hasMore` is false. */
   readonly nextAfter: string | null;
 }
 
-const commit = defineScript<Outcome>('commit', COMMIT, 6);
-const create = defineScript<null | 'taken' | 'there'>('create', CREATE, 7);
-const bringUp = defineScript<null>('bring-up', MIGRATE, 1);
+const upgradeRecord = defineScript<null>(import.meta.url, './lua/upgrade.lua');
 
 /**
- * Records of one kind, of all tenants: durable, listed by time, changed atomically. Who serves one tenant has `TenantRecords`,
- * which has to guard every method that is added here.
+ * Records of one kind, of all tenants: durable, listed by time, changed atomically. Code that
+ * serves one tenant uses `TenantRecords`, which has to override every method of this class.
  */
 export class Records<T extends AnyRecord> {
   readonly #redis: Redis;
@@ -44,6 +69,7 @@ export class Records<T extends AnyRecord> {
   readonly #kind: IdKind;
   readonly #noun: string;
 
+  /** @param noun for a record of this kind in problems */
   constructor(redis: Redis, keys: RedisKeys, kind: IdKind, noun: string) {
     this.#redis = redis;
     this.#keys = keys;
@@ -52,26 +78,29 @@ export class Records<T extends AnyRecord> {
   }
 
   /**
-   * Writes a record with its first events, over one with this id (work that is done over) unless it is to be `onlyNew`.
-   * (New work that is to be queued: `acceptWork`.)
-   * @returns false when there was one that stays as it was
-   * @throws ProblemError `conflict` when another tenant has this id
+   * Writes a record and its first events. It overwrites a record with this id, as a worker does
+   * that repeats its work, unless `onlyNew` is set. New jobs and samples are written by `enqueue`.
+   * @returns false when there was a record, which stays as it was
+   * @throws ProblemError `conflict` when another tenant has a record with this id
    */
   async create(record: T, options: Creation = {}): Promise<boolean> {
-    const outcome = await create(this.#redis, ...createParameters(this.#keys, this.#kind, record, options));
-    if (outcome === 'taken')
-      throw new ProblemError('conflict', `The id ${record.id} is taken; choose another one.`);
+    const outcome = await createRecord(this.#redis, this.#keys, this.#kind, record, options);
+    if (outcome === 'taken') throw idTaken(record.id);
     return outcome === null;
   }
 
+  /**
+   * The record with this id; null when there is none.
+   * @throws RecordVersionError when a newer release wrote it
+   */
   async find(id: string): Promise<T | null> {
-    if (!this.#isOurs(id)) return null;
-    return this.#read(await this.#redis.hgetall(this.#keys.record(id)));
+    if (!this.#isOfKind(id)) return null;
+    return this.#decode(await this.#redis.hgetall(this.#keys.record(id)));
   }
 
   /**
    * The record with this id.
-   * @throws ProblemError `gone` (410) when it was deleted, `not-found` (404) when there never was one.
+   * @throws ProblemError `gone` (410) when it was deleted, `not-found` (404) when it never existed
    */
   async get(id: string): Promise<T> {
     const record = await this.find(id);
@@ -80,142 +109,94 @@ export class Records<T extends AnyRecord> {
     if (gone) throw new ProblemError('gone', `The ${this.#noun} ${id} was deleted at ${gone.at}.`);
     throw new ProblemError(
       'not-found',
-      `There is no ${this.#noun} "${id}". Ids are those that creating or listing returned.`,
+      `There is no ${this.#noun} "${id}". Use an id that creating or listing returned.`,
     );
   }
 
-  /** When it was deleted, and whose it was; null: it was not. */
+  /** Time (RFC 3339) and tenant of the deletion of a record; null when none was deleted. */
   async findGone(id: string): Promise<{ readonly at: string; readonly tenant: string } | null> {
-    const entry = this.#isOurs(id) ? await this.#redis.get(this.#keys.gone(id)) : null;
+    const entry = this.#isOfKind(id) ? await this.#redis.get(this.#keys.gone(id)) : null;
     if (entry === null) return null;
     const [at, tenant = DEFAULT_TENANT] = entry.split(' ');
     return { at, tenant };
   }
 
-  /** Whose it is; null: there is no such record. */
+  /** The tenant that owns the record; null when there is no such record. */
   async tenantOf(id: string): Promise<string | null> {
-    if (!this.#isOurs(id)) return null;
-    const [known, tenant] = await this.#redis.hmget(this.#keys.record(id), 'id', 'tenant');
-    if (known === null) return null;
-    return tenant ? (JSON.parse(tenant) as string) : DEFAULT_TENANT;
+    if (!this.#isOfKind(id)) return null;
+    const [storedId, tenant] = await this.#redis.hmget(this.#keys.record(id), 'id', 'tenant');
+    return storedId === null ? null : (decodeField<string>(tenant) ?? DEFAULT_TENANT);
   }
 
-  /**
-   * A record as this findery knows it; one of an older version is brought up to it, here and in Redis.
-   * @throws RecordVersionError when it is of a newer one
-   */
-  async #read(fields: Record<string, string>): Promise<T | null> {
-    const record = parseRecord<T>(fields);
-    const version = fields._version ?? '0';
-    const current = currentVersion(this.#kind);
-    if (!record || version === String(current)) return record;
-    const migrated = readFields<T>(this.#kind, fields) as T;
-    const after: string[] = [];
-    const before: string[] = [];
-    const pairs = fieldsOf(migrated);
-    for (let i = 0; i < pairs.length; i += 2) {
-      const [name, value] = pairs.slice(i, i + 2);
-      if (fields[name] === value) continue;
-      before.push(name, fields[name] ?? '');
-      after.push(name, value);
-    }
-    const key = this.#keys.record(record.id);
-    await bringUp(this.#redis, key, version, current, JSON.stringify(before), JSON.stringify(after));
-    return migrated;
-  }
-
-  /** All kinds lie under one prefix: without this, a job's id would read as a policy's. */
-  #isOurs(id: string): boolean {
-    return id.startsWith(`${this.#kind}_`);
-  }
-
+  /** Changes a record in one step. */
   async change(id: string, change: Change<T>): Promise<Outcome> {
-    return commit(this.#redis, ...commitParameters(this.#keys, this.#kind, id, change));
+    return commitChange(this.#redis, this.#keys, this.#kind, id, change);
   }
 
-  /**
-   * Newest first, everybody's or one tenant's. `accept` filters; a page may look at many records to fill itself, and is short, or empty, when
-   * it has passed `mostPassed` (left out: any number).
-   */
-  async list(options: {
-    readonly limit: number;
-    readonly after?: string;
-    readonly accept?: (record: T) => boolean;
-    readonly tenant?: string;
-    readonly mostPassed?: number;
-  }): Promise<Listed<T>> {
-    let passed = 0;
+  /** Lists records, newest first. */
+  async list({ limit, after, filter, tenant, maxSkipped }: ListOptions<T>): Promise<RecordPage<T>> {
+    let skipped = 0;
     const data: T[] = [];
-    const index = this.#keys.index(this.#kind, options.tenant);
-    let before = options.after ? `(${options.after}` : '+';
-    // A short list reads few records; one that passes over many reads more at a time.
-    for (let size = Math.min(READ_BATCH, options.limit + 1); ; size = Math.min(READ_BATCH, 2 * size)) {
+    const index = this.#keys.index(this.#kind, tenant);
+    let before = after ? `(${after}` : '+';
+    // A short page reads few records; the batch grows while the filter skips records.
+    for (let size = Math.min(LIST_BATCH, limit + 1); ; size = Math.min(LIST_BATCH, 2 * size)) {
       const ids = await this.#redis.zrange(index, before, '-', 'BYLEX', 'REV', 'LIMIT', 0, size);
       const pipeline = this.#redis.pipeline();
       for (const id of ids) pipeline.hgetall(this.#keys.record(id));
-      for (const [error, fields] of (await pipeline.exec()) ?? []) {
+      for (const [error, hash] of (await pipeline.exec()) ?? []) {
         if (error) throw error;
-        const record = await this.#read(fields as Record<string, string>);
-        if (!record || (options.accept && !options.accept(record))) continue;
-        if (data.length === options.limit)
-          return { data, hasMore: true, nextAfter: data[data.length - 1].id };
+        const record = await this.#decode(hash as Record<string, string>);
+        if (!record || (filter && !filter(record))) continue;
+        if (data.length === limit) return { data, hasMore: true, nextAfter: data[data.length - 1].id };
         data.push(record);
       }
       if (ids.length < size) return { data, hasMore: false, nextAfter: null };
-      passed += size;
-      if (passed >= (options.mostPassed ?? Number.POSITIVE_INFINITY))
+      skipped += size;
+      if (skipped >= (maxSkipped ?? Number.POSITIVE_INFINITY))
         return { data, hasMore: true, nextAfter: ids[ids.length - 1] };
       before = `(${ids[ids.length - 1]}`;
     }
   }
 
-  /** How many there are, everybody's or one tenant's. */
+  /** Number of records, of all tenants or of one. */
   async count(tenant?: string): Promise<number> {
     return this.#redis.zcard(this.#keys.index(this.#kind, tenant));
   }
 
-  /** Everybody's or one tenant's, oldest first. */
-  async *fromOldest(tenant?: string): AsyncGenerator<T> {
-    const index = this.#keys.index(this.#kind, tenant);
-    for (let after = '-'; ; ) {
-      const ids = await this.#redis.zrange(index, after, '+', 'BYLEX', 'LIMIT', 0, 100);
+  /** Iterates over the records of all tenants or of one, oldest first. */
+  async *oldestFirst(tenant?: string): AsyncGenerator<T> {
+    for await (const ids of this.#idsOldestFirst(LIST_BATCH, tenant))
       for (const record of await Promise.all(ids.map((id) => this.find(id)))) if (record) yield record;
-      if (ids.length < 100) return;
-      after = `(${ids[ids.length - 1]}`;
-    }
   }
 
-  /** A field that `hide` wrote; null: there is none. */
-  async hidden<V>(id: string, name: string): Promise<V | null> {
-    const value = await this.#redis.hget(this.#keys.record(id), `_${name}`);
-    return value === null ? null : (JSON.parse(value) as V);
-  }
-
-  /** Ids of all records in one of these statuses, everybody's or one tenant's, oldest first, a page at a time. */
-  async *idsWith(statuses: readonly string[], tenant?: string): AsyncGenerator<string[]> {
-    const index = this.#keys.index(this.#kind, tenant);
-    for (let after = '-'; ; ) {
-      const ids = await this.#redis.zrange(index, after, '+', 'BYLEX', 'LIMIT', 0, 500);
+  /** Iterates over pages of ids of the records that have one of these statuses, oldest first. */
+  async *idsByStatus(statuses: readonly string[], tenant?: string): AsyncGenerator<string[]> {
+    for await (const ids of this.#idsOldestFirst(SCAN_BATCH, tenant)) {
       const pipeline = this.#redis.pipeline();
       for (const id of ids) pipeline.hget(this.#keys.record(id), 'status');
       const found = (await pipeline.exec()) ?? [];
       for (const [error] of found) if (error) throw error;
       yield ids.filter((_, i) => statuses.includes(String(found[i][1])));
-      if (ids.length < 500) return;
-      after = `(${ids[ids.length - 1]}`;
     }
   }
 
-  /** Ids of what belongs to it (samples of a policy, images of a sample). */
+  /** The value of an internal field; null when the record has none. */
+  async internalField<V>(id: string, name: string): Promise<V | null> {
+    return decodeField<V>(await this.#redis.hget(this.#keys.record(id), internalFieldName(name)));
+  }
+
+  /** Ids of the records that are deleted with this one: samples of a policy, images of a sample. */
   async children(id: string): Promise<string[]> {
     return this.#redis.smembers(this.#keys.children(id));
   }
 
-  async adopt(parent: string, children: readonly string[]): Promise<void> {
+  /** Adds records that are deleted with `parent`. */
+  async addChildren(parent: string, children: readonly string[]): Promise<void> {
     if (children.length > 0) await this.#redis.sadd(this.#keys.children(parent), ...children);
   }
 
-  /** Forgets it, as if it had not been there. */
+  /** Removes a record without a trace: requests for it get 404. */
   async discard(id: string): Promise<void> {
     const tenant = (await this.tenantOf(id)) ?? DEFAULT_TENANT;
     await this.#redis
@@ -226,10 +207,14 @@ export class Records<T extends AnyRecord> {
       .exec();
   }
 
-  /** Forgets it, but not that it was there. */
+  /**
+   * Removes a record and all that belongs to it, and frees its bytes. Requests for it get 410.
+   * @param at time of the deletion, RFC 3339
+   */
   async remove(id: string, at: string): Promise<void> {
-    const record = parseRecord<T>(await this.#redis.hgetall(this.#keys.record(id)));
-    const { tenant = DEFAULT_TENANT, bytes = 0 } = record ?? {};
+    const fields = await this.#redis.hmget(this.#keys.record(id), 'tenant', 'bytes');
+    const tenant = decodeField<string>(fields[0]) ?? DEFAULT_TENANT;
+    const bytes = decodeField<number>(fields[1]) ?? 0;
     await this.#redis
       .multi()
       .set(this.#keys.gone(id), `${at} ${tenant}`)
@@ -240,12 +225,45 @@ export class Records<T extends AnyRecord> {
       .exec();
   }
 
-  /** Rewards of a job's search in the order of its draws. */
-  async rewards(id: string): Promise<{ iteration: number; reward: number; terms: number[] }[]> {
-    const entries = await this.#redis.lrange(this.#keys.rewards(id), 0, -1);
-    return entries.map((entry) => {
-      const [iteration, reward, ...terms] = entry.split(',').map(Number);
-      return { iteration, reward, terms };
+  /** Rewards of the search of a job, in the order in which its noises were evaluated. */
+  async rewards(id: string): Promise<StoredReward[]> {
+    return (await this.#redis.lrange(this.#keys.rewards(id), 0, -1)).map(decodeReward);
+  }
+
+  /**
+   * Records of all kinds share one key prefix: without this check, the id of a job would read as a
+   * policy.
+   */
+  #isOfKind(id: string): boolean {
+    return id.startsWith(`${this.#kind}_`);
+  }
+
+  async #decode(hash: Record<string, string>): Promise<T | null> {
+    const decoded = decodeRecord<T>(this.#kind, hash);
+    if (decoded === null) return null;
+    if (decoded.upgrade) await this.#writeUpgrade(decoded.record.id, decoded.upgrade);
+    return decoded.record;
+  }
+
+  async #writeUpgrade(id: string, { version, nextVersion, before, after }: Upgrade): Promise<void> {
+    await upgradeRecord(this.#redis, {
+      keys: { record: this.#keys.record(id) },
+      args: { version, nextVersion, beforeJson: JSON.stringify(before), afterJson: JSON.stringify(after) },
     });
   }
+
+  async *#idsOldestFirst(batch: number, tenant?: string): AsyncGenerator<string[]> {
+    const index = this.#keys.index(this.#kind, tenant);
+    for (let after = '-'; ; ) {
+      const ids = await this.#redis.zrange(index, after, '+', 'BYLEX', 'LIMIT', 0, batch);
+      yield ids;
+      if (ids.length < batch) return;
+      after = `(${ids[ids.length - 1]}`;
+    }
+  }
+}
+
+/** The problem of a request for an id that another tenant has. */
+export function idTaken(id: string): ProblemError {
+  return new ProblemError('conflict', `The id ${id} is taken; choose another one.`);
 }

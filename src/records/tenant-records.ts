@@ -1,18 +1,14 @@
 import type { IdKind } from '../contract/ids.ts';
 import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
-import type { AnyRecord, Change, Outcome } from './record-change.ts';
-import { Records } from './records.ts';
-
-type Parameters<T extends AnyRecord, Name extends 'create' | 'list'> = Records<T>[Name] extends (
-  ...parameters: infer P
-) => unknown
-  ? P
-  : never;
+import type { Change, Creation, Outcome, StoredReward } from './record-change.ts';
+import type { AnyRecord } from './record-codec.ts';
+import { type ListOptions, type RecordPage, Records } from './records.ts';
 
 /**
- * The records of one tenant: for whoever holds these, nobody else's exist, in no state. Every method of `Records` has its guard here
- * (a test compares the two), so no route has a check of its own that it could forget.
+ * The records of one tenant. Records of other tenants answer as if they did not exist: 404, never
+ * 410. This class overrides every method of `Records` (a test compares the two), so routes need no
+ * checks of their own.
  */
 export class TenantRecords<T extends AnyRecord> extends Records<T> {
   readonly #tenant: string;
@@ -22,17 +18,14 @@ export class TenantRecords<T extends AnyRecord> extends Records<T> {
     this.#tenant = tenant;
   }
 
-  async #isMine(id: string): Promise<boolean> {
-    return (await this.tenantOf(id)) !== null;
-  }
-
   override async tenantOf(id: string): Promise<string | null> {
     return (await super.tenantOf(id)) === this.#tenant ? this.#tenant : null;
   }
 
-  override async create(...[record, options]: Parameters<T, 'create'>): Promise<boolean> {
+  /** @throws Error when the record is another tenant's */
+  override async create(record: T, options?: Creation): Promise<boolean> {
     if (record.tenant !== this.#tenant)
-      throw new Error(`A record of ${record.tenant} can't be written for ${this.#tenant}.`);
+      throw new Error(`A record of ${record.tenant} cannot be written for ${this.#tenant}.`);
     return super.create(record, options);
   }
 
@@ -41,7 +34,7 @@ export class TenantRecords<T extends AnyRecord> extends Records<T> {
     return record?.tenant === this.#tenant ? record : null;
   }
 
-  /** Stands on `find` and `findGone`: what is another's is not found, and was never there. */
+  /** Calls `find` and `findGone` of this class, which hide other tenants' records. */
   override async get(id: string): Promise<T> {
     return super.get(id);
   }
@@ -52,47 +45,51 @@ export class TenantRecords<T extends AnyRecord> extends Records<T> {
   }
 
   override async change(id: string, change: Change<T>): Promise<Outcome> {
-    return (await this.#isMine(id)) ? super.change(id, change) : 'missing';
+    return (await this.#owns(id)) ? super.change(id, change) : 'missing';
   }
 
-  override async list(...[options]: Parameters<T, 'list'>): ReturnType<Records<T>['list']> {
-    const accept = (record: T) => record.tenant === this.#tenant && (options.accept?.(record) ?? true);
-    return super.list({ ...options, accept, tenant: this.#tenant });
+  override async list(options: ListOptions<T>): Promise<RecordPage<T>> {
+    const filter = (record: T) => record.tenant === this.#tenant && (options.filter?.(record) ?? true);
+    return super.list({ ...options, filter, tenant: this.#tenant });
   }
 
   override async count(): Promise<number> {
     return super.count(this.#tenant);
   }
 
-  override async *fromOldest(): AsyncGenerator<T> {
-    yield* super.fromOldest(this.#tenant);
+  override async *oldestFirst(): AsyncGenerator<T> {
+    yield* super.oldestFirst(this.#tenant);
   }
 
-  override async *idsWith(statuses: readonly string[]): AsyncGenerator<string[]> {
-    yield* super.idsWith(statuses, this.#tenant);
+  override async *idsByStatus(statuses: readonly string[]): AsyncGenerator<string[]> {
+    yield* super.idsByStatus(statuses, this.#tenant);
   }
 
-  override async hidden<V>(id: string, name: string): Promise<V | null> {
-    return (await this.#isMine(id)) ? super.hidden<V>(id, name) : null;
+  override async internalField<V>(id: string, name: string): Promise<V | null> {
+    return (await this.#owns(id)) ? super.internalField<V>(id, name) : null;
   }
 
   override async children(id: string): Promise<string[]> {
-    return (await this.#isMine(id)) ? super.children(id) : [];
+    return (await this.#owns(id)) ? super.children(id) : [];
   }
 
-  override async adopt(parent: string, children: readonly string[]): Promise<void> {
-    if (await this.#isMine(parent)) return super.adopt(parent, children);
+  override async addChildren(parent: string, children: readonly string[]): Promise<void> {
+    if (await this.#owns(parent)) return super.addChildren(parent, children);
   }
 
   override async discard(id: string): Promise<void> {
-    if (await this.#isMine(id)) return super.discard(id);
+    if (await this.#owns(id)) return super.discard(id);
   }
 
   override async remove(id: string, at: string): Promise<void> {
-    if (await this.#isMine(id)) return super.remove(id, at);
+    if (await this.#owns(id)) return super.remove(id, at);
   }
 
-  override async rewards(id: string): ReturnType<Records<T>['rewards']> {
-    return (await this.#isMine(id)) ? super.rewards(id) : [];
+  override async rewards(id: string): Promise<StoredReward[]> {
+    return (await this.#owns(id)) ? super.rewards(id) : [];
+  }
+
+  async #owns(id: string): Promise<boolean> {
+    return (await this.tenantOf(id)) !== null;
   }
 }

@@ -1,72 +1,81 @@
-interface Waiting<Work, Answer> {
-  readonly work: Work;
+interface Waiting<Item, Answer> {
+  readonly item: Item;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Calls that are under way at a time. What comes meanwhile goes with the next one: the busier Redis is, the more goes into a call. */
-const MOST_OPEN = 3;
-/** Milliseconds after which what waits for one of them to end goes all the same. */
-const PATIENCE = 20;
+/**
+ * Batches under way at a time. Further items wait and share the next batch: load makes batches
+ * larger.
+ */
+const MAX_CONCURRENT_BATCHES = 3;
+/** Longest time that items wait for a batch under way to end; then they are sent beside it. */
+const MAX_WAIT_MS = 20;
 
 /**
- * Does what is asked for in one turn of the event loop, or while enough calls are under way, in one call: the more requests there are at a time,
- * the less each of them costs. Each gets its own answer; when the call fails, all of them fail with it.
+ * Batches the items of one event-loop turn into one call, for example one script of Redis for all
+ * requests of that turn. Each caller gets the answer of its own item. An error of the call rejects
+ * all items of its batch.
  */
-export class Batcher<Work, Answer> {
-  readonly #most: number;
-  readonly #send: (all: readonly Work[]) => Promise<readonly Answer[]>;
-  readonly #patience: number;
-  #waiting: Waiting<Work, Answer>[] = [];
-  #open = 0;
+export class Batcher<Item, Answer> {
+  readonly #maxBatch: number;
+  readonly #send: (items: readonly Item[]) => Promise<readonly Answer[]>;
+  readonly #maxWaitMs: number;
+  #waiting: Waiting<Item, Answer>[] = [];
+  #batchesUnderWay = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param most that go into one call: Redis does nothing else meanwhile
-   * @param send gives an answer for each, in their order
+   * @param maxBatch items in one call: a script of Redis holds up every other client
+   * @param send resolves with one answer for each item, in their order
+   * @param options.maxWaitMs instead of MAX_WAIT_MS
    */
   constructor(
-    most: number,
-    send: (all: readonly Work[]) => Promise<readonly Answer[]>,
-    { patience = PATIENCE }: { readonly patience?: number } = {},
+    maxBatch: number,
+    send: (items: readonly Item[]) => Promise<readonly Answer[]>,
+    { maxWaitMs = MAX_WAIT_MS }: { readonly maxWaitMs?: number } = {},
   ) {
-    this.#most = most;
+    this.#maxBatch = maxBatch;
     this.#send = send;
-    this.#patience = patience;
+    this.#maxWaitMs = maxWaitMs;
   }
 
-  add(work: Work): Promise<Answer> {
+  /** Adds an item to the next batch and resolves with its answer. */
+  add(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      if (this.#waiting.push({ work, resolve, reject }) === 1) setImmediate(() => this.#go());
+      if (this.#waiting.push({ item, resolve, reject }) === 1) setImmediate(() => this.#sendIfFree());
     });
   }
 
-  /** Sends what waits, in as many calls as there may be; the rest goes when one of them ends, or patience does. */
-  #go(): void {
+  /**
+   * Sends waiting items while fewer than MAX_CONCURRENT_BATCHES are under way; the rest after a
+   * pause.
+   */
+  #sendIfFree(): void {
     if (this.#waiting.length === 0) return;
-    if (this.#open < MOST_OPEN) void this.#call();
-    else this.#timer ??= setTimeout(() => void this.#call(), this.#patience);
+    if (this.#batchesUnderWay < MAX_CONCURRENT_BATCHES) void this.#sendBatch();
+    else this.#timer ??= setTimeout(() => void this.#sendBatch(), this.#maxWaitMs);
   }
 
-  async #call(): Promise<void> {
+  async #sendBatch(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const all = this.#waiting.splice(0, this.#most);
-    this.#open++;
+    const batch = this.#waiting.splice(0, this.#maxBatch);
+    this.#batchesUnderWay++;
     try {
-      const answering = this.#send(all.map(({ work }) => work));
-      this.#go();
-      const answers = await answering;
-      this.#ended();
-      for (const [i, { resolve }] of all.entries()) resolve(answers[i]);
+      const sent = this.#send(batch.map(({ item }) => item));
+      this.#sendIfFree();
+      const answers = await sent;
+      this.#endBatch();
+      for (const [i, { resolve }] of batch.entries()) resolve(answers[i]);
     } catch (error) {
-      this.#ended();
-      for (const { reject } of all) reject(error);
+      this.#endBatch();
+      for (const { reject } of batch) reject(error);
     }
   }
 
-  #ended(): void {
-    this.#open--;
-    this.#go();
+  #endBatch(): void {
+    this.#batchesUnderWay--;
+    this.#sendIfFree();
   }
 }

@@ -2,9 +2,13 @@ import type { Redis } from './connection.ts';
 
 type Listener = (id: string) => void;
 
+/** Longest time between two reads of a record in `waitFor`: a message may have been lost. */
+const MAX_READ_PAUSE_MS = 5000;
+
 /**
- * Hears what one channel of Redis says (ids of records that changed, of jobs to be canceled) on a connection of its own,
- * and tells the listeners of that id. A message can be missed while Redis reconnects: who waits looks at the record too.
+ * Listens to one channel of Redis, whose messages are ids (of records that changed, of jobs to be
+ * canceled). A message is lost when Redis reconnects, so listeners are called once for every id
+ * after that.
  */
 export class ChangeFeed {
   readonly #connection: Redis;
@@ -14,23 +18,27 @@ export class ChangeFeed {
     this.#connection = connection;
   }
 
+  /** Subscribes to `channel` on a new connection, a copy of `redis`. */
   static async subscribe(redis: Redis, channel: string): Promise<ChangeFeed> {
     const connection = redis.duplicate({ maxRetriesPerRequest: null, commandTimeout: undefined });
-    connection.on('error', () => {}); // the connection it was copied from reports the same
-    const changes = new ChangeFeed(connection);
+    connection.on('error', () => {}); // `redis` reports the same error
+    const feed = new ChangeFeed(connection);
     connection.on('message', (_channel: string, id: string) => {
-      for (const listener of changes.#listeners.get(id) ?? []) listener(id);
-      for (const listener of changes.#listeners.get('*') ?? []) listener(id);
+      for (const listener of feed.#listeners.get(id) ?? []) listener(id);
+      for (const listener of feed.#listeners.get('*') ?? []) listener(id);
     });
-    // Whatever happened while the connection was down is looked up again.
+    // Messages were lost while the connection was down.
     connection.on('ready', () => {
-      for (const [id, listeners] of changes.#listeners) for (const listener of listeners) listener(id);
+      for (const [id, listeners] of feed.#listeners) for (const listener of listeners) listener(id);
     });
     await connection.subscribe(channel);
-    return changes;
+    return feed;
   }
 
-  /** Calls `listener` whenever the record changes (`*`: any). Returns what ends it. */
+  /**
+   * Calls `listener` for every message with this id; `*`: for every message.
+   * @returns a function that removes the listener
+   */
   on(id: string, listener: Listener): () => void {
     const listeners = this.#listeners.get(id) ?? new Set();
     this.#listeners.set(id, listeners.add(listener));
@@ -41,33 +49,36 @@ export class ChangeFeed {
   }
 
   /**
-   * Looks (`look`) now and after every change of the record until it gives something else than null, for at most
-   * `milliseconds`; then null.
+   * Calls `read` now and after every change of the record, until it resolves with something else
+   * than null.
+   * @param milliseconds after which it gives up
+   * @param signal ends the wait early
+   * @returns what `read` found; null when time is up or the signal aborted
    */
-  async until<T>(
+  async waitFor<T>(
     id: string,
     milliseconds: number,
-    look: () => Promise<T | null>,
+    read: () => Promise<T | null>,
     signal?: AbortSignal,
   ): Promise<T | null> {
     const deadline = Date.now() + milliseconds;
     let wake: () => void = () => {};
-    let changed = false;
+    let hasChanged = false;
     const off = this.on(id, () => {
-      changed = true;
+      hasChanged = true;
       wake();
     });
     const stop = () => wake();
     signal?.addEventListener('abort', stop);
     try {
       for (;;) {
-        changed = false;
-        const found = await look();
+        hasChanged = false;
+        const found = await read();
         const left = deadline - Date.now();
         if (found !== null || left <= 0 || signal?.aborted) return found;
-        if (changed) continue;
+        if (hasChanged) continue;
         await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, Math.min(left, 5000));
+          const timer = setTimeout(resolve, Math.min(left, MAX_READ_PAUSE_MS));
           wake = () => {
             clearTimeout(timer);
             resolve();
@@ -81,6 +92,7 @@ export class ChangeFeed {
     }
   }
 
+  /** Ends the connection; listeners are not called any more. */
   async close(): Promise<void> {
     this.#connection.disconnect();
   }

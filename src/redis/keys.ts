@@ -1,6 +1,23 @@
 import type { IdKind } from '../contract/ids.ts';
 
-/** The keys in Redis, all under one prefix. What is large (policies, images, checkpoints) is in storage, never here. */
+/**
+ * Keys of the fair scheduler of one queue; `queue/lua/includes/fair-scheduling.lua` says what they
+ * hold.
+ */
+export interface SchedulerKeys {
+  readonly scheduled: string;
+  readonly served: string;
+  readonly tenants: string;
+  readonly clock: string;
+}
+
+/**
+ * Names of all keys in Redis, which share one prefix. Redis holds records, queues and counters.
+ * What is large (policies, images, checkpoints) is in storage.
+ *
+ * The names are a stored format: another release has to find what this one wrote. Where a method
+ * has another name than its key, the key has the earlier word ("stored name").
+ */
 export class RedisKeys {
   readonly prefix: string;
 
@@ -8,115 +25,157 @@ export class RedisKeys {
     this.prefix = prefix;
   }
 
-  /** Hash: one JSON value a field. */
+  // Records
+
+  /** Hash: a record (`records/record-codec.ts`). */
   record(id: string): string {
     return `${this.prefix}:record:${id}`;
   }
-  /** Sorted set of the ids of a kind, in the order of time: everybody's, or one tenant's. */
+  /** Sorted set, all scores 0: ids of a kind, which sort by time; of all tenants or of one. */
   index(kind: IdKind, tenant?: string): string {
     return tenant === undefined
       ? `${this.prefix}:index:${kind}`
       : `${this.prefix}:index:${kind}:of:${tenant}`;
   }
-  /** Set of what was made from a policy or for a job and goes with it: sample and image ids. */
+  /** Set: ids of samples and images that are deleted with a policy, a job or a sample. */
   children(id: string): string {
     return `${this.prefix}:children:${id}`;
   }
-  /** Stream of a job's events. */
+  /** Stream: events of a job, each with the fields `type` and `data` (JSON). */
   events(id: string): string {
     return `${this.prefix}:events:${id}`;
   }
-  /** List: "iteration,reward" of every draw of a job's search. */
+  /**
+   * List: one "iteration,reward[,term,term...]" for each noise that the search of a job evaluated,
+   * in order.
+   */
   rewards(id: string): string {
     return `${this.prefix}:rewards:${id}`;
   }
-  /** Remembers a deleted thing: 410, not 404. */
+  /** String: "time tenant" of a deletion. Requests for the id get 410 instead of 404. */
   gone(id: string): string {
     return `${this.prefix}:gone:${id}`;
   }
-  /** Lock of who sweeps. */
-  sweep(): string {
-    return `${this.prefix}:sweep`;
-  }
-  /** There while it is too early for another sweep. */
-  swept(): string {
-    return `${this.prefix}:swept`;
-  }
-  /** Sorted set: accepted work that was not yet seen in its queue, by the time (seconds) from which on it should be there. */
-  unqueued(): string {
-    return `${this.prefix}:unqueued`;
-  }
-  /** Sorted set: jobs by their deadline, milliseconds since 1970. */
+  /** Sorted set: deadlines of jobs by id, milliseconds since 1970. */
   deadlines(): string {
     return `${this.prefix}:deadlines`;
   }
-  idempotency(hash: string): string {
-    return `${this.prefix}:idempotency:${hash}`;
-  }
-  /** Hash: API keys by the SHA-256 of what clients send. */
-  apiKeys(): string {
-    return `${this.prefix}:apikeys`;
-  }
-  /** Hash: when a key was last used, by its id. */
-  apiKeysUsed(): string {
-    return `${this.prefix}:apikeys:used`;
-  }
-  /** Prefix of the counters of requests by key. */
-  requests(): string {
-    return `${this.prefix}:requests:`;
-  }
-  /** Hash: bytes that each tenant has in storage, by its name. */
-  storedBytes(): string {
-    return `${this.prefix}:bytes`;
-  }
-  /** Counter: images that a tenant asked for on a day (UTC, 2026-01-31). */
-  imagesAsked(tenant: string, day: string): string {
-    return `${this.prefix}:images:${day}:${tenant}`;
-  }
-  /** Prefix of what keeps whose turn it is in a queue; see `turns.ts`. */
-  turns(queue: string): string {
-    return `${this.prefix}:turns:${queue}:`;
-  }
-  /** Sorted set: what a tenant has waiting in a queue; see `turns.ts`. */
-  waiting(queue: string, tenant: string): string {
-    return `${this.turns(queue)}waiting:${tenant}`;
-  }
-  worker(id: string): string {
-    return `${this.prefix}:worker:${id}`;
-  }
-  workers(): string {
-    return `${this.prefix}:workers`;
-  }
-  /** Channel: ids of records that changed. */
+  /** Channel: ids of records that changed, and `OUTBOX_CHANGED`. */
   changes(): string {
     return `${this.prefix}:changes`;
   }
-  /** Channel: ids of jobs to be canceled. */
+  /** Channel: ids of jobs that their workers have to cancel or pause. */
   cancels(): string {
     return `${this.prefix}:cancels`;
   }
-  /** Sorted set: what happened and has not been made into deliveries of webhooks yet, by the time from which it may be taken up. */
+  /** String: id and body digest of the request that first used an `Idempotency-Key`, as JSON. */
+  idempotency(hash: string): string {
+    return `${this.prefix}:idempotency:${hash}`;
+  }
+
+  // Queues
+
+  /** Prefix of the keys of BullMQ (`queue/bullmq-keys.ts`). */
+  queuePrefix(): string {
+    return `${this.prefix}:queue`;
+  }
+  /**
+   * Sorted set: ids of work that may be missing in its queue, by the time (seconds) at which it was
+   * enqueued.
+   */
+  unqueued(): string {
+    return `${this.prefix}:unqueued`;
+  }
+  /**
+   * Hashes, a sorted set and a counter of the fair scheduler of a queue. Stored names: `turns`,
+   * `head`.
+   */
+  scheduler(queue: string): SchedulerKeys {
+    const prefix = `${this.prefix}:turns:${queue}:`;
+    return {
+      scheduled: `${prefix}head`,
+      served: `${prefix}served`,
+      tenants: `${prefix}tenants`,
+      clock: `${prefix}clock`,
+    };
+  }
+  /**
+   * Sorted set: entries of a tenant that wait in a queue, by the score that defers them. Stored
+   * name: `turns`.
+   */
+  waiting(queue: string, tenant: string): string {
+    return `${this.waitingPrefix(queue)}${tenant}`;
+  }
+  /** `waiting` of a queue without the tenant, for scripts that find the tenant in an entry. */
+  waitingPrefix(queue: string): string {
+    return `${this.prefix}:turns:${queue}:waiting:`;
+  }
+
+  // Tenants and limits
+
+  /** Hash: API keys as JSON, by the SHA-256 of their secret. */
+  apiKeys(): string {
+    return `${this.prefix}:apikeys`;
+  }
+  /** Hash: time of the last use of an API key, by its id. */
+  apiKeysUsed(): string {
+    return `${this.prefix}:apikeys:used`;
+  }
+  /** Prefix of the request counters of the rate limit. */
+  requestCountPrefix(): string {
+    return `${this.prefix}:requests:`;
+  }
+  /** Hash: bytes in storage by tenant. */
+  storedBytes(): string {
+    return `${this.prefix}:bytes`;
+  }
+  /** Counter: images that a tenant asked for on one day (UTC, "2026-01-31"). */
+  imagesAsked(tenant: string, day: string): string {
+    return `${this.prefix}:images:${day}:${tenant}`;
+  }
+
+  // Workers and maintenance
+
+  /** String that expires: a live worker as JSON. */
+  worker(id: string): string {
+    return `${this.prefix}:worker:${id}`;
+  }
+  /** Set: ids of workers, of which some may be dead. */
+  workers(): string {
+    return `${this.prefix}:workers`;
+  }
+  /** String: the lock of the sweep (`withLock`). */
+  sweepLock(): string {
+    return `${this.prefix}:sweep`;
+  }
+  /** String that expires: while it exists, no sweep starts by itself. Stored name: `swept`. */
+  sweepPause(): string {
+    return `${this.prefix}:swept`;
+  }
+
+  // Webhooks
+
+  /**
+   * Sorted set: notices as JSON, by the time (seconds) from which they may be leased
+   * (`webhooks/outbox.ts`).
+   */
   outbox(): string {
     return `${this.prefix}:outbox`;
   }
-  /** Hash: a record as it was when an event happened that is still to be told. */
+  /** Hash that expires: a copy of a record at the time of an event. */
   snapshot(eventId: string): string {
     return `${this.prefix}:snapshot:${eventId}`;
   }
-  /** Set: tenants that have, or had, deliveries of webhooks. */
+  /** Set: tenants that have, or had, webhook deliveries. */
   webhookTenants(): string {
     return `${this.prefix}:webhook-tenants`;
   }
-  /** Set: deliveries of a tenant that wait for an attempt. */
+  /** Set: ids of the deliveries of a tenant that wait for an attempt. */
   webhookWaiting(tenant: string): string {
     return `${this.prefix}:webhook-waiting:${tenant}`;
   }
-  /** The body that tells of an event, the same for everybody who is told. */
+  /** String that expires: the body of all deliveries of an event. */
   webhookBody(eventId: string): string {
     return `${this.prefix}:webhook-body:${eventId}`;
-  }
-  /** Prefix of BullMQ's own keys. */
-  queues(): string {
-    return `${this.prefix}:queue`;
   }
 }

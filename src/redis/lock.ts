@@ -1,16 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import type { Redis } from './connection.ts';
-
-/** How long a lock outlives its holder, milliseconds; it is renewed three times in it. */
-const HOLD = 60_000;
-
-const RENEW = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0`;
-const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`;
+import { defineScript } from './lua-script.ts';
 
 /**
- * Does `work` in one process of all at a time. The signal is aborted when the lock was lost (Redis was away for too long): the work
- * has to stop then.
- * @returns what `work` gives; null, without doing it, while another process has the lock
+ * Time to live of a lock, which it outlives its holder by at most. The holder renews it three times
+ * in it.
+ */
+const LOCK_MS = 60_000;
+
+const renew = defineScript<0 | 1>(import.meta.url, './lua/renew-lock.lua');
+const release = defineScript<0 | 1>(import.meta.url, './lua/release-lock.lua');
+
+/**
+ * Runs `work` in at most one process at a time.
+ * @param key of the lock
+ * @param work has to stop when its signal aborts: the lock was lost, because Redis was away for too
+ * long
+ * @returns the result of `work`; null when another process holds the lock: `work` did not run
  */
 export async function withLock<T>(
   redis: Redis,
@@ -18,24 +24,24 @@ export async function withLock<T>(
   work: (lost: AbortSignal) => Promise<T>,
 ): Promise<T | null> {
   const token = randomUUID();
-  if ((await redis.set(key, token, 'PX', HOLD, 'NX')) === null) return null;
+  if ((await redis.set(key, token, 'PX', LOCK_MS, 'NX')) === null) return null;
   const lost = new AbortController();
   let renewedAt = Date.now();
   const renewal = setInterval(() => {
-    redis.eval(RENEW, 1, key, token, HOLD).then(
+    renew(redis, { keys: { lock: key }, args: { token, milliseconds: LOCK_MS } }).then(
       (renewed) => {
         if (renewed === 1) renewedAt = Date.now();
         else lost.abort(new Error('The lock was lost.'));
       },
       () => {
-        if (Date.now() - renewedAt > HOLD / 2) lost.abort(new Error('Redis is away.'));
+        if (Date.now() - renewedAt > LOCK_MS / 2) lost.abort(new Error('Redis cannot be reached.'));
       },
     );
-  }, HOLD / 3);
+  }, LOCK_MS / 3);
   try {
     return await work(lost.signal);
   } finally {
     clearInterval(renewal);
-    await redis.eval(RELEASE, 1, key, token).catch(() => {});
+    await release(redis, { keys: { lock: key }, args: { token } }).catch(() => {});
   }
 }

@@ -1,48 +1,42 @@
 import type { HttpReward } from '../bundles/reward-bundle.ts';
 import type { Picture } from '../core/picture.ts';
-import { encodePicture } from '../pictures/encode.ts';
-import { addressOf, callService } from './call-service.ts';
-import { requestHeaders } from './headers.ts';
-import { inParallel } from './in-parallel.ts';
-import { checkScores, RewardError, type Scorer, shorten } from './scorer.ts';
+import { encodePicture } from '../pictures/picture-file.ts';
+import { runInParallel } from './parallel.ts';
+import { checkScores, excerpt, RewardError, type Scorer } from './scorer.ts';
+import { callService, withoutQuery } from './service-call.ts';
 
 /**
- * Scores from a service of the user's. One request takes up to `batchSize` pictures:
+ * Scores pictures with a service of the operator's. One request takes up to `batchSize` pictures:
  *
  *     POST {"prompt": "...", "images": [{"mediaType": "image/png", "data": "<base64>"}, ...]}
  *     200  {"scores": [0.3, ...]}
  *
- * The address comes from the operator's card, never from a request.
+ * The address comes from the card of the reward, never from a client's request.
  */
 export function httpScorer(reward: HttpReward, environment: NodeJS.ProcessEnv): Scorer {
-  const { name, url, timeoutSeconds, retries, batchSize, concurrency } = reward;
+  const { name, url, batchSize, concurrency } = reward;
+  const scoreBatch = async (
+    batch: readonly Picture[],
+    prompt: string,
+    signal: AbortSignal,
+  ): Promise<number[]> => {
+    const images = await Promise.all(batch.map(encodeImage));
+    const answer = await callService(reward, { url, body: { prompt, images }, environment, signal });
+    if (typeof answer === 'object' && answer !== null && 'scores' in answer)
+      return checkScores(name, answer.scores, batch.length);
+    throw new RewardError(
+      `The reward "${name}" at ${withoutQuery(url)} answered ${excerpt(answer)}; it has to answer ` +
+        '{"scores": [...]}, one number for each picture.',
+      { isTransient: false },
+    );
+  };
   return {
     async score(pictures, prompt, signal) {
-      const headers = requestHeaders(name, reward.headers, environment);
-      const ask = async (batch: readonly Picture[], signal: AbortSignal): Promise<number[]> => {
-        const images = await Promise.all(batch.map(toImage));
-        const answer = await callService({
-          name,
-          url,
-          headers,
-          timeoutSeconds,
-          retries,
-          body: { prompt, images },
-          signal,
-        });
-        if (typeof answer !== 'object' || answer === null || !('scores' in answer)) {
-          throw new RewardError(
-            `The reward "${name}" at ${addressOf(url)} answered ${shorten(answer)}; it has to answer {"scores": [...]}, one number for each picture.`,
-            { isTransient: false },
-          );
-        }
-        return checkScores(name, answer.scores, batch.length);
-      };
       const batches = Array.from({ length: Math.ceil(pictures.length / batchSize) }, (_, i) =>
         pictures.slice(i * batchSize, (i + 1) * batchSize),
       );
-      const scores = await inParallel(
-        batches.map((batch) => (signal) => ask(batch, signal)),
+      const scores = await runInParallel(
+        batches.map((batch) => (signal: AbortSignal) => scoreBatch(batch, prompt, signal)),
         concurrency,
         signal,
       );
@@ -51,9 +45,7 @@ export function httpScorer(reward: HttpReward, environment: NodeJS.ProcessEnv): 
   };
 }
 
-async function toImage(picture: Picture): Promise<{ mediaType: string; data: string }> {
-  return {
-    mediaType: 'image/png',
-    data: Buffer.from(await encodePicture(picture, 'png')).toString('base64'),
-  };
+async function encodeImage(picture: Picture): Promise<{ mediaType: string; data: string }> {
+  const png = await encodePicture(picture, 'png');
+  return { mediaType: 'image/png', data: Buffer.from(png).toString('base64') };
 }

@@ -3,8 +3,8 @@ import type { JpegSizeReward } from '../bundles/reward-bundle.ts';
 import type { Scorer } from './scorer.ts';
 
 /**
- * Kilobytes of each picture as a JPEG, the incompressibility of Black et al. 2023 (DDPO, arXiv 2305.13301, section 5.2): a black box
- * whose best answer anybody can see.
+ * Scores a picture by the kilobytes of its JPEG: the incompressibility of DDPO (Black et al. 2023,
+ * arXiv 2305.13301, section 5.2). Its optimum is easy to see, which suits tests of black boxes.
  */
 export function jpegSizeScorer({ quality }: JpegSizeReward): Scorer {
   return {

@@ -1,14 +1,16 @@
 import type { OptimizerState } from '../numerics/optimizers/optimizer.ts';
-import { decodeSafetensors, encodeSafetensors, type Tensor } from './safetensors.ts';
+import { decodeSafetensors } from './safetensors/decode.ts';
+import { encodeSafetensors } from './safetensors/encode.ts';
+import type { Tensor } from './safetensors/format.ts';
 
-/** What a run needs to go on elsewhere, in one blob: the optimizer's state and how far the loop was. */
+/** The state of an interrupted run: another worker continues from it with the same results. */
 export interface Checkpoint {
   readonly state: OptimizerState;
-  /** The JSON object that was given. */
+  /** How far the run was: the JSON object that was encoded. */
   readonly progress: unknown;
 }
 
-/** The bytes are not a checkpoint of this version, or what should be kept can't be kept exactly. */
+/** The bytes are not a checkpoint of this version, or a value can't be stored exactly. */
 export class CheckpointFileError extends Error {
   override readonly name = 'CheckpointFileError';
 }
@@ -17,11 +19,11 @@ const FORMAT = 'findery.checkpoint';
 const FORMAT_VERSION = '1';
 
 /**
- * `state` and `progress` as one safetensors file. Tensors come back to the bit, NaN's payload included; `state.values` and
- * `progress` as JSON.
- *
- * @throws CheckpointFileError for NaN or an infinity in `state.values` or `progress`: JSON would turn it into null, and
- * the run would go on to other bits
+ * Writes a checkpoint: one safetensors file with the tensors of `state` (F32 and F64, one axis)
+ * and, as JSON in its metadata, `state.values` and `progress`. Tensors are restored bit for bit,
+ * with the payload of NaN.
+ * @throws CheckpointFileError for NaN or an infinity in `state.values` or `progress`: JSON would
+ *   turn it into null, and the resumed run would give other results
  */
 export function encodeCheckpoint(state: OptimizerState, progress: object): Uint8Array {
   const tensors: { [name: string]: Tensor } = {};
@@ -37,15 +39,16 @@ export function encodeCheckpoint(state: OptimizerState, progress: object): Uint8
 }
 
 /**
- * The inverse of `encodeCheckpoint`; the arrays are copies.
- * @throws SafetensorsError or CheckpointFileError when the bytes are something else
+ * Reads a checkpoint that `encodeCheckpoint` wrote. The arrays are copies.
+ * @throws SafetensorsError, CheckpointFileError when the bytes are not a checkpoint of this version
  */
 export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const { tensors, metadata } = decodeSafetensors(bytes);
   const { format, formatVersion, values, progress } = metadata;
   if (format !== FORMAT || formatVersion !== FORMAT_VERSION) {
     throw new CheckpointFileError(
-      `The file's format is ${format ?? 'missing'}, version ${formatVersion ?? 'missing'}; a checkpoint has ${FORMAT}, version ${FORMAT_VERSION}.`,
+      `The file's format is ${format ?? 'missing'}, version ${formatVersion ?? 'missing'}; ` +
+        `a checkpoint has ${FORMAT}, version ${FORMAT_VERSION}.`,
     );
   }
   return {
@@ -59,11 +62,11 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   };
 }
 
-function encodeExactly(what: string, value: object): string {
+function encodeExactly(name: string, value: object): string {
   return JSON.stringify(value, (key, member: unknown) => {
     if (typeof member === 'number' && !Number.isFinite(member)) {
       throw new CheckpointFileError(
-        `${what} holds ${member} at "${key}"; a checkpoint keeps finite numbers only.`,
+        `${name} holds ${member} at "${key}"; a checkpoint stores finite numbers only.`,
       );
     }
     return member;

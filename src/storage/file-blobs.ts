@@ -13,16 +13,16 @@ import {
   StorageFullError,
 } from './blobs.ts';
 
-/** Starts the names of half-written files. `~` is not allowed in keys, so that no key can name one and `list` can tell. */
-const TEMPORARY = '.writing~';
+/** Start of the names of partial files. Keys have no `~`, so no blob has such a name. */
+const TEMPORARY_PREFIX = '.writing~';
 
 /**
- * Blobs as files of one folder; a key is the path below it. Writes go to a temporary file in the blob's own folder, which is
- * flushed and then renamed, so that a reader, a full disk or a crash meets the old blob or the new one, never a part.
- * Several processes may share the folder.
+ * Blobs as files in a folder; the key is the path below it. A write goes to a temporary file beside
+ * the blob, which is flushed and then renamed. So a reader finds the old blob or the new one, never
+ * a part, also after a crash or on a full disk. Several processes may share the folder.
  */
 export class FileBlobs implements BlobStore {
-  /** Absolute path of the folder; it is made on the first write. */
+  /** Absolute path. The first write creates the folder. */
   readonly folder: string;
 
   constructor(folder: string) {
@@ -31,7 +31,7 @@ export class FileBlobs implements BlobStore {
 
   async put(key: string, bytes: Uint8Array): Promise<void> {
     const path = this.#path(key);
-    await explain(`The blob ${key} can't be written below ${this.folder}`, async () => {
+    await wrapErrors(`The blob ${key} can't be written below ${this.folder}`, async () => {
       await makeFolder(dirname(path));
       await writeWhole(path, bytes);
     });
@@ -39,7 +39,7 @@ export class FileBlobs implements BlobStore {
 
   async get(key: string, { sha256 }: GetOptions = {}): Promise<Uint8Array | null> {
     const path = this.#path(key);
-    const bytes = await explain(`The blob ${key} can't be read below ${this.folder}`, async () => {
+    const bytes = await wrapErrors(`The blob ${key} can't be read below ${this.folder}`, async () => {
       try {
         return await readFile(path);
       } catch (error) {
@@ -53,7 +53,7 @@ export class FileBlobs implements BlobStore {
 
   async delete(key: string): Promise<void> {
     const path = this.#path(key);
-    await explain(`The blob ${key} can't be deleted below ${this.folder}`, async () => {
+    await wrapErrors(`The blob ${key} can't be deleted below ${this.folder}`, async () => {
       try {
         await rm(path);
       } catch (error) {
@@ -66,7 +66,7 @@ export class FileBlobs implements BlobStore {
 
   async *list(prefix: string): AsyncGenerator<string> {
     checkPrefix(prefix);
-    // Only the folder that the prefix names needs to be walked.
+    // Only the folder of the prefix has to be walked.
     const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1);
     for await (const path of this.#walk(folder)) {
       if (path.startsWith(prefix) && path.split('/').every(isKeySegment)) yield path;
@@ -75,13 +75,13 @@ export class FileBlobs implements BlobStore {
 
   async *entries(prefix: string): AsyncGenerator<BlobEntry> {
     for await (const key of this.list(prefix)) {
-      const info = await stat(this.#path(key)).catch(() => null); // it may go meanwhile
+      const info = await stat(this.#path(key)).catch(() => null); // it may have been deleted meanwhile
       if (info?.isFile()) yield { key, bytes: info.size, modifiedAt: info.mtimeMs };
     }
   }
 
   async check(): Promise<void> {
-    await explain(`The blob folder ${this.folder} can't be written`, async () => {
+    await wrapErrors(`The blob folder ${this.folder} can't be written`, async () => {
       await makeFolder(this.folder);
       const probe = temporaryPath(this.folder);
       try {
@@ -93,9 +93,9 @@ export class FileBlobs implements BlobStore {
   }
 
   async removeLeftovers(before: number): Promise<void> {
-    await explain(`Leftovers below ${this.folder} can't be removed`, async () => {
+    await wrapErrors(`Leftovers below ${this.folder} can't be removed`, async () => {
       for await (const path of this.#walk('')) {
-        if (!basename(path).startsWith(TEMPORARY)) continue;
+        if (!basename(path).startsWith(TEMPORARY_PREFIX)) continue;
         const file = join(this.folder, path);
         const written = await stat(file).catch(() => null);
         if (written && written.mtimeMs < before) await rm(file, { force: true });
@@ -103,10 +103,14 @@ export class FileBlobs implements BlobStore {
     });
   }
 
-  /** Paths below the store's folder of the files in `folder` ('' or a path that ends in a slash) and in those below it, sorted. */
+  /**
+   * Paths of the files in `folder` and in the folders below it, sorted, relative to the store's
+   * folder.
+   * @param folder '' or a path that ends in a slash
+   */
   async *#walk(folder: string): AsyncGenerator<string> {
-    const names = await explain(`The blobs below ${this.folder} can't be listed`, () =>
-      namesIn(join(this.folder, folder)),
+    const names = await wrapErrors(`The blobs below ${this.folder} can't be listed`, () =>
+      sortedNames(join(this.folder, folder)),
     );
     for (const name of names) {
       if (name.endsWith('/')) yield* this.#walk(folder + name);
@@ -144,10 +148,13 @@ async function writeFlushed(path: string, bytes: Uint8Array): Promise<void> {
 }
 
 function temporaryPath(folder: string): string {
-  return join(folder, TEMPORARY + randomUUID());
+  return join(folder, TEMPORARY_PREFIX + randomUUID());
 }
 
-/** Makes `folder` and flushes the folders in which a new entry appeared, so that it outlives a crash of the machine. */
+/**
+ * Creates `folder` and flushes every folder that got a new entry, so that it survives a crash of
+ * the machine.
+ */
 async function makeFolder(folder: string): Promise<void> {
   const first = await mkdir(folder, { recursive: true });
   if (first === undefined) return;
@@ -159,7 +166,7 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 async function flushFolder(folder: string): Promise<void> {
-  // Windows can't open folders; there a rename is as durable as the file system makes it.
+  // Windows can't open folders. There the file system decides how durable a rename is.
   if (process.platform === 'win32') return;
   const handle = await open(folder, 'r');
   try {
@@ -169,11 +176,15 @@ async function flushFolder(folder: string): Promise<void> {
   }
 }
 
-/** Names of the files and, with a slash behind, of the folders in `folder`, sorted as the paths are that begin with them. */
-async function namesIn(folder: string): Promise<string[]> {
+/**
+ * Names of the files and folders in `folder`. Folders end in a slash, so that names sort like the
+ * paths that begin with them.
+ */
+async function sortedNames(folder: string): Promise<string[]> {
   const names: string[] = [];
   try {
-    // One by one: there may be hundreds of thousands, and of each only its name is kept.
+    // Read one by one: a folder may have hundreds of thousands of entries, and only names are
+    // needed.
     for await (const entry of await opendir(folder, { bufferSize: 256 })) {
       if (entry.isFile()) names.push(entry.name);
       if (entry.isDirectory()) names.push(`${entry.name}/`);
@@ -184,13 +195,21 @@ async function namesIn(folder: string): Promise<string[]> {
   return names.sort();
 }
 
-/** Whether the system says that no file is there: nothing at all, a folder, or a file where a folder would have to be. */
+/**
+ * Whether the error means that there is no such file: nothing, a folder, or a file in place of a
+ * parent folder.
+ */
 function isAbsent(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR' || code === 'ERR_FS_EISDIR';
 }
 
-async function explain<T>(what: string, action: () => Promise<T>): Promise<T> {
+/**
+ * Runs `action`.
+ * @param what start of the error's message: what could not be done
+ * @throws StorageFullError, BlobStoreError
+ */
+async function wrapErrors<T>(what: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {

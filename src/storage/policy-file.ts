@@ -1,35 +1,44 @@
-import { checkDistribution } from '../numerics/distributions/check.ts';
-import type { NoiseDistribution } from '../numerics/distributions/noise-distribution.ts';
-import { decodeSafetensors, encodeSafetensors, SafetensorsError, type Tensor } from './safetensors.ts';
+import { checkDistribution, type NoiseDistribution } from '../numerics/distributions/noise-distribution.ts';
+import { decodeSafetensors } from './safetensors/decode.ts';
+import { encodeSafetensors } from './safetensors/encode.ts';
+import { SafetensorsError, type Tensor } from './safetensors/format.ts';
 
 /**
- * A learned distribution as a safetensors file (METHOD section 4): `mean` [K, ...shape], `std` [K] or [K, ...shape], `weights` [K],
- * all float32. The metadata say `format: findery.policy`, `formatVersion: 1`, and whatever else is known, every other value
- * as JSON. In Python: `distribution = safetensors.numpy.load_file(path)`, then `latents = distribution["mean"][k] + distribution["std"][k] * eps`.
+ * A policy file is a noise distribution as a safetensors file. Its tensors are float32: `mean` [K,
+ * ...shape], `std` [K] or [K, ...shape] and `weights` [K], for K components over latents of
+ * `shape`. Its metadata are `format: findery.policy`, `formatVersion: 1` and further values, each
+ * as JSON. In Python:
+ *
+ *     policy = safetensors.numpy.load_file(path)
+ *     latents = policy["mean"][k] + policy["std"][k] * eps
  */
 const FORMAT = 'findery.policy';
 const FORMAT_VERSION = '1';
 const RESERVED = ['format', 'formatVersion'];
 
-/** Most components of a policy file. */
+/** Largest number of components of a policy file. */
 export const MAX_COMPONENTS = 256;
 
+/** The content of a policy file. */
 export interface PolicyFile {
   readonly distribution: NoiseDistribution;
-  /** Without `format` and `formatVersion`. Values of files in our format are parsed; those of others are plain strings. */
+  /**
+   * Without `format` and `formatVersion`. Values are parsed as JSON when the file has findery's
+   * format; in other files they are strings.
+   */
   readonly metadata: { readonly [name: string]: unknown };
 }
 
-/** The bytes are not a policy that can be used; the message says what was found and what is accepted. */
+/** The bytes are not a usable policy. The message says what was found and what is accepted. */
 export class PolicyFileError extends Error {
   override readonly name = 'PolicyFileError';
 }
 
 /**
- * The file of `distribution` and what is known of it. Nothing is added, no time and no id: the same input gives the same bytes.
- *
- * @param metadata JSON values; members that are undefined are left out
- * @throws RangeError for an unusable distribution (`checkLaw`) or a reserved name in the metadata
+ * Writes a policy file. It adds no time and no id, so the same input gives the same bytes.
+ * @param metadata JSON values; undefined members are left out
+ * @throws RangeError when the distribution is invalid (`checkDistribution`) or a metadata name is
+ *   reserved
  */
 export function encodePolicy(
   distribution: NoiseDistribution,
@@ -39,11 +48,11 @@ export function encodePolicy(
   const components = distribution.weights.length;
   if (components > MAX_COMPONENTS) {
     throw new RangeError(
-      `The distribution has ${components} components; a policy file takes 1 to ${MAX_COMPONENTS}.`,
+      `The distribution has ${components} components; a policy file has 1 to ${MAX_COMPONENTS}.`,
     );
   }
   const reserved = RESERVED.find((name) => name in metadata);
-  if (reserved) throw new RangeError(`"${reserved}" is the file's own metadata; choose another name.`);
+  if (reserved) throw new RangeError(`The metadata name "${reserved}" is reserved; choose another one.`);
   const texts: { [name: string]: string } = { format: FORMAT, formatVersion: FORMAT_VERSION };
   for (const [name, value] of Object.entries(metadata)) {
     if (value !== undefined) texts[name] = JSON.stringify(value);
@@ -64,9 +73,9 @@ export function encodePolicy(
 }
 
 /**
- * Reads a policy file, ours or anybody's.
- *
- * @param expectedShape shape of the model's latents without the batch axis, such as [4, 64, 64]; null accepts any
+ * Reads a policy file, also one that other software wrote.
+ * @param expectedShape shape of the model's latents without the batch axis, such as [4, 64, 64];
+ *   null for any
  * @throws PolicyFileError
  */
 export function decodePolicy(bytes: Uint8Array, expectedShape: readonly number[] | null): PolicyFile {
@@ -84,22 +93,26 @@ export function decodePolicy(bytes: Uint8Array, expectedShape: readonly number[]
   const components = weights.shape[0];
   if (weights.shape.length !== 1 || components < 1 || components > MAX_COMPONENTS) {
     throw new PolicyFileError(
-      `\`weights\` has shape ${show(weights.shape)}; it must be [K], one weight per component, K from 1 to ${MAX_COMPONENTS}.`,
+      `\`weights\` has shape ${formatShape(weights.shape)}; it must be [K], one weight per component, ` +
+        `K from 1 to ${MAX_COMPONENTS}.`,
     );
   }
   const shape = expectedShape ?? mean.shape.slice(1);
   const full = [components, ...shape];
-  if (mean.shape.length < 2 || !isSame(mean.shape, full)) {
+  if (mean.shape.length < 2 || !isSameShape(mean.shape, full)) {
     const accepted = expectedShape
-      ? `${show(full)}: K = ${components} as \`weights\` says, then ${show(shape)}, the shape of the model's latents`
+      ? `${formatShape(full)}: K = ${components} as \`weights\` says, ` +
+        `then ${formatShape(shape)}, the shape of the model's latents`
       : `[${components}, ...], K = ${components} as \`weights\` says, then the shape of the latents`;
     throw new PolicyFileError(
-      `\`mean\` has shape ${show(mean.shape)}; accepted is ${accepted}. A single Gaussian has K = 1, as \`mean[None]\` in NumPy.`,
+      `\`mean\` has shape ${formatShape(mean.shape)}; accepted is ${accepted}. ` +
+        'A single Gaussian has K = 1, as `mean[None]` in NumPy.',
     );
   }
-  if (!isSame(std.shape, [components]) && !isSame(std.shape, full)) {
+  if (!isSameShape(std.shape, [components]) && !isSameShape(std.shape, full)) {
     throw new PolicyFileError(
-      `\`std\` has shape ${show(std.shape)}; accepted are [${components}], one per component, and ${show(full)}, one per number.`,
+      `\`std\` has shape ${formatShape(std.shape)}; accepted are [${components}], one per component, ` +
+        `and ${formatShape(full)}, one per number.`,
     );
   }
   const distribution: NoiseDistribution = {
@@ -121,20 +134,18 @@ function openFile(bytes: Uint8Array) {
     return decodeSafetensors(bytes);
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
-    throw new PolicyFileError(
-      `A policy is a safetensors file, and this is not a sound one. ${error.message}`,
-      {
-        cause: error,
-      },
-    );
+    throw new PolicyFileError(`A policy is a safetensors file, and this one is not valid. ${error.message}`, {
+      cause: error,
+    });
   }
 }
 
 function takeTensor(tensors: { readonly [name: string]: Tensor }, name: string): Tensor {
   if (!Object.hasOwn(tensors, name)) {
-    const found = Object.keys(tensors).slice(0, 10).join(', ') || 'no tensor at all';
+    const found = Object.keys(tensors).slice(0, 10).join(', ') || 'no tensors';
     throw new PolicyFileError(
-      `The tensor \`${name}\` is missing; a policy holds \`mean\`, \`std\` and \`weights\`. Found: ${found}.`,
+      `The tensor \`${name}\` is missing; a policy holds \`mean\`, \`std\` and \`weights\`. ` +
+        `Found: ${found}.`,
     );
   }
   const tensor = tensors[name];
@@ -146,11 +157,12 @@ function takeTensor(tensors: { readonly [name: string]: Tensor }, name: string):
 
 function readMetadata(texts: { readonly [name: string]: string }): { readonly [name: string]: unknown } {
   const own = Object.entries(texts).filter(([name]) => !RESERVED.includes(name));
-  // "2020" in somebody else's file is a text, not a number.
+  // Other software writes plain strings: "2020" may be a name.
   if (texts.format !== FORMAT) return Object.fromEntries(own);
   if (texts.formatVersion !== FORMAT_VERSION) {
     throw new PolicyFileError(
-      `The file's formatVersion is ${texts.formatVersion ?? 'missing'}; this findery reads ${FORMAT_VERSION}.`,
+      `The file's formatVersion is ${texts.formatVersion ?? 'missing'}; this findery reads ` +
+        `${FORMAT_VERSION}.`,
     );
   }
   return Object.fromEntries(
@@ -159,7 +171,8 @@ function readMetadata(texts: { readonly [name: string]: string }): { readonly [n
         return [name, JSON.parse(text)];
       } catch (error) {
         throw new PolicyFileError(
-          `The metadata value "${name}" is not JSON, which \`format: ${FORMAT}\` asks for. In Python: json.dumps(value).`,
+          `The metadata value "${name}" is not JSON, which \`format: ${FORMAT}\` requires. ` +
+            'In Python: json.dumps(value).',
           { cause: error },
         );
       }
@@ -167,15 +180,15 @@ function readMetadata(texts: { readonly [name: string]: string }): { readonly [n
   );
 }
 
-/** The numbers in memory of their own, so that the distribution does not hold on to the file. */
+/** Copies the numbers, so that the distribution does not keep the whole file in memory. */
 function copy({ data }: Tensor): Float32Array {
   return Float32Array.from(data as Float32Array);
 }
 
-function isSame(a: readonly number[], b: readonly number[]): boolean {
+function isSameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((size, axis) => size === b[axis]);
 }
 
-function show(shape: readonly number[]): string {
+function formatShape(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`;
 }

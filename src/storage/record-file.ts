@@ -1,19 +1,19 @@
 import { sha256Of } from '../sha256.ts';
 
 /**
- * What is known of something that storage keeps, as a small JSON file: `format: findery.record`, `formatVersion: 1`, the
- * `body`, and `sha256`, the hash of the body as it is written. Policies and pictures are whole without it; it tells their
- * ids, times and relations, and holds what else is lost with Redis.
+ * A record file is a record of Redis as a JSON file in storage, from which a lost Redis is rebuilt.
+ * Its members: `format: findery.record`, `formatVersion: 1`, `sha256` (of the text of `body` in the
+ * file) and `body`.
  */
 const FORMAT = 'findery.record';
 const FORMAT_VERSION = 1;
 
-/** The bytes are not a record file that can be used; the message says what was found. */
+/** The bytes are not a usable record file. The message says what was found. */
 export class RecordFileError extends Error {
   override readonly name = 'RecordFileError';
 }
 
-/** The file of `body`, a JSON object. */
+/** Writes a record file. @param body a JSON object */
 export function encodeRecord(body: object): Uint8Array {
   const text = JSON.stringify(body);
   const envelope = { format: FORMAT, formatVersion: FORMAT_VERSION, sha256: sha256Of(text) };
@@ -21,8 +21,8 @@ export function encodeRecord(body: object): Uint8Array {
 }
 
 /**
- * The body of a record file.
- * @throws RecordFileError when it is none, is of a newer format, or was changed since it was written
+ * Reads the body of a record file.
+ * @throws RecordFileError when the bytes have another format, a newer version or another hash
  */
 export function decodeRecord(bytes: Uint8Array): { readonly [name: string]: unknown } {
   let file: { readonly [name: string]: unknown };
@@ -41,7 +41,8 @@ export function decodeRecord(bytes: Uint8Array): { readonly [name: string]: unkn
   }
   if (formatVersion > FORMAT_VERSION) {
     throw new RecordFileError(
-      `The record's formatVersion is ${formatVersion}; this findery reads up to ${FORMAT_VERSION}. Use the findery that wrote it, or a newer one.`,
+      `The record's formatVersion is ${formatVersion}; this findery reads up to ${FORMAT_VERSION}. ` +
+        'Use the findery that wrote it, or a newer one.',
     );
   }
   const found = sha256Of(JSON.stringify(body));

@@ -21,15 +21,16 @@ import {
   StorageFullError,
 } from './blobs.ts';
 
-/** Metadata of an object: the SHA-256 of what was put, whatever checksums the server knows. */
+/** Metadata name of an object's SHA-256. Not every server keeps checksums itself. */
 const SHA256 = 'sha256';
-/** Written and deleted once to see whether the bucket takes writes. */
-const PROBE = '.check';
+/** Key that `check` writes and deletes to find out whether the bucket is writable. */
+const PROBE_KEY = '.check';
 
 /**
- * Blobs as objects of an S3 bucket, or of what speaks S3 (MinIO, R2, Garage, Ceph). Endpoint, region and credentials are
- * those of the AWS SDK: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
- * profiles, roles. With an endpoint of one's own, buckets are addressed by path. A put is atomic by S3's contract.
+ * Blobs as objects in a bucket of S3 or a compatible server (MinIO, R2, Garage, Ceph). Endpoint,
+ * region and credentials are those of the AWS SDK: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL,
+ * AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, profiles, roles. With an endpoint,
+ * buckets are addressed by path. A put is atomic by S3's contract.
  */
 export class S3Blobs implements BlobStore {
   readonly #client: S3Client;
@@ -40,7 +41,7 @@ export class S3Blobs implements BlobStore {
   readonly #pageSize: number;
   #isProbed = false;
 
-  /** @param pageSize keys that are listed at a time, 1,000 at most */
+  /** @param pageSize keys a listing request returns, at most 1,000 */
   constructor(
     { bucket, prefix }: S3Place,
     environment: NodeJS.ProcessEnv = process.env,
@@ -50,7 +51,7 @@ export class S3Blobs implements BlobStore {
     const region = environment.AWS_REGION || environment.AWS_DEFAULT_REGION;
     this.#client = new S3Client({
       ...(endpoint ? { endpoint, forcePathStyle: true } : {}),
-      // Servers of one's own mostly know no regions, but a signature has to name one.
+      // Most compatible servers ignore the region, but a signature needs one.
       ...(region || endpoint ? { region: region || 'us-east-1' } : {}),
     });
     this.#bucket = bucket;
@@ -61,7 +62,7 @@ export class S3Blobs implements BlobStore {
 
   async put(key: string, bytes: Uint8Array, { contentType }: PutOptions = {}): Promise<void> {
     checkKey(key);
-    await this.#explain(`The blob ${key} can't be written to ${this.#name}`, () =>
+    await this.#wrapErrors(`The blob ${key} can't be written to ${this.#name}`, () =>
       this.#client.send(
         new PutObjectCommand({
           ...this.#object(key),
@@ -75,23 +76,26 @@ export class S3Blobs implements BlobStore {
 
   async get(key: string, { sha256 }: GetOptions = {}): Promise<Uint8Array | null> {
     checkKey(key);
-    const found = await this.#explain(`The blob ${key} can't be read from ${this.#name}`, async () => {
+    const found = await this.#wrapErrors(`The blob ${key} can't be read from ${this.#name}`, async () => {
       try {
         const { Body, Metadata } = await this.#client.send(new GetObjectCommand(this.#object(key)));
-        return { bytes: (await Body?.transformToByteArray()) ?? new Uint8Array(), kept: Metadata?.[SHA256] };
+        return {
+          bytes: (await Body?.transformToByteArray()) ?? new Uint8Array(),
+          storedHash: Metadata?.[SHA256],
+        };
       } catch (error) {
         if (isAbsent(error)) return null;
         throw error;
       }
     });
     if (!found) return null;
-    checkContent(key, found.bytes, sha256 ?? found.kept);
+    checkContent(key, found.bytes, sha256 ?? found.storedHash);
     return found.bytes;
   }
 
   async delete(key: string): Promise<void> {
     checkKey(key);
-    await this.#explain(`The blob ${key} can't be deleted from ${this.#name}`, () =>
+    await this.#wrapErrors(`The blob ${key} can't be deleted from ${this.#name}`, () =>
       this.#client.send(new DeleteObjectCommand(this.#object(key))),
     );
   }
@@ -100,11 +104,11 @@ export class S3Blobs implements BlobStore {
     for await (const { key } of this.entries(prefix)) yield key;
   }
 
-  /** In the server's order: code units at S3; folder by folder at some others. */
+  /** Yields in the server's order: S3 sorts by code unit, some servers folder by folder. */
   async *entries(prefix: string): AsyncGenerator<BlobEntry> {
     checkPrefix(prefix);
     for (let after: string | undefined, more = true; more; ) {
-      const page = await this.#explain(`The blobs of ${this.#name} can't be listed`, () =>
+      const page = await this.#wrapErrors(`The blobs of ${this.#name} can't be listed`, () =>
         this.#client.send(
           new ListObjectsV2Command({
             Bucket: this.#bucket,
@@ -116,7 +120,7 @@ export class S3Blobs implements BlobStore {
       );
       for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
         const key = Key.slice(this.#prefix.length);
-        // What others put beside ours is not ours.
+        // Objects with other names were put there by other software.
         if (key.split('/').every(isKeySegment)) {
           yield { key, bytes: Size, modifiedAt: LastModified?.getTime() ?? 0 };
         }
@@ -127,29 +131,34 @@ export class S3Blobs implements BlobStore {
   }
 
   async check(): Promise<void> {
-    await this.#explain(`The bucket of ${this.#name} can't be used`, async () => {
+    await this.#wrapErrors(`The bucket of ${this.#name} can't be used`, async () => {
       if (this.#isProbed)
         return void (await this.#client.send(new HeadBucketCommand({ Bucket: this.#bucket })));
-      // Once, and not at every /readyz: writes cost money.
-      await this.#client.send(new PutObjectCommand({ ...this.#object(PROBE), Body: new Uint8Array(1) }));
-      await this.#client.send(new DeleteObjectCommand(this.#object(PROBE)));
+      // Written once only, not at every /readyz, because S3 charges for writes.
+      await this.#client.send(new PutObjectCommand({ ...this.#object(PROBE_KEY), Body: new Uint8Array(1) }));
+      await this.#client.send(new DeleteObjectCommand(this.#object(PROBE_KEY)));
       this.#isProbed = true;
     });
   }
 
-  /** A put that was broken off leaves nothing on S3. */
+  /** Does nothing: an interrupted put leaves nothing on S3. */
   async removeLeftovers(): Promise<void> {}
 
   #object(key: string) {
     return { Bucket: this.#bucket, Key: this.#prefix + key };
   }
 
-  async #explain<T>(what: string, action: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `action`.
+   * @param what start of the error's message: what could not be done
+   * @throws StorageFullError, BlobStoreError
+   */
+  async #wrapErrors<T>(what: string, action: () => Promise<T>): Promise<T> {
     try {
       return await action();
     } catch (error) {
       const reason = describe(error);
-      // The SDK's error carries the whole connection along, which is nothing for a log.
+      // Not the SDK's error itself: it holds the whole connection, which must not be logged.
       const cause = new Error(reason);
       if (isFull(error)) {
         throw new StorageFullError(`${what}: there is no room (${reason}). Make room and try again.`, {
@@ -170,13 +179,16 @@ function isAbsent(error: unknown): boolean {
   return name === 'NoSuchKey' || (name === 'NotFound' && statusOf(error) === 404);
 }
 
-/** 507 is what MinIO and others say; S3 itself is never full. */
+/** MinIO and others answer 507; S3 itself is never full. */
 function isFull(error: unknown): boolean {
   const { name } = error as Error;
   return statusOf(error) === 507 || name === 'XMinioStorageFull' || name === 'QuotaExceeded';
 }
 
-/** The SDK's errors say the code in `name`, and connections that fail several reasons at once. */
+/**
+ * Formats an error of the SDK. `name` holds its code. An AggregateError lists the failures of all
+ * addresses of the host.
+ */
 function describe(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return describe(error.errors[0]);
   if (!(error instanceof Error)) return String(error);
@@ -184,6 +196,7 @@ function describe(error: unknown): string {
   return [name === 'Error' ? '' : name, message.replace(/\.$/, '')].filter(Boolean).join(': ');
 }
 
+/** Media types by file extension. */
 const TYPES: { readonly [extension: string]: string } = {
   png: 'image/png',
   webp: 'image/webp',

@@ -5,12 +5,13 @@ import { type Config, ownModelFolder, storagePlace } from '../config/config.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 import { openBlobs } from '../storage/open-blobs.ts';
 
-/** A writer's temporary file that is older than this belongs to nobody any more. */
-const HOUR = 3_600_000;
+/** Age from which a temporary file in storage was left by a process that crashed. */
+const MAX_WRITE_MS = 3_600_000;
 
 /**
- * What API and workers both stand on: the installed bundles (damaged ones are told in the log) and storage.
- * @throws Error when a models folder is missing or storage can't be written
+ * Opens what API and workers need beside Redis: the installed bundles, of which damaged ones are
+ * logged, and storage.
+ * @throws Error when a models folder is missing or storage cannot be written
  */
 export async function openResources(
   config: Config,
@@ -22,6 +23,6 @@ export async function openResources(
   );
   const blobs = await openBlobs(storagePlace(config));
   await blobs.check();
-  await blobs.removeLeftovers(Date.now() - HOUR);
+  await blobs.removeLeftovers(Date.now() - MAX_WRITE_MS);
   return { catalog, blobs };
 }

@@ -6,9 +6,9 @@ import { ChangeFeed } from '../redis/change-feed.ts';
 import { connectRedis, type Redis } from '../redis/connection.ts';
 import { RedisKeys } from '../redis/keys.ts';
 import type { Limits } from '../tenancy/api-keys.ts';
-import { WebhookStore } from '../webhooks/webhook-store.ts';
+import { WebhookStore } from '../webhooks/store.ts';
 
-/** All that API and workers share through Redis. */
+/** What API, workers and maintenance share through Redis. */
 export interface Store {
   readonly redis: Redis;
   readonly keys: RedisKeys;
@@ -22,19 +22,19 @@ export interface Store {
   close(): Promise<void>;
 }
 
-/** The store without its records, which routes get from `scopeStore` alone. */
+/** The store without records: routes get records only for one tenant, from `scopeStore`. */
 export type SharedStore = Omit<Store, 'jobs' | 'samples' | 'policies' | 'images' | 'webhooks'> & {
-  readonly webhooks: Pick<WebhookStore, 'of'>;
+  readonly webhooks: Pick<WebhookStore, 'forTenant'>;
 };
 
-/** The store as one tenant sees it. */
+/** The store with the records of one tenant. */
 export interface TenantStore extends Store {
   readonly tenant: string;
-  /** What it may have at most; null: nobody counts. */
+  /** Limits of the tenant; null: nothing is counted. */
   readonly limits: Limits | null;
 }
 
-/** The store with the records of one tenant in place of everybody's. */
+/** Restricts a store to one tenant. `key`: null without a key, and then no limits are counted. */
 export function scopeStore(
   store: SharedStore,
   { tenant, key, limits }: { readonly tenant: string; readonly key: object | null; readonly limits: Limits },
@@ -48,11 +48,16 @@ export function scopeStore(
     samples: new TenantRecords(redis, keys, 'smp', 'sample', tenant),
     policies: new TenantRecords(redis, keys, 'pol', 'policy', tenant),
     images: new TenantRecords(redis, keys, 'img', 'image', tenant),
-    webhooks: store.webhooks.of(tenant),
+    webhooks: store.webhooks.forTenant(tenant),
   };
 }
 
-/** Opens the store. `failFast`: requests fail at once while Redis is away (API) instead of waiting for it (worker). */
+/**
+ * Opens the store.
+ * @param prefix of all keys
+ * @param options.failFast as `connectRedis` has it: true for an API, false for a worker
+ * @param options.onError is called with errors of the connection
+ */
 export async function openStore(
   url: string,
   prefix: string,

@@ -2,23 +2,24 @@ import type { WorkerInfo } from '../contract/schemas/catalog.ts';
 import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
 
-/** A worker that was not heard of for so long counts as gone. */
-const SECONDS = 10;
+/** Time after its last announcement from which a worker counts as dead. */
+const ANNOUNCEMENT_SECONDS = 10;
 
-/** Says that a worker lives; to be called every few seconds. */
+/** Registers a worker as live. It has to call this every few seconds. */
 export async function announceWorker(redis: Redis, keys: RedisKeys, worker: WorkerInfo): Promise<void> {
   await redis
     .multi()
-    .set(keys.worker(worker.id), JSON.stringify(worker), 'EX', SECONDS)
+    .set(keys.worker(worker.id), JSON.stringify(worker), 'EX', ANNOUNCEMENT_SECONDS)
     .sadd(keys.workers(), worker.id)
     .exec();
 }
 
+/** Removes a worker that stops. */
 export async function dismissWorker(redis: Redis, keys: RedisKeys, id: string): Promise<void> {
   await redis.multi().del(keys.worker(id)).srem(keys.workers(), id).exec();
 }
 
-/** The live workers, oldest first. */
+/** Live workers, the one that started first at the front. Forgets dead ones. */
 export async function listWorkers(redis: Redis, keys: RedisKeys): Promise<WorkerInfo[]> {
   const ids = await redis.smembers(keys.workers());
   if (ids.length === 0) return [];

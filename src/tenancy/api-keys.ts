@@ -4,21 +4,29 @@ import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
 import { sha256Of } from '../sha256.ts';
 
-/** What a key allows. `admin` allows everything, and shows the whole service's queues and workers. */
+/**
+ * The scopes of keys. `admin` includes all others, and allows to see the queues and workers of the
+ * whole service.
+ */
 export const SCOPES = ['read', 'jobs:write', 'samples:write', 'admin'] as const;
+/** What a key allows its holder to do. */
 export type Scope = (typeof SCOPES)[number];
 
-/** What may be done with a key at most; null: no limit. All but the requests are counted for the tenant, over all its keys. */
+/**
+ * The limits of a key; null for no limit. `requestsPerMinute` counts the requests of the key. The
+ * others count for the tenant, over all its keys.
+ */
 export interface Limits {
   readonly requestsPerMinute: number | null;
-  /** Jobs and samples that wait at a time. */
+  /** Jobs and samples that wait at the same time. */
   readonly queuedJobs: number | null;
-  /** Images that jobs and samples may ask for on a day (UTC). */
+  /** Images that jobs and samples may request in a day (UTC). */
   readonly imagesPerDay: number | null;
-  /** Bytes of policies and images in storage. */
+  /** Bytes of policies and images that are stored. */
   readonly storedBytes: number | null;
 }
 
+/** The limits of a key without limits. */
 export const NO_LIMITS: Limits = {
   requestsPerMinute: null,
   queuedJobs: null,
@@ -26,27 +34,32 @@ export const NO_LIMITS: Limits = {
   storedBytes: null,
 };
 
-/** A key as it is kept: everything but itself. */
+/** The stored description of a key, without the key itself. Times are RFC 3339. */
 export interface ApiKey {
-  /** What it is called in logs and on the command line. */
+  /** Name of the key in logs and on the command line: `key_` and 12 hexadecimal digits. */
   readonly id: string;
+  /** Free text for people. */
   readonly name: string;
   readonly tenant: string;
   readonly scopes: readonly Scope[];
   readonly limits: Limits;
-  /** RFC 3339, as all times here. */
   readonly createdAt: string;
-  /** From then on it is refused; null: no end. */
+  /** When the key stops working; null for never. */
   readonly expiresAt: string | null;
-  /** Revoked keys are kept: a service whose last key is revoked has keys all the same, and lets nobody in. */
+  /**
+   * When the key was revoked; null when it was not. Revoked keys stay stored: a service whose last
+   * key is revoked has keys and so rejects every request.
+   */
   readonly revokedAt: string | null;
 }
 
+/** What the caller chooses of a new key. */
 export type NewKey = Pick<ApiKey, 'name' | 'tenant' | 'scopes' | 'limits' | 'expiresAt'>;
 
 /**
- * The keys of a service, in Redis. Only SHA-256 hashes are kept, and a key is found by its hash: 256 random bits can't be guessed by
- * trying, and how long a look-up takes tells of a hash, which leads to no key.
+ * The API keys of a service, in Redis. A key has 256 random bits, so it can't be guessed. Only its
+ * SHA-256 hash is stored, and the hash is looked up, so the time of a look-up reveals nothing about
+ * a key.
  */
 export class ApiKeys {
   readonly #redis: Redis;
@@ -58,38 +71,43 @@ export class ApiKeys {
   }
 
   /**
-   * Makes a key.
-   * @returns it, which is never to be had again, and what is kept of it
-   * @throws RangeError for a tenant that is no name, no scopes, an end that is no date in the future
+   * Creates a key.
+   * @returns `secret`, the key itself, which can't be read again, and its stored description
+   * @throws RangeError when the tenant's name is invalid, there are no scopes, or `expiresAt` is
+   *   not a date in the future
    */
-  async create(wanted: NewKey, now: Date): Promise<{ secret: string; key: ApiKey }> {
-    if (!isTenantName(wanted.tenant))
+  async create(newKey: NewKey, now: Date): Promise<{ secret: string; key: ApiKey }> {
+    if (!isTenantName(newKey.tenant))
       throw new RangeError(
-        `"${wanted.tenant}" is no name of a tenant; it takes 1 to 63 of a-z, 0-9, "-" and "_", the first a letter or digit`,
+        `"${newKey.tenant}" is not a name of a tenant; a name has 1 to 63 of a-z, 0-9, "-" and "_" ` +
+          'and begins with a letter or digit',
       );
-    if (wanted.scopes.length === 0)
-      throw new RangeError(`a key needs a scope; there are ${SCOPES.join(', ')}`);
-    if (wanted.expiresAt !== null && !(Date.parse(wanted.expiresAt) > now.getTime()))
-      throw new RangeError(`the end ${wanted.expiresAt} is no date in the future`);
+    if (newKey.scopes.length === 0)
+      throw new RangeError(`a key needs at least one scope of ${SCOPES.join(', ')}`);
+    if (newKey.expiresAt !== null && !(Date.parse(newKey.expiresAt) > now.getTime()))
+      throw new RangeError(`the end ${newKey.expiresAt} is not a date in the future`);
     const secret = `fdy_${randomBytes(32).toString('base64url')}`;
     const id = `key_${randomBytes(6).toString('hex')}`;
-    const key: ApiKey = { id, ...wanted, createdAt: now.toISOString(), revokedAt: null };
+    const key: ApiKey = { id, ...newKey, createdAt: now.toISOString(), revokedAt: null };
     await this.#redis.hset(this.#keys.apiKeys(), sha256Of(secret), JSON.stringify(key));
     return { secret, key };
   }
 
-  /** Whether there are any, revoked ones and those that have ended included. */
-  async any(): Promise<boolean> {
+  /** Whether any key exists. Revoked and expired keys count. */
+  async hasAny(): Promise<boolean> {
     return (await this.#redis.hlen(this.#keys.apiKeys())) > 0;
   }
 
-  /** What is kept of the key that a client sent; null: there is none. Whether it still counts is for the caller to see. */
+  /**
+   * Finds a key by its secret; null when it does not exist. The caller checks whether it is expired
+   * or revoked.
+   */
   async find(secret: string): Promise<ApiKey | null> {
     const entry = await this.#redis.hget(this.#keys.apiKeys(), sha256Of(secret));
     return entry === null ? null : (JSON.parse(entry) as ApiKey);
   }
 
-  /** All, oldest first, with when each was last used (to the minute; null: never). */
+  /** Lists all keys, oldest first, with the minute of their last use (null for never). */
   async list(): Promise<(ApiKey & { readonly lastUsedAt: string | null })[]> {
     const [entries, used] = await Promise.all([
       this.#redis.hvals(this.#keys.apiKeys()),
@@ -101,8 +119,8 @@ export class ApiKeys {
       .sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   }
 
-  /** Sets when the key with this id ends or ended. Null: there is no such key. */
-  async change(id: string, set: Partial<Pick<ApiKey, 'expiresAt' | 'revokedAt'>>): Promise<ApiKey | null> {
+  /** Sets the end of a key. @returns its new description; null when no key has this id */
+  async update(id: string, set: Partial<Pick<ApiKey, 'expiresAt' | 'revokedAt'>>): Promise<ApiKey | null> {
     for (const [hash, entry] of Object.entries(await this.#redis.hgetall(this.#keys.apiKeys()))) {
       const key = JSON.parse(entry) as ApiKey;
       if (key.id !== id) continue;
@@ -113,7 +131,8 @@ export class ApiKeys {
     return null;
   }
 
-  async touch(id: string, now: string): Promise<void> {
+  /** Records the time of a key's last use. @param now RFC 3339 */
+  async recordUse(id: string, now: string): Promise<void> {
     await this.#redis.hset(this.#keys.apiKeysUsed(), id, now);
   }
 }

@@ -2,8 +2,13 @@ import { ProblemError } from '../contract/problem.ts';
 import type { Limits } from './api-keys.ts';
 import type { TenantContext } from './tenant-context.ts';
 
-/** Which limit work would pass (`accept-script.ts` counts), in words. */
-export function exceeded(
+/**
+ * The problem of work that would exceed a limit. `enqueue.lua` counts and compares.
+ * @param limit the limit that would be exceeded
+ * @param options.used what the tenant uses already, in the unit of the limit
+ * @param options.images the largest number of images that the work makes
+ */
+export function quotaProblem(
   limit: 'bytes' | 'queued' | 'images',
   {
     used,
@@ -14,40 +19,45 @@ export function exceeded(
 ): ProblemError {
   switch (limit) {
     case 'queued':
-      return problem(
-        `${used} jobs and samples of yours wait already, and your key allows ${limits?.queuedJobs}. Wait for one to begin, or cancel one.`,
+      return quotaExceeded(
+        `${used} of your jobs and samples are waiting, and your key allows ${limits?.queuedJobs}. ` +
+          'Wait until one starts, or cancel one.',
         10,
       );
     case 'images':
-      return problem(
-        `This asks for up to ${images} images. Your key allows ${limits?.imagesPerDay} a day (UTC), and ${used} of today's are asked for already. Ask for fewer, or tomorrow.`,
+      return quotaExceeded(
+        `The request needs up to ${images} images. Your key allows ${limits?.imagesPerDay} a day (UTC), ` +
+          `and ${used} were requested today. Request fewer images, or try again tomorrow.`,
         Math.ceil((86_400_000 - (now.getTime() % 86_400_000)) / 1000),
       );
     case 'bytes':
-      return outOfSpace(used, limits?.storedBytes ?? null);
+      return storageProblem(used, limits?.storedBytes ?? null);
   }
 }
 
 /**
- * Whether a file of so many bytes may be stored for the tenant.
+ * Checks that the tenant may store another file.
+ * @param bytes size of the file
  * @throws ProblemError `quota-exceeded`
  */
-export async function checkSpace(
+export async function checkStorageQuota(
   { redis, keys, tenant, limits }: TenantContext,
   bytes: number,
 ): Promise<void> {
   if (limits === null || limits.storedBytes === null) return;
   const used = Number((await redis.hget(keys.storedBytes(), tenant)) ?? 0);
-  if (used + bytes > limits.storedBytes) throw outOfSpace(used, limits.storedBytes);
+  if (used + bytes > limits.storedBytes) throw storageProblem(used, limits.storedBytes);
 }
 
-function outOfSpace(used: number, limit: number | null): ProblemError {
-  return problem(
-    `Your policies and images take ${used} bytes, and your key allows ${limit}. Delete policies that are not needed any more.`,
+function storageProblem(used: number, limit: number | null): ProblemError {
+  return quotaExceeded(
+    `Your policies and images take ${used} bytes, and your key allows ${limit}. ` +
+      'Delete policies that you no longer need.',
     3600,
   );
 }
 
-function problem(detail: string, retryAfter: number): ProblemError {
+/** @param retryAfter seconds after which the client may try again */
+function quotaExceeded(detail: string, retryAfter: number): ProblemError {
   return new ProblemError('quota-exceeded', detail, undefined, retryAfter);
 }

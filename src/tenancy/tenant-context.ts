@@ -2,11 +2,11 @@ import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
 import type { Limits } from './api-keys.ts';
 
-/** The tenant on whose behalf something is stored or queued, and its limits. */
+/** The tenant for which records are stored and queued, and its limits. */
 export interface TenantContext {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly tenant: string;
-  /** null: no limits are counted. */
+  /** null when no limits apply (keys are off, or the process is a worker). */
   readonly limits: Limits | null;
 }

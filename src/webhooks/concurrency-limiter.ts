@@ -1,49 +1,62 @@
-/** Milliseconds after which an attempt counts as slow. */
-const SLOW = 2_000;
-/** Slow attempts of a tenant to one host at a time; while there are so many, its other deliveries there wait elsewhere. */
-const MOST_SLOW = 8;
-/** Attempts of a tenant to one host at a time, and to all hosts: of the places of a process others always find some. */
-const MOST = { toHost: 16, ofTenant: 32 } as const;
-/** Milliseconds that a delivery waits in its place for room: receivers that answer at once are never held back. */
-const PATIENCE = 500;
+/** An attempt is slow when it takes longer. */
+const SLOW_AFTER_MS = 2_000;
+/**
+ * Slow attempts of a tenant to one host. Once there are as many, further ones to the host are
+ * postponed.
+ */
+const MAX_SLOW = 8;
+/** Attempts of a tenant to one host at the same time. */
+const MAX_PER_HOST = 16;
+/**
+ * Attempts of a tenant to all hosts at the same time. It leaves free places in the process for
+ * other tenants.
+ */
+const MAX_PER_TENANT = 32;
+/** How long `acquire` waits for a free place. Receivers that answer quickly free one in time. */
+const MAX_WAIT_MS = 500;
 
 interface Attempt {
   readonly tenant: string;
   readonly host: string;
+  /** When it began, in the limiter's clock. */
   readonly at: number;
 }
 
 /**
- * Attempts under way in this process, by tenant and host: neither a receiver that lets them wait for its answer nor a tenant
- * with many such receivers may take all places, or nobody else would be told anything.
+ * Limits the delivery attempts of this process by tenant and host. Neither a receiver that answers
+ * slowly nor a tenant with many such receivers may hold back the deliveries of others.
  */
 export class ConcurrencyLimiter {
   readonly #attempts = new Set<Attempt>();
   readonly #waiting = new Set<() => void>();
   readonly #now: () => number;
-  readonly #patience: number;
+  readonly #maxWait: number;
 
   /**
-   * @param now milliseconds, of any clock that does not jump
-   * @param patience milliseconds that `enter` waits for room
+   * @param now milliseconds of a monotonic clock
+   * @param maxWait milliseconds that `acquire` waits for a free place
    */
-  constructor(now: () => number = () => performance.now(), patience = PATIENCE) {
+  constructor(now: () => number = () => performance.now(), maxWait = MAX_WAIT_MS) {
     this.#now = now;
-    this.#patience = patience;
+    this.#maxWait = maxWait;
   }
 
-  /** Begins an attempt; call what it gives at its end. `slow`: its host is to be spared; `full`: the tenant has enough under way. */
-  async enter(tenant: string, host: string): Promise<(() => void) | 'slow' | 'full'> {
-    const end = performance.now() + this.#patience;
+  /**
+   * Begins an attempt.
+   * @returns a function to call at its end; 'slow' when the host has too many slow attempts of the
+   *   tenant; 'full' when the tenant has no free place within `maxWait`
+   */
+  async acquire(tenant: string, host: string): Promise<(() => void) | 'slow' | 'full'> {
+    const deadline = performance.now() + this.#maxWait;
     for (;;) {
-      const own = [...this.#attempts].filter((each) => each.tenant === tenant);
-      const there = own.filter((each) => each.host === host);
-      if (there.filter(({ at }) => this.#now() - at > SLOW).length >= MOST_SLOW) return 'slow';
-      if (there.length < MOST.toHost && own.length < MOST.ofTenant)
+      const ofTenant = [...this.#attempts].filter((each) => each.tenant === tenant);
+      const toHost = ofTenant.filter((each) => each.host === host);
+      if (toHost.filter(({ at }) => this.#now() - at > SLOW_AFTER_MS).length >= MAX_SLOW) return 'slow';
+      if (toHost.length < MAX_PER_HOST && ofTenant.length < MAX_PER_TENANT)
         return this.#begin({ tenant, host, at: this.#now() });
-      const left = end - performance.now();
+      const left = deadline - performance.now();
       if (left <= 0) return 'full';
-      await this.#someEnd(left);
+      await this.#nextEnd(left);
     }
   }
 
@@ -55,15 +68,15 @@ export class ConcurrencyLimiter {
     };
   }
 
-  /** Resolves when an attempt ends, after so many milliseconds at the latest. */
-  async #someEnd(milliseconds: number): Promise<void> {
+  /** Resolves when an attempt ends, or after `timeout` milliseconds. */
+  async #nextEnd(timeout: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const wake = () => {
         clearTimeout(timer);
         this.#waiting.delete(wake);
         resolve();
       };
-      const timer = setTimeout(wake, milliseconds);
+      const timer = setTimeout(wake, timeout);
       this.#waiting.add(wake);
     });
   }

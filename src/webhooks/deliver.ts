@@ -2,33 +2,35 @@ import type { Logger } from 'pino';
 import type { AllowedTargets } from '../config/allowed-targets.ts';
 import type { DeliveryAttempt } from '../contract/schemas/webhook-endpoint.ts';
 import type { ConcurrencyLimiter } from './concurrency-limiter.ts';
-import { noteHealth } from './health.ts';
+import { updateEndpointHealth } from './health.ts';
 import type { Resolve } from './resolve-target.ts';
-import { retryDelay } from './retry-delays.ts';
+import { retryDelay } from './retry-schedule.ts';
 import { signedHeaders } from './secrets.ts';
 import { type SendResult, send } from './send.ts';
-import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from './webhook-store.ts';
+import { type DeliveryRecord, SECRETS_FIELD, type SigningSecret, type WebhookStore } from './store.ts';
 
-/** Milliseconds that an attempt may take. */
-const TIMEOUT = 15_000;
-/** Attempts that a delivery shows. */
-const MOST_SHOWN = 20;
+/** Longest duration of an attempt: resolving the host, connecting and waiting for the answer. */
+const ATTEMPT_TIMEOUT_MS = 15_000;
+/** Number of attempts that are listed in a delivery; older ones are dropped. */
+const MAX_LISTED_ATTEMPTS = 20;
 
-/** Thrown to the queue: another attempt after a pause. */
-export class TryAgain extends Error {
-  override readonly name = 'TryAgain';
-  /** Milliseconds. */
-  readonly pause: number;
+/** Thrown to the queue after a failed attempt: it makes another one after `delayMs`. */
+export class RetryLaterError extends Error {
+  override readonly name = 'RetryLaterError';
+  readonly delayMs: number;
 
-  constructor(pause: number, reason: string) {
+  constructor(delayMs: number, reason: string) {
     super(reason);
-    this.pause = pause;
+    this.delayMs = delayMs;
   }
 }
 
-/** Thrown to the queue: no attempt was made, for its receiver is slow, or its tenant has enough under way; come again after a pause. */
-export class HeldBack extends Error {
-  override readonly name = 'HeldBack';
+/**
+ * Thrown to the queue when no attempt was made: the receiver is slow, or the tenant has too many
+ * attempts under way. It does not count as an attempt.
+ */
+export class PostponedError extends Error {
+  override readonly name = 'PostponedError';
   readonly reason: 'slow' | 'full';
 
   constructor(reason: 'slow' | 'full') {
@@ -37,22 +39,26 @@ export class HeldBack extends Error {
   }
 }
 
+/** What deliveries need. */
 export interface DeliveryContext {
   readonly webhooks: WebhookStore;
   readonly allowed: AllowedTargets;
   readonly resolve: Resolve;
-  readonly lanes: ConcurrencyLimiter;
+  readonly limiter: ConcurrencyLimiter;
   /** Seconds before the second attempt. */
-  readonly firstPause: number;
+  readonly firstRetrySeconds: number;
   readonly logger: Logger;
-  /** Aborted when the process is to end. */
+  /** Aborts when the process ends. */
   readonly closing: AbortSignal;
 }
 
 /**
- * One attempt of a delivery, and its line in the delivery's log.
- * @param attempt of this round, 1 for the first
- * @throws TryAgain when it is to be tried again; HeldBack when others go first; the reason of `closing` when it was broken off: then it was none
+ * Makes one attempt of a delivery and records its outcome. An attempt that `closing` interrupted is
+ * not recorded.
+ * @param attempt number of the attempt in this round, from 1
+ * @param isLast whether the delivery fails for good with this attempt
+ * @throws RetryLaterError when another attempt follows, PostponedError when the limiter has no
+ *   place, the reason of `closing` when it interrupted the attempt
  */
 export async function deliver(
   context: DeliveryContext,
@@ -65,8 +71,8 @@ export async function deliver(
   if (delivery?.status !== 'pending') return;
   const now = new Date();
   const began = performance.now();
-  const route = await findRoute(webhooks, delivery);
-  const outcome = await go(context, delivery, route, now);
+  const destination = await findDestination(webhooks, delivery);
+  const outcome = await attemptDelivery(context, delivery, destination, now);
   if (closing.aborted && outcome.error !== null) throw closing.reason;
 
   const { status, error } = outcome;
@@ -76,25 +82,26 @@ export async function deliver(
     status,
     error,
   };
-  const isOver = error === null || isLast || 'refused' in route || status === 410;
-  const pause = retryDelay(attempt, {
-    first: context.firstPause,
+  const isOver = error === null || isLast || 'refused' in destination || status === 410;
+  const delayMs = retryDelay(attempt, {
+    first: context.firstRetrySeconds,
     retryAfter: outcome.retryAfter,
     random: Math.random(),
   });
-  // First: were the process to die in between, it would count as waiting for ever.
-  if (isOver) await webhooks.settled(delivery);
+  // Settled first: if the process dies between the two writes, the delivery does not count as
+  // waiting for ever.
+  if (isOver) await webhooks.markSettled(delivery);
   await webhooks.deliveries.change(id, {
     set: {
-      attempts: [...delivery.attempts, made].slice(-MOST_SHOWN),
+      attempts: [...delivery.attempts, made].slice(-MAX_LISTED_ATTEMPTS),
       attemptCount: delivery.attemptCount + 1,
       status: error === null ? 'succeeded' : isOver ? 'failed' : 'pending',
       finishedAt: isOver ? new Date().toISOString() : null,
-      nextAttemptAt: isOver ? null : new Date(Date.now() + pause).toISOString(),
+      nextAttemptAt: isOver ? null : new Date(Date.now() + delayMs).toISOString(),
     },
     statuses: ['pending'],
   });
-  // Paths and queries of addresses often hold tokens: the log has neither.
+  // No URL in the log: paths and queries often contain tokens.
   const line = {
     deliveryId: id,
     eventId: delivery.eventId,
@@ -104,47 +111,51 @@ export async function deliver(
   };
   if (error === null) logger.info(line, 'webhook delivered');
   else logger.warn({ ...line, isOver }, `webhook not delivered: ${error}`);
-  await noteHealth(webhooks, delivery, { status, error, isGivenUp: isLast, at: now, logger });
-  if (!isOver) throw new TryAgain(pause, error ?? '');
+  await updateEndpointHealth(webhooks, delivery, { status, error, isGivenUp: isLast, at: now, logger });
+  if (!isOver) throw new RetryLaterError(delayMs, error ?? '');
 }
 
-/** Sends it, unless there is nowhere to go, or the receiver is to be spared. */
-async function go(
+/** Sends a delivery. @throws PostponedError when the limiter has no place */
+async function attemptDelivery(
   context: DeliveryContext,
   { tenant, eventId }: DeliveryRecord,
-  route: Route,
+  destination: Destination,
   now: Date,
 ): Promise<SendResult> {
-  if ('refused' in route) return { status: null, error: route.refused, retryAfter: null };
-  const { url, body, secrets } = route;
-  const leave = await context.lanes.enter(tenant, new URL(url).host);
-  if (typeof leave === 'string') throw new HeldBack(leave);
+  if ('refused' in destination) return { status: null, error: destination.refused, retryAfter: null };
+  const { url, body, secrets } = destination;
+  const release = await context.limiter.acquire(tenant, new URL(url).host);
+  if (typeof release === 'string') throw new PostponedError(release);
   try {
     const headers = signedHeaders(eventId, body, secrets, now);
-    return await send(url, body, headers, { ...context, timeout: TIMEOUT, signal: context.closing });
+    return await send(url, body, headers, {
+      ...context,
+      timeoutMs: ATTEMPT_TIMEOUT_MS,
+      signal: context.closing,
+    });
   } finally {
-    leave();
+    release();
   }
 }
 
-type Route =
+/** Where a delivery goes, or why it is not possible any more. */
+type Destination =
   | { readonly url: string; readonly body: string; readonly secrets: readonly SigningSecret[] }
-  /** There is nowhere to go any more, or nothing to say. */
   | { readonly refused: string };
 
-/** Where it goes by now: an endpoint may have moved, or have another secret, since it was written. */
-async function findRoute(webhooks: WebhookStore, delivery: DeliveryRecord): Promise<Route> {
+/** Finds the current URL and secrets: those of an endpoint may have changed since the event. */
+async function findDestination(webhooks: WebhookStore, delivery: DeliveryRecord): Promise<Destination> {
   const { endpointId } = delivery;
   const body = await webhooks.body(delivery.eventId);
-  if (body === null) return { refused: 'its body is no longer kept' };
+  if (body === null) return { refused: 'its body has expired' };
   if (endpointId === null) {
-    const secrets = (await webhooks.deliveries.hidden<SigningSecret[]>(delivery.id, SECRETS)) ?? [];
-    return { url: delivery.url, body, secrets };
+    const secrets = await webhooks.deliveries.internalField<SigningSecret[]>(delivery.id, SECRETS_FIELD);
+    return { url: delivery.url, body, secrets: secrets ?? [] };
   }
-  const { endpoints } = webhooks.of(delivery.tenant);
+  const { endpoints } = webhooks.forTenant(delivery.tenant);
   const endpoint = await endpoints.find(endpointId);
   if (!endpoint) return { refused: 'the endpoint was deleted' };
   if (!endpoint.enabled) return { refused: 'the endpoint is disabled' };
-  const secrets = (await endpoints.hidden<SigningSecret[]>(endpointId, SECRETS)) ?? [];
+  const secrets = (await endpoints.internalField<SigningSecret[]>(endpointId, SECRETS_FIELD)) ?? [];
   return { url: endpoint.url, body, secrets };
 }

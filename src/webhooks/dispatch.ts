@@ -1,110 +1,119 @@
 import { createHash } from 'node:crypto';
-import { digitsOf } from '../contract/ids.ts';
+import { base32Digits } from '../contract/ids.ts';
 import type { JobRecord, SampleRecord } from '../contract/records.ts';
 import type { DeliveryType } from '../contract/schemas/webhook.ts';
 import { viewJob, viewSample } from '../contract/views.ts';
-import type { LeasedNotice, Notice } from '../records/outbox.ts';
-import { readFields } from '../records/record-fields.ts';
+import type { Notice } from '../records/outbox-notice.ts';
+import { decodeInternalField, decodeRecord, type RecordHash } from '../records/record-codec.ts';
 import type { Records } from '../records/records.ts';
-import { type DeliveryRecord, SECRETS, type SigningSecret, type WebhookStore } from './webhook-store.ts';
+import type { LeasedNotice } from './outbox.ts';
+import { type DeliveryRecord, SECRETS_FIELD, type SigningSecret, type WebhookStore } from './store.ts';
 
-/** The records that events are about, and the webhooks that are told of them. */
+/** The records that events are about, and the store of webhooks. */
 export interface DispatchContext {
   readonly jobs: Records<JobRecord>;
   readonly samples: Records<SampleRecord>;
   readonly webhooks: WebhookStore;
 }
 
-/** Notices that are taken up at a time. */
-const BATCH = 20;
+/** Notices that are leased at a time. */
+const BATCH_SIZE = 20;
 
 /**
- * Empties the outbox: what happened becomes deliveries in their queue. Any process may do it, several at once too, and one that
- * dies on the way loses nothing: ids of deliveries follow from event and receiver, so doing it over changes nothing.
- * @param leaseSeconds after which another process sees to what this one took up and did not finish
- * @returns how many notices were seen to
- * @throws the first error, once the other notices were seen to: what could not be is tried again when its lease is over
+ * Turns the notices of the outbox into queued deliveries. Several processes may do so at the same
+ * time, and a process that dies loses nothing: the id of a delivery is computed from event and
+ * receiver, so processing a notice again changes nothing.
+ * @param leaseSeconds seconds after which another process may take over an unfinished notice
+ * @returns how many notices were processed
+ * @throws the first error, after all other notices were processed. A failed notice is retried after
+ *   its lease.
  */
-export async function emptyOutbox(store: DispatchContext, leaseSeconds: number): Promise<number> {
+export async function drainOutbox(store: DispatchContext, leaseSeconds: number): Promise<number> {
   let count = 0;
   const errors: unknown[] = [];
   for (;;) {
-    const taken = await store.webhooks.outbox.take(BATCH, leaseSeconds);
-    for (const leased of taken) {
+    const batch = await store.webhooks.outbox.lease(BATCH_SIZE, leaseSeconds);
+    for (const leased of batch) {
       try {
-        await seeTo(store, leased);
+        await processNotice(store, leased);
         await leased.finish();
         count++;
       } catch (error) {
         errors.push(error);
       }
     }
-    if (taken.length === BATCH) continue;
+    if (batch.length === BATCH_SIZE) continue;
     if (errors.length > 0) throw errors[0];
     return count;
   }
 }
 
-async function seeTo(store: DispatchContext, { notice, fields }: LeasedNotice): Promise<void> {
+async function processNotice(store: DispatchContext, { notice, snapshot }: LeasedNotice): Promise<void> {
   if (notice.type === 'deliver') {
     const delivery = await store.webhooks.deliveries.find(notice.id);
-    return delivery ? store.webhooks.queueUp(delivery, notice.round) : undefined;
+    return delivery ? store.webhooks.enqueue(delivery, notice.round) : undefined;
   }
   const { type, event, id, at } = notice;
-  const subject = await viewSubject(store, notice, fields);
-  if (!subject) return; // deleted meanwhile, and nobody knows what it was
-  // Of nobody's but the subject's own tenant.
-  const { tenant } = subject;
-  const webhooks = store.webhooks.of(tenant);
+  const subject = await viewSubject(store, notice, snapshot);
+  if (!subject) return; // deleted meanwhile, and its snapshot has expired
+  const { tenant } = subject; // only endpoints of this tenant receive the event
+  const webhooks = store.webhooks.forTenant(tenant);
   const receivers: Receiver[] = (await webhooks.endpoints.list({ limit: Number.POSITIVE_INFINITY })).data
     .filter(({ enabled, events }) => enabled && events.includes(type))
     .map(({ id: endpointId, url }) => ({ endpointId, url }));
-  if (subject.job?.webhook?.events.some((asked) => asked === type)) {
+  if (subject.job?.webhook?.events.some((event) => event === type)) {
     receivers.push({ endpointId: null, url: subject.job.webhook.url, secrets: subject.secrets });
   }
   if (receivers.length === 0) return;
-  await webhooks.keepBody(event, JSON.stringify({ type, timestamp: at, data: subject.view }));
+  await webhooks.storeBody(event, JSON.stringify({ type, timestamp: at, data: subject.view }));
   for (const receiver of receivers)
     await createDelivery(webhooks, { tenant, eventId: event, type, subjectId: id, at, receiver });
 }
 
+/** The job or sample of an event. */
 interface Subject {
   readonly tenant: string;
+  /** What the event says about it. */
   readonly view: object;
   readonly job: JobRecord | null;
   readonly secrets: readonly SigningSecret[];
 }
 
-/** What is told of: as it was when it happened, for it may be another one by now; where that is not known, as it is. */
+/** Finds the subject as it was at the event. Without a snapshot it is the current record. */
 async function viewSubject(
   store: DispatchContext,
   { type, id }: Exclude<Notice, { type: 'deliver' }>,
-  fields: Record<string, string>,
+  snapshot: RecordHash,
 ): Promise<Subject | null> {
   if (type.startsWith('job.')) {
-    const known = readFields<JobRecord>('job', fields);
-    const job = known ?? (await store.jobs.find(id));
+    const atEvent = decodeRecord<JobRecord>('job', snapshot)?.record;
+    const job = atEvent ?? (await store.jobs.find(id));
     if (!job) return null;
-    const hidden = known
-      ? (JSON.parse(fields[`_${SECRETS}`] ?? 'null') as SigningSecret[] | null)
-      : await store.jobs.hidden<SigningSecret[]>(id, SECRETS);
-    return { tenant: job.tenant, view: viewJob(job, null), job, secrets: hidden ?? [] };
+    const secrets = atEvent
+      ? decodeInternalField<SigningSecret[]>(snapshot, SECRETS_FIELD)
+      : await store.jobs.internalField<SigningSecret[]>(id, SECRETS_FIELD);
+    return { tenant: job.tenant, view: viewJob(job, null), job, secrets: secrets ?? [] };
   }
-  const sample = readFields<SampleRecord>('smp', fields) ?? (await store.samples.find(id));
+  const sample = decodeRecord<SampleRecord>('smp', snapshot)?.record ?? (await store.samples.find(id));
   return sample && { tenant: sample.tenant, view: viewSample(sample), job: null, secrets: [] };
 }
 
-/** Most endpoints that a tenant can have: every event looks at all of them. */
+/** Largest number of endpoints of a tenant. Every event reads all of them. */
 export const MAX_ENDPOINTS = 32;
 
+/** An endpoint, or the webhook of a job. */
 interface Receiver {
+  /** null for a job's own webhook. */
   readonly endpointId: string | null;
   readonly url: string;
-  /** Of a job's own webhook; an endpoint has them itself. */
+  /** Secrets of a job's own webhook. An endpoint stores its secrets itself. */
   readonly secrets?: readonly SigningSecret[];
 }
 
-/** Writes a delivery and queues it; once more for the same event and receiver, it changes nothing. */
+/**
+ * Writes a delivery and queues it. A second call for the same event and receiver changes nothing.
+ * @returns its id
+ */
 export async function createDelivery(
   webhooks: WebhookStore,
   {
@@ -116,14 +125,16 @@ export async function createDelivery(
     receiver,
     attempts,
   }: {
-    /** Whose subject and receiver are. */
+    /** The tenant of subject and receiver. */
     readonly tenant: string;
     readonly eventId: string;
     readonly type: DeliveryType;
+    /** Id of the job or sample; null for a test call. */
     readonly subjectId: string | null;
+    /** Time of the event, RFC 3339. */
     readonly at: string;
     readonly receiver: Receiver;
-    /** Of its first round; as many as ever when left out. */
+    /** Attempts of the first round; `MAX_ATTEMPTS` when left out. */
     readonly attempts?: number;
   },
 ): Promise<string> {
@@ -145,15 +156,15 @@ export async function createDelivery(
     round: 1,
   };
   await webhooks.addDelivery(record, receiver.secrets);
-  await webhooks.queueUp(record, 1, attempts);
+  await webhooks.enqueue(record, 1, attempts);
   return id;
 }
 
-/** Follows from the event and who is told: sorts by the time of the event, and is the same whoever makes it. */
+/** Computes the id of a delivery from event and receiver. Ids sort by the time of the event. */
 function deliveryId(eventId: string, { endpointId, url }: Receiver): string {
   const time = eventId.slice('evt_'.length, 'evt_'.length + 10);
   const digest = createHash('sha256')
     .update(`${eventId} ${endpointId ?? url}`)
     .digest();
-  return `dlv_${time}${digitsOf(digest.subarray(0, 16))}`;
+  return `dlv_${time}${base32Digits(digest.subarray(0, 16))}`;
 }

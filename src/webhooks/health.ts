@@ -1,15 +1,17 @@
 import type { Logger } from 'pino';
-import type { DeliveryRecord, EndpointRecord, WebhookStore } from './webhook-store.ts';
+import type { DeliveryRecord, EndpointRecord, WebhookStore } from './store.ts';
 
-/** Days of failures alone after which an endpoint is disabled. */
+/** Days after which an endpoint with nothing but failures is disabled. */
 export const DISABLE_AFTER_DAYS = 5;
 
 /**
- * What an attempt says of its endpoint. 410: it wants no more of it. One of which nothing came but failures for
- * `DISABLE_AFTER_DAYS` is disabled when the next delivery is given up, which was then tried for a day: a receiver that is told
- * something now and then is not judged by two short troubles that lie far apart. Test calls speak for it, never against it.
+ * Updates the health of an endpoint after an attempt, and disables it if need be. A 410 disables it
+ * at once. An endpoint whose attempts have failed for `DISABLE_AFTER_DAYS` is disabled when the
+ * next delivery is given up. That delivery was tried for a day, so an endpoint that gets few events
+ * is not disabled for two short failures far apart. A test call can end a row of failures but not
+ * start one.
  */
-export async function noteHealth(
+export async function updateEndpointHealth(
   webhooks: WebhookStore,
   { endpointId, tenant, type }: DeliveryRecord,
   {
@@ -21,19 +23,20 @@ export async function noteHealth(
   }: {
     readonly status: number | null;
     readonly error: string | null;
-    /** Whether it was the last attempt of its delivery. */
+    /** Whether this was the last attempt of the delivery. */
     readonly isGivenUp: boolean;
     readonly at: Date;
     readonly logger: Logger;
   },
 ): Promise<void> {
   if (endpointId === null) return;
-  const { endpoints } = webhooks.of(tenant);
+  const { endpoints } = webhooks.forTenant(tenant);
   const endpoint = await endpoints.find(endpointId);
   if (!endpoint?.enabled) return;
   const { failingSince } = endpoint;
-  const disable = async (disabledReason: string, expects: Partial<EndpointRecord>) => {
-    const outcome = await endpoints.change(endpointId, { set: { enabled: false, disabledReason }, expects });
+  const disable = async (disabledReason: string, expected: Partial<EndpointRecord>) => {
+    const set = { enabled: false, disabledReason };
+    const outcome = await endpoints.change(endpointId, { set, expected });
     if (outcome === 'done')
       logger.warn({ webhookEndpointId: endpointId, tenant }, `webhook endpoint disabled: ${disabledReason}`);
   };
@@ -44,15 +47,13 @@ export async function noteHealth(
     if (failingSince === null)
       await endpoints.change(endpointId, {
         set: { failingSince: at.toISOString() },
-        expects: { failingSince },
+        expected: { failingSince },
       });
     else if (isGivenUp && at.getTime() - Date.parse(failingSince) >= DISABLE_AFTER_DAYS * 86_400_000)
-      // Unless another attempt went well meanwhile.
+      // The expected `failingSince` fails when another attempt has succeeded meanwhile.
       await disable(
         `every attempt has failed since ${failingSince}, the last one at ${at.toISOString()}: ${error}`,
-        {
-          failingSince,
-        },
+        { failingSince },
       );
   }
 }

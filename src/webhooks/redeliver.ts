@@ -1,21 +1,21 @@
 import { ProblemError } from '../contract/problem.ts';
-import type { DeliveryRecord, WebhookStore } from './webhook-store.ts';
+import type { DeliveryRecord, WebhookStore } from './store.ts';
 
 /**
- * Delivers once more, now, with the same `webhook-id`: a new round of attempts of one that has ended, the next attempt of one
- * that waits for it.
- * @throws ProblemError `gone` when its body is no longer kept
+ * Delivers an event again now, with the same `webhook-id`. An ended delivery gets a new round of
+ * attempts; a pending one makes its next attempt at once.
+ * @throws ProblemError `not-found` when there is no such delivery, `gone` when its body has expired
  */
 export async function redeliver(webhooks: WebhookStore, id: string): Promise<DeliveryRecord> {
   const delivery = await webhooks.deliveries.get(id);
   if ((await webhooks.body(delivery.eventId)) === null)
-    throw new ProblemError('gone', `The body of ${id} is no longer kept, so it can't be sent again.`);
+    throw new ProblemError('gone', `The body of ${id} has expired, so it can't be sent again.`);
   if (delivery.status === 'pending') {
-    await webhooks.queue.hurry(id, delivery.round);
+    await webhooks.queue.expedite(id, delivery.round);
     return delivery;
   }
   const round = delivery.round + 1;
-  // Queued by way of the outbox: a crash after this change changes nothing.
+  // The outbox queues it, so a crash after this change loses nothing.
   const set = {
     status: 'pending' as const,
     round,
@@ -27,6 +27,6 @@ export async function redeliver(webhooks: WebhookStore, id: string): Promise<Del
     statuses: [delivery.status],
     notice: { type: 'deliver', id, round },
   });
-  // Otherwise somebody else has asked for the same at the same time.
+  // With another outcome, another client requested the same redelivery at the same time.
   return outcome === 'done' ? { ...delivery, ...set } : webhooks.deliveries.get(id);
 }

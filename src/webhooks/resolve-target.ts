@@ -3,65 +3,69 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import type { AllowedTargets } from '../config/allowed-targets.ts';
 
-/** Why a target is not to be called; the message is for clients and quotes nothing that may be a secret. */
+/**
+ * The target must not be called. The message says why; it is for clients and quotes no part that
+ * may be secret.
+ */
 export class ForbiddenTargetError extends Error {
   override readonly name = 'ForbiddenTargetError';
 }
 
-/** Finds the addresses of a host. */
+/** Resolves the name of a host to its IP addresses. */
 export type Resolve = (
   host: string,
 ) => Promise<readonly { readonly address: string; readonly family: number }[]>;
 
-/** As the system does it, `/etc/hosts` and search domains included. */
+/**
+ * Resolves by the system, with `/etc/hosts` and search domains. At most two lookups run at a time.
+ */
 export const resolveBySystem: Resolve = limitLookups((host) => lookup(host, { all: true }), 2);
 
-/** Where a request goes: the very addresses that were checked, never the name again. */
+/** A checked target. The request goes to these addresses; the name is not resolved again. */
 export interface Target {
   readonly url: URL;
   readonly addresses: readonly { readonly address: string; readonly family: number }[];
 }
 
-/** Ports of other protocols lie below this; a request can't be made to speak to them. */
-const FIRST_FREE_PORT = 1024;
+/** Ports below belong to other protocols. Only 443 is allowed among them. */
+const FIRST_UNPRIVILEGED_PORT = 1024;
 
 /**
- * Checks what can be told of an address without asking anybody: its form, its scheme, its port, an IP address in it.
- * @returns the URL as it will be called (decimal, octal and short IP addresses are written out)
- * @throws ForbiddenTargetError with what is wrong and what is accepted
+ * Checks a URL without resolving its host: form, scheme, port, and the address if the host is an IP
+ * address.
+ * @returns the URL in its normal form (decimal, octal and short IP addresses are written out)
+ * @throws ForbiddenTargetError that says what is wrong and what is accepted
  */
 export function checkUrl(text: string, allowed: AllowedTargets): URL {
   const refuse = (reason: string) => new ForbiddenTargetError(`${reason}.`);
-  // The parser would take these away in silence.
-  if (/[\s\\\p{Cc}]/u.test(text)) throw refuse('The URL has spaces, backslashes or control characters in it');
-  if (!URL.canParse(text)) throw refuse('The URL can not be parsed; it takes https://host/path');
+  // The URL parser would silently remove these.
+  if (/[\s\\\p{Cc}]/u.test(text)) throw refuse('The URL contains spaces, backslashes or control characters');
+  if (!URL.canParse(text)) throw refuse('The URL can not be parsed; the form is https://host/path');
   const url = new URL(text);
   const host = hostOf(url);
   const isAllowed = allowed.hasHost(host) || (isIP(host) !== 0 && allowed.hasAddress(host));
   if (url.protocol !== 'https:' && url.protocol !== 'http:')
-    throw refuse(`The URL has the scheme "${url.protocol.slice(0, 20)}"; it takes https://`);
+    throw refuse(`The URL has the scheme "${url.protocol.slice(0, 20)}"; it must be https://`);
   if (url.username !== '' || url.password !== '')
     throw refuse(
-      'The URL has a user name or a password in it; deliveries are signed instead (webhook-signature)',
+      'The URL contains a user name or a password; deliveries are signed instead (webhook-signature)',
     );
   if (url.protocol === 'http:' && !isAllowed)
-    throw refuse(
-      'The URL is http://; it takes https://, and http:// only for what FINDERY_WEBHOOK_ALLOW names',
-    );
+    throw refuse('The URL is http://; it must be https://, unless FINDERY_WEBHOOK_ALLOW names the host');
   const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-  if (!isAllowed && port !== 443 && port < FIRST_FREE_PORT)
-    throw refuse(`The URL has the port ${port}; it takes 443 and ${FIRST_FREE_PORT} to 65535`);
-  if (port === 0) throw refuse('The URL has the port 0; it takes 443 and 1024 to 65535');
+  if (!isAllowed && port !== 443 && port < FIRST_UNPRIVILEGED_PORT)
+    throw refuse(`The URL has the port ${port}; it must be 443 or ${FIRST_UNPRIVILEGED_PORT} to 65535`);
+  if (port === 0) throw refuse('The URL has the port 0; it must be 443 or 1024 to 65535');
   if (/(^|\.)localhost\.?$/i.test(host) && !isAllowed)
-    throw refuse(`The host ${host} is this machine, which is not called`);
+    throw refuse(`The host ${host} is the server itself, which can't be a webhook target`);
   if (isIP(host) !== 0) checkAddress(host, host, allowed);
   return url;
 }
 
 /**
- * Resolves a target, once, and checks every address that it has.
- * @throws ForbiddenTargetError when one of them is none of the public internet's and not allowed
- * @throws Error when the name has no address
+ * Resolves a target once and checks each of its addresses.
+ * @throws ForbiddenTargetError when an address is neither public nor allowed
+ * @throws Error when the host has no address
  */
 export async function resolveTarget(
   text: string,
@@ -78,7 +82,7 @@ export async function resolveTarget(
   return { url, addresses };
 }
 
-/** The host without the brackets that an IPv6 address has in a URL. */
+/** The host of a URL, without the brackets of an IPv6 address. */
 export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[(.*)\]$/, '$1');
 }
@@ -88,28 +92,30 @@ function checkAddress(address: string, host: string, allowed: AllowedTargets): v
   const what =
     host === address ? `The address ${host} is` : `The host ${host} has the address ${address}, which is`;
   throw new ForbiddenTargetError(
-    `${what} not in the public internet; such targets are called only when FINDERY_WEBHOOK_ALLOW names them.`,
+    `${what} not in the public internet; ` +
+      'such targets are called only when FINDERY_WEBHOOK_ALLOW names them.',
   );
 }
 
-/** Global unicast, of no special use: what is not known to be public is not. */
+/** Whether the address is global unicast without a special use. Unknown ranges are not public. */
 function isPublic(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;
   const parsed = ipaddr.parse(address);
   if (parsed.range() !== 'unicast') return false;
-  // All that IANA has given out lies in 2000::/3; the rest (IPv4-compatible, translated, local) is not for the open net.
+  // IANA has assigned only 2000::/3. The rest (IPv4-compatible, translated, local) is not public.
   return parsed.kind() === 'ipv4' || (parsed as ipaddr.IPv6).match(ipaddr.IPv6.parse('2000::'), 3);
 }
 
 /**
- * At most so many lookups at a time. The system's resolver holds a thread of libuv's pool while a name server is silent; files
- * are read by the same few threads, and names that resolve slowly would stop them all.
+ * Limits the lookups that run at a time. A lookup occupies a thread of libuv's pool until the name
+ * server answers. The same few threads read files, so many slow lookups would block all file
+ * access.
  */
-function limitLookups(resolve: Resolve, most: number): Resolve {
+function limitLookups(resolve: Resolve, limit: number): Resolve {
   let running = 0;
   const waiting: (() => void)[] = [];
   return async (host) => {
-    if (running >= most) await new Promise<void>((turn) => waiting.push(turn));
+    if (running >= limit) await new Promise<void>((resume) => waiting.push(resume));
     else running++;
     try {
       return await resolve(host);

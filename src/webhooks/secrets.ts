@@ -1,38 +1,41 @@
 import { randomBytes } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { ProblemError } from '../contract/problem.ts';
-import type { SigningSecret } from './webhook-store.ts';
+import type { SigningSecret } from './store.ts';
 
-/** Bytes of a secret, as Standard Webhooks has it. */
-const BYTES = { made: 32, least: 24, most: 64 } as const;
+/** Bytes of a secret in Standard Webhooks: of a generated one, and the accepted range. */
+const SECRET_BYTES = { generated: 32, minimum: 24, maximum: 64 } as const;
 
-/** A new secret. */
-export function makeSecret(): string {
-  return `whsec_${randomBytes(BYTES.made).toString('base64')}`;
+/** Generates a secret: `whsec_` and 32 random bytes in base64. */
+export function generateSecret(): string {
+  return `whsec_${randomBytes(SECRET_BYTES.generated).toString('base64')}`;
 }
 
 /**
- * A client's own secret, or a new one.
- * @param pointer where it stands in the request
- * @throws ProblemError `bad-request` when it is not base64 of 24 to 64 bytes; it is not quoted
+ * Validates the secret that a client chose; without one, generates it.
+ * @param pointer JSON pointer to the secret in the request
+ * @throws ProblemError `bad-request` when it is not `whsec_` and 24 to 64 bytes in base64. The
+ *   message does not quote it.
  */
-export function takeSecret(given: string | undefined, pointer: string): string {
-  if (given === undefined) return makeSecret();
+export function resolveSecret(given: string | undefined, pointer: string): string {
+  if (given === undefined) return generateSecret();
   const text = given.replace(/^whsec_/, '');
   const bytes = Buffer.from(text, 'base64');
   const isBase64 = given.startsWith('whsec_') && bytes.toString('base64') === text;
-  if (isBase64 && bytes.length >= BYTES.least && bytes.length <= BYTES.most) return given;
-  const accepted = `"whsec_" and ${BYTES.least} to ${BYTES.most} bytes in base64, with its padding`;
+  const { minimum, maximum } = SECRET_BYTES;
+  if (isBase64 && bytes.length >= minimum && bytes.length <= maximum) return given;
+  const accepted = `"whsec_" and ${minimum} to ${maximum} bytes in base64, with its padding`;
   throw new ProblemError(
     'bad-request',
-    `The secret can't be used; it takes ${accepted}. Leave it out to get one.`,
-    [{ pointer, message: `takes ${accepted}` }],
+    `The secret is not valid; it must be ${accepted}. Leave it out to get a generated one.`,
+    [{ pointer, message: `must be ${accepted}` }],
   );
 }
 
 /**
- * The headers of a delivery (Standard Webhooks), with a signature by each secret that is valid at `now`.
- * @param id of the event, the same in every attempt
+ * The headers of a delivery (Standard Webhooks), with one signature for each secret that is valid
+ * at `now`.
+ * @param id id of the event, the same in every attempt
  */
 export function signedHeaders(
   id: string,
@@ -51,10 +54,10 @@ export function signedHeaders(
 }
 
 /**
- * The secrets after a rotation: the new one, and the old ones for a while.
- * @param keepSeconds how long what signs now still signs
+ * The secrets after a rotation: the new one first, then at most two old ones with an end.
+ * @param keepSeconds seconds for which the old secrets still sign
  */
-export function rotate(
+export function rotateSecrets(
   secrets: readonly SigningSecret[],
   secret: string,
   keepSeconds: number,
@@ -67,6 +70,6 @@ export function rotate(
       validUntil: one.validUntil !== null && one.validUntil < end ? one.validUntil : end,
     }))
     .filter(({ validUntil, secret: other }) => Date.parse(validUntil) > now.getTime() && other !== secret);
-  // Each rotation within the time of the last adds a signature: a receiver needs the latest few.
+  // Frequent rotations would add a signature each; a receiver needs only the latest ones.
   return [{ secret, validUntil: null }, ...old.slice(0, 2)];
 }

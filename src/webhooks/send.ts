@@ -6,41 +6,45 @@ import type { AllowedTargets } from '../config/allowed-targets.ts';
 import { VERSION } from '../version.ts';
 import { ForbiddenTargetError, hostOf, type Resolve, resolveTarget, type Target } from './resolve-target.ts';
 
-/** What came of an attempt. */
+/** The outcome of an attempt. */
 export interface SendResult {
-  /** HTTP status; null: there was no answer. */
+  /** HTTP status; null when there was no answer. */
   readonly status: number | null;
-  /** Why it does not count as delivered, in words for the delivery log; null: it was delivered. */
+  /**
+   * Why the attempt failed, as a phrase for the delivery's list of attempts; null when it
+   * succeeded.
+   */
   readonly error: string | null;
-  /** Seconds that the receiver asked to be left alone; null: it did not. */
+  /** Seconds of the receiver's `Retry-After`; null without one. */
   readonly retryAfter: number | null;
 }
 
+/** How an attempt is made. */
 export interface SendOptions {
   readonly allowed: AllowedTargets;
   readonly resolve: Resolve;
-  /** Milliseconds for all of it: name, connection, answer. */
-  readonly timeout: number;
-  /** Ends the attempt. */
+  /** Milliseconds for the whole attempt: lookup, connection and answer. */
+  readonly timeoutMs: number;
+  /** Aborts the attempt. */
   readonly signal?: AbortSignal;
 }
 
-/** Bytes of an answer that are read before the connection is cut: nobody looks at them. */
-const MOST_ANSWER = 65_536;
+/** The connection is closed after as many bytes of an answer, because its body is not used. */
+const MAX_ANSWER_BYTES = 65_536;
 
 /**
- * POSTs a body, to the very addresses that were checked. 2xx is delivered; redirects are not followed: their target would be
- * somebody else's choice.
+ * POSTs a body to the addresses that were checked. The status 2xx is success. Redirects are not
+ * followed, because their target was not checked. Failures are returned, never thrown.
  */
 export async function send(
   url: string,
   body: string,
   headers: { readonly [name: string]: string },
-  { allowed, resolve, timeout, signal }: SendOptions,
+  { allowed, resolve, timeoutMs: timeout, signal }: SendOptions,
 ): Promise<SendResult> {
   const controller = signal ? abortedWith(signal) : new AbortController();
   const limit = controller.signal;
-  // Not cleared when there is an answer: its body may never end.
+  // Not cleared by an answer, because its body may never end.
   setTimeout(() => controller.abort(new DOMException('It took too long.', 'TimeoutError')), timeout).unref();
   const aborted = new Promise<never>((_resolve, reject) => {
     limit.addEventListener('abort', () => reject(limit.reason), { once: true });
@@ -52,11 +56,11 @@ export async function send(
     if (status >= 200 && status < 300) return { status, error: null, retryAfter: null };
     const isRedirect = status >= 300 && status < 400 && location;
     const error = isRedirect
-      ? `it answered ${status}, a redirect; redirects are not followed: give the address that it leads to`
-      : `it answered ${status}; 2xx counts as delivered`;
+      ? `it answered ${status}, a redirect; redirects are not followed: use the URL that it leads to`
+      : `it answered ${status}; only 2xx is success`;
     return { status, error, retryAfter };
   } catch (error) {
-    return { status: null, error: explain(error, timeout), retryAfter: null };
+    return { status: null, error: describeFailure(error, timeout), retryAfter: null };
   }
 }
 
@@ -72,7 +76,7 @@ function post(
   headers: { readonly [name: string]: string },
   signal: AbortSignal,
 ): Promise<Answer> {
-  // The name is not looked up again: what it says by now was never checked.
+  // The host is not resolved again: it might resolve to an address that was not checked.
   const lookup: LookupFunction = (_host, options, done) => {
     if (options.all) done(null, [...addresses]);
     else done(null, addresses[0].address, addresses[0].family);
@@ -91,7 +95,7 @@ function post(
         'user-agent': `findery/${VERSION}`,
       },
       lookup,
-      agent: false, // no connection is kept: the next one is checked anew
+      agent: false, // no connection is reused, so every attempt checks the address anew
       signal,
     });
     request.on('error', reject);
@@ -106,15 +110,15 @@ function post(
       response.on('error', () => {});
       response.on('data', (chunk: Buffer) => {
         read += chunk.length;
-        if (read > MOST_ANSWER) request.destroy();
+        if (read > MAX_ANSWER_BYTES) request.destroy();
       });
     });
     request.end(body);
   });
 }
 
-/** Why there was no answer, in words. */
-function explain(error: unknown, timeout: number): string {
+/** Says why there was no answer. */
+function describeFailure(error: unknown, timeout: number): string {
   if (error instanceof ForbiddenTargetError) return error.message;
   const { name, code, message } = error as NodeJS.ErrnoException;
   if (name === 'TimeoutError' || code === 'ABORT_ERR') return `no answer within ${timeout / 1000} seconds`;

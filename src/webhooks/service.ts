@@ -1,42 +1,44 @@
-import { DelayedError, Worker } from 'bullmq';
+import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Logger } from 'pino';
 import { AllowedTargets } from '../config/allowed-targets.ts';
 import type { Config } from '../config/config.ts';
-import { OUTBOX_CHANGED } from '../records/outbox.ts';
+import { OUTBOX_CHANGED } from '../records/outbox-notice.ts';
 import type { ChangeFeed } from '../redis/change-feed.ts';
 import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
 import { ConcurrencyLimiter } from './concurrency-limiter.ts';
-import { deliver, HeldBack, TryAgain } from './deliver.ts';
-import { type DispatchContext, emptyOutbox } from './dispatch.ts';
+import { type DeliveryContext, deliver, PostponedError, RetryLaterError } from './deliver.ts';
+import { type DispatchContext, drainOutbox } from './dispatch.ts';
+import { type QueuedDelivery, WEBHOOK_QUEUE } from './queue.ts';
 import { type Resolve, resolveBySystem } from './resolve-target.ts';
 import { trimDeliveries } from './trim.ts';
-import { type QueuedDelivery, WEBHOOK_QUEUE } from './webhook-queue.ts';
 
-/** Milliseconds after which the outbox is looked at though nothing was heard of it: a message can be missed. */
-const SWEEP = 5_000;
-/** Milliseconds between two looks for deliveries that are to be forgotten. */
-const TRIM = 60_000;
-/** Deliveries under way at a time in one process. */
+/** The outbox is drained at least in this interval, because a message about it can be missed. */
+const DRAIN_INTERVAL_MS = 5_000;
+const TRIM_INTERVAL_MS = 60_000;
+/** Deliveries of one process at the same time. */
 const CONCURRENCY = 64;
-/** Milliseconds for which a slow receiver is spared, and a tenant waits that has enough under way; give or take a half. */
-const SPARED = { slow: 20_000, full: 2_000 } as const;
-/** Milliseconds that the end waits for Redis. */
-const PATIENCE = 2_000;
+/** Mean delay of a postponed delivery; the actual delay is 50 to 150 % of it. */
+const POSTPONE_MS = { slow: 20_000, full: 2_000 } as const;
+/** Delay after an error that is not the receiver's, such as an unreachable Redis. */
+const INTERNAL_RETRY_MS = 2_000;
+/** How long `close` waits for Redis. */
+const CLOSE_TIMEOUT_MS = 2_000;
 
-/** What the service needs of the store. */
+/** The part of the store that webhooks need. */
 export interface WebhookServiceContext extends DispatchContext {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly changes: ChangeFeed;
 }
 
+/** The running webhook service of this process. */
 export interface RunningWebhooks {
-  /** Gives back what is under way and ends. */
+  /** Returns the deliveries under way to the queue and stops. */
   close(): Promise<void>;
 }
 
-/** Makes deliveries of what happens and sends them, in this process as in any other that does. */
+/** Starts to create deliveries from events and to send them. Any number of processes may do so. */
 export function startWebhooks({
   config,
   store,
@@ -49,90 +51,122 @@ export function startWebhooks({
   readonly resolve?: Resolve;
 }): RunningWebhooks {
   const closing = new AbortController();
+  const connection = store.redis.duplicate({ maxRetriesPerRequest: null, commandTimeout: undefined });
+  connection.on('error', () => {}); // the connection it was copied from logs the same error
   const context = {
     webhooks: store.webhooks,
     allowed: new AllowedTargets(config.webhookAllow),
     resolve,
-    lanes: new ConcurrencyLimiter(),
-    firstPause: config.webhookRetrySeconds,
+    limiter: new ConcurrencyLimiter(),
+    firstRetrySeconds: config.webhookRetrySeconds,
     logger,
     closing: closing.signal,
   };
-  const connection = store.redis.duplicate({ maxRetriesPerRequest: null, commandTimeout: undefined });
-  connection.on('error', () => {}); // the connection it was copied from reports the same
-  const worker = new Worker<QueuedDelivery>(
-    WEBHOOK_QUEUE,
-    async (job, token) => {
-      try {
-        const attempt = job.attemptsMade + 1;
-        await deliver(context, job.data.id, attempt, attempt >= (job.opts.attempts ?? 1));
-      } catch (error) {
-        const isHeldBack = error instanceof HeldBack;
-        if (!isHeldBack && (!closing.signal.aborted || error instanceof TryAgain)) throw error;
-        // Given back as it was: for another process at once, or for later.
-        await job.moveToDelayed(
-          Date.now() + (isHeldBack ? SPARED[error.reason] * (0.5 + Math.random()) : 0),
-          token,
-        );
-        throw new DelayedError();
-      }
-    },
-    {
-      connection,
-      prefix: store.keys.queues(),
-      concurrency: CONCURRENCY,
-      lockDuration: config.lockSeconds * 1000,
-      stalledInterval: (config.lockSeconds * 1000) / 2,
-      // A delivery does not kill its process; that processes die is no reason to give it up.
-      maxStalledCount: 1e9,
-      settings: {
-        // What is no answer of a receiver (Redis away) is tried again soon.
-        backoffStrategy: (_attempts, _type, error) => (error instanceof TryAgain ? error.pause : 2000),
-      },
-    },
-  );
-  worker.on('error', (error) => {
-    if (!closing.signal.aborted) logger.warn({ err: error }, 'queue of webhooks');
-  });
-
-  let sweeping: Promise<void> = Promise.resolve();
-  let isAsked = false;
-  /** One sweep at a time; asked during one, there is another one after it. */
-  const sweep = () => {
-    if (isAsked || closing.signal.aborted) return;
-    isAsked = true;
-    sweeping = sweeping
-      .then(() => {
-        isAsked = false;
-        return closing.signal.aborted ? 0 : emptyOutbox(store, config.lockSeconds);
-      })
-      .then(
-        () => {},
-        (error: unknown) => {
-          if (!closing.signal.aborted)
-            logger.warn({ err: error }, 'the outbox could not be emptied; trying again');
-        },
-      );
-  };
-  const off = store.changes.on(OUTBOX_CHANGED, sweep);
-  sweep();
-  const sweeper = setInterval(sweep, SWEEP);
+  const worker = startWorker(context, connection, store.keys.queuePrefix(), config.lockSeconds);
+  const outbox = startDraining(store, config.lockSeconds, logger, closing.signal);
   const trimmer = setInterval(() => {
     trimDeliveries(store.webhooks, Date.now()).catch((error: unknown) =>
       logger.warn({ err: error }, 'old webhook deliveries could not be removed'),
     );
-  }, TRIM);
+  }, TRIM_INTERVAL_MS);
 
   return {
     async close() {
       closing.abort(new Error('the process ends'));
-      off();
-      clearInterval(sweeper);
       clearInterval(trimmer);
-      await sweeping;
-      const patience = new Promise((over) => setTimeout(over, PATIENCE).unref());
-      await Promise.race([worker.close().catch(() => {}), patience]);
+      await outbox.stop();
+      const timeout = new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref());
+      await Promise.race([worker.close().catch(() => {}), timeout]);
       connection.disconnect();
+    },
+  };
+}
+
+/** Starts the BullMQ worker that makes the attempts. */
+function startWorker(
+  context: DeliveryContext,
+  connection: Redis,
+  prefix: string,
+  lockSeconds: number,
+): Worker<QueuedDelivery> {
+  const worker = new Worker<QueuedDelivery>(
+    WEBHOOK_QUEUE,
+    (job, token) => processEntry(context, job, token),
+    {
+      connection,
+      prefix,
+      concurrency: CONCURRENCY,
+      lockDuration: lockSeconds * 1000,
+      stalledInterval: (lockSeconds * 1000) / 2,
+      // A process that dies during a delivery does not count against the delivery.
+      maxStalledCount: 1e9,
+      settings: {
+        backoffStrategy: (_attempts, _type, error) =>
+          error instanceof RetryLaterError ? error.delayMs : INTERNAL_RETRY_MS,
+      },
+    },
+  );
+  worker.on('error', (error) => {
+    if (!context.closing.aborted) context.logger.warn({ err: error }, 'webhook queue failed');
+  });
+  return worker;
+}
+
+/**
+ * Makes one attempt. Postponed and interrupted entries return to the queue with the same attempt
+ * number.
+ */
+async function processEntry(
+  context: DeliveryContext,
+  job: Job<QueuedDelivery>,
+  token: string | undefined,
+): Promise<void> {
+  try {
+    const attempt = job.attemptsMade + 1;
+    await deliver(context, job.data.id, attempt, attempt >= (job.opts.attempts ?? 1));
+  } catch (error) {
+    const isPostponed = error instanceof PostponedError;
+    if (!isPostponed && (!context.closing.aborted || error instanceof RetryLaterError)) throw error;
+    const delay = isPostponed ? POSTPONE_MS[error.reason] * (0.5 + Math.random()) : 0;
+    await job.moveToDelayed(Date.now() + delay, token);
+    throw new DelayedError();
+  }
+}
+
+/** Drains the outbox now, after every message about it, and in an interval. */
+function startDraining(
+  store: WebhookServiceContext,
+  leaseSeconds: number,
+  logger: Logger,
+  closing: AbortSignal,
+): { stop(): Promise<void> } {
+  let draining: Promise<void> = Promise.resolve();
+  let isPending = false;
+  /** Drains are serialized. Requests during a drain lead to one more after it. */
+  const drain = () => {
+    if (isPending || closing.aborted) return;
+    isPending = true;
+    draining = draining
+      .then(() => {
+        isPending = false;
+        return closing.aborted ? 0 : drainOutbox(store, leaseSeconds);
+      })
+      .then(
+        () => {},
+        (error: unknown) => {
+          if (!closing.aborted)
+            logger.warn({ err: error }, 'the outbox could not be drained; it will be retried');
+        },
+      );
+  };
+  const unsubscribe = store.changes.on(OUTBOX_CHANGED, drain);
+  drain();
+  const timer = setInterval(drain, DRAIN_INTERVAL_MS);
+  return {
+    async stop() {
+      unsubscribe();
+      clearInterval(timer);
+      await draining;
     },
   };
 }

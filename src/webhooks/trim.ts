@@ -1,36 +1,41 @@
 import { decodeTime } from 'ulid';
-import { KEPT_DAYS, type WebhookStore } from './webhook-store.ts';
+import { RETENTION_DAYS, type WebhookStore } from './store.ts';
 
-/** Most deliveries of a tenant that are kept once they have ended; those that wait for an attempt are kept in any case. */
+/**
+ * Number of deliveries of a tenant above which the oldest ended ones are removed. Pending ones
+ * stay.
+ */
 export const MAX_DELIVERIES = 10_000;
 
 /**
- * Forgets deliveries that have ended: those older than KEPT_DAYS, and each tenant's oldest beyond `most`.
- * @param now milliseconds
- * @returns how many
+ * Removes ended deliveries: those older than `RETENTION_DAYS`, and the oldest of each tenant beyond
+ * `limit`.
+ * @param now milliseconds since 1970
+ * @returns how many were removed
  */
 export async function trimDeliveries(
   webhooks: WebhookStore,
   now: number,
-  most = MAX_DELIVERIES,
+  limit = MAX_DELIVERIES,
 ): Promise<number> {
   let count = 0;
-  for (const tenant of await webhooks.tenants()) count += await trimOwn(webhooks.of(tenant), now, most);
+  for (const tenant of await webhooks.tenants())
+    count += await trimTenant(webhooks.forTenant(tenant), now, limit);
   return count;
 }
 
-async function trimOwn(webhooks: WebhookStore, now: number, most: number): Promise<number> {
+async function trimTenant(webhooks: WebhookStore, now: number, limit: number): Promise<number> {
   const { deliveries } = webhooks;
-  const surplus = Math.max(0, (await deliveries.count()) - most);
-  const oldest = now - KEPT_DAYS * 86_400_000;
+  const surplus = Math.max(0, (await deliveries.count()) - limit);
+  const oldest = now - RETENTION_DAYS * 86_400_000;
   let count = 0;
-  for await (const delivery of deliveries.fromOldest()) {
+  for await (const delivery of deliveries.oldestFirst()) {
     const { id, status } = delivery;
     const isOld = decodeTime(id.slice('dlv_'.length).toUpperCase()) < oldest;
     if (!isOld && count >= surplus) break;
     if (status === 'pending') continue;
     await deliveries.discard(id);
-    await webhooks.settled(delivery); // a process may have died before it said so
+    await webhooks.markSettled(delivery); // in case the process that ended it died before its own call
     count++;
   }
   return count;

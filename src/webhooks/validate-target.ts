@@ -2,36 +2,40 @@ import { AllowedTargets } from '../config/allowed-targets.ts';
 import { ProblemError } from '../contract/problem.ts';
 import { JOB_EVENTS, type JobWebhook, type JobWebhookRequest } from '../contract/schemas/webhook.ts';
 import { checkUrl, ForbiddenTargetError, type Resolve, resolveTarget } from './resolve-target.ts';
-import { takeSecret } from './secrets.ts';
-import type { SigningSecret } from './webhook-store.ts';
+import { resolveSecret } from './secrets.ts';
+import type { SigningSecret } from './store.ts';
 
-/** Who is told of a job, and what signs. */
+/** The validated webhook of a job, and the secrets that sign its deliveries. */
 export interface ValidatedWebhook {
   readonly webhook: JobWebhook;
   readonly secrets: readonly SigningSecret[];
 }
 
 /**
- * Takes the `webhook` of a job's request. Names are not looked up here (a request would wait for somebody's name server); every
- * attempt looks.
- * @throws ProblemError `not-possible` when the URL is none that may be called, `bad-request` when the secret is none
+ * Validates the `webhook` of a job's request. The host is not resolved here, because the request
+ * would wait for a name server; every attempt resolves it.
+ * @param allow entries of FINDERY_WEBHOOK_ALLOW
+ * @throws ProblemError `not-possible` when the URL is forbidden, `bad-request` when the secret is
+ *   not valid
  */
 export function validateJobWebhook(request: JobWebhookRequest, allow: readonly string[]): ValidatedWebhook {
-  const url = refuseWell('/webhook/url', () => checkUrl(request.url, new AllowedTargets(allow)).href);
-  const secret = takeSecret(request.secret, '/webhook/secret');
+  const url = toProblem('/webhook/url', () => checkUrl(request.url, new AllowedTargets(allow)).href);
+  const secret = resolveSecret(request.secret, '/webhook/secret');
   return {
     webhook: { url, events: request.events ?? [...JOB_EVENTS] },
     secrets: [{ secret, validUntil: null }],
   };
 }
 
-/** Milliseconds that creating an endpoint waits for the name of its host. */
-const PATIENCE = 3000;
+/** How long the creation of an endpoint waits for its host to be resolved. */
+const LOOKUP_TIMEOUT_MS = 3000;
 
 /**
- * The URL of an endpoint, as it will be called. Its host is looked up: what leads to a forbidden address is refused; that it has
- * none (yet) is not for here to say.
- * @throws ProblemError `not-possible` when it is none that may be called
+ * Validates the URL of an endpoint. Its host is resolved, and a host with a forbidden address is
+ * rejected. A host without an address is accepted: it may get one later.
+ * @param allow entries of FINDERY_WEBHOOK_ALLOW
+ * @returns the URL in its normal form, as it will be called
+ * @throws ProblemError `not-possible` when the URL is forbidden
  */
 export async function validateEndpointUrl(
   text: string,
@@ -39,21 +43,21 @@ export async function validateEndpointUrl(
   resolve: Resolve,
 ): Promise<string> {
   const allowed = new AllowedTargets(allow);
-  const { href } = refuseWell('/url', () => checkUrl(text, allowed));
-  const found = resolveTarget(href, allowed, resolve).then(
+  const { href } = toProblem('/url', () => checkUrl(text, allowed));
+  const forbidden = resolveTarget(href, allowed, resolve).then(
     () => null,
     (error: unknown) => (error instanceof ForbiddenTargetError ? error : null),
   );
-  const patience = new Promise<null>((over) => setTimeout(over, PATIENCE, null).unref());
-  const error = await Promise.race([found, patience]);
+  const timeout = new Promise<null>((resolve) => setTimeout(resolve, LOOKUP_TIMEOUT_MS, null).unref());
+  const error = await Promise.race([forbidden, timeout]);
   if (error)
-    refuseWell('/url', () => {
+    toProblem('/url', () => {
       throw error;
     });
   return href;
 }
 
-function refuseWell<T>(pointer: string, check: () => T): T {
+function toProblem<T>(pointer: string, check: () => T): T {
   try {
     return check();
   } catch (error) {

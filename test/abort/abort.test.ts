@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { expect, it } from 'vitest';
 import { abortedWith } from '../../src/abort.ts';
 
-it('aborts with its source, with its reason, and by itself', () => {
+it('aborts with its source and the same reason, or earlier without it', () => {
   const source = new AbortController();
   const [first, second] = [abortedWith(source.signal), abortedWith(source.signal)];
   first.abort();
@@ -13,23 +13,23 @@ it('aborts with its source, with its reason, and by itself', () => {
   expect(abortedWith(source.signal).signal.reason).toEqual(new Error('it ends'));
 });
 
-it('keeps nothing of those that have ended, while its source goes on', async () => {
+it('keeps no aborted controller in memory while its source lives', async () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const source = new AbortController();
-  const held = async () => {
+  const measure = async () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     collect();
     return process.memoryUsage().arrayBuffers;
   };
-  const before = await held();
+  const before = await measure();
   for (let i = 0; i < 500; i++) {
     const bytes = new Uint8Array(100_000);
     const one = abortedWith(source.signal);
     one.signal.addEventListener('abort', () => bytes.fill(1));
     one.abort();
   }
-  // Of 50 million.
-  await expect.poll(async () => (await held()) - before, { timeout: 4000 }).toBeLessThan(5_000_000);
+  // The arrays have 50 million bytes in all.
+  await expect.poll(async () => (await measure()) - before, { timeout: 4000 }).toBeLessThan(5_000_000);
   source.abort();
 });

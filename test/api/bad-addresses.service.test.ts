@@ -2,13 +2,13 @@ import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newId } from '../../src/contract/ids.ts';
 import {
-  expectNothing,
+  type ExpectedText,
+  expectNothingStored,
   expectProblem,
-  expectWords,
+  expectProblemText,
   startTestApi,
   type TestApi,
-  type Words,
-} from '../support/service.ts';
+} from '../support/test-api.ts';
 
 let api: TestApi;
 
@@ -31,13 +31,13 @@ describe('addresses', () => {
     ['GET', '/v1/images/ID', 'img', 'image'],
   ] as const;
 
-  it.each(KINDS)('404 for an unknown id: %s %s', async (method, path, kind, noun) => {
+  it.each(KINDS)('an unknown id gives 404: %s %s', async (method, path, kind, noun) => {
     const id = newId(kind);
     const problem = await expectProblem(await api.send(method, path.replace('ID', id)), 404, 'not-found');
     expect(problem.detail).toContain(`There is no ${noun} "${id}"`);
   });
 
-  it.each(KINDS)('404 for ids of nonsense shape: %s %s', async (method, path) => {
+  it.each(KINDS)('a malformed id gives 404: %s %s', async (method, path) => {
     for (const id of [
       '..%2f..%2fetc',
       '%00',
@@ -52,19 +52,22 @@ describe('addresses', () => {
       await expectProblem(await api.send(method, path.replace('ID', id)), 404, 'not-found');
   });
 
-  it.each(KINDS)('no id of one kind reads the record of another: %s %s', async (method, path, kind) => {
-    const id = newId(kind === 'job' ? 'pol' : 'job');
-    await api.store.redis.hset(api.store.keys.record(id), 'id', JSON.stringify(id), 'status', 'queued');
-    await expectProblem(await api.send(method, path.replace('ID', id)), 404, 'not-found');
-    await api.store.redis.del(api.store.keys.record(id));
-  });
+  it.each(KINDS)(
+    'an id of another kind gives 404, even if its record exists: %s %s',
+    async (method, path, kind) => {
+      const id = newId(kind === 'job' ? 'pol' : 'job');
+      await api.store.redis.hset(api.store.keys.record(id), 'id', JSON.stringify(id), 'status', 'queued');
+      await expectProblem(await api.send(method, path.replace('ID', id)), 404, 'not-found');
+      await api.store.redis.del(api.store.keys.record(id));
+    },
+  );
 
-  it('an id that is too long, and one that is not UTF-8', async () => {
+  it('an id that is too long gives 404, one that is not UTF-8 gives 400', async () => {
     await expectProblem(await api.get(`/v1/jobs/${'a'.repeat(129)}`), 404, 'not-found');
     await expectProblem(await api.get('/v1/jobs/%ff'), 400, 'bad-request');
   });
 
-  it('unknown models and types of problems', async () => {
+  it('an unknown model or problem type gives 404 with the known ones', async () => {
     const model = await expectProblem(await api.get('/v1/models/sdxl'), 404, 'not-found');
     expect(model.detail).toMatch(/"sdxl".*stickers/);
     const kind = await expectProblem(await api.get('/problems/constructor'), 404, 'not-found');
@@ -90,8 +93,8 @@ describe('addresses', () => {
     ['/v1/images/x?width=1000000000', ['/width', 'is 1000000000', '1 to 2048']],
     ['/v1/images/x?width=1.5', ['/width', '1.5', 'integer']],
     ['/v1/images/x?height=5', ['/height', 'not known here', 'width']],
-  ] as const satisfies readonly (readonly [string, Words])[])('400 for %s', async (path, words) => {
-    expectWords(await expectProblem(await api.get(path), 400, 'bad-request'), words);
+  ] as const satisfies readonly (readonly [string, ExpectedText])[])('%s gives 400', async (path, words) => {
+    expectProblemText(await expectProblem(await api.get(path), 400, 'bad-request'), words);
   });
 
   it.each([
@@ -103,7 +106,7 @@ describe('addresses', () => {
     ['POST', '/healthz', ['GET']],
     ['QUERY', '/v1/jobs', ['GET', 'POST']],
     ['DELETE', '/v1/models/', ['GET']],
-  ])('405 with Allow for %s %s', async (method, path, allowed) => {
+  ])('%s %s gives 405 with Allow', async (method, path, allowed) => {
     const response = await api.send(method, path);
     const problem = await expectProblem(response, 405, 'method-not-allowed');
     const allow = response.headers.get('allow')?.split(', ');
@@ -113,14 +116,14 @@ describe('addresses', () => {
   });
 
   it.each(['/', '/v1', '/v2/jobs', '/v1/job', '/v1/jobs/x/y/z', '/.env', '/v1/jobs%2f'])(
-    '404 for %s',
+    '%s gives 404',
     async (path) => {
       const problem = await expectProblem(await api.get(path), 404, 'not-found');
       expect(problem.detail).toMatch(/docs/);
     },
   );
 
-  it('an id of a request that could not stand in a log is replaced', async () => {
+  it('a request id that is unsafe to log is replaced', async () => {
     for (const given of ['a b', 'x'.repeat(65), 'é', '{"a":1}']) {
       const response = await api.get('/v1/jobs/x', { 'x-request-id': given });
       const { requestId } = await expectProblem(response, 404, 'not-found');
@@ -128,7 +131,7 @@ describe('addresses', () => {
     }
   });
 
-  it('a body that is cut off is answered or dropped, and the server lives on', async () => {
+  it('a truncated body does not harm the server', async () => {
     await new Promise<void>((resolve) => {
       const headers = { 'content-type': 'application/json', 'content-length': '100' };
       const cut = request(`${api.url}/v1/jobs`, { method: 'POST', headers }, (response) => response.resume());
@@ -139,10 +142,14 @@ describe('addresses', () => {
     expect((await api.get('/healthz')).status).toBe(200);
   });
 
-  it('a bad cancel', async () => {
+  it('an invalid body of a cancel request gives 400', async () => {
     const response = await api.post(`/v1/jobs/${newId('job')}/cancel`, { keepPartial: 'yes' });
-    expectWords(await expectProblem(response, 400, 'bad-request'), ['/keepPartial', '"yes"', 'boolean']);
+    expectProblemText(await expectProblem(response, 400, 'bad-request'), [
+      '/keepPartial',
+      '"yes"',
+      'boolean',
+    ]);
   });
 });
 
-it('and nothing came into being', () => expectNothing(api));
+it('leaves no record and no file', () => expectNothingStored(api));

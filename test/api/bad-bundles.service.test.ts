@@ -5,14 +5,14 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApi } from '../../src/api/server.ts';
 import {
-  expectNothing,
+  expectNothingStored,
   expectProblem,
-  expectWords,
+  expectProblemText,
   PROMPT,
   readOk,
   startTestApi,
   type TestApi,
-} from '../support/service.ts';
+} from '../support/test-api.ts';
 
 const MODELS = join(import.meta.dirname, '..', '..', 'models');
 let api: TestApi;
@@ -41,7 +41,7 @@ describe('damaged bundles', () => {
   ];
 
   it.each(DAMAGED)(
-    '%s is listed as unavailable and refused, with the file by name',
+    '%s is listed as unavailable and refused, with the name of the file',
     async (name, message) => {
       const { data } = (await readOk(await api.get('/v1/models'), 200)) as { data: { name: string }[] };
       expect(data.find((model) => model.name === name)).toMatchObject({
@@ -55,17 +55,17 @@ describe('damaged bundles', () => {
           422,
           'broken-bundle',
         );
-        expectWords(problem, ['/model', name, message]);
+        expectProblemText(problem, ['/model', name, message]);
       }
     },
   );
 
-  it('the sound ones beside them work on', async () => {
+  it('do not affect other bundles', async () => {
     const model = await readOk(await api.get('/v1/models/stickers'), 200);
     expect(model).toMatchObject({ available: true, default: true, problem: null, latentShape: [4, 16, 16] });
   });
 
-  it('a models folder that is not there stops the start, with its path and the variable', async () => {
+  it('a missing models folder stops the start, with its path and the variable', async () => {
     const missing = join(modelFolder, 'nowhere');
     const start = startApi({
       config: { ...api.config, modelFolders: [missing, MODELS] },
@@ -76,7 +76,7 @@ describe('damaged bundles', () => {
     await expect(start).rejects.toThrow('FINDERY_MODELS');
   });
 
-  it('a data folder that can’t be written stops the start', async () => {
+  it('a read-only data folder stops the start', async () => {
     const file = join(modelFolder, 'file');
     await writeFile(file, '');
     const start = startApi({
@@ -88,7 +88,7 @@ describe('damaged bundles', () => {
     await rm(file);
   });
 
-  it('a folder without models: requests say that none is installed', async () => {
+  it('an empty models folder lets the API start; requests are refused', async () => {
     const empty = join(api.folder, 'empty');
     await mkdir(empty);
     const bare = await startTestApi({ modelFolders: [empty] });
@@ -105,4 +105,4 @@ describe('damaged bundles', () => {
   });
 });
 
-it('and nothing came into being', () => expectNothing(api));
+it('leaves no record and no file', () => expectNothingStored(api));

@@ -1,19 +1,19 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ProblemCode } from '../../src/contract/problem.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
-import { encodeSafetensors } from '../../src/storage/safetensors.ts';
+import { encodeSafetensors } from '../../src/storage/safetensors/encode.ts';
 import {
-  expectNothing,
+  type ExpectedText,
+  expectNothingStored,
   expectProblem,
-  expectWords,
+  expectProblemText,
   PROMPT,
   startTestApi,
   type TestApi,
-  type Words,
-} from '../support/service.ts';
+} from '../support/test-api.ts';
 
 const BYTES = { 'content-type': 'application/octet-stream' };
-/** The latents of the embedded model at 64x64. */
+/** Shape of the latents of the embedded model at 64x64. */
 const SHAPE = [4, 16, 16];
 let api: TestApi;
 
@@ -26,7 +26,7 @@ describe('POST /v1/policies refuses', () => {
   const query = `?prompt=${encodeURIComponent(PROMPT)}`;
   const numbers = SHAPE.reduce((product, size) => product * size, 1);
 
-  /** A policy file of one Gaussian, with what is to be wrong in it. */
+  /** A policy file of one Gaussian, valid unless the arguments make it invalid. */
   function policyFile({ shape = SHAPE, mean = 0, std = 1, weight = 1, metadata = {} } = {}): Uint8Array {
     const count = shape.reduce((product, size) => product * size, 1);
     return encodeSafetensors(
@@ -39,7 +39,9 @@ describe('POST /v1/policies refuses', () => {
     );
   }
 
-  /** A header of that text before `data` bytes of zeros; `claimed` is the length that the file says it has. */
+  /**
+   * A file of `header` and `data` zero bytes; `claimed` is the length of the header in its prefix.
+   */
   function rawFile(header: string, data: number, claimed = Buffer.byteLength(header)): Uint8Array {
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(BigInt(claimed));
@@ -62,9 +64,9 @@ describe('POST /v1/policies refuses', () => {
     ['a header longer than the file', rawFile('{}', 0, 1_000_000), /1000000/],
     ['a header of 10 GB', rawFile('{}', 0, 10 * 2 ** 30), /10737418240/],
     ['a tensor of 10 GB', rawFile(claims([2_684_354_560], 10 * 2 ** 30), 16), /10737418240/],
-    ['a tensor that overlaps nothing but lies', rawFile(claims([4], 12), 12), /16 bytes/],
+    ['a tensor whose offsets contradict its shape', rawFile(claims([4], 12), 12), /16 bytes/],
     ['a shape that overflows', rawFile(claims([2 ** 31, 2 ** 31, 2 ** 31], 16), 16), /too large/],
-    ['a header that is no JSON', rawFile('{"mean":', 0), /JSON/],
+    ['a header that is not JSON', rawFile('{"mean":', 0), /JSON/],
     ['no tensors', rawFile('{}', 0), /`mean` is missing/],
   ])('%s', async (_name, bytes, words) => {
     const problem = await expectProblem(
@@ -92,7 +94,7 @@ describe('POST /v1/policies refuses', () => {
     expect(problem.detail).toMatch(/F64.*F32/);
   });
 
-  it('JSON, no content type and too much', async () => {
+  it('JSON, a missing content type and a file over the limit', async () => {
     const json = await api.post(`/v1/policies${query}`, { mean: [] });
     expect((await expectProblem(json, 415, 'unsupported-media-type')).detail).toContain(
       'application/octet-stream',
@@ -122,7 +124,7 @@ describe('POST /v1/policies refuses', () => {
       ['/reward', '"x"', 'stickers'],
     ],
     [
-      'an unknown query',
+      'an unknown query parameter',
       policyFile(),
       `${query}&seed=1`,
       400,
@@ -146,7 +148,7 @@ describe('POST /v1/policies refuses', () => {
       ['/negativePrompt', '2000 characters'],
     ],
     [
-      'a sampler that the model has not, in the file',
+      'an invalid sampler in the file',
       encodePolicy(
         {
           shape: SHAPE,
@@ -161,10 +163,10 @@ describe('POST /v1/policies refuses', () => {
       'not-possible',
       ['/sampler/steps', '1000000000', '1 to 1000'],
     ],
-  ] as const satisfies readonly (readonly [string, Uint8Array, string, number, ProblemCode, Words])[])(
+  ] as const satisfies readonly (readonly [string, Uint8Array, string, number, ProblemCode, ExpectedText])[])(
     '%s',
     async (_name, bytes, search, status, code, words) => {
-      expectWords(
+      expectProblemText(
         await expectProblem(await api.post(`/v1/policies${search}`, bytes, BYTES), status, code),
         words,
       );
@@ -172,4 +174,4 @@ describe('POST /v1/policies refuses', () => {
   );
 });
 
-it('and nothing came into being', () => expectNothing(api));
+it('leaves no record and no file', () => expectNothingStored(api));

@@ -2,12 +2,12 @@ import { connect, type Socket } from 'node:net';
 import { createParser } from 'eventsource-parser';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { EventFeeds } from '../../src/api/event-feed.ts';
+import { EventFeeds } from '../../src/api/events/event-feed.ts';
 import { type RunningApi, startApi } from '../../src/api/server.ts';
 import { latestPosition } from '../../src/records/events.ts';
-import { queueJob, startTestApi, succeedJob, type TestApi } from '../support/service.ts';
+import { queueJob, startTestApi, succeedJob, type TestApi } from '../support/test-api.ts';
 
-/** No worker runs here: what a worker does to a job, these tests do through the store. */
+/** No worker runs here; the tests change records as a worker would. */
 let api: TestApi;
 
 beforeAll(async () => {
@@ -26,13 +26,13 @@ const iteration = (id: string, number: number, padding = '') =>
     events: [{ type: 'iteration', sequence: number, data: { iteration: number, padding } }],
   });
 
-/** What a follower has seen; it goes on where it was broken off. */
+/** A client that reconnects with the position of the last event it has seen. */
 class Follower {
   readonly seen: string[] = [];
   last = '';
   isDone = false;
 
-  /** Reads until the stream ends, however it ends. */
+  /** Reads until the stream ends, for whatever reason. */
   async follow(url: string, id: string): Promise<void> {
     const headers: Record<string, string> = this.last ? { 'last-event-id': this.last } : {};
     const parser = createParser({
@@ -44,18 +44,18 @@ class Follower {
     });
     try {
       const response = await fetch(`${url}/v1/jobs/${id}/events`, { headers });
-      if (response.status === 503) return; // this process is too busy to hear its Redis: as good as broken off
+      if (response.status === 503) return; // a slow machine: Redis timed out, try again
       expect(response.status).toBe(200);
       const decoder = new TextDecoder();
-      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>)
+      for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>)
         parser.feed(decoder.decode(chunk, { stream: true }));
     } catch (error) {
-      if ((error as Error).name !== 'TypeError') throw error; // broken off
+      if ((error as Error).name !== 'TypeError') throw error; // the connection broke
     }
   }
 }
 
-const wholeStory = (iterations: number) => [
+const allEvents = (iterations: number) => [
   'status',
   ...Array.from({ length: iterations }, (_, i) => `iteration ${i + 1}`),
   'status',
@@ -63,7 +63,7 @@ const wholeStory = (iterations: number) => [
 ];
 
 describe('the events of a job', () => {
-  it('come once each, from one API and another, and over restarts of both', async () => {
+  it('arrive once each, from several API processes and across their restarts', async () => {
     const { id } = await queueJob(api);
     let apis: RunningApi[] = await Promise.all([startAnother(), startAnother()]);
     const followers = Array.from({ length: 4 }, () => new Follower());
@@ -78,7 +78,7 @@ describe('the events of a job', () => {
     const write = async (count: number) => {
       for (let i = 0; i < count; i++) {
         const next = ++written;
-        // On a busy machine a command may take too long; said twice, it is told once.
+        // A command may time out on a slow machine. Repeating it writes no second event.
         while ((await iteration(id, next).catch(() => null)) !== 'done');
       }
     };
@@ -93,14 +93,14 @@ describe('the events of a job', () => {
       }
       await succeedJob(api, id);
       await Promise.all(all);
-      for (const { seen } of followers) expect(seen).toEqual(wholeStory(200));
+      for (const { seen } of followers) expect(seen).toEqual(allEvents(200));
     } finally {
       isOver = true;
       await Promise.all(apis.map((one) => one.close()));
     }
   });
 
-  it('come whole to who comes late, and to who is behind', async () => {
+  it('are complete for clients that come late or lag', async () => {
     const { id } = await queueJob(api);
     for (let i = 1; i <= 1200; i += 100)
       await Promise.all(Array.from({ length: 100 }, (_, k) => iteration(id, i + k)));
@@ -108,23 +108,23 @@ describe('the events of a job', () => {
     const [following, late] = [early.follow(api.url, id), new Follower()];
     await expect.poll(() => early.seen.length, { timeout: 20_000 }).toBe(1201);
     for (let i = 1201; i <= 1500; i++) await iteration(id, i);
-    const catchingUp = late.follow(api.url, id); // begins while the other one is at the end
+    const catchingUp = late.follow(api.url, id); // begins while the other one has seen all events
     await succeedJob(api, id);
     await Promise.all([following, catchingUp]);
-    expect(early.seen).toEqual(wholeStory(1500));
-    expect(late.seen).toEqual(wholeStory(1500));
+    expect(early.seen).toEqual(allEvents(1500));
+    expect(late.seen).toEqual(allEvents(1500));
   });
 
-  it('are told from the beginning to who has a position that is still to come', async () => {
+  it('are replayed from the beginning for a position in the future', async () => {
     const { id } = await queueJob(api);
     await succeedJob(api, id);
     const follower = new Follower();
     follower.last = '9999999999999999999-0';
     await follower.follow(api.url, id);
-    expect(follower.seen).toEqual(wholeStory(0));
+    expect(follower.seen).toEqual(allEvents(0));
   });
 
-  it('are read once for all who follow', async () => {
+  it('are read from Redis once for all followers', async () => {
     const { id } = await queueJob(api);
     let reads = 0;
     const { redis, keys, changes } = api.store;
@@ -136,8 +136,8 @@ describe('the events of a job', () => {
       },
     });
     const feeds = new EventFeeds({ redis: counting, keys, changes });
-    let told = 0;
-    const followers = Array.from({ length: 1000 }, () => () => void told++);
+    let notified = 0;
+    const followers = Array.from({ length: 1000 }, () => () => void notified++);
     const joined = await Promise.all(followers.map((onNews) => feeds.join(id, onNews)));
     expect([new Set(joined).size, feeds.size]).toEqual([1, 1]);
     const [feed] = joined;
@@ -146,12 +146,12 @@ describe('the events of a job', () => {
     for (let i = 1; i <= 10; i++) await iteration(id, i);
     await expect.poll(() => feed.after(before)?.length, { timeout: 10_000 }).toBe(10);
     expect(reads).toBeLessThanOrEqual(30);
-    expect(told).toBeGreaterThanOrEqual(1000);
+    expect(notified).toBeGreaterThanOrEqual(1000);
     for (const onNews of followers) feed.leave(onNews);
     expect(feeds.size).toBe(0);
   });
 
-  it('hold no end that was taken back, whoever still follows', async () => {
+  it('lose the last event when a retry revokes it', async () => {
     const { id } = await queueJob(api);
     const feeds = new EventFeeds(api.store);
     const onNews = () => {};
@@ -166,14 +166,14 @@ describe('the events of a job', () => {
     feed.leave(onNews);
   });
 
-  it('are not kept for a client that takes nothing: it is cut off, and may come back', async () => {
+  it('are not buffered for a client that reads nothing: it is disconnected', async () => {
     const { id } = await queueJob(api);
     const { port } = new URL(api.url);
     const socket: Socket = connect(Number(port), '127.0.0.1');
     await new Promise((resolve) => socket.once('connect', resolve));
     socket.write(`GET /v1/jobs/${id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
     await new Promise((resolve) => socket.once('readable', resolve));
-    // More than the buffers of both ends hold.
+    // More bytes than the socket buffers of both ends hold.
     for (let i = 1; i <= 300; i++) await iteration(id, i, 'x'.repeat(60_000));
     await new Promise((resolve) => setTimeout(resolve, 1500));
     await succeedJob(api, id);

@@ -1,7 +1,5 @@
-import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
-  expectProblem,
   PROMPT,
   queueJob,
   readOk,
@@ -9,9 +7,9 @@ import {
   succeedJob,
   type TestApi,
   timed,
-} from '../support/service.ts';
+} from '../support/test-api.ts';
 
-/** No worker runs here: what a worker does to a job, these tests do through the store. */
+/** No worker runs here; the tests change records as a worker would. */
 let api: TestApi;
 
 beforeAll(async () => {
@@ -30,7 +28,7 @@ describe('Prefer: wait', () => {
     expect(milliseconds).toBeLessThan(3000);
   });
 
-  it('is not woken by a change that leaves the status, and answers when its time is over', async () => {
+  it('ignores changes other than of the status, and answers when the time is over', async () => {
     const { id } = await queueJob(api);
     setTimeout(() => void api.store.jobs.change(id, { set: { attempts: 1 } }), 200);
     const [milliseconds, response] = await timed(() =>
@@ -42,7 +40,7 @@ describe('Prefer: wait', () => {
     expect(milliseconds).toBeLessThan(4000);
   });
 
-  it('does not hold the answer about a job that has ended, nor one without the header', async () => {
+  it('does not hold the response for a job that has ended, or without the header', async () => {
     const { id } = await queueJob(api);
     expect((await api.get(`/v1/jobs/${id}`)).headers.get('preference-applied')).toBeNull();
     expect(
@@ -60,7 +58,7 @@ describe('Prefer: wait', () => {
       .poll(async () => {
         const { data } = await api.store.jobs.list({
           limit: 1,
-          accept: ({ metadata }) => metadata.held === 'yes',
+          filter: ({ metadata }) => metadata.held === 'yes',
         });
         if (data[0]) await succeedJob(api, data[0].id);
         return data.length;
@@ -99,14 +97,14 @@ describe('GET /v1/jobs/{id}/events', () => {
     readonly data: Record<string, unknown>;
   }
 
-  /** Reads a stream of events until it ends, or until `enough` of them are there; then it hangs up. */
+  /** Reads a stream of events until it ends, or disconnects after `enough` events. */
   async function follow(
     path: string,
     headers: Record<string, string> = {},
     enough = Number.POSITIVE_INFINITY,
   ) {
-    const hangUp = new AbortController();
-    const response = await fetch(`${api.url}${path}`, { headers, signal: hangUp.signal });
+    const disconnect = new AbortController();
+    const response = await fetch(`${api.url}${path}`, { headers, signal: disconnect.signal });
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
     expect(response.headers.get('cache-control')).toBe('no-store');
@@ -127,7 +125,7 @@ describe('GET /v1/jobs/{id}/events', () => {
       }
       if (events.length >= enough) break;
     }
-    hangUp.abort();
+    disconnect.abort();
     expect(start).toMatch(/^retry: \d+\n\n/);
     return events;
   }
@@ -139,7 +137,7 @@ describe('GET /v1/jobs/{id}/events', () => {
   const kinds = (events: Event[]) =>
     events.map(({ event, data }) => `${event} ${data.iteration ?? data.status}`);
 
-  it('replays from the beginning, follows what happens, and ends after done', async () => {
+  it('replays all events, sends new ones, and ends after done', async () => {
     const { id } = await queueJob(api);
     await iteration(id, 1);
     const stream = follow(`/v1/jobs/${id}/events`);
@@ -151,23 +149,23 @@ describe('GET /v1/jobs/{id}/events', () => {
       'status succeeded',
       'done succeeded',
     ]);
-    // The same for who comes afterwards.
+    // A client that comes later gets the same.
     expect(await follow(`/v1/jobs/${id}/events`)).toHaveLength(5);
   });
 
-  it('replays only what was missed', async () => {
+  it('replays only missed events after Last-Event-ID', async () => {
     const { id } = await queueJob(api);
     await iteration(id, 1);
     const seen = await follow(`/v1/jobs/${id}/events`, {}, 2);
     await iteration(id, 2);
-    await iteration(id, 2); // done over after a crash: told once
+    await iteration(id, 2); // repeated as after a crash: one event
     await succeedJob(api, id);
     const missed = ['iteration 2', 'status succeeded', 'done succeeded'];
     expect(kinds(await follow(`/v1/jobs/${id}/events`, { 'last-event-id': seen[1].id }))).toEqual(missed);
     expect(kinds(await follow(`/v1/jobs/${id}/events?lastEventId=${seen[1].id}`))).toEqual(missed);
   });
 
-  it('204 for who has seen all of a job that has ended: an EventSource then stops coming back', async () => {
+  it('answers 204 when the job has ended and the client has all events: EventSource stops', async () => {
     const { id } = await queueJob(api);
     await succeedJob(api, id);
     const last = (await follow(`/v1/jobs/${id}/events`)).at(-1);
@@ -175,7 +173,7 @@ describe('GET /v1/jobs/{id}/events', () => {
     expect(response.status).toBe(204);
   });
 
-  it('405 for HEAD: there is nothing to say before the job has ended', async () => {
+  it('answers 405 to HEAD', async () => {
     const { id } = await queueJob(api);
     const response = await api.send('HEAD', `/v1/jobs/${id}/events`);
     expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET']);
@@ -194,7 +192,7 @@ describe('GET /v1/jobs/{id}/events', () => {
   });
 
   it.each(['nonsense', '-1', '1-2-3', '99999999999999999999', '*'])(
-    'starts from the beginning for the last event "%s"',
+    'replays all events for the invalid position "%s"',
     async (last) => {
       const { id } = await queueJob(api);
       await succeedJob(api, id);
@@ -202,94 +200,11 @@ describe('GET /v1/jobs/{id}/events', () => {
     },
   );
 
-  it('tells of a cancelled job to its end', async () => {
+  it('ends with done for a canceled job', async () => {
     const { id } = await queueJob(api);
     await api.post(`/v1/jobs/${id}/cancel`);
     const events = await follow(`/v1/jobs/${id}/events`);
     expect(kinds(events)).toEqual(['status queued', 'status canceled', 'done canceled']);
     expect(events[2].data).toEqual(await readOk(await api.get(`/v1/jobs/${id}`), 200));
-  });
-});
-
-describe('GET /v1/jobs/{id}/rewards', () => {
-  let path: string;
-  beforeAll(async () => {
-    const { id } = await queueJob(api);
-    path = `/v1/jobs/${id}/rewards`;
-    await api.store.jobs.change(id, { rewards: { offset: 0, iteration: 1, values: [0.5, 0.25] } });
-    await api.store.jobs.change(id, { rewards: { offset: 2, iteration: 2, values: [1, 0.75] } });
-  });
-
-  it('as JSON: every draw, and the mean and smoothed mean of every iteration', async () => {
-    // The last is what Chrome sends for an address that somebody typed.
-    const browser = 'text/html,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8';
-    for (const accept of ['application/json', '*/*', 'text/html, application/*;q=0.5', browser])
-      expect(await readOk(await api.get(`${path}?sigma=0`, { accept }), 200)).toMatchObject({
-        sigma: 0,
-        data: [
-          { image: 1, iteration: 1, reward: 0.5 },
-          { image: 2, iteration: 1, reward: 0.25 },
-          { image: 3, iteration: 2, reward: 1 },
-          { image: 4, iteration: 2, reward: 0.75 },
-        ],
-        iterations: [
-          { iteration: 1, mean: 0.375, smoothed: 0.375 },
-          { iteration: 2, mean: 0.875, smoothed: 0.875 },
-        ],
-      });
-  });
-
-  it.each([
-    ['?format=csv', {}],
-    ['', { accept: 'text/csv' }],
-    ['', { accept: 'application/json;q=0.1, text/csv' }],
-  ])('as a table: %s %o', async (query, headers) => {
-    const response = await api.get(`${path}${query}`, headers);
-    expect(response.headers.get('content-type')).toBe('text/csv; charset=utf-8');
-    expect(response.headers.get('vary')).toMatch(/accept/i);
-    const [header, ...lines] = (await response.text()).trimEnd().split('\n');
-    expect(header).toBe('image,iteration,reward,smoothed');
-    expect(lines).toHaveLength(4);
-    expect(lines[3]).toMatch(/^4,2,0\.75,0\.\d+$/);
-  });
-
-  it.each([
-    ['?format=svg', {}],
-    ['', { accept: 'image/svg+xml' }],
-  ])('as a drawing: %s %o', async (query, headers) => {
-    const response = await api.get(`${path}${query}`, headers);
-    expect(response.headers.get('content-type')).toBe('image/svg+xml');
-    expect(await response.text()).toMatch(/^<svg[\s\S]*a green dog on the grass[\s\S]*<\/svg>\s*$/);
-  });
-
-  it.each([
-    ['?format=png', {}],
-    ['', { accept: 'image/png' }],
-    ['', { accept: 'image/*' }],
-  ])('as a picture: %s %o', async (query, headers) => {
-    const response = await api.get(`${path}${query}`, headers);
-    expect(response.headers.get('content-type')).toBe('image/png');
-    const { format, width } = await sharp(Buffer.from(await response.arrayBuffer())).metadata();
-    expect(format).toBe('png');
-    expect(width).toBeGreaterThan(300);
-  });
-
-  it('of a job that has none yet: nothing, in every form', async () => {
-    const { id } = await queueJob(api);
-    expect(await readOk(await api.get(`/v1/jobs/${id}/rewards`), 200)).toMatchObject({
-      data: [],
-      iterations: [],
-    });
-    for (const format of ['csv', 'svg', 'png'])
-      expect((await api.get(`/v1/jobs/${id}/rewards?format=${format}`)).status).toBe(200);
-  });
-
-  it('406 for another form, which says the forms there are', async () => {
-    const { detail } = await expectProblem(
-      await api.get(path, { accept: 'application/pdf' }),
-      406,
-      'not-acceptable',
-    );
-    expect(detail).toMatch(/"application\/pdf".*text\/csv.*image\/png/);
   });
 });

@@ -2,16 +2,19 @@ import { spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { maxConnections } from '../../src/api/http-hardening.ts';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { maxConnections } from '../../src/api/http/hardening.ts';
 import type { Problem } from '../../src/contract/schemas/common.ts';
-import { exchange } from '../fuzz/wire.ts';
-import { expectProblem, PROMPT, readOk, startTestApi, type TestApi } from '../support/service.ts';
+import { exchange } from '../fuzz/raw-http-client.ts';
+import { expectProblem, PROMPT, queueJob, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
 
-/** Seconds in which a request has to arrive here. */
+/** Time in which a request has to arrive in these tests. */
 const REQUEST_SECONDS = 1;
-/** Bytes of the largest policy file here. */
+/** Size of the largest policy file in these tests, in bytes. */
 const IMPORT_LIMIT = 4096;
+
+/** The beginning of a request. */
+const POST = 'POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\n';
 
 let api: TestApi;
 let port: number;
@@ -22,11 +25,11 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-/** The problem that is the only answer to these bytes. */
+/** Sends bytes, and returns the problem that must be their only response. */
 async function problemOf(
   bytes: string | AsyncIterable<Buffer>,
 ): Promise<Problem & { readonly closed: boolean }> {
-  const { answers, end } = await exchange(port, { bytes, linger: 2000 });
+  const { responses: answers, end } = await exchange(port, { bytes, lingerMs: 2000 });
   expect(answers.map(({ headers }) => headers.get('content-type'))).toEqual(['application/problem+json']);
   const [{ status, headers, body }] = answers;
   const problem = JSON.parse(body) as Problem;
@@ -36,26 +39,26 @@ async function problemOf(
   return { ...problem, closed: headers.get('connection') === 'close' };
 }
 
-describe('what never becomes a request', () => {
+describe('bytes that are not a valid request', () => {
   it.each([
-    ['no HTTP', 'hello\r\n\r\n', 400, 'bad-request', /RFC 9112/],
+    ['not HTTP', 'hello\r\n\r\n', 400, 'bad-request', /RFC 9112/],
     ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400, 'bad-request', /RFC 9112/],
     [
-      'a length and chunks',
-      'POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      'both Content-Length and chunks',
+      `${POST}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
       400,
       'bad-request',
       /RFC 9112/,
     ],
     [
-      'headers without end',
+      'headers that are too large',
       `GET / HTTP/1.1\r\nX: ${'a'.repeat(20_000)}\r\n\r\n`,
       431,
       'headers-too-large',
       /16384/,
     ],
     [
-      'an address without end',
+      'an address that is too long',
       `GET /${'a'.repeat(20_000)} HTTP/1.1\r\n\r\n`,
       431,
       'headers-too-large',
@@ -70,29 +73,22 @@ describe('what never becomes a request', () => {
       /2 Host/,
     ],
     [
-      'an Expect',
+      'an unknown Expect',
       'POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nExpect: x\r\n\r\n',
       417,
       'expectation-failed',
       /"x"/,
     ],
-  ] as const)(
-    'is told by a problem, and the connection ends: %s',
-    async (_name, bytes, status, code, words) => {
-      const problem = await problemOf(bytes);
-      expect(problem).toMatchObject({ status, code, closed: true });
-      expect(problem.detail).toMatch(words);
-    },
-  );
+  ] as const)('get a problem, and the connection closes: %s', async (_name, bytes, status, code, words) => {
+    const problem = await problemOf(bytes);
+    expect(problem).toMatchObject({ status, code, closed: true });
+    expect(problem.detail).toMatch(words);
+  });
 
   it.each([
     ['headers', 'GET /healthz HTTP/1.1\r\nHost: a\r\n', 'X: a\r\n'],
-    [
-      'a body',
-      'POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n',
-      ' ',
-    ],
-  ])('%s that come byte by byte are given up', async (_name, head, piece) => {
+    ['a body', `${POST}Content-Type: application/json\r\nContent-Length: 999\r\n\r\n`, ' '],
+  ])('%s sent byte by byte: the request times out', async (_name, head, piece) => {
     const drip = async function* () {
       yield Buffer.from(head);
       for (;;) {
@@ -103,12 +99,12 @@ describe('what never becomes a request', () => {
     expect(await problemOf(drip())).toMatchObject({ status: 408, code: 'too-slow', closed: true });
   });
 
-  it('a connection on which nothing comes is ended', async () => {
+  it('a silent connection is closed', async () => {
     const socket = connect(port, '127.0.0.1').on('data', () => {});
     await new Promise((done) => socket.once('close', done));
   });
 
-  it('and a body in time is taken, however long its answer is held back', async () => {
+  it('the timeout covers the request, not the time for which its response is held', async () => {
     const response = await api.post(
       '/v1/jobs',
       { prompt: PROMPT },
@@ -118,16 +114,20 @@ describe('what never becomes a request', () => {
   });
 });
 
-describe('bytes that break off in what follows a request', () => {
-  it('leave it its answer, and get none that would be taken for it', async () => {
+describe('garbage after a request', () => {
+  it('does not affect its response, and gets none that could be mistaken for it', async () => {
     const get = 'GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n';
-    const { answers } = await exchange(port, { bytes: `${get}garbage\r\n\r\n`, answers: 2, patience: 5000 });
+    const { responses: answers } = await exchange(port, {
+      bytes: `${get}garbage\r\n\r\n`,
+      responses: 2,
+      timeoutMs: 5000,
+    });
     expect(answers.map(({ status }) => status)).toEqual([200]);
   });
 });
 
-describe('an address where nothing is', () => {
-  it('is told before the body is read', async () => {
+describe('an unknown address', () => {
+  it('is answered before the body is read', async () => {
     const head = 'Host: localhost\r\nContent-Type: text/x\r\nContent-Length: 999';
     expect(await problemOf(`POST /nothing HTTP/1.1\r\n${head}\r\n\r\n`)).toMatchObject({ status: 404 });
     expect(await problemOf(`POST /healthz HTTP/1.1\r\n${head}\r\n\r\n`)).toMatchObject({ status: 405 });
@@ -135,7 +135,7 @@ describe('an address where nothing is', () => {
 });
 
 describe('policy files', () => {
-  it('are read up to four of the largest at a time', async () => {
+  it('of up to four times the largest size are received at once', async () => {
     const head = [
       'POST /v1/policies HTTP/1.1',
       'Host: localhost',
@@ -155,7 +155,7 @@ describe('policy files', () => {
     const refused = await upload();
     expect(refused.headers.get('retry-after')).toBe('2');
     expect((await expectProblem(refused, 429, 'rate-limited')).detail).toContain(`${4 * IMPORT_LIMIT} bytes`);
-    // Those that were given up make room.
+    // Broken uploads free their share.
     for (const socket of sockets.slice(2)) socket.destroy();
     await Promise.all(gone);
     await expectProblem(await upload(), 422, 'bad-policy-file');
@@ -163,17 +163,18 @@ describe('policy files', () => {
 });
 
 describe('connections', () => {
-  it('leave the process the files that it needs', () => {
+  it('are limited so that the process has the files it needs', () => {
     const limits = (soft: string) =>
-      `Limit                     Soft Limit           Hard Limit\nMax open files            ${soft}                1048576              files`;
+      'Limit                     Soft Limit           Hard Limit\n' +
+      `Max open files            ${soft}                1048576              files`;
     expect(maxConnections(limits('1024'))).toBe(824);
     expect(maxConnections(limits('300'))).toBe(150);
     expect(maxConnections(limits('unlimited'))).toBeNull();
     expect(maxConnections('')).toBeNull();
   });
 
-  it('beyond that are refused, and those that are there are served', async () => {
-    // A process that may open few files.
+  it('over the limit are refused, and open ones are served', async () => {
+    // A process with a low limit of open files.
     const main = resolve(import.meta.dirname, '../../src/cli/api.ts');
     const command = `ulimit -n 300; exec ${process.execPath} --disable-warning=ExperimentalWarning ${main}`;
     const environment = {
@@ -211,7 +212,7 @@ describe('connections', () => {
       expect(await answer).toMatch(/^HTTP\/1\.1 404 /);
       for (const socket of [first, ...others]) socket.destroy();
       await sleep(500);
-      expect((await exchange(few, { bytes: get })).answers[0]?.status).toBe(404);
+      expect((await exchange(few, { bytes: get })).responses[0]?.status).toBe(404);
       expect(log).toMatch(/connections are refused/);
       expect(log).not.toMatch(/EMFILE/);
     } finally {
@@ -219,5 +220,15 @@ describe('connections', () => {
       child.kill('SIGTERM');
       await ended;
     }
+  });
+
+  it('with many requests leave no listeners behind', async () => {
+    const warnings: Error[] = [];
+    const listen = (warning: Error) => warnings.push(warning);
+    process.on('warning', listen);
+    onTestFinished(() => void process.off('warning', listen));
+    for (let i = 0; i < 20; i++) await queueJob(api);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(warnings).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { describeApi } from '../../src/api/describe-api.ts';
-import { PROBLEM_TEXTS } from '../../src/api/problem-texts.ts';
+import { describeApi } from '../../src/api/docs/describe-api.ts';
+import { PROBLEM_TEXTS } from '../../src/api/docs/problem-texts.ts';
 import { PROBLEMS, type ProblemCode } from '../../src/contract/problem.ts';
 import { NAMED_SCHEMAS } from '../../src/contract/schemas/index.ts';
 import { WEBHOOK_EVENTS } from '../../src/contract/schemas/webhook.ts';
@@ -11,7 +11,10 @@ interface Operation {
   readonly operationId?: string;
   readonly summary?: string;
   readonly tags?: readonly string[];
-  readonly requestBody?: { readonly required: boolean };
+  readonly requestBody?: {
+    readonly required: boolean;
+    readonly content: { readonly 'application/json'?: { readonly schema: { readonly $ref?: string } } };
+  };
   readonly parameters?: readonly {
     readonly name: string;
     readonly in: string;
@@ -33,7 +36,7 @@ let contract: Contract;
 let operations: (readonly [call: string, operation: Operation])[];
 
 beforeAll(async () => {
-  // As clients get it: what JSON can't hold is not in it.
+  // As clients get it, without values that JSON cannot hold.
   contract = JSON.parse(JSON.stringify(await describeApi())) as Contract;
   operations = Object.entries(contract.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(
@@ -50,7 +53,7 @@ function references(value: unknown): string[] {
   );
 }
 
-/** What a local reference points at; undefined when there is nothing. */
+/** The target of a local reference, or undefined. */
 function resolve(reference: string): unknown {
   if (!reference.startsWith('#/')) return undefined;
   return reference
@@ -59,23 +62,22 @@ function resolve(reference: string): unknown {
     .reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], contract);
 }
 
-describe('the contract', () => {
-  it('is the one in openapi/openapi.json', async () => {
+describe('the OpenAPI document', () => {
+  it('equals openapi/openapi.json', async () => {
     const written: unknown = JSON.parse(
       await readFile(new URL('../../openapi/openapi.json', import.meta.url), 'utf8'),
     );
-    expect(
-      contract,
-      'openapi/openapi.json is not what the routes say; write it anew with `npm run openapi`',
-    ).toEqual(written);
+    expect(contract, 'openapi/openapi.json differs from the routes; write it with `npm run openapi`').toEqual(
+      written,
+    );
   });
 
-  it('is OpenAPI 3.1 of this version', () => {
+  it('is OpenAPI 3.1 and has the version of the package', () => {
     expect(contract.openapi).toBe('3.1.0');
     expect(contract.info.version).toBe(VERSION);
   });
 
-  it('has nothing at the end of no reference', () => {
+  it('has no broken reference', () => {
     const all = references(contract);
     expect(all.length).toBeGreaterThan(50);
     expect(all.filter((reference) => resolve(reference) === undefined)).toEqual([]);
@@ -87,7 +89,7 @@ describe('the contract', () => {
     expect(Object.keys(contract.components.schemas).sort()).toEqual([...names].sort());
   });
 
-  it('names, sums up and sorts every operation', () => {
+  it('gives every operation an id, a summary and a tag', () => {
     expect(operations.length).toBeGreaterThan(20);
     const tags = contract.tags.map(({ name }) => name);
     for (const [call, { operationId, summary, tags: own = [] }] of operations) {
@@ -100,7 +102,7 @@ describe('the contract', () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
-  it('says of every operation what it answers, and that it can be a problem', () => {
+  it('declares the responses of every operation, and the problem as the default', () => {
     for (const [call, { responses }] of operations) {
       expect(
         Object.keys(responses).filter((status) => /^[23]\d\d$/.test(status)),
@@ -112,7 +114,7 @@ describe('the contract', () => {
     }
   });
 
-  it('declares every parameter that a path has', () => {
+  it('declares every path parameter', () => {
     for (const [call, { parameters = [] }] of operations) {
       const inPath = [...call.matchAll(/{([^}]+)}/g)].map(([, name]) => name);
       const declared = parameters.filter((parameter) => parameter.in === 'path');
@@ -124,10 +126,11 @@ describe('the contract', () => {
     }
   });
 
-  it('asks for a body where there has to be one', () => {
+  it('marks bodies as required or optional', () => {
     const bodies = operations.filter(([, { requestBody }]) => requestBody);
     expect(bodies.map(([call, { requestBody }]) => `${call} ${requestBody?.required}`).sort()).toEqual([
       'PATCH /v1/webhook-endpoints/{id} true',
+      'POST /v1/images true',
       'POST /v1/jobs true',
       'POST /v1/jobs/{id}/cancel false',
       'POST /v1/policies true',
@@ -139,13 +142,14 @@ describe('the contract', () => {
     ]);
   });
 
-  it('tells where an answer can be held', () => {
+  it('declares where `Prefer: wait` holds the response', () => {
     const held = operations.filter(([, { parameters = [] }]) =>
       parameters.some(({ name }) => name === 'prefer'),
     );
     expect(held.map(([call]) => call).sort()).toEqual([
       'GET /v1/jobs/{id}',
       'GET /v1/samples/{id}',
+      'POST /v1/images',
       'POST /v1/jobs',
       'POST /v1/policies/{id}/samples',
       'POST /v1/samples',
@@ -154,7 +158,7 @@ describe('the contract', () => {
     ]);
   });
 
-  it('says what receivers of webhooks get, event by event', () => {
+  it('describes the request of every webhook event', () => {
     expect(Object.keys(contract.webhooks)).toEqual([...WEBHOOK_EVENTS, 'webhook.test']);
     for (const [type, { post }] of Object.entries(contract.webhooks)) {
       expect(post.summary, type).toMatch(/\S/);
@@ -163,10 +167,8 @@ describe('the contract', () => {
         'webhook-timestamp',
         'webhook-signature',
       ]);
-      const body = post.requestBody as unknown as {
-        content: { 'application/json': { schema: { $ref: string } } };
-      };
-      const schema = resolve(body.content['application/json'].schema.$ref) as {
+      const { $ref = '' } = post.requestBody?.content['application/json']?.schema ?? {};
+      const schema = resolve($ref) as {
         properties: { type: { enum?: string[]; const?: string } };
       };
       const { enum: several, const: one } = schema.properties.type;
@@ -174,7 +176,7 @@ describe('the contract', () => {
     }
   });
 
-  it('has the addresses that clients were promised', () => {
+  it('keeps the promised operations', () => {
     expect(operations.map(([call]) => call)).toEqual(
       expect.arrayContaining([
         'POST /v1/jobs',
@@ -195,6 +197,7 @@ describe('the contract', () => {
         'POST /v1/policies/{id}/samples',
         'POST /v1/samples',
         'GET /v1/samples/{id}',
+        'POST /v1/images',
         'GET /v1/images/{id}',
         'GET /v1/models',
         'GET /v1/rewards',
@@ -214,8 +217,8 @@ describe('the contract', () => {
   });
 });
 
-describe('the types of problems', () => {
-  it('have an error status, and words', () => {
+describe('problem types', () => {
+  it('have an error status, a title and an explanation', () => {
     for (const [code, { status, title }] of Object.entries(PROBLEMS)) {
       expect(code).toMatch(/^[a-z]+(-[a-z]+)*$/);
       expect(status, code).toBeGreaterThanOrEqual(400);

@@ -2,7 +2,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newId } from '../../src/contract/ids.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
-import { type Answer, expectProblem, readOk, startTestApi, type TestApi } from '../support/service.ts';
+import { expectProblem, type JsonAnswer, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
 
 let api: TestApi;
 
@@ -24,7 +24,7 @@ describe('policies', () => {
   );
   const upload = (query = '') =>
     api.post(`/v1/policies${query}`, file, { 'content-type': 'application/octet-stream' });
-  let policy: Answer;
+  let policy: JsonAnswer;
   let path: string;
 
   beforeEach(async () => {
@@ -34,7 +34,7 @@ describe('policies', () => {
     expect(response.headers.get('location')).toBe(path);
   });
 
-  it('come in with what the file says of itself, and are listed', async () => {
+  it('are imported with the metadata of their file, and listed', async () => {
     expect(policy).toMatchObject({
       object: 'policy',
       origin: 'import',
@@ -60,7 +60,7 @@ describe('policies', () => {
     });
   });
 
-  it('take what the query says before what the file says', async () => {
+  it('prefer the query of the import to the metadata of the file', async () => {
     expect(await readOk(await upload('?prompt=a%20blue%20fish&negativePrompt=blurry'), 201)).toMatchObject({
       prompt: 'a blue fish',
       negativePrompt: 'blurry',
@@ -69,7 +69,7 @@ describe('policies', () => {
 
   it.each([
     ['a name', 'jpeg-size', 'jpeg-size'],
-    ['a list of one that counts once', [{ name: 'jpeg-size', weight: 1 }], 'jpeg-size'],
+    ['a list of one with weight 1', [{ name: 'jpeg-size', weight: 1 }], 'jpeg-size'],
     [
       'a list',
       [{ name: 'jpeg-size', weight: -0.5 }, { name: 'stickers-reward' }],
@@ -78,7 +78,7 @@ describe('policies', () => {
         { name: 'stickers-reward', weight: 1 },
       ],
     ],
-  ])('tell the reward of the file, and draw with it: %s', async (_, reward, told) => {
+  ])('have the reward of their file, and sample with it: %s', async (_, reward, shortest) => {
     const distribution = {
       shape,
       mean: new Float32Array(1024),
@@ -87,9 +87,9 @@ describe('policies', () => {
     };
     const bytes = encodePolicy(distribution, { prompt: 'a red cat', reward });
     const headers = { 'content-type': 'application/octet-stream' };
-    const { id, reward: kept } = await readOk(await api.post('/v1/policies', bytes, headers), 201);
-    expect(kept).toEqual(told);
-    expect((await readOk(await api.post(`/v1/policies/${id}/samples`), 202)).reward).toEqual(told);
+    const { id, reward: stored } = await readOk(await api.post('/v1/policies', bytes, headers), 201);
+    expect(stored).toEqual(shortest);
+    expect((await readOk(await api.post(`/v1/policies/${id}/samples`), 202)).reward).toEqual(shortest);
     for (const other of [null, 'stickers-reward'])
       expect(
         (await readOk(await api.post(`/v1/policies/${id}/samples`, { reward: other }), 202)).reward,
@@ -98,7 +98,7 @@ describe('policies', () => {
     expect((await expectProblem(refused, 422, 'unknown-reward')).errors?.[0].pointer).toBe('/reward');
   });
 
-  it('go out as the bytes that came in, for good', async () => {
+  it('are downloaded byte for byte, with immutable caching', async () => {
     const response = await api.get(`${path}/parameters`);
     expect(Buffer.from(await response.arrayBuffer()).equals(file)).toBe(true);
     expect(response.headers.get('content-type')).toBe('application/octet-stream');
@@ -113,7 +113,7 @@ describe('policies', () => {
     expect((await api.get(`${path}/parameters`, { 'if-none-match': '"other"' })).status).toBe(200);
   });
 
-  it('refuse pictures of a size that is not theirs', async () => {
+  it('refuse samples of another size', async () => {
     const { detail } = await expectProblem(
       await api.post(`${path}/samples`, { width: 128 }),
       422,
@@ -122,7 +122,7 @@ describe('policies', () => {
     expect(detail).toMatch(/128x64.*64x64/);
   });
 
-  it('are gone once deleted, with their samples and images', async () => {
+  it('answer 410 once deleted, as do their samples and images', async () => {
     const sample = await readOk(await api.post(`${path}/samples`, { count: 1 }), 202);
     expect(sample).toMatchObject({ policyId: policy.id, prompt: 'a red cat', sampler: { steps: 5 } });
     const image = newId('img');
@@ -157,7 +157,7 @@ describe('policies', () => {
     const blobs = await Array.fromAsync(api.blobs.list(''));
     expect(blobs).not.toContain(key);
     expect(blobs).not.toContain(`policies/${policy.id}.safetensors`);
-    const { data } = (await readOk(await api.get('/v1/policies'), 200)) as unknown as {
+    const { data } = (await readOk(await api.get('/v1/policies'), 200)) as JsonAnswer & {
       data: { id: string }[];
     };
     expect(data.map(({ id }) => id)).not.toContain(policy.id);
@@ -184,7 +184,7 @@ describe('GET /v1/images/{id}', () => {
     });
   });
 
-  it('gives the bytes, whole or a part, with an ETag', async () => {
+  it('sends the file or a range of it, with an ETag', async () => {
     const response = await api.get(`/v1/images/${id}`);
     expect(response.headers.get('content-type')).toBe('image/png');
     expect(Buffer.from(await response.arrayBuffer()).equals(picture)).toBe(true);
@@ -198,13 +198,13 @@ describe('GET /v1/images/{id}', () => {
     await expectProblem(outside, 416, 'range-not-satisfiable');
   });
 
-  it('scales, and the proportions stay', async () => {
+  it('scales to a width and keeps the aspect ratio', async () => {
     const response = await api.get(`/v1/images/${id}?width=16`);
     const { width, height } = await sharp(Buffer.from(await response.arrayBuffer())).metadata();
     expect([width, height]).toEqual([16, 8]);
   });
 
-  it('404 when storage has lost the bytes', async () => {
+  it('answers 404 when storage has lost the file', async () => {
     const lost = newId('img');
     const record = { key: `images/${lost}.png`, width: 1, height: 1, format: 'png' as const };
     await api.store.images.create({

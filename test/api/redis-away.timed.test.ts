@@ -16,9 +16,9 @@ import {
   succeedJob,
   type TestApi,
   timed,
-} from '../support/service.ts';
+} from '../support/test-api.ts';
 
-/** A Redis of the test's own, for it is stopped and killed here. */
+/** A Redis of its own, because these tests stop it. */
 let port: number;
 let folder: string;
 let server: ChildProcess;
@@ -63,7 +63,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Requests that need Redis are answered with 503, and what needs none goes on. */
+/** Expects 503 for every request that needs Redis. */
 async function expectUnavailable(id: string): Promise<void> {
   const requests = [
     api.get(`/v1/jobs/${id}`),
@@ -91,7 +91,7 @@ describe('while Redis is away', () => {
     ({ id } = await queueJob(api));
   });
 
-  it('503, and everything is there when it is back', async () => {
+  it('requests get 503, and all records are there when it is back', async () => {
     server.kill('SIGTERM');
     await once(server, 'exit');
     await expectUnavailable(id);
@@ -101,7 +101,7 @@ describe('while Redis is away', () => {
     expect((await api.store.jobs.list({ limit: 9 })).data.map((job) => job.id)).toEqual([id]);
   });
 
-  it('and then changes wake who waits, as before', async () => {
+  it('held requests are woken again after it is back', async () => {
     await expect.poll(async () => api.store.redis.pubsub('NUMSUB', api.store.keys.changes())).toContain(2);
     const held = timed(() => api.get(`/v1/jobs/${id}`, { prefer: 'wait=20' }));
     await new Promise((resolve) => setTimeout(resolve, 200));
@@ -111,7 +111,7 @@ describe('while Redis is away', () => {
     expect(milliseconds).toBeLessThan(2000);
   });
 
-  it('503 also when it is there and silent, within seconds', async () => {
+  it('requests get 503 within seconds when it is reachable but silent', async () => {
     server.kill('SIGSTOP');
     const [milliseconds] = await timed(() => expectUnavailable(id)).finally(() => server.kill('SIGCONT'));
     expect(milliseconds).toBeLessThan(10_000);

@@ -4,9 +4,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { readRecords } from '../../bench/evaluate/record.ts';
+import { readRecords } from '../../bench/evaluate/records.ts';
 
-/** `npm run evaluate`, as it is used, in a process of its own. */
+/** Entry point of `npm run evaluate`. */
 const MAIN = join(import.meta.dirname, '..', '..', 'bench', 'evaluate', 'main.ts');
 const SMALL = [
   '--prompt',
@@ -15,7 +15,7 @@ const SMALL = [
   'best-of-n,elites',
   '--budgets',
   '6',
-  '--draws',
+  '--samples',
   '2',
 ];
 
@@ -25,28 +25,28 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-function evaluate(out: string, ...args: string[]): Promise<{ status: number; said: string }> {
+function evaluate(out: string, ...args: string[]): Promise<{ status: number; output: string }> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
       [MAIN, ...SMALL, '--out', join(folder, out), ...args],
       (error, stdout, stderr) =>
-        resolve({ status: error ? Number(error.code) : 0, said: `${stdout}${stderr}` }),
+        resolve({ status: error ? Number(error.code) : 0, output: `${stdout}${stderr}` }),
     );
   });
 }
 
-/** What was measured, without what another time would be. */
+/** The runs in a file, without the times, which differ from run to run. */
 async function measured(out: string): Promise<string[]> {
   const { runs } = await readRecords(join(folder, out, 'quick.jsonl'));
   return runs.map(({ seconds, cpuSeconds, ...run }) => JSON.stringify(run)).sort();
 }
 
-it('finds the same in several processes as in one, and goes on where it ended', async () => {
+it('gives the same results with several processes as with one, and can be continued', async () => {
   expect(await evaluate('several', '--seeds', '1', '--processes', '2')).toMatchObject({ status: 0 });
   expect(await measured('several')).toHaveLength(2);
   const more = await evaluate('several', '--seeds', '1,2', '--processes', '2');
-  expect(more).toMatchObject({ status: 0, said: expect.stringContaining('2 of 4 runs are there already') });
+  expect(more).toMatchObject({ status: 0, output: expect.stringContaining('2 of 4 runs exist already') });
 
   expect(await evaluate('one', '--seeds', '1,2', '--processes', '1')).toMatchObject({ status: 0 });
   const several = await measured('several');
@@ -54,15 +54,15 @@ it('finds the same in several processes as in one, and goes on where it ended', 
   expect(several).toEqual(await measured('one'));
 });
 
-it('ends with what is wrong when its processes can not start', async () => {
-  const { status, said } = await evaluate('none', '--processes', '2', '--model', 'nothing-of-this-name');
+it('prints the error when its processes do not start', async () => {
+  const { status, output } = await evaluate('none', '--processes', '2', '--model', 'nothing-of-this-name');
   expect(status).toBe(1);
-  expect(said).toContain('nothing-of-this-name');
-  expect(said).not.toMatch(/\n\s+at /);
+  expect(output).toContain('nothing-of-this-name');
+  expect(output).not.toMatch(/\n\s+at /);
   await expect(readFile(join(folder, 'none', 'quick.jsonl'))).rejects.toThrow();
 });
 
-it('ends at once when it is told to, with whole lines in its file', async () => {
+it('exits at once on SIGINT and leaves complete lines in its file', async () => {
   const out = join(folder, 'stopped');
   const child = spawn(process.execPath, [
     MAIN,
@@ -74,7 +74,7 @@ it('ends at once when it is told to, with whole lines in its file', async () => 
     '--processes',
     '2',
   ]);
-  await once(child.stderr, 'data'); // its bar of progress
+  await once(child.stderr, 'data'); // the progress bar
   child.kill('SIGINT');
   expect(await once(child, 'exit')).toEqual([null, 'SIGINT']);
   expect((await readRecords(join(out, 'quick.jsonl'))).runs).toEqual([]);

@@ -3,14 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { claims } from '../../bench/evaluate/claims.ts';
 import { estimate, studentQuantile } from '../../bench/evaluate/estimate.ts';
 import { renderEvidence } from '../../bench/evaluate/evidence.ts';
 import { parseOptimizer } from '../../bench/evaluate/optimizer-spec.ts';
 import { paperTable } from '../../bench/evaluate/paper-table.ts';
-import { RecordFile, type Run, readRecords, type Setup } from '../../bench/evaluate/record.ts';
+import { RecordFile, type Run, readRecords, type Setup } from '../../bench/evaluate/records.ts';
 import { cellsOf, SUITES } from '../../bench/evaluate/suites.ts';
 import { pairedDifference, rowsOf } from '../../bench/evaluate/tables.ts';
+import { targetTable } from '../../bench/evaluate/target-table.ts';
 
 const SETUP: Setup = {
   type: 'setup',
@@ -55,7 +55,7 @@ describe('estimate', () => {
       expect(studentQuantile(freedom)).toBeCloseTo(quantile, 2);
   });
 
-  it('gives the mean and half the width of its interval, and no width for one value', () => {
+  it('gives the mean and half the width of its interval, and no width for a single value', () => {
     const { mean, halfWidth } = estimate([1, 2, 3, 4]);
     expect(mean).toBe(2.5);
     expect(halfWidth).toBeCloseTo(3.182 * (1.2909944 / 2), 2);
@@ -70,7 +70,7 @@ describe('records', () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  it('go on where they ended, also after a line that was cut off', async () => {
+  it('can be continued, even after an incomplete line', async () => {
     const file = join(folder, 'quick.jsonl');
     const first = await RecordFile.open(file, SETUP);
     await first.add(run('find', 'a', 0.1));
@@ -82,10 +82,10 @@ describe('records', () => {
     expect((await readRecords(file)).runs.map(({ prompt }) => prompt)).toEqual(['a', 'b']);
   });
 
-  it('of another setup are refused, and so is a damaged line in the middle', async () => {
+  it('refuse another setup, and a damaged line in the middle', async () => {
     const file = join(folder, 'quick.jsonl');
     const records = await RecordFile.open(file, SETUP);
-    await expect(RecordFile.open(file, { ...SETUP, draws: 3 })).rejects.toThrow(/of another setup/);
+    await expect(RecordFile.open(file, { ...SETUP, draws: 3 })).rejects.toThrow(/has another setup/);
     await appendFile(file, '{"type":\n');
     await records.add(run('find', 'a', 0.1));
     await expect(RecordFile.open(file, SETUP)).rejects.toThrow(/line 2, is not JSON/);
@@ -93,7 +93,7 @@ describe('records', () => {
 });
 
 describe('suites', () => {
-  it.each(Object.entries(SUITES))('%s: its cells are different, and its optimizers exist', (_, suite) => {
+  it.each(Object.entries(SUITES))('%s: all cells differ, and all optimizers exist', (_, suite) => {
     const cells = cellsOf(suite).map((cell) => JSON.stringify(cell));
     expect(new Set(cells).size).toBe(cells.length);
     expect(cells.length).toBe(
@@ -102,9 +102,9 @@ describe('suites', () => {
     for (const optimizer of suite.optimizers) expect(() => parseOptimizer(optimizer)).not.toThrow();
   });
 
-  it('the comparison of the paper has 45 prompts, each once', () => {
+  it('full: compares 45 different prompts, as the paper does', () => {
     expect(new Set(SUITES.full.prompts).size).toBe(45);
-    expect(SUITES.full.draws).toBe(10);
+    expect(SUITES.full.samples).toBe(10);
   });
 });
 
@@ -119,7 +119,7 @@ describe('reports', () => {
   ];
   const records = { setup: SETUP, runs };
 
-  it('pair what has prompt and seed in common', () => {
+  it('pair runs of the same prompt and seed', () => {
     const difference = pairedDifference(records, 'gp', 'find', 150);
     expect(difference?.mean).toBeCloseTo(1.1);
     expect(difference?.standardError).toBeCloseTo(0.1);
@@ -128,14 +128,14 @@ describe('reports', () => {
     );
   });
 
-  it('say where a claim is not met', () => {
-    const text = claims(records, 'gp');
+  it('show which targets are missed', () => {
+    const text = targetTable(records, 'gp');
     expect(text).toContain('| gain, against 5 x `find` | 1.30 | 5 x 0.20 | yes |');
     expect(text).toContain("| gain, against the best image of `best-of-n`'s search | 1.30 | 1.50 | **no** |");
-    expect(text).toContain('| points of obeying pictures | 50.00 | 20 | yes |');
+    expect(text).toContain('| obeying pictures, percentage points | 50.00 | 20 | yes |');
   });
 
-  it('have the base first and the default last in the table of the paper', () => {
+  it('begin the table of the paper with the base and end it with the default optimizer', () => {
     const lines = paperTable({ setup: SETUP, runs: [...runs.slice(0, 4), run('dpok', 'a', -0.1)] }).split(
       '\n',
     );
@@ -150,11 +150,12 @@ describe('reports', () => {
 });
 
 describe('docs/evidence.md', () => {
-  it('is what its records give, byte for byte, and so are its figures', async () => {
+  it('is what its records give, byte for byte, and so are its figures and the reports', async () => {
     const docs = fileURLToPath(new URL('../../docs/', import.meta.url));
-    const { page, figures } = await renderEvidence(join(docs, 'evidence'));
+    const { page, files } = await renderEvidence(join(docs, 'evidence'));
     expect(await readFile(join(docs, 'evidence.md'), 'utf8')).toBe(page);
-    for (const [name, svg] of Object.entries(figures))
-      expect(await readFile(join(docs, 'evidence', name), 'utf8')).toBe(svg);
+    expect(Object.keys(files)).toContain('quick.md');
+    for (const [name, text] of Object.entries(files))
+      expect(await readFile(join(docs, 'evidence', name), 'utf8')).toBe(text);
   });
 });

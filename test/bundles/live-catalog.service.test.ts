@@ -7,9 +7,9 @@ import { run as listWorkers } from '../../src/cli/commands/workers.ts';
 import { Client } from '../../src/client/client.ts';
 import type { Model, WorkerInfo } from '../../src/contract/schemas/catalog.ts';
 import { assemble } from '../support/family-fixtures.ts';
-import { startTestService, type TestService } from '../support/processes.ts';
+import { startTestService, type TestService } from '../support/test-service.ts';
 
-/** Bundles that come and go while the service runs. */
+// Bundles are added, changed and removed while the service runs.
 let service: TestService;
 let client: Client;
 let folder: string;
@@ -35,58 +35,58 @@ const modelNames = async () =>
     .map(({ name }) => name);
 const workers = async () =>
   ((await (await fetch(`${service.url}/v1/workers`)).json()) as { data: WorkerInfo[] }).data;
-/** Longer than a look at the folders is believed. */
-const aMoment = () => new Promise((resolve) => setTimeout(resolve, 300));
-const draw = (model: string) =>
+/** Longer than the interval at which the folders are read. */
+const nextRefresh = () => new Promise((resolve) => setTimeout(resolve, 300));
+const sample = (model: string) =>
   client.sample('/v1/samples', { model, prompt: 'a green dog', seed: 3, count: 1, steps: 2, reward: null });
-const picture = async (model: string) => client.bytes((await draw(model)).images[0].url);
+const picture = async (model: string) => client.bytes((await sample(model)).images[0].url);
 
 describe('a bundle', () => {
-  it('is seen when it has come, and served', async () => {
+  it('can be used once its folder is complete', async () => {
     expect(await modelNames()).toEqual(['stickers']);
     await cp(join(folder, 'sd15'), join(models, '.mine.adding'), { recursive: true });
-    await aMoment();
-    expect(await modelNames()).toEqual(['stickers']); // unfinished work is hidden
+    await nextRefresh();
+    expect(await modelNames()).toEqual(['stickers']); // hidden: being added
     await rename(join(models, '.mine.adding'), join(models, 'mine'));
-    await aMoment();
+    await nextRefresh();
     expect(await modelNames()).toEqual(['mine', 'stickers']);
-    expect((await draw('mine')).status).toBe('succeeded');
+    expect((await sample('mine')).status).toBe('succeeded');
   });
 
-  it('whose files have changed is opened anew', async () => {
+  it('is opened again after its files have changed', async () => {
     const before = await picture('mine');
     expect(await picture('mine')).toEqual(before);
     const path = join(models, 'mine', 'vae_decoder', 'config.json');
     const config = JSON.parse(readFileSync(path, 'utf8'));
     writeFileSync(path, JSON.stringify({ ...config, scaling_factor: config.scaling_factor * 2 }));
-    await aMoment();
+    await nextRefresh();
     expect(await picture('mine')).not.toEqual(before);
   });
 
-  it('that is longest unused leaves the memory when there are too many', async () => {
-    await draw('stickers');
-    await aMoment();
+  it('is closed if it is the least recently used one and there are too many', async () => {
+    await sample('stickers');
+    await nextRefresh();
     await expect
       .poll(async () => (await workers())[0].loaded, { timeout: 8000 })
       .toEqual(expect.arrayContaining(['stickers']));
     expect((await workers())[0].loaded).not.toContain('mine');
-    expect((await draw('mine')).status).toBe('succeeded');
+    expect((await sample('mine')).status).toBe('succeeded');
   });
 
-  it('that is damaged while it is there is listed as such, and mended again', async () => {
+  it('is not available while it is damaged', async () => {
     const path = join(models, 'mine', 'scheduler', 'scheduler_config.json');
     const sound = readFileSync(path);
     writeFileSync(path, '{');
-    await aMoment();
+    await nextRefresh();
     expect(await modelNames()).toEqual(['stickers']);
     writeFileSync(path, sound);
-    await aMoment();
+    await nextRefresh();
     expect(await modelNames()).toEqual(['mine', 'stickers']);
   });
 
-  it('that went away is refused by name, and a job that waits for it fails and says so', async () => {
+  it('is unknown after its folder was removed, and a job that waits for it fails', async () => {
     const request = { prompt: 'a green dog', model: 'mine', reward: 'jpeg-size', samples: 0, reportDraws: 0 };
-    // This one keeps the only worker busy while the other waits.
+    // The first job keeps the only worker busy while the other one waits.
     const first = await client.createJob({ ...request, model: 'stickers', budget: { images: 60 } });
     const waiting = await client.createJob({ ...request, budget: { images: 2 } });
     rmSync(join(models, 'mine'), { recursive: true });
@@ -107,7 +107,7 @@ describe('a bundle', () => {
 });
 
 describe('findery workers', () => {
-  it('shows where they run and what they hold', async () => {
+  it('lists the devices of the workers and the loaded models', async () => {
     const lines: string[] = [];
     const log = console.log;
     console.log = (line: string) => lines.push(line);

@@ -76,12 +76,12 @@ describe.each(fixture.tokenizers)(
   },
 );
 
-describe('a text that is cut', async () => {
+describe('a text that is too long', async () => {
   const tokenizer = await readTokenizer(STICKERS);
 
-  it('keeps start and end, and is spelled where it was cut off', () => {
-    const kept = 'one two three four five six';
-    const long = `${kept} ${'a dog '.repeat(20)}`;
+  it('keeps start and end, and the rest is reported as text', () => {
+    const beginning = 'one two three four five six';
+    const long = `${beginning} ${'a dog '.repeat(20)}`;
     const { inputIds, truncated } = tokenizer.encode(long);
     const [start, end] = [tokenizer.encode('').inputIds[0], tokenizer.encode('').inputIds[1]];
     expect(inputIds[0]).toBe(start);
@@ -91,13 +91,13 @@ describe('a text that is cut', async () => {
     expect(long.trim().endsWith(truncated ?? 'nothing')).toBe(true);
   });
 
-  it('is spelled in whatever script it is', () => {
+  it('is reported in any script', () => {
     const filler = 'a '.repeat(tokenizer.window - 2);
     expect(tokenizer.encode(`${filler}café 🐶, it's late`).truncated).toBe("café 🐶, it's late");
     expect(tokenizer.encode(`${filler}草地`).truncated).toBe('草地');
   });
 
-  it('is spelled by BERT and T5 as well', async () => {
+  it('is reported by BERT and T5, too', async () => {
     const bert = await readTokenizer(join(FIXTURES, 'bert'));
     expect(bert.encode(`${'a '.repeat(bert.window - 2)}a red dog`).truncated).toBe('a red dog');
     const t5 = await readTokenizer(join(FIXTURES, 't5'));
@@ -106,7 +106,7 @@ describe('a text that is cut', async () => {
 });
 
 describe('the window', () => {
-  it('is another one when it is asked for', async () => {
+  it('can be chosen by the caller', async () => {
     for (const [folder, window] of [
       ['t5', 256],
       ['bert', 12],
@@ -119,19 +119,19 @@ describe('the window', () => {
     }
   });
 
-  it("is max_length of BERT's config before model_max_length, and 512 when nothing is said", async () => {
-    for (const [said, window] of [
+  it("is max_length, then model_max_length of BERT's config, and 512 by default", async () => {
+    for (const [config, window] of [
       [{ model_max_length: 512, max_length: 128 }, 128],
       [{ model_max_length: 1e30 }, 512],
     ] as const) {
-      const folder = await copyOf('bert', { tokenizer_class: 'BertTokenizer', ...said });
+      const folder = await copyOf('bert', { tokenizer_class: 'BertTokenizer', ...config });
       expect((await readTokenizer(folder)).window).toBe(window);
     }
   });
 });
 
 describe('added tokens', () => {
-  it("are read where old versions of transformers write them, as ImageReward's are", async () => {
+  it("are read from the files of old versions of transformers, such as ImageReward's", async () => {
     const own = await readTokenizer(join(FIXTURES, 'bert'));
     const folder = await copyOf('bert', { tokenizer_class: 'BertTokenizer', model_max_length: 35 });
     const size = own.vocabularySize;
@@ -161,7 +161,7 @@ describe('added tokens', () => {
   });
 });
 
-describe('a tokenizer that can not be read', () => {
+describe('readTokenizer rejects', () => {
   it.each([
     ['only spiece.model', { 'spiece.model': 'x' }, /has only spiece\.model; write tokenizer\.json beside it/],
     ['no file', {}, /vocab\.json is missing/],

@@ -1,24 +1,25 @@
 import { afterAll, expect, it } from 'vitest';
-import { type Outcome, runChaos } from './chaos.ts';
+import { type ChaosResult, runChaos } from './chaos.ts';
 
 /**
- * A short round of `npm run chaos`: the disk is full for a while, then everything is killed; the receiver of webhooks refuses, hangs
- * up and takes without saying so. CHAOS_SEED sets another seed.
+ * A short `npm run chaos`. With this seed the disk is full for some time, then everything is
+ * killed, and the receiver of webhooks refuses, hangs up and accepts without an answer. CHAOS_SEED
+ * sets another seed.
  */
 const seed = Number(process.env.CHAOS_SEED ?? 833);
 
 const stop = new AbortController();
-let running: Promise<Outcome> | undefined;
-// Also when the test has run out of time: no process may stay behind.
+let running: Promise<ChaosResult> | undefined;
+// Even after a time-out of the test, no process may stay behind.
 afterAll(async () => {
   stop.abort(new Error('The test is over.'));
   await running?.catch(() => {});
 }, 60_000);
 
-it('loses nothing, ends nothing twice and tells it all while its processes, its Redis, its disk and who is told fail', {
-  timeout: 600_000, // it only catches what hangs: a crowded machine takes its time
+it('loses no job, ends none twice and delivers every event while processes, Redis, disk and receiver fail', {
+  timeout: 600_000, // only for a test that hangs: a busy machine may be slow
 }, async () => {
   const lines: string[] = [`chaos of seed ${seed}`];
-  running = runChaos({ rounds: 2, jobs: 3, seed, say: (line) => lines.push(line), stop: stop.signal });
-  expect((await running).wrong, lines.join('\n')).toEqual([]);
+  running = runChaos({ rounds: 2, jobs: 3, seed, log: (line) => lines.push(line), stop: stop.signal });
+  expect((await running).problems, lines.join('\n')).toEqual([]);
 });

@@ -6,50 +6,57 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { ensureRedis, type RedisService } from '../../src/cli/redis/ensure-redis.ts';
 import { type Disk, prepareDisk } from './disk.ts';
-import { Member } from './member.ts';
-import { MoodyReceiver } from './receiver.ts';
+import { SupervisedProcess } from './supervised-process.ts';
+import { UnreliableReceiver } from './unreliable-receiver.ts';
 
-/** Seconds that a worker's lock lasts here. */
-export const LOCK_SECONDS = 2;
+/** Seconds after which the lease of a silent worker expires. */
+export const LEASE_SECONDS = 2;
 
-/** A whole service of real processes: two APIs, two workers, a private Redis, all on one small disk; and who is told by webhooks. */
+/**
+ * Two APIs, two workers and a private Redis on one small disk, all real processes, and a receiver
+ * of webhooks.
+ */
 export interface Cluster {
   readonly folder: string;
   readonly disk: Disk;
-  readonly apis: readonly Member[];
-  readonly workers: readonly Member[];
+  readonly apis: readonly SupervisedProcess[];
+  readonly workers: readonly SupervisedProcess[];
   readonly urls: readonly string[];
-  readonly receiver: MoodyReceiver;
-  /** Resolves when an API answers and a worker is there, after so many milliseconds at the latest. */
-  ready(milliseconds: number): Promise<void>;
-  /** SIGKILL to the server of Redis; who started it starts it again. */
+  readonly receiver: UnreliableReceiver;
+  /**
+   * Waits until an API is ready (which needs Redis, storage and a worker), or until the time is
+   * over.
+   */
+  waitUntilReady(milliseconds: number): Promise<void>;
+  /** Kills the Redis server. Its supervisor restarts it. */
   killRedis(): Promise<void>;
-  /** @param keep leave the logs */
+  /** @param keep whether to keep the logs */
   close(keep: boolean): Promise<void>;
 }
 
 /**
- * Starts one; `say` hears what its Redis does.
- * @param seed of the receiver's moods
- * @param most times that the receiver refuses one event in a row
+ * Starts a cluster in a temporary folder.
+ * @param seed seed of the receiver's behavior
+ * @param maxRefusals how often the receiver refuses an event before it accepts it
+ * @param log receives what happens to Redis
  */
 export async function startCluster({
   seed,
-  most,
-  say,
+  maxRefusals,
+  log,
 }: {
   readonly seed: number;
-  readonly most: number;
-  readonly say: (line: string) => void;
+  readonly maxRefusals: number;
+  readonly log: (line: string) => void;
 }): Promise<Cluster> {
   const folder = mkdtempSync(join(tmpdir(), 'findery-chaos-'));
   const data = join(folder, 'data');
   const disk = prepareDisk(data);
-  const redis: RedisService = await ensureRedis({ dataDir: data, log: say });
-  const receiver = await MoodyReceiver.start(seed, most);
+  const redis: RedisService = await ensureRedis({ dataDir: data, log });
+  const receiver = await UnreliableReceiver.start(seed, maxRefusals);
   const ports = [await findFreePort(), await findFreePort()];
-  const member = (name: string, main: string, environment: NodeJS.ProcessEnv) =>
-    new Member(
+  const supervised = (name: string, main: string, environment: NodeJS.ProcessEnv) =>
+    new SupervisedProcess(
       name,
       [
         process.execPath,
@@ -60,10 +67,10 @@ export async function startCluster({
         ...process.env,
         REDIS_URL: redis.url,
         FINDERY_DATA: data,
-        FINDERY_LOCK_SECONDS: String(LOCK_SECONDS),
+        FINDERY_LOCK_SECONDS: String(LEASE_SECONDS),
         FINDERY_WARM: 'none',
         FINDERY_WEBHOOK_ALLOW: '127.0.0.1',
-        // As short as they can be, so that a day of attempts is over in minutes.
+        // The shortest delay, so that all attempts of a delivery are over in minutes.
         FINDERY_WEBHOOK_RETRY_SECONDS: '1',
         FINDERY_THREADS: '1',
         LOG_LEVEL: 'info',
@@ -71,8 +78,8 @@ export async function startCluster({
       },
       join(folder, `${name}.log`),
     );
-  const apis = ports.map((port, i) => member(`api-${i + 1}`, 'api.ts', { PORT: String(port) }));
-  const workers = [1, 2].map((number) => member(`worker-${number}`, 'worker.ts', {}));
+  const apis = ports.map((port, i) => supervised(`api-${i + 1}`, 'api.ts', { PORT: String(port) }));
+  const workers = [1, 2].map((number) => supervised(`worker-${number}`, 'worker.ts', {}));
   return {
     folder,
     disk,
@@ -80,7 +87,7 @@ export async function startCluster({
     workers,
     urls: ports.map((port) => `http://127.0.0.1:${port}`),
     receiver,
-    async ready(milliseconds) {
+    async waitUntilReady(milliseconds) {
       for (const end = Date.now() + milliseconds; Date.now() < end; await sleep(100)) {
         const answers = ports.map((port) =>
           fetch(`http://127.0.0.1:${port}/readyz`, { signal: AbortSignal.timeout(2000) }).then(
@@ -98,7 +105,7 @@ export async function startCluster({
         const pid = Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
         process.kill(pid, 'SIGKILL');
       } catch {
-        // It is down already.
+        // It is not running.
       } finally {
         client.disconnect();
       }

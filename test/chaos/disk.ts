@@ -2,35 +2,36 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, closeSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Bytes of the small disk: plenty for a few dozen jobs, and quickly filled up. */
-const SIZE = 256 * 2 ** 20;
+/** Size of the small disk: enough for a few dozen jobs, and quick to fill. */
+const DISK_BYTES = 256 * 2 ** 20;
 
-/** A disk that can be full for a while. */
+/** A disk that can be full for some time. */
 export interface Disk {
-  /** What stands for a full disk here. */
-  readonly how: string;
+  /** How a full disk is simulated, for the log. */
+  readonly description: string;
   fill(): void;
   free(): void;
-  /** Takes it away; what is on it goes. */
+  /** Removes the disk with everything on it. */
   remove(): void;
 }
 
 /**
- * The disk of `folder`: a small file system of its own (tmpfs), where this process may mount one; it is full when a file takes all
- * that is free, and every write fails with ENOSPC. Elsewhere the folder of blobs refuses to be written (EACCES).
+ * Makes `folder` a small disk. If this process may mount a tmpfs, a file that takes all free bytes
+ * fills it, and every write fails with ENOSPC. Otherwise the folder of blobs becomes read-only, and
+ * writes to it fail with EACCES.
  */
 export function prepareDisk(folder: string): Disk {
   mkdirSync(folder, { recursive: true });
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SIZE},mode=0755`, 'tmpfs', folder], {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES},mode=0755`, 'tmpfs', folder], {
       stdio: 'ignore',
     });
   } catch {
-    return refusing(join(folder, 'blobs'));
+    return readOnlyFolders(join(folder, 'blobs'));
   }
   const ballast = join(folder, 'ballast');
   return {
-    how: 'a tmpfs without free bytes, for blobs and Redis',
+    description: 'a tmpfs without free bytes, for blobs and Redis',
     fill: () => fillUp(ballast),
     free: () => rmSync(ballast, { force: true }),
     remove() {
@@ -55,13 +56,13 @@ function fillUp(path: string): void {
   }
 }
 
-function refusing(blobs: string): Disk {
+function readOnlyFolders(blobs: string): Disk {
   const folders = () => [blobs, join(blobs, 'checkpoints'), join(blobs, 'policies')];
   const change = (mode: number) => {
     for (const path of folders()) if (statSync(path, { throwIfNoEntry: false })) chmodSync(path, mode);
   };
   return {
-    how: 'folders of blobs that can not be written (no file system can be mounted here)',
+    description: 'read-only folders of blobs (this process may not mount a file system)',
     fill: () => change(0o555),
     free: () => change(0o755),
     remove: () => change(0o755),

@@ -1,15 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Chance } from './chance.ts';
-import { type Cluster, LOCK_SECONDS } from './cluster.ts';
+import type { SeededRandom } from '../support/seeded-random.ts';
+import { type Cluster, LEASE_SECONDS } from './cluster.ts';
 
-/** Something that goes wrong. Resolves when it is over, as far as it has to be undone. */
+/** A fault. `run` resolves when the fault has been undone, or at once if supervisors undo it. */
 export interface Fault {
   readonly name: string;
-  readonly run: (cluster: Cluster, chance: Chance) => Promise<void>;
+  readonly run: (cluster: Cluster, random: SeededRandom) => Promise<void>;
 }
 
+/** All kinds of faults. The order matters: seeds select from it. */
 export const FAULTS: readonly Fault[] = [
-  { name: 'a worker is killed', run: async ({ workers }, chance) => chance.one(workers).signal('SIGKILL') },
+  { name: 'a worker is killed', run: async ({ workers }, random) => random.pick(workers).signal('SIGKILL') },
   {
     name: 'both workers are killed',
     run: async ({ workers }) => {
@@ -17,10 +18,10 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'a worker is told to end',
-    run: async ({ workers }, chance) => chance.one(workers).signal('SIGTERM'),
+    name: 'a worker is terminated',
+    run: async ({ workers }, random) => random.pick(workers).signal('SIGTERM'),
   },
-  { name: 'an API is killed', run: async ({ apis }, chance) => chance.one(apis).signal('SIGKILL') },
+  { name: 'an API is killed', run: async ({ apis }, random) => random.pick(apis).signal('SIGKILL') },
   {
     name: 'both APIs are killed',
     run: async ({ apis }) => {
@@ -31,29 +32,29 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'everything is killed',
     run: async (cluster) => {
-      for (const member of [...cluster.apis, ...cluster.workers]) member.signal('SIGKILL');
+      for (const each of [...cluster.apis, ...cluster.workers]) each.signal('SIGKILL');
       await cluster.killRedis();
     },
   },
   {
-    name: 'a worker stands still for longer than its lock',
-    run: async ({ workers }, chance) => {
-      const worker = chance.one(workers);
+    name: 'a worker is stopped for longer than its lease',
+    run: async ({ workers }, random) => {
+      const worker = random.pick(workers);
       worker.signal('SIGSTOP');
-      await sleep(1000 * (LOCK_SECONDS + chance.between(0.5, 3)));
+      await sleep(1000 * (LEASE_SECONDS + random.between(0.5, 3)));
       worker.signal('SIGCONT');
     },
   },
   {
-    name: 'the disk is full for a while',
-    run: async ({ disk }, chance) => {
+    name: 'the disk is full for some time',
+    run: async ({ disk }, random) => {
       disk.fill();
-      await sleep(1000 * chance.between(0.5, 4));
+      await sleep(1000 * random.between(0.5, 4));
       disk.free();
     },
   },
   {
-    name: 'the receiver of webhooks is away for a while',
-    run: ({ receiver }, chance) => receiver.leave(1000 * chance.between(1, 6)),
+    name: 'the receiver of webhooks is offline for some time',
+    run: ({ receiver }, random) => receiver.goOffline(1000 * random.between(1, 6)),
   },
 ];

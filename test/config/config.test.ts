@@ -3,12 +3,13 @@ import { availableParallelism } from 'node:os';
 import { delimiter, isAbsolute, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { blobFolder, ConfigError, readConfig } from '../../src/config/config.ts';
-import { VARIABLES } from '../../src/config/variables.ts';
+import { SETTINGS } from '../../src/config/settings.ts';
+import { configurationPage } from '../../src/config/write-docs.ts';
 
 const MODELS = resolve(import.meta.dirname, '..', '..', 'models');
 
 describe('readConfig', () => {
-  it('needs nothing: it listens on this machine alone and starts what it needs', () => {
+  it('has a default for every setting: the API listens on the loopback address with a private Redis', () => {
     expect(readConfig({})).toEqual({
       host: '127.0.0.1',
       port: 8080,
@@ -41,8 +42,8 @@ describe('readConfig', () => {
     });
   });
 
-  it('takes empty and blank variables as not set', () => {
-    const blank = Object.fromEntries(VARIABLES.map(({ name }) => [name, ' ']));
+  it('treats empty and blank variables as not set', () => {
+    const blank = Object.fromEntries(Object.values(SETTINGS).map(({ variable }) => [variable, ' ']));
     expect(readConfig(blank)).toEqual(readConfig({}));
   });
 
@@ -111,12 +112,12 @@ describe('readConfig', () => {
     expect(blobFolder(config)).toBe(resolve('some/where/blobs'));
   });
 
-  it.each(['first', 'all', 'none'] as const)('takes FINDERY_WARM=%s', (warm) => {
+  it.each(['first', 'all', 'none'] as const)('accepts FINDERY_WARM=%s', (warm) => {
     expect(readConfig({ FINDERY_WARM: ` ${warm} ` }).warm).toBe(warm);
   });
 
   it.each(['redis://h', 'rediss://h', 'unix:///run/redis.sock', '/run/redis.sock'])(
-    'takes the Redis %s',
+    'accepts REDIS_URL=%s',
     (url) => {
       expect(readConfig({ REDIS_URL: url }).redisUrl).toBe(url);
     },
@@ -140,11 +141,15 @@ describe('readConfig', () => {
     ['FINDERY_KEEP_DAYS', '0', '1 to 36500'],
     ['FINDERY_KEEP_JOBS', 'all', '1 to 100000000'],
     ['FINDERY_KEEP_SAMPLES', '0.5', '1 to 100000000'],
-    ['FINDERY_PROVIDERS', 'cpu,tpu', '"tpu"; it takes cuda, tensorrt, webgpu, coreml, dml, cpu'],
-    ['FINDERY_PROVIDERS', 'CUDA', '"CUDA"; it takes cuda'],
-    ['FINDERY_PROVIDERS', 'cuda,,cpu', '""; it takes cuda'],
+    [
+      'FINDERY_PROVIDERS',
+      'cpu,tpu',
+      '"tpu"; it takes one or more of cuda, tensorrt, webgpu, coreml, dml, cpu',
+    ],
+    ['FINDERY_PROVIDERS', 'CUDA', '"CUDA"; it takes one or more of cuda'],
+    ['FINDERY_PROVIDERS', 'cuda,,cpu', '""; it takes one or more of cuda'],
     ['FINDERY_PROVIDERS', 'cuda,webgpu,cuda', 'each provider once'],
-    ['FINDERY_PROVIDERS', 'cpu,cuda', 'cpu as the last one only'],
+    ['FINDERY_PROVIDERS', 'cpu,cuda', 'cpu only as the last provider'],
     ['FINDERY_DEVICE', '-1', '0 to 255'],
     ['FINDERY_DEVICE', 'cuda:0', '0 to 255'],
     ['FINDERY_THREADS', '0', '1 to 256'],
@@ -154,7 +159,7 @@ describe('readConfig', () => {
     ['FINDERY_BODY_LIMIT', '10', '1024 to 1073741824'],
     ['FINDERY_IMPORT_LIMIT', '1e99', '1024 to 2147483647'],
     ['LOG_LEVEL', 'loud', 'fatal, error, warn'],
-  ])('refuses %s=%s and says what it takes', (name, value, accepted) => {
+  ])('rejects %s=%s and says what it accepts', (name, value, accepted) => {
     const read = () => readConfig({ [name]: value });
     expect(read).toThrow(ConfigError);
     expect(read).toThrow(name);
@@ -162,7 +167,7 @@ describe('readConfig', () => {
     if (name !== 'REDIS_URL' && name !== 'FINDERY_PROVIDERS') expect(read).toThrow(`"${value}"`);
   });
 
-  it('names all that is wrong in one error, and no password', () => {
+  it('names every unusable variable in one error, without a password', () => {
     const environment = {
       PORT: 'x',
       REDIS_URL: 'amqp://user:secret@cache',
@@ -196,8 +201,10 @@ describe('readConfig', () => {
   });
 });
 
-describe('the variables', () => {
-  it('are those that the configuration is read from', () => {
+describe('the settings', () => {
+  const settings = Object.values(SETTINGS);
+
+  it('are the variables that readConfig reads, and no others', () => {
     const read = new Set<string>();
     readConfig(
       new Proxy<NodeJS.ProcessEnv>(
@@ -210,31 +217,17 @@ describe('the variables', () => {
         },
       ),
     );
-    expect([...read].sort()).toEqual(VARIABLES.map(({ name }) => name).sort());
+    expect([...read].sort()).toEqual(settings.map(({ variable }) => variable).sort());
   });
 
-  it('stand in the table of the README, word for word', async () => {
-    const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
-    const table = readme.slice(readme.indexOf('| variable | default |')).split('\n\n')[0];
-    const rows = table
-      .split('\n')
-      .slice(2)
-      .map((row) =>
-        row
-          .split('|')
-          .slice(1, -1)
-          .map((cell) => cell.trim()),
-      );
-    const expected = VARIABLES.map(({ name, default: value, description }) => {
-      const shown = value === 'none' ? '–' : value.includes(' ') ? value : `\`${value}\``;
-      return [`\`${name}\``, shown, description];
-    });
-    expect(rows).toEqual(expected);
-  });
-
-  it('have the defaults that they claim', () => {
-    const claimed = VARIABLES.filter(({ default: value }) => value !== 'none' && !value.includes(' '));
-    const environment = Object.fromEntries(claimed.map(({ name, default: value }) => [name, value]));
+  it('accept their own defaults', () => {
+    const environment = Object.fromEntries(settings.map(({ variable, default: text }) => [variable, text]));
     expect(readConfig(environment)).toEqual(readConfig({}));
+  });
+
+  it('are all in docs/configuration.md, which is up to date (npm run docs:config)', async () => {
+    const page = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+    expect(page).toBe(configurationPage());
+    for (const { variable } of settings) expect(page).toContain(`| \`${variable}\` |`);
   });
 });

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Job } from '../../src/contract/schemas/job.ts';
 import { decodePolicy } from '../../src/storage/policy-file.ts';
-import { startTestService, type TestService } from '../support/processes.ts';
+import { startTestService, type TestService } from '../support/test-service.ts';
 
 let service: TestService;
 beforeAll(async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type ModelBundle, readModelBundle } from '../../src/bundles/model-bundle.ts';
 import { DiffusionModel } from '../../src/engine/diffusion-model.ts';
-import type { GenerationSpec } from '../../src/engine/messages.ts';
+import { createGenerationSpec, type GenerationSpec } from '../../src/engine/generation-spec.ts';
 import { findScheduler } from '../../src/numerics/schedulers/registry.ts';
 import {
   assemble,
@@ -21,41 +21,38 @@ const options = { executionProviders: ['cpu'], threads: 2, batchSize: 2 };
 const noPause = async () => {};
 
 function specOf(model: ModelBundle, { call, scheduler, size: [width, height] }: Case): GenerationSpec {
-  const negativePrompt = call.negative_prompt ?? '';
-  const ids = (text: string) => model.tokenizers.map((tokenizer) => tokenizer.encode(text).inputIds);
-  return {
+  return createGenerationSpec({
     model,
     rewards: [],
-    rewardTexts: [],
-    promptIds: ids(call.prompt),
-    negativePromptIds: ids(negativePrompt),
-    negativeIsEmpty: negativePrompt === '',
-    clipSkip: call.clip_skip ?? 0,
-    scheduler: findScheduler(scheduler ?? model.defaults.scheduler).name,
-    steps: call.num_inference_steps,
-    guidanceScale: call.guidance_scale,
-    eta: 0,
-    width,
-    height,
-    latentShape: model.latentShape(width, height),
-  };
+    prompt: call.prompt,
+    negativePrompt: call.negative_prompt ?? '',
+    sampler: {
+      scheduler: findScheduler(scheduler ?? model.defaults.scheduler).name,
+      steps: call.num_inference_steps,
+      guidanceScale: call.guidance_scale,
+      eta: 0,
+      clipSkip: call.clip_skip ?? 0,
+      width,
+      height,
+    },
+  });
 }
 
-/** Largest difference of any pixel of the case's two pictures, of 255. */
+/** The largest difference of any byte of the case's two pictures, 0 to 255. */
 async function differenceOf(bundle: ModelBundle, model: DiffusionModel, one: Case): Promise<number> {
   const spec = specOf(bundle, one);
   const d = spec.latentShape.reduce((product, size) => product * size, 1);
   const latents = decodeFloats(one.latents);
   const stepNoises = one.stepNoises ? decodeFloats(one.stepNoises) : null;
-  const draws = [0, 1].map((index) => ({
+  const noises = [0, 1].map((index) => ({
     key: { seed: 0, stream: 0, index },
-    noise: latents.slice(index * d, (index + 1) * d),
+    values: latents.slice(index * d, (index + 1) * d),
   }));
   const stepNoise = ({ index }: { index: number }, step: number) => {
     const start = (step * 2 + index) * d;
     return (stepNoises as Float32Array).slice(start, start + d);
   };
-  const pictures = await model.generate(spec, draws, noPause, stepNoise);
+  const pictures = await model.generate(spec, noises, noPause, stepNoise);
   const expected = Buffer.from(one.picture, 'base64');
   const made = Buffer.concat(pictures.map(({ pixels }) => Buffer.from(pixels)));
   expect(pictures.map(({ width, height }) => [width, height])).toEqual([one.size, one.size]);
@@ -67,9 +64,9 @@ describe.each(bundleNames())('%s', (name) => {
   const isHalf = name.endsWith('-fp16');
   const fixture = readFixture(name.replace('-fp16', ''));
 
-  it(`paints what diffusers paints, within ${isHalf ? 6 : 2}/255`, async () => {
+  it(`makes the pictures of diffusers within ${isHalf ? 6 : 2}/255`, async () => {
     const bundle = await readModelBundle(assemble(name, root));
-    // The fixture's ids end with the text, ours with the padding.
+    // The fixture has no padding.
     for (const [i, ids] of Object.values(fixture.tokens).entries()) {
       const { inputIds } = bundle.tokenizers[i].encode(fixture.cases[0].call.prompt);
       expect(inputIds.slice(0, ids.length)).toEqual(ids);
@@ -86,11 +83,14 @@ describe.each(bundleNames())('%s', (name) => {
   });
 });
 
-describe('a graph as other exporters write it', () => {
+describe('a graph of another exporter may have', () => {
   const fixture = readFixture('sd15');
   const variants = join(FAMILIES, 'sd15-variants');
 
-  /** The fp32 bundle with some graphs put in place of its own, given as [file of sd15-variants, path in the bundle]. */
+  /**
+   * The largest difference with some graphs of the fp32 bundle replaced.
+   * @param files [file of sd15-variants, path in the bundle]
+   */
   async function differenceWith(
     files: readonly (readonly [string, string])[],
     cases = fixture.cases,
@@ -109,16 +109,15 @@ describe('a graph as other exporters write it', () => {
   }
 
   it('a scalar timestep of type int64', async () => {
-    // The timesteps of Euler's own spacing have fractions, which such a graph can't be given.
     expect(await differenceWith([['unet-int64-timestep.onnx', 'unet/model.onnx']])).toBeLessThanOrEqual(2);
   });
 
-  it('a batch that is fixed at 1', async () => {
+  it('a fixed batch size of 1', async () => {
     const files = ['unet', 'vae_decoder'].map((name) => [`${name}-batch1.onnx`, `${name}/model.onnx`]);
     expect(await differenceWith(files as [string, string][])).toBeLessThanOrEqual(2);
   });
 
-  it('weights beside the graph', async () => {
+  it('weights in a file beside the graph', async () => {
     const data = ['model.onnx_data', 'vae_decoder/model.onnx_data'] as const;
     const graph = ['vae_decoder-external.onnx', 'vae_decoder/model.onnx'] as const;
     expect(await differenceWith([graph, data], fixture.cases.slice(0, 1))).toBeLessThanOrEqual(2);
@@ -128,26 +127,26 @@ describe('a graph as other exporters write it', () => {
   });
 });
 
-describe('a bundle that was put together wrongly', () => {
+describe('the error for a bundle with wrong graphs', () => {
   const open = async (folder: string) => DiffusionModel.open(await readModelBundle(folder), options);
   const copy = (name: string) => assemble(name, mkdtempSync(join(root, 'wrong-')));
 
-  it('says which text encoder is in the place of the other', async () => {
+  it('names the text encoder in the place of the other', async () => {
     const folder = copy('sdxl');
     const [first, second] = ['text_encoder', 'text_encoder_2'].map((name) =>
       join(folder, name, 'model.onnx'),
     );
-    copyFileSync(first, `${first}.kept`);
+    copyFileSync(first, `${first}.original`);
     copyFileSync(second, first);
     await expect(open(folder)).rejects.toThrow(
       /text_encoder.model\.onnx makes vectors of 24 numbers.*hidden_size 16/,
     );
-    copyFileSync(`${first}.kept`, second);
-    copyFileSync(`${first}.kept`, first);
+    copyFileSync(`${first}.original`, second);
+    copyFileSync(`${first}.original`, first);
     await expect(open(folder)).rejects.toThrow(/text_encoder_2.model\.onnx has no output "text_embeds"/);
   });
 
-  it("says that another family's denoiser is there", async () => {
+  it("names the inputs of another family's denoiser", async () => {
     const folder = copy('sd15');
     copyFileSync(
       join(assemble('sdxl', mkdtempSync(join(root, 'other-'))), 'unet/model.onnx'),
@@ -158,13 +157,13 @@ describe('a bundle that was put together wrongly', () => {
     );
   });
 
-  it('says what a graph lacks for a clipSkip', async () => {
+  it('names the output that a clipSkip needs', async () => {
     const bundle = await readModelBundle(copy('sd21-v'));
     const model = await DiffusionModel.open(bundle, options);
     const [one] = readFixture('sd21-v').cases;
     const asked = { ...one, call: { ...one.call, clip_skip: 4 } };
     await expect(differenceOf(bundle, model, asked)).rejects.toThrow(
-      /no output "clip_skip\.4".*Take a smaller clipSkip/,
+      /no output "clip_skip\.4".*Use a smaller clipSkip/,
     );
     await model.release();
   });

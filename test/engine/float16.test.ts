@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { fromFloat16, toFloat16 } from '../../src/engine/graphs/float16.ts';
 
-const there = (value: number) => toFloat16(Float32Array.of(value))[0];
-const back = (bits: number) => fromFloat16(Uint16Array.of(bits))[0];
+const toBits = (value: number) => toFloat16(Float32Array.of(value))[0];
+const fromBits = (bits: number) => fromFloat16(Uint16Array.of(bits))[0];
 
 describe('float16', () => {
   // Patterns from IEEE 754-2019, section 3.6.
@@ -17,24 +17,24 @@ describe('float16', () => {
     [1 / 3, 0x3555],
     [Number.POSITIVE_INFINITY, 0x7c00],
     [Number.NEGATIVE_INFINITY, 0xfc00],
-  ])('%d is %i', (value, bits) => {
-    expect(there(value)).toBe(bits);
-    expect(back(bits)).toBeCloseTo(value, 3);
-    expect(Object.is(Math.sign(back(bits)), Math.sign(value))).toBe(true);
+  ])('converts %d to the bits %i and back', (value, bits) => {
+    expect(toBits(value)).toBe(bits);
+    expect(fromBits(bits)).toBeCloseTo(value, 3);
+    expect(Object.is(Math.sign(fromBits(bits)), Math.sign(value))).toBe(true);
   });
 
   it('rounds to the nearest, ties to even', () => {
-    expect(there(1 + 2 ** -11)).toBe(0x3c00);
-    expect(there(1 + 3 * 2 ** -11)).toBe(0x3c02);
-    expect(there(1 + 2 ** -11 + 2 ** -20)).toBe(0x3c01);
+    expect(toBits(1 + 2 ** -11)).toBe(0x3c00);
+    expect(toBits(1 + 3 * 2 ** -11)).toBe(0x3c02);
+    expect(toBits(1 + 2 ** -11 + 2 ** -20)).toBe(0x3c01);
   });
 
-  it('overflows to infinity and keeps NaN, which a decoder has to notice', () => {
-    expect(back(there(70000))).toBe(Number.POSITIVE_INFINITY);
-    expect(back(there(Number.NaN))).toBeNaN();
+  it('overflows to infinity and preserves NaN, so that the decoder can detect both', () => {
+    expect(fromBits(toBits(70000))).toBe(Number.POSITIVE_INFINITY);
+    expect(fromBits(toBits(Number.NaN))).toBeNaN();
   });
 
-  it('gives every pattern back', () => {
+  it('converts every bit pattern of a finite number and back', () => {
     const bits = Uint16Array.from({ length: 2 ** 16 }, (_, i) => i).filter((i) => (i & 0x7c00) !== 0x7c00);
     expect(toFloat16(fromFloat16(bits))).toEqual(bits);
   });

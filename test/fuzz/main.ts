@@ -2,17 +2,18 @@ import { randomInt } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Scale } from './arena.ts';
-import { attackByHand, compareGauges } from './by-hand.ts';
-import { drive, findSchemathesis, INSTALL } from './driver.ts';
-import { countWrong, type Outcome, summarize, writeReport } from './report.ts';
-import { Tally } from './tally.ts';
-import { type Gauge, startTarget } from './target.ts';
-import { stock } from './things.ts';
+import type { Scale } from './attack.ts';
+import { Findings } from './findings.ts';
+import { countProblems, type FuzzResult, summarize, writeReport } from './report.ts';
+import { createResourcePools } from './resources.ts';
+import { checkMemoryGrowth, runAttacks } from './run-attacks.ts';
+import { findSchemathesis, INSTALL_HINT, runSchemathesis } from './schemathesis.ts';
+import { type ProcessMemory, startTarget } from './target.ts';
 
 /**
- * `npm run fuzz -- [--minutes 10] [--seed N] [--out FOLDER] [--schemathesis PATH]`: a service of its own under Schemathesis and under
- * requests made by hand. Status 1 when anything that must not be came of it.
+ * `npm run fuzz -- [--minutes 10] [--seed N] [--out FOLDER] [--schemathesis PATH]`: starts a
+ * service and attacks it with Schemathesis and with hand-written requests. Writes a report; exits
+ * with 1 if it has problems.
  */
 const { values } = parseArgs({
   options: {
@@ -24,13 +25,13 @@ const { values } = parseArgs({
 });
 const minutes = Number(values.minutes);
 if (!(minutes >= 0 && minutes <= 1440))
-  throw new Error(`--minutes is "${values.minutes}"; it takes 0 (by hand alone) to 1440`);
+  throw new Error(`--minutes is "${values.minutes}"; it takes 0 (no Schemathesis) to 1440`);
 const seed = Number(values.seed ?? randomInt(2 ** 32));
 if (!(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32))
   throw new Error(`--seed is "${values.seed}"; it takes a whole number from 0 to ${2 ** 32 - 1}`);
 const program = minutes === 0 ? null : await findSchemathesis(values.schemathesis);
 if (minutes > 0 && program === null) {
-  console.error(INSTALL);
+  console.error(INSTALL_HINT);
   process.exit(1);
 }
 
@@ -42,27 +43,27 @@ const SCALE: Scale = {
   idsEach: Number.POSITIVE_INFINITY,
 };
 
-const say = (line: string) => console.log(line);
+const log = (line: string) => console.log(line);
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort());
 const folder = resolve(values.out);
 await mkdir(folder, { recursive: true });
 const began = performance.now();
-say(`Fuzzing of seed ${seed}: ${minutes} minutes of Schemathesis, then by hand.`);
+log(`Fuzzing of seed ${seed}: ${minutes} minutes of Schemathesis, then hand-written attacks.`);
 const target = await startTarget({ folder, requestSeconds: 10, worker: true });
 try {
-  const tally = new Tally();
-  const gauges: [string, Gauge][] = [];
+  const findings = new Findings();
+  const memory: [string, ProcessMemory][] = [];
   const measure = async (when: string) => {
-    const gauge = await target.gauge();
-    gauges.push([when, gauge]);
-    return gauge;
+    const usage = await target.measureMemory();
+    memory.push([when, usage]);
+    return usage;
   };
-  await measure('at first');
-  let driven: Outcome['driven'] = null;
+  await measure('at the start');
+  let schemathesis: FuzzResult['schemathesis'] = null;
   if (program !== null) {
-    const pools = await stock(target.url, target.keys.acme, await target.furnish(), 20);
-    driven = await drive(target, pools, {
+    const pools = await createResourcePools(target.url, target.keys.acme, await target.createResources(), 20);
+    schemathesis = await runSchemathesis(target, pools, {
       program,
       seconds: Math.ceil(minutes * 60),
       seed,
@@ -71,41 +72,41 @@ try {
     });
     await measure('after Schemathesis');
   }
-  // The first round fills caches and pools to their size; what a second one adds to that is what stays.
+  // The first round fills caches and pools. What a second round adds to them is a leak.
   for (const round of ['first', 'second']) {
     if (stop.signal.aborted) break;
-    say(`By hand, the ${round} round:`);
-    const before = gauges.at(-1)?.[1];
-    await attackByHand(target, {
+    log(`Hand-written attacks, ${round} round:`);
+    const before = memory.at(-1)?.[1];
+    await runAttacks(target, {
       seed: round === 'first' ? seed : (seed + 1) % 2 ** 32,
       scale: SCALE,
-      tally,
-      say,
+      findings,
+      log,
       stop: stop.signal,
     });
-    const after = await measure(`after the ${round} round by hand`);
-    if (round === 'second' && before) compareGauges(tally, before, after);
+    const after = await measure(`after the ${round} round of attacks`);
+    if (round === 'second' && before) checkMemoryGrowth(findings, before, after);
   }
-  const outcome: Outcome = {
+  const outcome: FuzzResult = {
     seed,
     minutes,
     seconds: (performance.now() - began) / 1000,
-    driven,
-    tally,
-    gauges,
-    answered: target.answered(),
-    warnings: target.warnings(),
-    complaints: target.complaints(),
+    schemathesis,
+    findings,
+    memory,
+    responses: target.countResponses(),
+    warnings: target.countWarnings(),
+    loggedErrors: target.listErrors(),
   };
   const file = join(folder, 'report.md');
   await writeFile(file, writeReport(outcome));
-  for (const { attack, what, reproduction } of tally.failures.slice(0, 50))
-    console.error(`WRONG: ${attack}: ${what}\n  ${reproduction}`);
-  for (const line of outcome.complaints.slice(0, 20)) console.error(`LOGGED: ${line}`);
-  if (driven && driven.failures + driven.errors > 0) console.error(driven.words);
-  for (const line of summarize(outcome)) say(line);
-  say(`The report: ${file}`);
-  process.exitCode = countWrong(outcome) > 0 || stop.signal.aborted ? 1 : 0;
+  for (const { attack, problem, reproduction } of findings.failures.slice(0, 50))
+    console.error(`PROBLEM: ${attack}: ${problem}\n  ${reproduction}`);
+  for (const line of outcome.loggedErrors.slice(0, 20)) console.error(`LOGGED: ${line}`);
+  if (schemathesis && schemathesis.failures + schemathesis.errors > 0) console.error(schemathesis.output);
+  for (const line of summarize(outcome)) log(line);
+  log(`The report: ${file}`);
+  process.exitCode = countProblems(outcome) > 0 || stop.signal.aborted ? 1 : 0;
 } finally {
   await target.close();
 }

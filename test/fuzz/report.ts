@@ -1,60 +1,72 @@
-import { describe } from './by-hand.ts';
-import type { Driven } from './driver.ts';
-import type { Tally } from './tally.ts';
-import type { Gauge } from './target.ts';
+import type { Findings } from './findings.ts';
+import { formatMemory } from './run-attacks.ts';
+import type { SchemathesisResult } from './schemathesis.ts';
+import type { ProcessMemory } from './target.ts';
 
-/** All that came of `npm run fuzz`. */
-export interface Outcome {
+/** Result of `npm run fuzz`. */
+export interface FuzzResult {
   readonly seed: number;
   readonly minutes: number;
   readonly seconds: number;
-  /** Null: it was left out. */
-  readonly driven: Driven | null;
-  readonly tally: Tally;
-  readonly gauges: readonly (readonly [when: string, gauge: Gauge])[];
-  /** Answers that the API logged, by status class. */
-  readonly answered: ReadonlyMap<string, number>;
+  /** Null: Schemathesis was left out. */
+  readonly schemathesis: SchemathesisResult | null;
+  /** Findings of the hand-written attacks. */
+  readonly findings: Findings;
+  /** Memory of the API at several times. */
+  readonly memory: readonly (readonly [when: string, memory: ProcessMemory])[];
+  /** Number of responses in the log of the API, by status class. */
+  readonly responses: ReadonlyMap<string, number>;
+  /** Number of warnings in the log of the API. */
   readonly warnings: number;
-  readonly complaints: readonly string[];
+  readonly loggedErrors: readonly string[];
 }
 
-/** How many things are wrong. */
-export function countWrong({ driven, tally, complaints }: Outcome): number {
-  const drivenWrong =
-    driven === null ? 0 : Math.max(driven.failures + driven.errors, driven.status === 0 ? 0 : 1);
-  return tally.failures.length + complaints.length + drivenWrong;
+/** Number of failures and logged errors. 0: all is well. */
+export function countProblems({ schemathesis, findings, loggedErrors }: FuzzResult): number {
+  const schemathesisProblems =
+    schemathesis === null
+      ? 0
+      : Math.max(schemathesis.failures + schemathesis.errors, schemathesis.status === 0 ? 0 : 1);
+  return findings.failures.length + loggedErrors.length + schemathesisProblems;
 }
 
-const inOrder = (counts: ReadonlyMap<string, number>) =>
+const listCounts = (counts: ReadonlyMap<string, number>) =>
   [...counts]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, count]) => `${count} x ${name}`)
     .join(', ');
 
-/** The lines that are printed at the end. */
-export function summarize(outcome: Outcome): string[] {
-  const { driven, tally, gauges, answered, complaints, seed, seconds } = outcome;
-  const looks = [...tally.checks.values()].reduce((sum, count) => sum + count, 0);
-  const wrong = countWrong(outcome);
+/** The summary that is printed at the end, in lines. */
+export function summarize(outcome: FuzzResult): string[] {
+  const { schemathesis, findings, memory, responses: answered, loggedErrors, seed, seconds } = outcome;
+  const checks = [...findings.checks.values()].reduce((sum, count) => sum + count, 0);
+  const problems = countProblems(outcome);
   return [
-    driven === null
+    schemathesis === null
       ? 'Schemathesis: left out'
-      : `Schemathesis: ${driven.cases ?? 'no'} cases over ${driven.operations.tested} operations (${driven.operations.accepting} took some), all checks: ${driven.failures} failures, ${driven.errors} errors`,
-    `By hand: ${inOrder(tally.statuses)}; ${looks} looks at ${tally.checks.size} invariants: ${tally.failures.length} failures; slowest answer ${(tally.slowest / 1000).toFixed(1)} s`,
-    `The API's log: ${inOrder(answered)}; ${complaints.length} errors, ${outcome.warnings} warnings`,
-    ...gauges.map(([when, gauge]) => `The API ${when}: ${describe(gauge)}`),
-    wrong === 0
-      ? `Nothing is wrong. Seed ${seed}, ${seconds.toFixed(0)} s.`
-      : `${wrong} things are wrong. Seed ${seed}, ${seconds.toFixed(0)} s.`,
+      : `Schemathesis: ${schemathesis.cases ?? 'no'} cases over ` +
+        `${schemathesis.operations.tested} operations ` +
+        `(${schemathesis.operations.accepting} accepted some), all checks: ` +
+        `${schemathesis.failures} failures, ${schemathesis.errors} errors`,
+    `Hand-written attacks: ${listCounts(findings.statuses)}; ` +
+      `${checks} checks of ${findings.checks.size} invariants: ` +
+      `${findings.failures.length} failures; ` +
+      `slowest response ${(findings.slowestMs / 1000).toFixed(1)} s`,
+    `The API's log: ${listCounts(answered)}; ${loggedErrors.length} errors, ${outcome.warnings} warnings`,
+    ...memory.map(([when, usage]) => `Memory of the API ${when}: ${formatMemory(usage)}`),
+    problems === 0
+      ? `No problems. Seed ${seed}, ${seconds.toFixed(0)} s.`
+      : `${problems} problems. Seed ${seed}, ${seconds.toFixed(0)} s.`,
   ];
 }
 
-/** The report as Markdown. */
-export function writeReport(outcome: Outcome): string {
-  const { tally, driven, complaints, minutes, seed } = outcome;
-  const failures = tally.failures.map(
-    ({ attack, what, reproduction }) =>
-      `- **${attack}**: ${what}${reproduction === '' ? '' : `\n\n  \`\`\`\n  ${reproduction}\n  \`\`\`\n`}`,
+/** The report in Markdown. */
+export function writeReport(outcome: FuzzResult): string {
+  const { findings, schemathesis, loggedErrors, minutes, seed } = outcome;
+  const failures = findings.failures.map(
+    ({ attack, problem, reproduction }) =>
+      `- **${attack}**: ${problem}` +
+      (reproduction === '' ? '' : `\n\n  \`\`\`\n  ${reproduction}\n  \`\`\`\n`),
   );
   const section = (title: string, lines: readonly string[]) =>
     lines.length > 0 ? [`## ${title}`, '', ...lines, ''] : [];
@@ -65,15 +77,17 @@ export function writeReport(outcome: Outcome): string {
     '',
     ...summarize(outcome).map((line) => `- ${line}`),
     '',
-    '| invariant | looks |',
+    '| invariant | checks |',
     '| --- | --- |',
-    ...[...tally.checks].sort().map(([name, count]) => `| ${name} | ${count} |`),
+    ...[...findings.checks].sort().map(([name, count]) => `| ${name} | ${count} |`),
     '',
-    ...section('Failures by hand', failures),
+    ...section('Failures of hand-written attacks', failures),
     ...section(
-      'What the API logged',
-      complaints.map((line) => `    ${line}`),
+      'Errors in the log of the API',
+      loggedErrors.map((line) => `    ${line}`),
     ),
-    ...(driven === null ? [] : ['## What Schemathesis says', '', '```', driven.words.trim(), '```', '']),
+    ...(schemathesis === null
+      ? []
+      : ['## Output of Schemathesis', '', '```', schemathesis.output.trim(), '```', '']),
   ].join('\n');
 }

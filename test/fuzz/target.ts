@@ -8,46 +8,56 @@ import { ensureRedis } from '../../src/cli/redis/ensure-redis.ts';
 import { readConfig } from '../../src/config/config.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { ApiKeys, NO_LIMITS } from '../../src/tenancy/api-keys.ts';
-import { furnish, type Things } from './things.ts';
+import { createResources, type Resources } from './resources.ts';
 
-/** What a process holds, bytes; `files` are open descriptors. */
-export interface Gauge {
+/** Memory of a process in bytes, and its number of open file descriptors. */
+export interface ProcessMemory {
   readonly rss: number;
   readonly heapUsed: number;
   readonly external: number;
   readonly files: number;
 }
 
-/** A service to be fuzzed: a private Redis, an API as `npm run api` starts it, a worker where it is wanted, two tenants. */
+/**
+ * The service under attack: a private Redis, an API as `npm run api` starts it, and perhaps a
+ * worker.
+ */
 export interface Target {
   readonly url: string;
   readonly port: number;
-  /** Seconds in which a whole request has to arrive there. */
+  /** Seconds in which a complete request has to arrive (FINDERY_REQUEST_SECONDS). */
   readonly requestSeconds: number;
+  /** API keys of two tenants. */
   readonly keys: { readonly acme: string; readonly rival: string };
-  /** Makes one of everything for acme; what others made may be deleted by now. */
-  furnish(): Promise<Things>;
+  /**
+   * Creates one resource of each kind for acme. Call it again when attacks may have deleted them.
+   */
+  createResources(): Promise<Resources>;
   readonly store: Store;
+  /** Process number of the API. */
   readonly pid: number;
-  /** What the API holds, its garbage collected. */
-  gauge(): Promise<Gauge>;
-  /** Answers that the API has logged, by status class. */
-  answered(): Map<string, number>;
-  /** Warnings that the API has logged. */
-  warnings(): number;
-  /** What is wrong with the API's process or its log; empty when all is well. */
-  complaints(): string[];
+  /** Memory of the API after a garbage collection. */
+  measureMemory(): Promise<ProcessMemory>;
+  /** Number of responses in the log of the API, by status class. */
+  countResponses(): Map<string, number>;
+  /** Number of warnings in the log of the API. */
+  countWarnings(): number;
+  /** Errors in the log of the API, and its exit if it has exited. None: all is well. */
+  listErrors(): string[];
   close(): Promise<void>;
 }
 
-const ALL = ['read', 'jobs:write', 'samples:write'] as const;
+/** Time that a process may take to exit after SIGTERM, before it is killed. */
+const SHUTDOWN_TIMEOUT_MS = 20_000;
+const ALL_SCOPES = ['read', 'jobs:write', 'samples:write'] as const;
 
+/** Starts a service in a temporary folder. */
 export async function startTarget({
   folder,
   requestSeconds,
   worker,
 }: {
-  /** Where logs go. */
+  /** Folder of the logs. */
   readonly folder: string;
   readonly requestSeconds: number;
   readonly worker: boolean;
@@ -62,17 +72,17 @@ export async function startTarget({
     LOG_LEVEL: 'info',
     FINDERY_THREADS: '1',
     FINDERY_REQUEST_SECONDS: String(requestSeconds),
-    // Good keys and bad ones come from one address here.
+    // Valid and invalid keys come from one address.
     FINDERY_FAILED_KEYS: '0',
-    // Endpoints can be made, and nobody outside is called.
+    // Webhook endpoints can be created, and no host outside is called.
     FINDERY_WEBHOOK_ALLOW: '127.0.0.1',
   };
   const store = await openStore(redis.url, readConfig(settings).redisPrefix, { failFast: true });
-  const makeKey = async (tenant: string) => {
-    const wanted = { name: tenant, tenant, scopes: [...ALL], limits: NO_LIMITS, expiresAt: null };
+  const createKey = async (tenant: string) => {
+    const wanted = { name: tenant, tenant, scopes: [...ALL_SCOPES], limits: NO_LIMITS, expiresAt: null };
     return (await new ApiKeys(store.redis, store.keys).create(wanted, new Date())).secret;
   };
-  const keys = { acme: await makeKey('acme'), rival: await makeKey('rival') };
+  const keys = { acme: await createKey('acme'), rival: await createKey('rival') };
   const log = join(folder, 'api.log');
   const environment = { ...process.env, ...settings };
   const { child, url } = await startApi(environment, log);
@@ -82,25 +92,25 @@ export async function startTarget({
     port: Number(new URL(url).port),
     requestSeconds,
     keys,
-    furnish: () => furnish(url, keys.acme, store, data),
+    createResources: () => createResources(url, keys.acme, store, data),
     store,
     pid: child.pid ?? 0,
-    gauge: () =>
+    measureMemory: () =>
       new Promise((resolve, reject) => {
         if (!child.connected)
-          return reject(new Error(`the API has ended: ${child.exitCode ?? child.signalCode}`));
-        const patience = setTimeout(() => reject(new Error('the API does not tell what it holds')), 60_000);
+          return reject(new Error(`the API has exited: ${child.exitCode ?? child.signalCode}`));
+        const timer = setTimeout(() => reject(new Error('the API did not report its memory')), 60_000);
         child.once('message', (message) => {
-          clearTimeout(patience);
-          resolve((message as { gauge: Gauge }).gauge);
+          clearTimeout(timer);
+          resolve((message as { memory: ProcessMemory }).memory);
         });
-        child.send('gauge');
+        child.send('report-memory');
       }),
-    answered: () => countAnswers(log),
-    warnings: () => readFileSync(log, 'utf8').split('{"level":40').length - 1,
-    complaints: () => [
-      ...(isAlive(child) ? [] : [`the API ended: ${child.exitCode ?? child.signalCode}`]),
-      ...readLog(log),
+    countResponses: () => countByStatusClass(log),
+    countWarnings: () => readFileSync(log, 'utf8').split('{"level":40').length - 1,
+    listErrors: () => [
+      ...(isAlive(child) ? [] : [`the API exited: ${child.exitCode ?? child.signalCode}`]),
+      ...findErrors(log),
     ],
     async close() {
       await Promise.all([child, ...(helper ? [helper] : [])].map(end));
@@ -121,7 +131,7 @@ async function startApi(
       '--disable-warning=ExperimentalWarning',
       '--expose-gc',
       '--import',
-      new URL('./gauge.ts', import.meta.url).href,
+      new URL('./report-memory.ts', import.meta.url).href,
     ],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
@@ -138,7 +148,7 @@ async function startApi(
       resolve(found);
     };
     child.stdout?.on('data', read);
-    child.once('exit', (code) => reject(new Error(`the API ended with ${code}; see ${log}`)));
+    child.once('exit', (code) => reject(new Error(`the API exited with ${code}; see ${log}`)));
   });
   return { child, url };
 }
@@ -154,7 +164,7 @@ async function startWorker(environment: NodeJS.ProcessEnv, log: string): Promise
   child.stderr?.pipe(file, { end: false });
   await new Promise<void>((resolve, reject) => {
     child.once('message', () => resolve());
-    child.once('exit', (code) => reject(new Error(`the worker ended with ${code}; see ${log}`)));
+    child.once('exit', (code) => reject(new Error(`the worker exited with ${code}; see ${log}`)));
   });
   return child;
 }
@@ -167,12 +177,12 @@ async function end(child: ChildProcess): Promise<void> {
   if (!isAlive(child)) return;
   const ended = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGTERM');
-  const patience = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  const killTimer = setTimeout(() => child.kill('SIGKILL'), SHUTDOWN_TIMEOUT_MS);
   await ended;
-  clearTimeout(patience);
+  clearTimeout(killTimer);
 }
 
-function countAnswers(log: string): Map<string, number> {
+function countByStatusClass(log: string): Map<string, number> {
   const counts = new Map<string, number>();
   for (const line of readFileSync(log, 'utf8').split('\n')) {
     if (!line.includes('"request completed"')) continue;
@@ -182,19 +192,20 @@ function countAnswers(log: string): Map<string, number> {
   return new Map([...counts].sort());
 }
 
-const ERROR = 50;
+/** pino's number of the level `error`. */
+const ERROR_LEVEL = 50;
 
 /**
- * Lines that must not be there: errors, and what is no line of the logger (a crash's stack, a warning of node). Warnings may be there, for
- * a machine that has no time brings some.
+ * Lines of a log that must not occur: errors, and lines that the logger did not write, such as a
+ * stack trace or a warning of Node. Warnings are allowed, because a busy machine causes some.
  */
-function readLog(log: string): string[] {
+function findErrors(log: string): string[] {
   return readFileSync(log, 'utf8')
     .split('\n')
-    .slice(0, -1) // the last one may not be whole
+    .slice(0, -1) // the last line may be incomplete
     .filter((line) => {
       try {
-        return (JSON.parse(line) as { level: number }).level >= ERROR;
+        return (JSON.parse(line) as { level: number }).level >= ERROR_LEVEL;
       } catch {
         return true;
       }

@@ -8,8 +8,8 @@ import { backup } from '../../src/maintenance/backup/backup.ts';
 import { restore } from '../../src/maintenance/backup/restore.ts';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
 import type { Store } from '../../src/store/store.ts';
-import type { TestService } from '../support/processes.ts';
-import { type KeptService, startKeptService } from '../support/stored-state.ts';
+import { type RecoverableService, startRecoverableService } from '../support/recoverable-service.ts';
+import type { TestService } from '../support/test-service.ts';
 
 const REQUEST = {
   prompt: 'a green dog on the grass',
@@ -19,7 +19,7 @@ const REQUEST = {
 };
 
 let folder: string;
-let kept: KeptService;
+let recoverable: RecoverableService;
 let service: TestService;
 let client: Client;
 let store: Store;
@@ -27,38 +27,38 @@ let blobs: FileBlobs;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'findery-backup-'));
-  kept = await startKeptService();
-  ({ service, client, store, blobs } = kept);
+  recoverable = await startRecoverableService();
+  ({ service, client, store, blobs } = recoverable);
 });
 afterAll(async () => {
-  await kept.close();
+  await recoverable.close();
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Everything is lost, Redis and storage; API and worker go on. */
+/** Loses Redis and storage while API and worker run. */
 async function lose(): Promise<void> {
-  await kept.wipe();
+  await recoverable.loseRedis();
   await rm(blobs.folder, { recursive: true });
 }
 
-const lookAt = (paths: readonly string[]) => Promise.all(paths.map((path) => kept.look(path)));
+const snapshots = (paths: readonly string[]) => Promise.all(paths.map((path) => recoverable.snapshot(path)));
 
 const place = () => join(folder, 'backup');
 const into = (from: string, force: boolean) => restore(store, blobs, new FileBlobs(from), { force });
 
-it('a service that runs is copied and put back: same answers, and what was not finished ends with the same bytes', async () => {
+it('a restored service gives the same answers, and its unfinished jobs the same results', async () => {
   const create = async (request: object): Promise<Job> => client.createJob({ ...REQUEST, ...request });
   const ended = await client.follow(await create({ seed: 7, samples: 1 }), () => {});
   const deleted = await client.follow(await create({ seed: 8 }), () => {});
   await fetch(new URL(`/v1/policies/${deleted.policyId}`, service.url), { method: 'DELETE' });
 
-  // One is copied while it runs, one while it waits.
+  // One job is copied while it runs, one while it waits.
   const running = await create({ seed: 9, budget: { images: 60 } });
   const waiting = await create({ seed: 10 });
   const copied = Promise.withResolvers<object>();
   const follow = client.follow(running, (type, data) => {
-    const isTime = type === 'iteration' && (data as { iteration: number }).iteration === 2;
-    if (isTime)
+    const isThird = type === 'iteration' && (data as { iteration: number }).iteration === 2;
+    if (isThird)
       backup(store, blobs, new FileBlobs(place()), '2026-01-02T03:04:05Z').then(
         copied.resolve,
         copied.reject,
@@ -77,21 +77,21 @@ it('a service that runs is copied and put back: same answers, and what was not f
     String(ended.previewUrl),
     `/v1/policies/${deleted.policyId}`,
   ];
-  const before = await lookAt(paths);
+  const before = await snapshots(paths);
   const finals = [await follow, await client.follow(waiting, () => {})];
   const results = finals.flatMap(({ id, policyId }) => [
     `/v1/policies/${policyId}/parameters`,
     `/v1/jobs/${id}/rewards`,
   ]);
-  const finished = await lookAt(results);
+  const finished = await snapshots(results);
 
-  // Over something it goes only when asked to.
+  // It replaces existing data only with `force`.
   await expect(into(place(), false)).rejects.toThrow(
     /Nothing was restored: Redis has records, storage has \d+ blobs, 1 workers run\..*--force/,
   );
   await lose();
   expect(await into(place(), true)).toMatchObject({ queued: 2 });
-  expect(await lookAt(paths)).toEqual(before);
+  expect(await snapshots(paths)).toEqual(before);
   for (const { id, policyId, rewards } of finals) {
     const job = await client.follow(
       (await (await fetch(new URL(`/v1/jobs/${id}`, service.url))).json()) as Job,
@@ -99,24 +99,24 @@ it('a service that runs is copied and put back: same answers, and what was not f
     );
     expect(job).toMatchObject({ status: 'succeeded', policyId, rewards });
   }
-  expect(await lookAt(results)).toEqual(finished);
+  expect(await snapshots(results)).toEqual(finished);
 }, 240_000);
 
-it('a backup that is not whole is refused, and so is one over another', async () => {
+it('an incomplete or damaged backup is rejected, and so is a target that is not empty', async () => {
   await expect(into(join(folder, 'none'), true)).rejects.toThrow(
-    'There is no finished backup: backup.json, which is written last, is not there.',
+    'The backup is missing or unfinished: it has no backup.json, which is written last.',
   );
-  expect(await kept.findery('backup', place())).toMatchObject({
-    said: expect.stringContaining('not empty'),
+  expect(await recoverable.findery('backup', place())).toMatchObject({
+    output: expect.stringContaining('not empty'),
     status: 1,
   });
-  const said = expect.stringMatching(/^Copied \d+ keys of Redis and \d+ blobs to /);
-  expect(await kept.findery('backup', join(folder, 'second'))).toEqual({ said, status: 0 });
+  const output = expect.stringMatching(/^Copied \d+ keys of Redis and \d+ blobs to /);
+  expect(await recoverable.findery('backup', join(folder, 'second'))).toEqual({ output, status: 0 });
   const [key] = await Array.fromAsync(new FileBlobs(place()).list('blobs/removed/'));
   await writeFile(join(place(), key), 'something else');
   await expect(into(place(), true)).rejects.toThrow(`The blob ${key} is damaged`);
   await rm(join(place(), key));
   await expect(into(place(), true)).rejects.toThrow(/The backup lacks its blob removed\/pol_/);
-  const usage = { said: expect.stringContaining('Usage: findery restore'), status: 2 };
-  expect(await kept.findery('restore', 'http://x')).toMatchObject(usage);
+  const usage = { output: expect.stringContaining('Usage: findery restore'), status: 2 };
+  expect(await recoverable.findery('restore', 'http://x')).toMatchObject(usage);
 }, 120_000);

@@ -1,11 +1,14 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { recordKey, removalKey } from '../../src/jobs/archive.ts';
+import { retryJob } from '../../src/jobs/lifecycle.ts';
 import { removeJob } from '../../src/jobs/remove.ts';
-import { retryJob } from '../../src/jobs/retry.ts';
 import type { BlobStore } from '../../src/storage/blobs.ts';
-import { queueJob, startTestApi, type TestApi } from '../support/service.ts';
+import { queueJob, startTestApi, type TestApi } from '../support/test-api.ts';
 
-/** A failed job is tried again while retention deletes it: one of them wins, and nothing is left of the other. */
+/**
+ * A failed job is retried while retention deletes it: one of the two wins, and the other leaves no
+ * trace.
+ */
 let api: TestApi;
 beforeAll(async () => {
   api = await startTestApi();
@@ -23,14 +26,14 @@ const retry = (id: string, blobs: BlobStore = api.blobs) => retryJob(api.store, 
 const remove = (id: string, blobs: BlobStore = api.blobs) =>
   removeJob(api.store, blobs, id, new Date().toISOString());
 
-/** Storage that does something else right before one of its calls. */
-function before(call: 'put' | 'delete', key: string, first: () => Promise<unknown>): BlobStore {
+/** Storage that runs `action` right before a call with `key`. */
+function before(call: 'put' | 'delete', key: string, action: () => Promise<unknown>): BlobStore {
   return new Proxy(api.blobs, {
     get(blobs, name) {
       const method = Reflect.get(blobs, name);
       if (name !== call) return typeof method === 'function' ? method.bind(blobs) : method;
       return async (...parameters: [string, Uint8Array]) => {
-        if (parameters[0] === key) await first();
+        if (parameters[0] === key) await action();
         return Reflect.apply(method, blobs, parameters);
       };
     },
@@ -49,7 +52,7 @@ async function expectGone(id: string): Promise<void> {
   expect(await api.blobs.get(recordKey(id))).toBeNull();
 }
 
-it('tried again while it is being deleted, it is gone', async () => {
+it('a job that is retried during its deletion is gone', async () => {
   const id = await failedJob();
   let refusal: unknown;
   const blobs = before('put', removalKey(id), async () => {
@@ -60,21 +63,21 @@ it('tried again while it is being deleted, it is gone', async () => {
   await expectGone(id);
 });
 
-it('deleted while it is being tried again, it is gone', async () => {
+it('a job that is deleted during its retry is gone', async () => {
   const id = await failedJob();
   const blobs = before('delete', recordKey(id), () => remove(id));
   await expect(retry(id, blobs)).rejects.toMatchObject({ code: 'gone' });
   await expectGone(id);
 });
 
-it('tried again before, it stays', async () => {
+it('a job that was retried before is not deleted', async () => {
   const id = await failedJob();
   await retry(id);
   expect(await remove(id)).toBe(false);
   await expectWaiting(id);
 });
 
-it('its deletion that broke off is finished by the next one, and it is not tried again in between', async () => {
+it('an interrupted deletion is finished by the next one, and prevents a retry in between', async () => {
   const id = await failedJob();
   const broken = before('put', removalKey(id), () => Promise.reject(new Error('the process died here')));
   await expect(remove(id, broken)).rejects.toThrow(/died/);
@@ -83,7 +86,7 @@ it('its deletion that broke off is finished by the next one, and it is not tried
   await expectGone(id);
 });
 
-it('at the same time, one of them wins', async () => {
+it('of a concurrent retry and deletion, one wins', async () => {
   const ids = await Promise.all(Array.from({ length: 20 }, failedJob));
   await Promise.all(
     ids.map(async (id) => {

@@ -1,12 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import type { NoiseKey } from '../../src/core/noise.ts';
-import { checkDistribution, dimension, distributionKind } from '../../src/numerics/distributions/check.ts';
 import {
   gaussianDistribution,
   standardNormalDistribution,
 } from '../../src/numerics/distributions/gaussian.ts';
 import { anchoredDistribution, mixtureDistribution } from '../../src/numerics/distributions/mixture.ts';
 import type { NoiseDistribution } from '../../src/numerics/distributions/noise-distribution.ts';
+import {
+  checkDistribution,
+  dimension,
+  distributionKind,
+} from '../../src/numerics/distributions/noise-distribution.ts';
 import { reparameterize, sampleNoise } from '../../src/numerics/distributions/sample.ts';
 import { standardNormal } from '../../src/numerics/normal.ts';
 import { rootMeanSquare } from '../../src/numerics/statistics.ts';
@@ -19,37 +23,37 @@ describe('dimension', () => {
     expect(dimension([4, 8, 16, 16])).toBe(8192);
   });
 
-  it.each([[[]], [[4, 0]], [[2.5]], [[-1, 4]]])('refuses the shape %j', (shape) => {
+  it.each([[[]], [[4, 0]], [[2.5]], [[-1, 4]]])('rejects the shape %j', (shape) => {
     expect(() => dimension(shape)).toThrow(RangeError);
   });
 });
 
-describe('the standard distribution', () => {
-  it('samples exactly the N(0, I) noise of the address', () => {
+describe('standardNormalDistribution', () => {
+  it('samples exactly the N(0, I) noise of the key', () => {
     const shape = [4, 5, 3];
     expect(sampleNoise(standardNormalDistribution(shape), key)).toEqual(standardNormal(key, 60));
   });
 
-  it('is a gaussian that checkLaw accepts', () => {
+  it('is a valid gaussian', () => {
     const distribution = standardNormalDistribution([4, 2, 2]);
     expect(() => checkDistribution(distribution)).not.toThrow();
     expect(distributionKind(distribution)).toBe('gaussian');
   });
 });
 
-describe('a gaussian distribution', () => {
+describe('gaussianDistribution', () => {
   it('is mean + std * eps, number by number', () => {
     const distribution = gaussianDistribution([3], [1, 2, 3], [1, 0.5, 2]);
     expect([...reparameterize(distribution, Float32Array.of(1, -2, 0.5), 0)]).toEqual([2, 1, 4]);
   });
 
-  it('takes one standard deviation for all numbers', () => {
+  it('accepts one standard deviation for all dimensions', () => {
     expect([...reparameterize(gaussianDistribution([2], [1, 2], 0.5), Float32Array.of(2, -2), 0)]).toEqual([
       2, 1,
     ]);
   });
 
-  it('copies what it is given', () => {
+  it('copies its arguments', () => {
     const mean = Float32Array.of(1, 2);
     const distribution = gaussianDistribution([2], mean, 1);
     mean[0] = 99;
@@ -57,7 +61,7 @@ describe('a gaussian distribution', () => {
   });
 });
 
-describe('a mixture', () => {
+describe('mixtureDistribution', () => {
   const distribution = mixtureDistribution(
     [2],
     [
@@ -77,12 +81,12 @@ describe('a mixture', () => {
     expect(reparameterize(distribution, zeros, u)[0]).toBe(expected);
   });
 
-  it('keeps standard deviations of one number and of many side by side', () => {
+  it('stores d standard deviations per component if one component has them', () => {
     expect([...distribution.std]).toEqual([1, 1, 1, 1, 1, 2]);
     expect([...reparameterize(distribution, Float32Array.of(1, 1), 0.5)]).toEqual([31, 32]);
   });
 
-  it('never takes a component of weight 0, also where the float32 weights sum to less than 1', () => {
+  it('never selects a component of weight 0, even if the float32 weights sum to less than 1', () => {
     const short: NoiseDistribution = {
       shape: [1],
       mean: Float32Array.of(1, 2),
@@ -93,34 +97,34 @@ describe('a mixture', () => {
     expect(reparameterize(short, new Float32Array(1), 0.999999)[0]).toBe(1);
   });
 
-  it('takes its components as often as their weights say', () => {
+  it('selects its components with the probabilities of their weights', () => {
     let first = 0;
     for (let index = 0; index < 4000; index++)
       first += sampleNoise(distribution, { ...key, index })[0] < 20 ? 1 : 0;
     expect(Math.abs(first / 4000 - 0.25)).toBeLessThan(0.02);
   });
 
-  it('is called a mixture', () => {
+  it('has the kind mixture', () => {
     expect(distributionKind(distribution)).toBe('mixture');
   });
 
-  it('gives the same noise for the same address and shares its eps with other distributions', () => {
+  it('gives one noise per key and shares the eps of a key with other distributions', () => {
     expect(sampleNoise(distribution, key)).toEqual(sampleNoise(distribution, key));
     const shifted = sampleNoise(gaussianDistribution([2], [5, 5], 1), key);
     const standard = sampleNoise(standardNormalDistribution([2]), key);
     expect(shifted[0] - standard[0]).toBeCloseTo(5, 5);
   });
 
-  it('refuses u and eps that do not fit', () => {
+  it('rejects u out of range and an eps of another length', () => {
     expect(() => reparameterize(distribution, zeros, 1)).toThrow(/u is 1;.*\[0, 1\)/);
     expect(() => reparameterize(distribution, new Float32Array(3), 0)).toThrow(/eps has 3 numbers.*needs 2/);
   });
 });
 
-describe('an anchored distribution', () => {
+describe('anchoredDistribution', () => {
   const d = 4096;
   const shape = [4, 32, 32];
-  const centres = [0, 1].map((index) => standardNormal({ seed: 8, stream: 0, index }, d));
+  const anchors = [0, 1].map((index) => standardNormal({ seed: 8, stream: 0, index }, d));
 
   it('has means c z and standard deviations sqrt(1 - c^2), one per component', () => {
     const distribution = anchoredDistribution(
@@ -133,8 +137,8 @@ describe('an anchored distribution', () => {
     expect([...distribution.std].map((value) => Number(value.toFixed(5)))).toEqual([0.8, 0.6]);
   });
 
-  it.each([0, 0.5, 0.9, 0.98])('keeps the norm of its draws at c = %f', (c) => {
-    const distribution = anchoredDistribution(shape, centres, c);
+  it.each([0, 0.5, 0.9, 0.98])('keeps the norm of its samples at c = %f', (c) => {
+    const distribution = anchoredDistribution(shape, anchors, c);
     const norms = Array.from({ length: 20 }, (_, index) =>
       rootMeanSquare(sampleNoise(distribution, { ...key, index })),
     );
@@ -142,23 +146,23 @@ describe('an anchored distribution', () => {
     expect(Math.abs(norms.reduce((sum, norm) => sum + norm) / 20 - 1)).toBeLessThan(0.015);
   });
 
-  it('weighs the centres alike unless told otherwise', () => {
-    expect([...anchoredDistribution(shape, centres, 0.9).weights]).toEqual([0.5, 0.5]);
+  it('gives the anchors equal weights by default', () => {
+    expect([...anchoredDistribution(shape, anchors, 0.9).weights]).toEqual([0.5, 0.5]);
   });
 
   it.each([
     [1, undefined, /c is 1;.*\[0, 1\)/],
     [-0.1, undefined, /c is -0.1/],
     [Number.NaN, undefined, /c is NaN/],
-    [[0.5], undefined, /c has 1 numbers for 2 centres/],
-    [0.5, [1], /1 weights for 2 centres/],
+    [[0.5], undefined, /c has 1 numbers for 2 anchors/],
+    [0.5, [1], /1 weights for 2 anchors/],
     [0.5, [0.5, 0.6], /sum to 1.1/],
-  ])('refuses c = %j with weights %j', (c, weights, message) => {
-    expect(() => anchoredDistribution(shape, centres, c, weights)).toThrow(message);
+  ])('rejects c = %j with weights %j', (c, weights, message) => {
+    expect(() => anchoredDistribution(shape, anchors, c, weights)).toThrow(message);
   });
 });
 
-describe('checkLaw', () => {
+describe('checkDistribution', () => {
   const good: NoiseDistribution = {
     shape: [2],
     mean: new Float32Array(4),
@@ -181,7 +185,7 @@ describe('checkLaw', () => {
     [{ weights: Float32Array.of(0.5, 0.4) }, /sum to 0.9/],
     [{ weights: new Float32Array(0) }, /no weights/],
     [{ shape: [0] }, /shape is \[0\]/],
-  ])('refuses %j', (change, message) => {
+  ])('rejects %j', (change, message) => {
     expect(() => checkDistribution({ ...good, ...change })).toThrow(RangeError);
     expect(() => checkDistribution({ ...good, ...change })).toThrow(message);
   });

@@ -15,8 +15,12 @@ import {
   standardizedSquares,
   surrogateGradient,
 } from '../../src/numerics/optimizers/surrogate.ts';
+import { createOptimizer, runSearch } from '../support/optimizers.ts';
 
-/** Loops that are written for speed have to give what the plain ones give, to the bit: recorded evidence rests on it. */
+/*
+ * Loops that are optimized for speed must give the bits of plain loops, because the recorded
+ * evidence depends on them.
+ */
 const D = 105;
 const normal = (index: number, scale = 1, centre = 0, length = D) =>
   standardNormal({ seed: 5, stream: STREAMS.samples, index }, length).map((value) => centre + scale * value);
@@ -39,32 +43,32 @@ describe('AdamW', () => {
   };
 
   it.each([0, 0.1])(
-    'leaves nothing out with decay %d, where gradients are zero, tiny or come and go',
+    'equals the plain loop with decay %d, where gradients are zero, tiny, or zero at times',
     (decay) => {
       const settings = { ...FIND_ADAMW, learningRate: 0.01, decay };
-      const [quick, plain] = [normal(0), normal(0)];
-      [quick[3], plain[3]] = [-0, -0];
+      const [fast, plain] = [normal(0), normal(0)];
+      [fast[3], plain[3]] = [-0, -0];
       const moments = [createMoments(D), createMoments(D)];
       for (let step = 1; step <= 12; step++) {
-        // Of each nine: three always without gradient, of both signs of zero, two so small that they vanish in float32, one that goes out,
-        // one that leaves a zero with a sign.
+        // Of nine gradients, three are zeros of both signs, two are so small that their square is 0
+        // in float32, one becomes 0 after four steps, and one leaves a moment of -0.
         const gradient = normal(step).map((value, i) => {
           if (i % 9 < 3) return step % 2 === 0 ? 0 : -0;
           if (i % 9 < 5) return Math.sign(value) * 1e-45;
           if (i % 9 === 6) return step === 1 ? -1e-45 : 0;
           return i % 9 === 5 && step > 4 ? 0 : value;
         });
-        stepAdamW(quick, gradient, moments[0], step, settings);
+        stepAdamW(fast, gradient, moments[0], step, settings);
         plainStep(plain, gradient, moments[1], step, settings);
       }
-      expect(bits(quick)).toEqual(bits(plain));
+      expect(bits(fast)).toEqual(bits(plain));
       expect(bits(moments[0].first)).toEqual(bits(moments[1].first));
       expect(bits(moments[0].second)).toEqual(bits(moments[1].second));
     },
   );
 });
 
-describe('the surrogate’s gradient', () => {
+describe('the gradient of the surrogate', () => {
   const rollouts = Array.from(
     { length: 6 },
     (_, i): Rollout => ({
@@ -76,7 +80,7 @@ describe('the surrogate’s gradient', () => {
   );
   const [mean, std] = [normal(60, 0.1), normal(61, 0.1, 1)];
 
-  it('is that of ratios made one by one', () => {
+  it('equals that of ratios computed one by one', () => {
     const expected = { mean: new Float32Array(D), std: new Float32Array(D), clipped: 0 };
     for (const { mean: oldMean, std: oldStd, noises, advantages } of rollouts) {
       for (const [k, noise] of noises.entries()) {
@@ -94,23 +98,23 @@ describe('the surrogate’s gradient', () => {
         }
       }
     }
-    const made = surrogateGradient(rollouts, mean, std, 0.2);
-    expect(made.clipped).toBe(expected.clipped / (12 * D));
-    // Math.exp and the series for small exponents differ behind the 13th digit.
+    const gradient = surrogateGradient(rollouts, mean, std, 0.2);
+    expect(gradient.clipped).toBe(expected.clipped / (12 * D));
+    // Math.exp and the series for small exponents differ after the 13th digit.
     for (let i = 0; i < D; i++) {
-      expect(made.mean[i]).toBeCloseTo(expected.mean[i], 7);
-      expect(made.std[i]).toBeCloseTo(expected.std[i], 7);
+      expect(gradient.mean[i]).toBeCloseTo(expected.mean[i], 7);
+      expect(gradient.std[i]).toBeCloseTo(expected.std[i], 7);
     }
   });
 
-  it('is the same with squares that were kept', () => {
-    const kept = rollouts.map((rollout) => ({ ...rollout, squares: standardizedSquares(rollout) }));
-    expect(surrogateGradient(kept, mean, std, 0.2)).toEqual(surrogateGradient(rollouts, mean, std, 0.2));
+  it('is the same with cached squares', () => {
+    const cached = rollouts.map((rollout) => ({ ...rollout, squares: standardizedSquares(rollout) }));
+    expect(surrogateGradient(cached, mean, std, 0.2)).toEqual(surrogateGradient(rollouts, mean, std, 0.2));
   });
 });
 
-describe('a sketch', () => {
-  it.each([32, 33, 105, 20])('adds every 32nd of %i numbers', (length) => {
+describe('Sketch', () => {
+  it.each([32, 33, 105, 20])('equals plain sums of every 32nd of %i numbers', (length) => {
     const sketch = new Sketch(length, 32, 5, 0);
     const values = normal(70, 1, 0, length);
     const signs = Array.from({ length }, (_, i) => {
@@ -126,7 +130,7 @@ describe('a sketch', () => {
 });
 
 describe('find', () => {
-  // A change of these makes recorded runs of `find` ones that can't be made again: do it only with new evidence.
+  // If a digest changes, recorded runs of `find` cannot be reproduced: record new evidence first.
   it.each([
     ['by default', {}, 'eb5edac89cb47c98'],
     [
@@ -139,21 +143,11 @@ describe('find', () => {
       { calibration: false, clip: 1e6, learningRate: 0.5 },
       'a67c61d2c5db0bfd',
     ],
-  ])('learns the same bits as when its evidence was recorded, %s', (_, changed, digest) => {
-    const defaults = Object.fromEntries(
-      Object.entries(find.parameters).map(([name, parameter]) => [name, parameter.default]),
-    );
+  ])('learns the bits of the recorded evidence %s', (_, changed, digest) => {
     const problem = { shape: [4, 16, 16], seed: 7, budget: 60, promptEmbedding: normal(80, 1, 0, 768) };
-    const optimizer = find.create(problem, { ...defaults, ...changed });
-    for (let spent = 0; spent < problem.budget; ) {
-      const proposals = optimizer.ask(Math.min(optimizer.batchSize(), problem.budget - spent));
-      optimizer.tell(
-        proposals.map(
-          ({ values: noise }) => noise.subarray(0, 64).reduce((sum, value) => sum + value, 0) / 8,
-        ),
-      );
-      spent += proposals.length;
-    }
+    const optimizer = createOptimizer(find, problem, changed);
+    const reward = (noise: Float32Array) => noise.subarray(0, 64).reduce((sum, value) => sum + value, 0) / 8;
+    runSearch(optimizer, problem.budget, reward);
     const { mean, std } = optimizer.policy();
     const hash = createHash('sha256');
     for (const values of [mean, std, ...Object.values(optimizer.state().tensors)]) {

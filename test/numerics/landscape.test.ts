@@ -6,41 +6,37 @@ import { blend } from '../../src/numerics/optimizers/elite.ts';
 import { findOptimizer } from '../../src/numerics/optimizers/registry.ts';
 import { mean } from '../../src/numerics/statistics.ts';
 import { covariance, Landscape } from '../support/gp-landscape.ts';
+import { createOptimizer, runSearch } from '../support/optimizers.ts';
 
-/** SD 1.5's latents. */
+/** Latents of Stable Diffusion 1.5. */
 const SHAPE = [4, 64, 64];
 const D = 16_384;
 const BUDGET = 150;
 const SEEDS = [1, 2, 3, 4];
-const FRESH = 24;
+const SAMPLES = 24;
 
 interface Outcome {
-  /** Mean reward of fresh draws of the learned distribution, over N(0, I)'s. */
+  /** Mean difference of the rewards of the learned distribution and of N(0, I), on new samples. */
   readonly gain: number;
-  /** The best reward that the search saw. */
+  /** The best reward of the search. */
   readonly best: number;
 }
 
 function search(name: string, seed: number, budget: number): Outcome {
-  const definition = findOptimizer(name);
-  const defaults = Object.fromEntries(
-    Object.entries(definition.parameters).map(([key, parameter]) => [key, parameter.default]),
-  );
   const landscape = new Landscape(seed);
-  const optimizer = definition.create(
-    { shape: SHAPE, seed, budget, promptEmbedding: Float32Array.of(1) },
-    defaults,
-  );
+  const promptEmbedding = Float32Array.of(1);
+  const optimizer = createOptimizer(findOptimizer(name), { shape: SHAPE, seed, budget, promptEmbedding });
   let best = Number.NEGATIVE_INFINITY;
-  for (let spent = 0; spent < budget; ) {
-    const proposals = optimizer.ask(Math.min(optimizer.batchSize(), budget - spent));
-    const rewards = proposals.map(({ values: noise }) => landscape.reward(noise));
-    optimizer.tell(rewards);
-    best = Math.max(best, ...rewards);
-    spent += proposals.length;
-  }
+  runSearch(
+    optimizer,
+    budget,
+    (noise) => landscape.reward(noise),
+    ({ rewards }) => {
+      best = Math.max(best, ...rewards);
+    },
+  );
   const distribution = optimizer.policy();
-  const differences = Array.from({ length: FRESH }, (_, index) => {
+  const differences = Array.from({ length: SAMPLES }, (_, index) => {
     const key = { seed, stream: STREAMS.report, index };
     return landscape.reward(sampleNoise(distribution, key)) - landscape.reward(standardNormal(key, D));
   });
@@ -48,7 +44,7 @@ function search(name: string, seed: number, budget: number): Outcome {
 }
 
 describe('the landscape', () => {
-  it('has the correlations that were measured on SD 1.5: 0.70 at cosine 0.98, 0.62 at 0.95', () => {
+  it('has the correlations of Stable Diffusion 1.5: 0.70 at cosine 0.98, 0.62 at 0.95', () => {
     expect(covariance(0.98)).toBeCloseTo(0.7, 2);
     expect(covariance(0.95)).toBeCloseTo(0.62, 2);
     const pairs = Array.from({ length: 300 }, (_, i) => {
@@ -63,39 +59,39 @@ describe('the landscape', () => {
     expect(mean(pairs.map(([a, b]) => a * b))).toBeLessThan(0.8);
   });
 
-  it('answers the same noise with the same reward', () => {
+  it('gives a noise the same reward again', () => {
     const landscape = new Landscape(1);
     const noise = standardNormal({ seed: 1, stream: 3, index: 0 }, 512);
     expect(landscape.reward(noise)).toBeCloseTo(landscape.reward(noise), 2);
   });
 });
 
-describe(`the order of the optimizers on a Gaussian-process landscape in ${D} dimensions, ${BUDGET} images`, () => {
+describe(`on a Gaussian-process landscape in ${D} dimensions with ${BUDGET} images`, () => {
   const outcomes = new Map<string, Outcome[]>();
-  const of = (name: string): Outcome[] => {
+  const outcomesOf = (name: string): Outcome[] => {
     const known = outcomes.get(name) ?? SEEDS.map((seed) => search(name, seed, BUDGET));
     outcomes.set(name, known);
     return known;
   };
-  const gain = (name: string) => mean(of(name).map(({ gain }) => gain));
+  const gain = (name: string) => mean(outcomesOf(name).map(({ gain }) => gain));
 
-  it('a Gaussian at the origin (find) and random search hand next to nothing to fresh draws', () => {
+  it('find (a Gaussian at the origin) and random search gain almost nothing on new samples', () => {
     expect(Math.abs(gain('find'))).toBeLessThan(0.35);
     expect(Math.abs(gain('best-of-n'))).toBeLessThan(0.35);
   });
 
-  it.each(['elites', 'genetic', 'snes', 'zero-order', 'gp'])('%s hands on much more', (name) => {
+  it.each(['elites', 'genetic', 'snes', 'zero-order', 'gp'])('%s gains much more', (name) => {
     expect(gain(name)).toBeGreaterThan(1);
   });
 
-  it('gp: at least five times find, more than any other, and more than the best of random search', () => {
+  it('gp gains five times as much as find, more than the others and the best of random search', () => {
     expect(gain('gp')).toBeGreaterThan(5 * Math.max(0, gain('find')));
     for (const other of ['elites', 'genetic', 'snes', 'zero-order'])
       expect(gain('gp'), other).toBeGreaterThan(gain(other));
-    expect(gain('gp')).toBeGreaterThan(mean(of('best-of-n').map(({ best }) => best)));
+    expect(gain('gp')).toBeGreaterThan(mean(outcomesOf('best-of-n').map(({ best }) => best)));
   });
 
-  it('gp wins with 50 images, too', () => {
+  it('gp gains more than the others with 50 images, too', () => {
     const gainOf = (name: string) => mean(SEEDS.map((seed) => search(name, seed, 50).gain));
     const ours = gainOf('gp');
     for (const other of ['elites', 'genetic', 'zero-order', 'find'])

@@ -3,7 +3,7 @@ import type { NoiseKey } from '../../src/core/noise.ts';
 import { LANES, standardNormal, stepNoiseLane, uniform } from '../../src/numerics/normal.ts';
 
 const key: NoiseKey = { seed: 11, stream: 0, index: 0 };
-const MANY = 200_000;
+const SAMPLE_SIZE = 200_000;
 
 function average(values: Float32Array, term: (value: number, i: number) => number): number {
   let sum = 0;
@@ -18,7 +18,7 @@ function expectNear(actual: number, expected: number, tolerance: number): void {
 }
 
 describe('standardNormal', () => {
-  it('is the same on every machine: pinned against another implementation', () => {
+  it('has the values of another implementation', () => {
     const values = standardNormal({ seed: 9007199254728646, stream: 3, index: 7 }, 8, stepNoiseLane(0));
     const pinned = [
       0.6941643, 1.2133064, -0.28711498, -0.105689436, 0.23947053, 0.16559601, -1.353387, 0.720536,
@@ -29,7 +29,7 @@ describe('standardNormal', () => {
   });
 
   it('has the moments of N(0, 1)', () => {
-    const values = standardNormal(key, MANY);
+    const values = standardNormal(key, SAMPLE_SIZE);
     expectNear(
       average(values, (z) => z),
       0,
@@ -57,19 +57,22 @@ describe('standardNormal', () => {
     );
   });
 
-  it('has independent neighbours', () => {
-    const values = standardNormal(key, MANY);
+  it('has uncorrelated neighbours', () => {
+    const values = standardNormal(key, SAMPLE_SIZE);
     for (const distance of [1, 2, 4]) {
       const correlation = average(values, (z, i) => (i < distance ? 0 : z * values[i - distance]));
       expect(Math.abs(correlation)).toBeLessThan(0.01);
     }
   });
 
-  it.each([0, 1, 2, 3, 4, 5, 1023])('gives %i numbers that begin every longer noise', (length) => {
-    expect([...standardNormal(key, length)]).toEqual([...standardNormal(key, 1024).subarray(0, length)]);
-  });
+  it.each([0, 1, 2, 3, 4, 5, 1023])(
+    'gives %i numbers that are the beginning of every longer noise',
+    (length) => {
+      expect([...standardNormal(key, length)]).toEqual([...standardNormal(key, 1024).subarray(0, length)]);
+    },
+  );
 
-  it('differs by seed (also in its high bits), stream, index and lane', () => {
+  it('differs with the seed (also its high bits), stream, index and lane', () => {
     const noises = [
       standardNormal(key, 4),
       standardNormal({ ...key, seed: 12 }, 4),
@@ -89,13 +92,13 @@ describe('standardNormal', () => {
     ['seed', { ...key, seed: 1.5 }, /seed is 1.5/],
     ['stream', { ...key, stream: 2 ** 32 }, /stream is 4294967296.*4294967295/],
     ['index', { ...key, index: Number.NaN }, /index is NaN/],
-  ])('refuses a %s out of range, with its value and range', (_, wrong, message) => {
+  ])('rejects a %s out of range with its value and range', (_, wrong, message) => {
     expect(() => standardNormal(wrong, 4)).toThrow(RangeError);
     expect(() => standardNormal(wrong, 4)).toThrow(message);
     expect(() => uniform(wrong, 0)).toThrow(message);
   });
 
-  it('refuses lengths and lanes out of range', () => {
+  it('rejects lengths and lanes out of range', () => {
     expect(() => standardNormal(key, -1)).toThrow(/length is -1/);
     expect(() => standardNormal(key, 1, -2)).toThrow(/lane is -2/);
     expect(() => stepNoiseLane(-1)).toThrow(/step is -1/);
@@ -103,7 +106,7 @@ describe('standardNormal', () => {
 });
 
 describe('uniform', () => {
-  it('is the same on every machine: pinned against another implementation', () => {
+  it('has the values of another implementation', () => {
     expect(uniform({ seed: 9007199254728646, stream: 3, index: 7 }, LANES.component)).toBe(
       0.27472843927322943,
     );

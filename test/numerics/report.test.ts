@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type FreshDraws, summarizeReport } from '../../src/numerics/report.ts';
+import { type ReportSamples, summarizeReport } from '../../src/numerics/report.ts';
 
-const draws: FreshDraws = {
+const samples: ReportSamples = {
   baseRewards: [0, 1, 2, 3],
   learnedRewards: [1, 3, 2, 6],
   baseFeatures: [[0], [1], [2], [3]],
@@ -15,7 +15,7 @@ const draws: FreshDraws = {
 };
 
 describe('summarizeReport', () => {
-  const report = summarizeReport(draws);
+  const report = summarizeReport(samples);
 
   it('gives mean and standard error of both distributions', () => {
     expect(report.draws).toBe(4);
@@ -25,36 +25,44 @@ describe('summarizeReport', () => {
     expect(report.learned.standardError).toBeCloseTo(Math.sqrt(14 / 3) / 2, 12);
   });
 
-  it('pairs the rewards of the same eps: a gain that is the same everywhere has no error', () => {
+  it('pairs the rewards of an eps: a constant gain has the standard error 0', () => {
     expect(report.gain.mean).toBe(1.5);
     expect(report.gain.standardError).toBeCloseTo(Math.sqrt(5 / 3) / 2, 12);
-    const constant = summarizeReport({ ...draws, learnedRewards: [2, 3, 4, 5] });
+    const constant = summarizeReport({ ...samples, learnedRewards: [2, 3, 4, 5] });
     expect(constant.gain).toEqual({ mean: 2, standardError: 0 });
   });
 
-  it("counts successes strictly above the base's 90th percentile", () => {
+  it("counts learned samples strictly above the base's 90th percentile as successes", () => {
     expect(report.successRate).toBe(0.5);
-    expect(summarizeReport({ ...draws, learnedRewards: [2.7, 2.7, 2.7, 2.71] }).successRate).toBe(0.25);
+    expect(summarizeReport({ ...samples, learnedRewards: [2.7, 2.7, 2.7, 2.71] }).successRate).toBe(0.25);
     expect(
-      summarizeReport({ ...draws, baseRewards: [1, 1, 1, 1], learnedRewards: [1, 1, 1, 1] }).successRate,
+      summarizeReport({ ...samples, baseRewards: [1, 1, 1, 1], learnedRewards: [1, 1, 1, 1] }).successRate,
     ).toBe(0);
   });
 
-  it('compares how different the pictures of each distribution are from each other', () => {
+  it('divides the mean pairwise distances of the features', () => {
     expect(report.diversityRatio).toBeCloseTo(0.5, 12);
   });
 
-  it('has no diversity without features or where the base has none', () => {
-    expect(summarizeReport({ ...draws, baseFeatures: null }).diversityRatio).toBeNull();
-    expect(summarizeReport({ ...draws, learnedFeatures: null }).diversityRatio).toBeNull();
-    expect(summarizeReport({ ...draws, baseFeatures: [[1], [1], [1], [1]] }).diversityRatio).toBeNull();
+  it('has no diversity ratio without features or if the base has no diversity', () => {
+    expect(summarizeReport({ ...samples, baseFeatures: null }).diversityRatio).toBeNull();
+    expect(summarizeReport({ ...samples, learnedFeatures: null }).diversityRatio).toBeNull();
+    expect(summarizeReport({ ...samples, baseFeatures: [[1], [1], [1], [1]] }).diversityRatio).toBeNull();
   });
 
   it('gives the mean norm of the noises over sqrt(d)', () => {
     expect(report.meanNorm).toBeCloseTo((1 + 1 + Math.SQRT2 + 0) / 4, 12);
   });
 
-  it('survives JSON', () => {
+  it('gives mean and standard error of each term, if the reward has terms', () => {
+    expect(report.terms).toBeUndefined();
+    const term = { name: 'green', base: samples.baseRewards, learned: samples.learnedRewards };
+    expect(summarizeReport({ ...samples, terms: [term] }).terms).toEqual({
+      green: { base: report.base, learned: report.learned },
+    });
+  });
+
+  it('is unchanged by JSON', () => {
     expect(JSON.parse(JSON.stringify(report))).toEqual(report);
   });
 
@@ -73,7 +81,7 @@ describe('summarizeReport', () => {
       },
       /a report needs at least 2/,
     ],
-  ])('refuses %j', (change, message) => {
-    expect(() => summarizeReport({ ...draws, ...change })).toThrow(message);
+  ])('rejects %j', (change, message) => {
+    expect(() => summarizeReport({ ...samples, ...change })).toThrow(message);
   });
 });

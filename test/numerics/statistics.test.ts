@@ -19,7 +19,7 @@ describe('mean, sampleStandardDeviation, standardError', () => {
     expect(standardError(values)).toBeCloseTo(0.48494336579358505, 12);
   });
 
-  it('say how many values they need', () => {
+  it('reject too few values with the number that they need', () => {
     expect(() => mean([])).toThrow(/0 values; a mean needs at least 1/);
     expect(() => standardError([1])).toThrow(/1 values;.*at least 2/);
   });
@@ -36,13 +36,13 @@ describe('quantile', () => {
     expect(quantile(values, share)).toBeCloseTo(expected, 12);
   });
 
-  it('sorts by number and leaves its input alone', () => {
+  it('sorts by number and leaves its input unchanged', () => {
     const input = [10, 9, -2];
     expect(quantile(input, 0.5)).toBe(9);
     expect(input).toEqual([10, 9, -2]);
   });
 
-  it('refuses shares outside [0, 1]', () => {
+  it('rejects shares outside [0, 1]', () => {
     expect(() => quantile(values, 90)).toThrow(/share of a quantile is 90/);
   });
 });
@@ -71,14 +71,14 @@ describe('gaussianSmooth', () => {
     });
   });
 
-  it('leaves a constant, a single value, no values, and anything at sigma 0 as they are', () => {
+  it('leaves constants, a single value, no values, and any values with sigma 0 unchanged', () => {
     for (const value of gaussianSmooth([2, 2, 2], 3)) expect(value).toBeCloseTo(2, 12);
     expect(gaussianSmooth([5], 2)[0]).toBeCloseTo(5, 12);
     expect(gaussianSmooth([], 2)).toEqual([]);
     expect(gaussianSmooth(values, 0)).toEqual(values);
   });
 
-  it('refuses a sigma that is negative or not a number', () => {
+  it('rejects a sigma that is negative or not a number', () => {
     expect(() => gaussianSmooth(values, -1)).toThrow(/sigma is -1/);
     expect(() => gaussianSmooth(values, Number.NaN)).toThrow(/sigma is NaN/);
   });
@@ -95,7 +95,7 @@ describe('meanPairwiseDistance', () => {
     ).toBeCloseTo((5 + 8 + 5) / 3, 12);
   });
 
-  it('refuses a single vector and vectors of different lengths', () => {
+  it('rejects a single vector and vectors of different lengths', () => {
     expect(() => meanPairwiseDistance([[1]])).toThrow(/at least 2/);
     expect(() => meanPairwiseDistance([[1], [1, 2]])).toThrow(/1 and 2 numbers/);
   });

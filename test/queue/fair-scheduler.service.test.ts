@@ -2,15 +2,15 @@ import { Queue, Worker } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newId } from '../../src/contract/ids.ts';
 import { QUEUES } from '../../src/queue/queues.ts';
-import { startTestApi, type TestApi } from '../support/service.ts';
+import { startTestApi, type TestApi } from '../support/test-api.ts';
 
-/** The queue itself, with workers of BullMQ as `workers/worker.ts` has them, but for the work. */
+/** The queue with workers of BullMQ, as `workers/worker.ts` has them, that do no work. */
 let api: TestApi;
 beforeAll(async () => {
   api = await startTestApi();
 });
 afterAll(() => api.close());
-// A test may stop while something waits.
+// Some tests stop while entries wait.
 afterEach(async () => {
   const left = await api.store.redis.keys(`${api.config.redisPrefix}:*`);
   if (left.length > 0) await api.store.redis.del(...left);
@@ -19,7 +19,7 @@ afterEach(async () => {
 type Priority = 'high' | 'normal' | 'low';
 const names = new Map<string, string>();
 
-/** Queues `count` entries, called TENANT1, TENANT2 ... */
+/** Queues `count` entries of a tenant, named TENANT1, TENANT2 ... */
 async function queue(tenant: string, count: number, { priority = 'normal' as Priority, from = 1 } = {}) {
   for (let i = from; i < from + count; i++) {
     const id = newId('job');
@@ -30,9 +30,12 @@ async function queue(tenant: string, count: number, { priority = 'normal' as Pri
 
 const idOf = (name: string) => [...names].find(([, known]) => known === name)?.[0] ?? '';
 
-/** Serves until nothing is left, or `work` says so by 'stop'; gives the names in the order in which they began. */
+/**
+ * Serves entries until none is left, or `work` returns 'stop'.
+ * @returns the names in the order in which their work began
+ */
 async function serve(
-  work: (name: string, times: number) => Promise<'fail' | 'stop' | undefined> = async () => undefined,
+  work: (name: string, attempt: number) => Promise<'fail' | 'stop' | undefined> = async () => undefined,
 ): Promise<string[]> {
   const order: string[] = [];
   const { store } = api;
@@ -41,14 +44,14 @@ async function serve(
   const worker = new Worker<{ id: string; tenant: string }>(
     QUEUES.optimize,
     async ({ data }) => {
-      await store.queues.started('optimize', data);
+      await store.queues.begin('optimize', data);
       const name = names.get(data.id) ?? '?';
       order.push(name);
-      const word = await work(name, order.filter((other) => other === name).length);
-      if (word === 'stop') done.resolve();
-      if (word === 'fail') throw new Error('again');
+      const outcome = await work(name, order.filter((other) => other === name).length);
+      if (outcome === 'stop') done.resolve();
+      if (outcome === 'fail') throw new Error('again');
     },
-    { connection, prefix: store.keys.queues() },
+    { connection, prefix: store.keys.queuePrefix() },
   );
   worker.on('drained', () => done.resolve());
   worker.on('error', () => {});
@@ -61,10 +64,10 @@ async function serve(
 const positions = (...of: string[]) =>
   Promise.all(of.map(async (name) => api.store.queues.position('optimize', idOf(name))));
 
-describe('turns between tenants', () => {
+describe('the fair scheduler', () => {
   beforeEach(() => names.clear());
 
-  it('serves one tenant by priority and age, as if there were no turns', async () => {
+  it('serves a single tenant by priority and age', async () => {
     await queue('a', 2);
     await queue('a', 1, { priority: 'low', from: 3 });
     await queue('a', 2, { priority: 'high', from: 4 });
@@ -72,7 +75,7 @@ describe('turns between tenants', () => {
     expect(await serve()).toEqual(['a4', 'a5', 'a1', 'a2', 'a3']);
   });
 
-  it('one tenant queues 200 jobs, then another one: that starts next after the running one', async () => {
+  it('serves a new tenant next, however much another one has queued before', async () => {
     await queue('a', 200);
     let position: (number | null)[] = [];
     const order = await serve(async (name) => {
@@ -85,23 +88,23 @@ describe('turns between tenants', () => {
     expect(order.slice(0, 4)).toEqual(['a1', 'b1', 'a2', 'a3']);
   });
 
-  it('gives every tenant one turn in each round, whenever it came and however much it has', async () => {
+  it('serves one entry of every tenant in each round, and positions say so', async () => {
     await queue('a', 4);
     await queue('b', 2);
     await queue('c', 3);
-    const told = await positions('a1', 'b1', 'c1', 'a2', 'b2', 'c2', 'a3', 'c3', 'a4');
-    expect(told).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    expect(await serve()).toEqual(['a1', 'b1', 'c1', 'a2', 'b2', 'c2', 'a3', 'c3', 'a4']);
+    const expected = ['a1', 'b1', 'c1', 'a2', 'b2', 'c2', 'a3', 'c3', 'a4'];
+    expect(await positions(...expected)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(await serve()).toEqual(expected);
   });
 
-  it('a priority counts among a tenant’s own, and before nobody else’s', async () => {
+  it('orders entries of a tenant by priority, without putting it before other tenants', async () => {
     await queue('a', 3);
     await queue('b', 2);
     await queue('b', 2, { priority: 'high', from: 3 });
     expect(await serve()).toEqual(['a1', 'b3', 'a2', 'b4', 'a3', 'b1', 'b2']);
   });
 
-  it('passes the turn of what is taken out of the queue to the tenant’s next', async () => {
+  it('schedules the next entry of a tenant when its scheduled one is removed', async () => {
     await queue('a', 3);
     await queue('b', 2);
     expect(await api.store.queues.remove('optimize', idOf('a1'))).toBe(true);
@@ -109,7 +112,7 @@ describe('turns between tenants', () => {
     expect(await serve()).toEqual(['a2', 'b1', 'a3', 'b2']);
   });
 
-  it('a tenant is not held to account for what it has canceled', async () => {
+  it('does not count removed entries as served', async () => {
     await queue('a', 20);
     await queue('b', 2);
     for (let i = 1; i <= 20; i++) await api.store.queues.remove('optimize', idOf(`a${i}`));
@@ -117,14 +120,14 @@ describe('turns between tenants', () => {
     expect(await serve()).toEqual(['b1', 'a21', 'b2']);
   });
 
-  it('brings back what is tried again; that is its tenant’s turn', async () => {
+  it('keeps an entry scheduled that is tried again', async () => {
     await queue('a', 3);
     await queue('b', 3);
     let begun = 0;
-    const order = await serve(async (name, times) => {
+    const order = await serve(async (name, attempt) => {
       if (++begun === 7) return 'stop';
-      if (name === 'a1' && times === 1) return 'fail';
-      await new Promise((resolve) => setTimeout(resolve, 400)); // the first pause before a next try is a second
+      if (name === 'a1' && attempt === 1) return 'fail';
+      await new Promise((resolve) => setTimeout(resolve, 400)); // a second attempt comes after a second
       return undefined;
     });
     expect(order.slice(0, 3)).toEqual(['a1', 'b1', 'a2']);
@@ -133,21 +136,22 @@ describe('turns between tenants', () => {
     expect(new Set(order).size).toBe(6);
   });
 
-  it('an entry that a crash kept from the turns, or a turn that was never passed on, is served all the same', async () => {
+  it('loses no entry when a crash comes between its two steps', async () => {
     const { redis, keys } = api.store;
     await queue('a', 2);
     await queue('b', 2);
-    // As a crash leaves it between BullMQ's step and ours.
-    for (const key of await redis.keys(`${keys.turns('optimize')}*`)) await redis.del(key);
+    // As after a crash between `Queue.add` of BullMQ and `register`.
+    await redis.del(...Object.values(keys.scheduler('optimize')));
+    await redis.del(keys.waiting('optimize', 'a'), keys.waiting('optimize', 'b'));
     expect((await serve()).sort()).toEqual(['a1', 'a2', 'b1', 'b2']);
   });
 
-  it('a turn that was kept from a tenant by a crash is given with the next one that begins', async () => {
+  it('schedules for a tenant whose schedule a crash interrupted, when the next entry begins', async () => {
     const { redis, keys } = api.store;
     await queue('a', 6);
     await queue('b', 2);
-    // b1 was canceled, and the process died before b2 came in turn.
-    const prefix = keys.queues();
+    // b1 was removed, and the process died before b2 was scheduled.
+    const prefix = keys.queuePrefix();
     await redis.zrem(`${prefix}:optimize:prioritized`, idOf('b1'));
     await redis.del(`${prefix}:optimize:${idOf('b1')}`);
     const order = await serve();
@@ -155,16 +159,16 @@ describe('turns between tenants', () => {
     expect(order).toHaveLength(7);
   });
 
-  it('settles what was queued by a version without turns when an API starts', async () => {
+  it('registers the entries of a release without the scheduler', async () => {
     const { redis, keys, queues } = api.store;
-    const old = new Queue(QUEUES.optimize, { connection: redis, prefix: keys.queues() });
+    const old = new Queue(QUEUES.optimize, { connection: redis, prefix: keys.queuePrefix() });
     for (let i = 1; i <= 30; i++) {
       const id = newId('job');
       names.set(id, `a${i}`);
       await old.add('optimize', { id }, { jobId: id, priority: 2 });
     }
     await queue('b', 1);
-    await queues.settle();
+    await queues.registerAll();
     expect(await positions('a1', 'b1', 'a2', 'a30')).toEqual([1, 2, 3, 31]);
     expect((await serve()).slice(0, 3)).toEqual(['a1', 'b1', 'a2']);
   });

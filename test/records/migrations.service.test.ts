@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readArchived, recordKey } from '../../src/jobs/archive.ts';
 import { currentVersion, migrate } from '../../src/records/migrations.ts';
-import { fieldsOf } from '../../src/records/record-fields.ts';
+import { encodeFields } from '../../src/records/record-codec.ts';
 import { encodeRecord } from '../../src/storage/record-file.ts';
-import { expectProblem, queueJob, readOk, startTestApi, type TestApi } from '../support/service.ts';
+import { expectProblem, queueJob, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
 
 let api: TestApi;
 beforeAll(async () => {
@@ -12,7 +12,10 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
-/** Queues a job and makes of its record what findery 0.1.0 wrote: no version, no tenant, no report draws, no deadline, no clipSkip. */
+/**
+ * Enqueues a job and replaces its record by what findery 0.1.0 wrote: one field for each property,
+ * without version, tenant, report draws, deadline and clipSkip.
+ */
 async function queueOldJob() {
   const { id } = await queueJob(api, { seed: 3 });
   const key = api.store.keys.record(id);
@@ -25,13 +28,12 @@ async function queueOldJob() {
   } = await api.store.jobs.get(id);
   const { clipSkip: _____, ...sampler } = record.sampler;
   await api.store.redis.del(key);
-  // Every field by itself.
-  await api.store.redis.hset(key, fieldsOf({ ...record, sampler }));
+  await api.store.redis.hset(key, encodeFields({ ...record, sampler }));
   return { id, key, sampler };
 }
 
 describe('a record', () => {
-  it('says its version', async () => {
+  it('has a version', async () => {
     const { id } = await queueJob(api);
     expect(await api.store.redis.hget(api.store.keys.record(id), '_version')).toBe(
       String(currentVersion('job')),
@@ -39,29 +41,29 @@ describe('a record', () => {
     expect(currentVersion('job')).toBeGreaterThanOrEqual(1);
   });
 
-  it('from before there were versions is read, listed, and brought up to date', async () => {
+  it('without a version is read, listed and upgraded', async () => {
     const { id, key, sampler } = await queueOldJob();
-    const now = { reportDraws: 32, deadline: null, sampler: { ...sampler, clipSkip: 0 } };
-    const { data } = (await readOk(await api.get('/v1/jobs?limit=1'), 200)) as unknown as { data: object[] };
-    expect(data[0]).toMatchObject({ id, ...now });
-    expect(await readOk(await api.get(`/v1/jobs/${id}`), 200)).toMatchObject(now);
+    const upgraded = { reportDraws: 32, deadline: null, sampler: { ...sampler, clipSkip: 0 } };
+    const { data } = await readOk(await api.get('/v1/jobs?limit=1'), 200);
+    expect(data).toMatchObject([{ id, ...upgraded }]);
+    expect(await readOk(await api.get(`/v1/jobs/${id}`), 200)).toMatchObject(upgraded);
     expect(await api.store.redis.hmget(key, '_version', 'reportDraws', 'tenant')).toEqual([
       '2',
       '32',
       '"default"',
     ]);
-    expect(JSON.parse(String(await api.store.redis.hget(key, 'sampler')))).toEqual(now.sampler);
+    expect(JSON.parse(String(await api.store.redis.hget(key, 'sampler')))).toEqual(upgraded.sampler);
   });
 
-  it('is not migrated over what somebody changed meanwhile', async () => {
+  it('that changed after it was read is not overwritten by its upgrade', async () => {
     const { id, key } = await queueOldJob();
-    const reading = api.store.jobs.find(id); // its fields are asked for
+    const reading = api.store.jobs.find(id); // its fields are requested
     await api.store.redis.hset(key, 'sampler', JSON.stringify({ steps: 99 }));
     await reading;
     expect(JSON.parse(String(await api.store.redis.hget(key, 'sampler')))).toMatchObject({ steps: 99 });
   });
 
-  it('of a newer findery is a clear error, and is left alone', async () => {
+  it('of a newer findery is answered with 503, and stays as it is', async () => {
     const { id } = await queueJob(api);
     const key = api.store.keys.record(id);
     await api.store.redis.hset(key, '_version', '99');
@@ -73,7 +75,7 @@ describe('a record', () => {
     await api.store.redis.del(key);
   });
 
-  it('in storage is migrated too, and refused when it is newer', async () => {
+  it('in storage is upgraded too, and refused when it is newer', async () => {
     const id = `smp_${randomBytes(13).toString('hex')}`;
     const write = (version: number) =>
       api.blobs.put(
@@ -93,7 +95,7 @@ describe('a record', () => {
     await api.blobs.delete(recordKey(id));
   });
 
-  it('that is up to date stays as it is', () => {
+  it('of the current version is not changed', () => {
     const record = { id: 'job_1', sampler: { steps: 2 } };
     expect(migrate('job', record, currentVersion('job'))).toBe(record);
   });

@@ -1,78 +1,81 @@
 import { describe, expect, it } from 'vitest';
 import { Batcher } from '../../src/redis/batcher.ts';
 
-describe('what is asked for together', () => {
-  it('goes into one call a turn of the event loop, and each gets its own answer', async () => {
+const endTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('a batcher', () => {
+  it('sends the items of one event-loop turn in one call and gives each its own answer', async () => {
     const calls: number[][] = [];
-    const doubled = new Batcher(10, async (all: readonly number[]) => {
-      calls.push([...all]);
-      return all.map((value) => 2 * value);
+    const doubling = new Batcher(10, async (items: readonly number[]) => {
+      calls.push([...items]);
+      return items.map((value) => 2 * value);
     });
-    expect(await Promise.all([1, 2, 3].map((value) => doubled.add(value)))).toEqual([2, 4, 6]);
-    expect(await doubled.add(4)).toBe(8);
+    expect(await Promise.all([1, 2, 3].map((value) => doubling.add(value)))).toEqual([2, 4, 6]);
+    expect(await doubling.add(4)).toBe(8);
     expect(calls).toEqual([[1, 2, 3], [4]]);
   });
 
-  it('is never more than the most that there may be', async () => {
+  it('never sends more than `maxBatch` items in one call', async () => {
     const sizes: number[] = [];
-    const same = new Batcher(4, async (all: readonly number[]) => {
-      sizes.push(all.length);
-      return all;
+    const echo = new Batcher(4, async (items: readonly number[]) => {
+      sizes.push(items.length);
+      return items;
     });
     const values = Array.from({ length: 10 }, (_, i) => i);
-    expect(await Promise.all(values.map((value) => same.add(value)))).toEqual(values);
+    expect(await Promise.all(values.map((value) => echo.add(value)))).toEqual(values);
     expect(sizes).toEqual([4, 4, 2]);
   });
 
-  /** Calls that end when they are told to. */
-  function openEnded(patience: number) {
-    const calls: { readonly all: readonly number[]; readonly end: () => void }[] = [];
-    const send = (all: readonly number[]) => {
+  /** A batcher whose calls end when the test ends them. */
+  function openEnded(maxWaitMs: number) {
+    const calls: { readonly items: readonly number[]; readonly end: () => void }[] = [];
+    const send = (items: readonly number[]) => {
       const ended = Promise.withResolvers<readonly number[]>();
-      calls.push({ all, end: () => ended.resolve(all) });
+      calls.push({ items, end: () => ended.resolve(items) });
       return ended.promise;
     };
-    const slow = new Batcher(10, send, { patience });
-    /** For 1, 2, ... up to `count`, each in a turn of the event loop of its own; gives the answers to come. */
-    const askInTurns = async (count: number) => {
+    const batcher = new Batcher(10, send, { maxWaitMs });
+    /** Adds 1, 2, ... `count`, each in its own event-loop turn; gives the answers to come. */
+    const addInTurns = async (count: number) => {
       const answers: Promise<number>[] = [];
       for (let value = 1; value <= count; value++) {
-        answers.push(slow.add(value));
-        await new Promise((resolve) => setImmediate(resolve));
+        answers.push(batcher.add(value));
+        await endTurn();
       }
       return answers;
     };
-    return { calls, askInTurns };
+    return { calls, addInTurns };
   }
 
-  it('waits for a call to end where three are under way, and then goes together', async () => {
-    const { calls, askInTurns } = openEnded(60_000);
-    const answers = await askInTurns(6);
-    expect(calls.map(({ all }) => all)).toEqual([[1], [2], [3]]);
+  it('collects items while three calls are under way, and sends them when one ends', async () => {
+    const { calls, addInTurns } = openEnded(60_000);
+    const answers = await addInTurns(6);
+    expect(calls.map(({ items }) => items)).toEqual([[1], [2], [3]]);
     calls[1].end();
     expect(await answers[1]).toBe(2);
-    expect(calls.map(({ all }) => all)).toEqual([[1], [2], [3], [4, 5, 6]]);
+    expect(calls.map(({ items }) => items)).toEqual([[1], [2], [3], [4, 5, 6]]);
     for (const { end } of calls) end();
     expect(await Promise.all(answers)).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
-  it('does not wait for long: a call without an answer holds up no other', async () => {
-    const { calls, askInTurns } = openEnded(5);
-    const answers = await askInTurns(5);
-    while (calls.flatMap(({ all }) => all).length < 5) await new Promise((resolve) => setTimeout(resolve, 5));
+  it('sends items after `maxWaitMs` although no call has ended', async () => {
+    const { calls, addInTurns } = openEnded(5);
+    const answers = await addInTurns(5);
+    while (calls.flatMap(({ items }) => items).length < 5)
+      await new Promise((resolve) => setTimeout(resolve, 5));
     for (const { end } of calls.slice(3)) end();
     expect(await Promise.all(answers.slice(3))).toEqual([4, 5]);
   });
 
-  it('fails together, and not with what comes later', async () => {
+  it('rejects all items of a call that fails, and no later ones', async () => {
     let isAway = true;
-    const sometimes = new Batcher(10, async (all: readonly number[]) => {
+    const failing = new Batcher(10, async (items: readonly number[]) => {
       if (isAway) throw new Error('away');
-      return all;
+      return items;
     });
-    const outcomes = await Promise.allSettled([sometimes.add(1), sometimes.add(2)]);
+    const outcomes = await Promise.allSettled([failing.add(1), failing.add(2)]);
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     isAway = false;
-    expect(await sometimes.add(3)).toBe(3);
+    expect(await failing.add(3)).toBe(3);
   });
 });

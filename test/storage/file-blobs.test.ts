@@ -19,7 +19,7 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const MODULE = pathToFileURL(join(import.meta.dirname, '../../src/storage/file-blobs.ts')).href;
-/** Whether this system lets a process have file systems of its own. */
+/** Whether this system allows a process to mount file systems that only it sees. */
 const CAN_MOUNT =
   spawnSync('unshare', ['-Urm', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt']).status === 0;
 
@@ -34,35 +34,36 @@ describeBlobs('a folder', {
 });
 
 describe('blobs in a folder', () => {
-  it('are null where a folder or a file is in the way', async () => {
+  it('are null when a folder or a file is in their place', async () => {
     await blobs.put('a/b', bytes(1));
     expect(await blobs.get('a')).toBeNull();
     expect(await blobs.get('a/b/c')).toBeNull();
   });
 
-  it('are listed in one order over all folders, that of code units', async () => {
+  it('are listed in the order of code units over all folders', async () => {
     const keys = ['a-b', 'a.b', 'a/b.c', 'a/b/c', 'a0', 'b/A', 'b/_', 'b/a'];
     for (const key of keys.toReversed()) await blobs.put(key, bytes(1));
     expect(await Array.fromAsync(blobs.list(''))).toEqual(keys.toSorted());
   });
 
-  it('are listed without what is half-written or not ours', async () => {
+  it('are listed without partial and foreign files', async () => {
     await blobs.put('images/img_1.png', bytes(1));
     await writeFile(join(blobs.folder, 'images', '.writing~0'), 'half');
-    await writeFile(join(blobs.folder, 'images', 'img 3.png'), 'not ours');
+    await writeFile(join(blobs.folder, 'images', 'img 3.png'), 'a foreign file');
     expect(await Array.fromAsync(blobs.list(''))).toEqual(['images/img_1.png']);
     expect(await filesBelow(folder)).toHaveLength(3);
   });
 });
 
-describe('a write that fails', () => {
-  it('leaves the old blob and no half-written file when the file system takes no more', async () => {
+describe('a failed write', () => {
+  it('leaves the old blob and no partial file when the file would be too large', async () => {
     await blobs.put('policies/p', bytes(1, 2, 3));
-    // The shell limits the size of files (in blocks of 512 or 1,024 bytes) for the process that it becomes.
+    // The shell limits the file size, in blocks of 512 or 1,024 bytes, and becomes the process.
     const script = `
       import { FileBlobs } from ${JSON.stringify(MODULE)};
       const blobs = new FileBlobs(process.argv[1]);
-      await blobs.put('policies/p', new Uint8Array(1_000_000)).catch((error) => console.log(error.name, error.message));`;
+      await blobs.put('policies/p', new Uint8Array(1_000_000))
+        .catch((error) => console.log(error.name, error.message));`;
     const { stdout } = await promisify(execFile)('/bin/sh', [
       '-c',
       'ulimit -f 64 && exec "$@"',
@@ -80,16 +81,17 @@ describe('a write that fails', () => {
   });
 
   it.skipIf(!CAN_MOUNT)(
-    'says that there is no room, leaves the old blob alone, and goes well once there is room',
+    'reports a full disk, leaves the old blob, and succeeds once there is room',
     async () => {
-      // A file system of 256 KiB, seen by this process alone.
+      // A file system of 256 KiB that only this process sees.
       const script = `
       import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
       import { FileBlobs } from ${JSON.stringify(MODULE)};
       const blobs = new FileBlobs(process.argv[1] + '/blobs');
       await blobs.put('policies/p', Uint8Array.of(1, 2, 3));
       writeFileSync(process.argv[1] + '/ballast', new Uint8Array(150_000));
-      await blobs.put('policies/p', new Uint8Array(120_000)).catch((error) => console.log(error.name, error.message));
+      await blobs.put('policies/p', new Uint8Array(120_000))
+        .catch((error) => console.log(error.name, error.message));
       await blobs.check().catch((error) => console.log(error.name));
       console.log(readdirSync(blobs.folder + '/policies'), [...readFileSync(blobs.folder + '/policies/p')]);
       rmSync(process.argv[1] + '/ballast');
@@ -119,7 +121,7 @@ describe('a write that fails', () => {
     },
   );
 
-  it('says which blob and why when a file is where a folder has to be', async () => {
+  it('names the blob and the reason when a file is in place of a folder', async () => {
     await blobs.put('a', bytes(1));
     await expect(blobs.put('a/b', bytes(1))).rejects.toMatchObject({
       name: 'BlobStoreError',
@@ -128,14 +130,14 @@ describe('a write that fails', () => {
   });
 });
 
-describe('the check for /readyz', () => {
-  it('makes the folder, writes and leaves nothing', async () => {
+describe('check', () => {
+  it('creates the folder, writes and leaves no file', async () => {
     await blobs.check();
     expect(await filesBelow(folder)).toEqual([]);
     expect(await readdir(folder)).toEqual(['blobs']);
   });
 
-  it('fails with the folder and the reason when it can not be written', async () => {
+  it('names the folder and the reason when it is not writable', async () => {
     await writeFile(join(folder, 'blobs'), 'a file in its place');
     await expect(blobs.check()).rejects.toMatchObject({
       name: 'BlobStoreError',
@@ -144,7 +146,7 @@ describe('the check for /readyz', () => {
   });
 });
 
-it('what killed writers left is removed once it is old', async () => {
+it('removeLeftovers removes old partial files of killed writers', async () => {
   await blobs.put('images/kept', bytes(1));
   await mkdir(join(blobs.folder, 'images'), { recursive: true });
   for (const name of ['.writing~old', '.writing~new'])

@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { standardNormalDistribution } from '../../src/numerics/distributions/gaussian.ts';
 import { anchoredDistribution, mixtureDistribution } from '../../src/numerics/distributions/mixture.ts';
 import { decodePolicy, encodePolicy } from '../../src/storage/policy-file.ts';
-import { decodeSafetensors, encodeSafetensors, type Tensor } from '../../src/storage/safetensors.ts';
+import { decodeSafetensors } from '../../src/storage/safetensors/decode.ts';
+import { encodeSafetensors } from '../../src/storage/safetensors/encode.ts';
+import type { Tensor } from '../../src/storage/safetensors/format.ts';
 
 const SHAPE = [2, 1, 2];
 const anchored = anchoredDistribution(
@@ -25,19 +27,19 @@ describe('a policy file', () => {
     ['a Gaussian with one width per number', wide],
     ['the standard distribution', standardNormalDistribution([4])],
     ['a distribution of a single number', standardNormalDistribution([1])],
-  ])('gives back %s and what is known of it', (_, distribution) => {
+  ])('restores %s and its metadata', (_, distribution) => {
     const read = decodePolicy(encodePolicy(distribution, metadata), distribution.shape);
     expect(read).toEqual({ distribution, metadata });
   });
 
-  it('is the same bytes for the same distribution and metadata, also after reading', () => {
+  it('has the same bytes for the same distribution and metadata, also after reading', () => {
     const bytes = encodePolicy(anchored, metadata);
     expect(encodePolicy(anchored, { ...metadata })).toEqual(bytes);
     const read = decodePolicy(bytes, null);
     expect(encodePolicy(read.distribution, read.metadata)).toEqual(bytes);
   });
 
-  it('has the tensors and the metadata that Python users are promised', () => {
+  it('has the documented tensors and metadata for Python users', () => {
     const { tensors, metadata: texts } = decodeSafetensors(
       encodePolicy(anchored, { ...metadata, unknown: undefined }),
     );
@@ -55,18 +57,18 @@ describe('a policy file', () => {
     });
   });
 
-  it('does not share memory with what it was read from', () => {
+  it('does not share memory with the decoded distribution', () => {
     const bytes = encodePolicy(wide, {});
     const { distribution } = decodePolicy(bytes, SHAPE);
     bytes.fill(0);
     expect(distribution).toEqual(wide);
   });
 
-  it('is not written for a distribution or with metadata that can not be read again', () => {
+  it('is not written with a distribution or metadata that could not be read again', () => {
     expect(() => encodePolicy({ ...wide, weights: Float32Array.of(0.5) }, {})).toThrow(
       'The weights sum to 0.5',
     );
-    expect(() => encodePolicy(wide, { format: 'pt' })).toThrow('"format" is the file\'s own metadata');
+    expect(() => encodePolicy(wide, { format: 'pt' })).toThrow('The metadata name "format" is reserved');
     const many = { mean: [0], std: 1, weight: 1 / 257 };
     expect(() => encodePolicy(mixtureDistribution([1], new Array(257).fill(many)), {})).toThrow(
       '257 components',
@@ -74,7 +76,7 @@ describe('a policy file', () => {
   });
 });
 
-describe("somebody else's file", () => {
+describe('a policy file of other software', () => {
   const parts = {
     mean: f32([1, 2, 1, 2], [1, 2, 3, 4]),
     std: f32([1], [0.5]),
@@ -95,7 +97,7 @@ describe("somebody else's file", () => {
     });
   });
 
-  it('has metadata that stay texts', () => {
+  it('keeps its metadata as strings', () => {
     const bytes = encodeSafetensors(parts, { format: 'pt', prompt: '2020' });
     expect(decodePolicy(bytes, SHAPE).metadata).toEqual({ prompt: '2020' });
   });
@@ -158,7 +160,7 @@ describe("somebody else's file", () => {
     ['with no width', { std: f32([1], [0]) }, 'std[0] is 0; standard deviations must be finite and > 0'],
     ['with a width that is not finite', { std: f32([1], [Number.POSITIVE_INFINITY]) }, 'std[0] is Infinity'],
     ['with weights that do not sum to 1', { weights: f32([1], [0.9]) }, 'they must sum to 1'],
-  ])('is refused %s', (_, changes, message) => {
+  ])('is rejected %s', (_, changes, message) => {
     const tensors = Object.fromEntries(
       Object.entries({ ...parts, ...changes }).filter(([, tensor]) => tensor),
     ) as {
@@ -169,21 +171,21 @@ describe("somebody else's file", () => {
     );
   });
 
-  it('is refused when it is no safetensors file at all', () => {
+  it('is rejected when it is not a safetensors file', () => {
     expect(() => decodePolicy(new TextEncoder().encode('PK\x03\x04 a zip archive'), SHAPE)).toThrow(
       expect.objectContaining({
         name: 'PolicyFileError',
-        message: expect.stringContaining('not a sound one'),
+        message: expect.stringContaining('this one is not valid'),
       }),
     );
   });
 
-  it('is refused when it claims our format but does not keep to it', () => {
-    const claim = { format: 'findery.policy', formatVersion: '1' };
-    expect(() => decodePolicy(encodeSafetensors(parts, { ...claim, prompt: 'a dog' }), null)).toThrow(
+  it("is rejected when it claims findery's format and breaks its rules", () => {
+    const format = { format: 'findery.policy', formatVersion: '1' };
+    expect(() => decodePolicy(encodeSafetensors(parts, { ...format, prompt: 'a dog' }), null)).toThrow(
       'The metadata value "prompt" is not JSON',
     );
-    expect(() => decodePolicy(encodeSafetensors(parts, { ...claim, formatVersion: '2' }), null)).toThrow(
+    expect(() => decodePolicy(encodeSafetensors(parts, { ...format, formatVersion: '2' }), null)).toThrow(
       "The file's formatVersion is 2; this findery reads 1.",
     );
   });

@@ -9,12 +9,12 @@ const body = {
 const text = () => Buffer.from(encodeRecord(body)).toString();
 
 describe('a record file', () => {
-  it('gives its body back', () => {
+  it('returns its body', () => {
     expect(decodeRecord(encodeRecord(body))).toEqual(body);
     expect(JSON.parse(text())).toMatchObject({ format: 'findery.record', formatVersion: 1, body });
   });
 
-  it('is the same bytes for the same body', () => {
+  it('has the same bytes for the same body', () => {
     expect(encodeRecord(structuredClone(body))).toEqual(encodeRecord(body));
   });
 
@@ -37,7 +37,7 @@ describe('a record file', () => {
       () => text().replace('"formatVersion":1', '"formatVersion":2'),
       /formatVersion is 2; this findery reads up to 1/,
     ],
-  ])('that is %s is refused in plain words', (_, bytes, message) => {
+  ])('that is %s is rejected with the reason', (_, bytes, message) => {
     expect(() => decodeRecord(Buffer.from(bytes()))).toThrow(
       expect.objectContaining({ name: 'RecordFileError', message: expect.stringMatching(message) }),
     );

@@ -3,7 +3,6 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { parseS3 } from '../../src/config/storage-place.ts';
 import { S3Blobs } from '../../src/storage/s3-blobs.ts';
 import { bytes, describeBlobs } from '../support/blob-contract.ts';
 import { type S3Server, startS3Server } from '../support/s3-server.ts';
@@ -30,12 +29,12 @@ beforeEach(() => {
 describeBlobs('a bucket', {
   open: () => blobs,
   isEmpty: async () => (await Array.fromAsync(blobs.list(''))).length === 0,
-  // The server's, and not S3's.
+  // S3 is atomic; the test server is not.
   isAtomic: false,
 });
 
 describe('blobs in a bucket', () => {
-  it('of another prefix are not seen, nor what is not ours', async () => {
+  it('are not listed when they have another prefix or a foreign name', async () => {
     const other = new S3Blobs({ bucket: server.bucket, prefix: `team/${number - 1}-more` });
     await other.put('a', bytes(1));
     await blobs.put('b', bytes(1));
@@ -43,7 +42,7 @@ describe('blobs in a bucket', () => {
     expect(await blobs.get('a')).toBeNull();
   });
 
-  it('are all listed, also where there are more than a page of them', async () => {
+  it('are listed over several pages', async () => {
     const keys = Array.from({ length: 23 }, (_, i) => `images/${String(i).padStart(4, '0')}`);
     for (const key of keys) await blobs.put(key, bytes(1));
     const paging = new S3Blobs({ bucket: server.bucket, prefix: `team/${number - 1}` }, process.env, {
@@ -52,7 +51,7 @@ describe('blobs in a bucket', () => {
     expect(await Array.fromAsync(paging.list('images/'))).toEqual(keys);
   });
 
-  it('that were changed behind our back are told as damaged, also where nobody knows a hash', async () => {
+  it('are reported as damaged after a foreign change, also when the caller knows no hash', async () => {
     await blobs.put('policies/p', new Uint8Array(5000).fill(3));
     const path = (await readdir(folder, { recursive: true })).find((name) =>
       /policies\/p\b.*_object$/.test(name),
@@ -63,7 +62,7 @@ describe('blobs in a bucket', () => {
     await expect(blobs.get('policies/p', { sha256 })).rejects.toMatchObject({ name: 'DamagedBlobError' });
   });
 
-  it('that can’t be reached say where and why', async () => {
+  it('report the bucket and the reason when it is not reachable', async () => {
     const nowhere = new S3Blobs({ bucket: 'there-is-none', prefix: 'x' });
     await expect(nowhere.check()).rejects.toMatchObject({
       name: 'BlobStoreError',
@@ -79,29 +78,5 @@ describe('blobs in a bucket', () => {
         /The blob a can't be read from s3:\/\/findery-test\/: .*(ECONNREFUSED|bad port)/,
       ),
     });
-  });
-});
-
-describe('s3:// addresses', () => {
-  it.each([
-    ['s3://bucket', { bucket: 'bucket', prefix: '' }],
-    ['s3://bucket/', { bucket: 'bucket', prefix: '' }],
-    ['s3://my.bucket-1/team/a_b/', { bucket: 'my.bucket-1', prefix: 'team/a_b' }],
-  ])('%s', (address, place) => {
-    expect(parseS3(address)).toEqual({ type: 's3', ...place });
-  });
-
-  it.each([
-    '',
-    's3:/bucket',
-    's3://',
-    's3://Bucket',
-    's3://b',
-    's3://bucket/../x',
-    's3://bucket/a//b',
-    's3://bucket/é',
-    'http://x',
-  ])('not %j', (address) => {
-    expect(parseS3(address)).toBeNull();
   });
 });

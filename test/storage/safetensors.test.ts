@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { decodeCheckpoint, encodeCheckpoint } from '../../src/storage/checkpoint-file.ts';
-import { decodeSafetensors, encodeSafetensors, type Tensor } from '../../src/storage/safetensors.ts';
+import { decodeSafetensors } from '../../src/storage/safetensors/decode.ts';
+import { encodeSafetensors } from '../../src/storage/safetensors/encode.ts';
+import type { Tensor } from '../../src/storage/safetensors/format.ts';
 
-/** A file with any header and any data, right or wrong. */
+/** A file with any header and data, valid or not. */
 function file(header: unknown, data: Uint8Array = new Uint8Array(0)): Uint8Array {
   const text = typeof header === 'string' ? header : JSON.stringify(header);
   const json = new TextEncoder().encode(text);
@@ -17,7 +18,7 @@ const pair = (begin: number, end: number) => ({
   data_offsets: [begin, end],
 });
 
-describe('encoding', () => {
+describe('encodeSafetensors', () => {
   it('lays out the bytes as the reference library does', () => {
     const bytes = encodeSafetensors(
       {
@@ -42,7 +43,7 @@ describe('encoding', () => {
     expect([...bytes.subarray(8 + length + 8, 8 + length + 12)]).toEqual([0, 0, 0, 0x3f]);
   });
 
-  it('gives the same bytes whatever the order of the keys', () => {
+  it('writes the same bytes for any order of the keys', () => {
     const a: Tensor = { dtype: 'F32', shape: [1], data: Float32Array.of(1) };
     const b: Tensor = { dtype: 'F32', shape: [1], data: Float32Array.of(2) };
     expect(encodeSafetensors({ a, b }, { x: '1', y: '2' })).toEqual(
@@ -54,13 +55,13 @@ describe('encoding', () => {
     ['"t" of dtype F64', { t: { dtype: 'F64', shape: [1], data: Float32Array.of(1) } }],
     ['"t" has 2 numbers', { t: { dtype: 'F32', shape: [3], data: Float32Array.of(1, 2) } }],
     ['__metadata__', { __metadata__: { dtype: 'F32', shape: [1], data: Float32Array.of(1) } }],
-  ])('refuses tensors that do not fit: %s', (message, tensors) => {
+  ])('rejects tensors that do not fit: %s', (message, tensors) => {
     expect(() => encodeSafetensors(tensors)).toThrow(message);
   });
 });
 
-describe('decoding', () => {
-  it('gives back what was encoded, of every dtype, wherever the bytes lie in memory', () => {
+describe('decodeSafetensors', () => {
+  it('reads what was encoded, for every dtype and any alignment in memory', () => {
     const tensors: { [name: string]: Tensor } = {
       flags: { dtype: 'BOOL', shape: [3], data: Uint8Array.of(1, 0, 1) },
       half: { dtype: 'F16', shape: [1], data: Uint16Array.of(0x3c00) },
@@ -80,7 +81,7 @@ describe('decoding', () => {
     }
   });
 
-  it('reads names that JavaScript objects are touchy about', () => {
+  it('reads names that are special to JavaScript objects', () => {
     const info = JSON.stringify(pair(0, 4));
     const { tensors } = decodeSafetensors(file(`{"__proto__":${info}}`, new Uint8Array(4)));
     expect(Object.keys(tensors)).toEqual(['__proto__']);
@@ -93,7 +94,11 @@ describe('decoding', () => {
 
   it.each<[string, Uint8Array, string | RegExp]>([
     ['fewer bytes than a length', new Uint8Array(7), 'The file has 7 bytes'],
-    ['a header of 2^63 bytes', huge, 'The header claims 9223372036854775808 bytes; 100000000 are allowed'],
+    [
+      'a header of 2^63 bytes',
+      huge,
+      'The header claims 9223372036854775808 bytes; at most 100000000 are accepted',
+    ],
     ['a header beyond the end', file({}).subarray(0, 9), 'only 1 follow'],
     [
       'a header that is not UTF-8',
@@ -108,12 +113,12 @@ describe('decoding', () => {
     [
       'a tensor twice',
       file(`{"a":${JSON.stringify(pair(0, 8))},"a":${JSON.stringify(pair(0, 8))}}`, data),
-      'a name twice',
+      'two members with one name',
     ],
     [
       'a shape twice',
       file('{"a":{"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]}}', data),
-      'a name twice',
+      'two members with one name',
     ],
     ['an unknown field', file({ a: { ...pair(0, 8), stride: 1 } }, data), 'unknown field "stride"'],
     ['an unknown dtype', file({ a: { ...pair(0, 8), dtype: 'F128' } }, data), 'dtype "F128"; known are BOOL'],
@@ -146,7 +151,7 @@ describe('decoding', () => {
     ['offsets beyond the data', file({ a: pair(0, 16) }, data), 'ends at byte 16, but the file holds 8'],
     ['tensors that overlap', file({ a: pair(0, 8), b: pair(4, 8) }, data), 'overlaps another one at byte 4'],
     ['two tensors on the same bytes', file({ a: pair(0, 8), b: pair(0, 8) }, data), 'overlaps'],
-    ['a hole before a tensor', file({ a: pair(4, 8) }, data), 'hole of 4 bytes before tensor "a"'],
+    ['a gap before a tensor', file({ a: pair(4, 8) }, data), 'gap of 4 bytes before tensor "a"'],
     ['bytes that belong to nothing', file({ a: pair(0, 4) }, data), 'The last 4 bytes'],
     ['metadata that are no texts', file({ __metadata__: { steps: 12 } }), 'metadata value "steps" is 12'],
     ['metadata that are a text', file({ __metadata__: 'x' }), '__metadata__ must be an object'],
@@ -155,7 +160,7 @@ describe('decoding', () => {
       file(`{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`),
       'entry of tensor "a"',
     ],
-  ])('refuses %s', (_, bytes, message) => {
+  ])('rejects %s', (_, bytes, message) => {
     let caught: unknown;
     try {
       decodeSafetensors(bytes);
@@ -168,7 +173,7 @@ describe('decoding', () => {
     });
   });
 
-  it('refuses or reads, but never breaks, whatever bytes are changed or cut off', () => {
+  it('throws nothing but SafetensorsError when bytes are changed or cut off', () => {
     const whole = encodeSafetensors(
       { a: { dtype: 'F32', shape: [2], data: Float32Array.of(1, 2) } },
       { k: 'v' },
@@ -186,52 +191,6 @@ describe('decoding', () => {
         }
       }
     }
-  });
-});
-
-describe('checkpoints', () => {
-  const state = {
-    values: { iteration: 7, lineages: [{ c: 0.1 + 0.2, best: 3 }], note: null },
-    tensors: {
-      moments: Float64Array.of(Math.PI, -0, Number.MIN_VALUE, Number.NEGATIVE_INFINITY),
-      noises: new Float32Array(Uint32Array.of(0x7fc00001, 0x80000000, 1).buffer),
-      empty: new Float32Array(0),
-    },
-  };
-  const progress = { iteration: 7, rewards: [[0.1, -1e-300]], seconds: 12.5 };
-
-  it('come back to the bit', () => {
-    const back = decodeCheckpoint(encodeCheckpoint(state, progress));
-    expect(back.progress).toEqual(progress);
-    expect(back.state.values).toEqual(state.values);
-    expect(Object.keys(back.state.tensors).sort()).toEqual(['empty', 'moments', 'noises']);
-    for (const [name, before] of Object.entries(state.tensors)) {
-      const after = back.state.tensors[name];
-      expect(after.constructor).toBe(before.constructor);
-      expect(Buffer.from(after.buffer, after.byteOffset, after.byteLength)).toEqual(
-        Buffer.from(before.buffer, before.byteOffset, before.byteLength),
-      );
-    }
-  });
-
-  it('do not share memory with the file', () => {
-    const bytes = encodeCheckpoint(state, progress);
-    const { moments } = decodeCheckpoint(bytes).state.tensors;
-    bytes.fill(0);
-    expect(moments[0]).toBe(Math.PI);
-  });
-
-  it('refuse numbers that JSON would lose', () => {
-    expect(() => encodeCheckpoint(state, { rewards: [1, Number.NaN] })).toThrow('progress holds NaN at "1"');
-    expect(() => encodeCheckpoint({ ...state, values: { best: Number.NEGATIVE_INFINITY } }, {})).toThrow(
-      'values holds -Infinity at "best"',
-    );
-  });
-
-  it('are told from other files', () => {
-    expect(() => decodeCheckpoint(encodeSafetensors({}, { format: 'findery.policy' }))).toThrow(
-      "The file's format is findery.policy, version missing; a checkpoint has findery.checkpoint, version 1.",
-    );
   });
 });
 

@@ -5,16 +5,16 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Client } from '../../src/client/client.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
-import { startTestService, type TestService } from '../support/processes.ts';
 import { type S3Server, startS3Server } from '../support/s3-server.ts';
-import { expectProblem } from '../support/service.ts';
+import { expectProblem } from '../support/test-api.ts';
+import { startTestService, type TestService } from '../support/test-service.ts';
 
 const distribution = {
   shape: [4, 16, 16],
   std: Float32Array.of(1, 1, 1, 1),
   weights: Float32Array.of(0.25, 0.25, 0.25, 0.25),
 };
-/** About 17 kB. */
+/** A policy file of about 17 kB. */
 const file = encodePolicy({ ...distribution, mean: new Float32Array(4 * 1024) }, { prompt: 'a red cat' });
 const upload = (url: string) =>
   fetch(new URL('/v1/policies', url), {
@@ -45,7 +45,7 @@ describe('a service whose storage is a bucket', { timeout: 180_000 }, () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it('runs jobs, gives images whole and in parts with their ETags, and keeps no blob in its folder', async () => {
+  it('runs jobs, serves images whole and in ranges, and stores no blob in its folder', async () => {
     const client = new Client(service.url);
     const request = {
       prompt: 'a green dog on the grass',
@@ -67,17 +67,17 @@ describe('a service whose storage is a bucket', { timeout: 180_000 }, () => {
       (await fetch(url, { headers: { 'if-none-match': String(whole.headers.get('etag')) } })).status,
     ).toBe(304);
 
-    const kept = await readdir(join(folder, server.bucket, 'team', 'findery'));
-    expect(kept).toEqual(expect.arrayContaining(['images', 'policies', 'records']));
+    const stored = await readdir(join(folder, server.bucket, 'team', 'findery'));
+    expect(stored).toEqual(expect.arrayContaining(['images', 'policies', 'records']));
     expect(await readdir(String(service.environment.FINDERY_DATA))).not.toContain('blobs');
   });
 
-  it('says 503, and so does /readyz, while the bucket is away', async () => {
+  it('answers 503, also at /readyz, while the bucket is not reachable', async () => {
     await server.close();
     const { detail } = await expectProblem(await upload(service.url), 503, 'unavailable');
-    expect(detail).toMatch(/Storage does not answer.*nothing was kept/);
+    expect(detail).toMatch(/Storage does not answer.*nothing was stored/);
     const ready = await expectProblem(await fetch(new URL('/readyz', service.url)), 503, 'unavailable');
-    expect(ready.detail).toContain("storage can't be written");
+    expect(ready.detail).toContain("Storage can't be written");
     const { data } = (await (await fetch(new URL('/v1/policies', service.url))).json()) as {
       data: unknown[];
     };
@@ -85,7 +85,7 @@ describe('a service whose storage is a bucket', { timeout: 180_000 }, () => {
   });
 });
 
-/** Whether this system lets a process have file systems of its own. */
+/** Whether this system allows a process to mount file systems that only it sees. */
 const CAN_MOUNT =
   spawnSync('unshare', ['-Urm', 'mount', '-t', 'tmpfs', '-o', 'size=64k', 'none', '/mnt']).status === 0;
 
@@ -96,7 +96,7 @@ describe.skipIf(!CAN_MOUNT)('a service whose disk is full', { timeout: 180_000 }
   });
   afterAll(() => service.close());
 
-  it('says 503, keeps nothing of what it refused, and goes on once there is room', async () => {
+  it('answers 503, stores nothing of a refused upload, and continues once there is room', async () => {
     const blobs = join(String(service.environment.FINDERY_DATA), 'blobs');
     const mount = 'mount -t tmpfs -o size=256k none "$1" && shift && exec "$@"';
     const node = [process.execPath, '--disable-warning=ExperimentalWarning', 'src/cli/api.ts'];
@@ -128,7 +128,7 @@ describe.skipIf(!CAN_MOUNT)('a service whose disk is full', { timeout: 180_000 }
       const { detail } = await expectProblem(refused as Response, 503, 'unavailable');
       expect(refused?.headers.get('retry-after')).toMatch(/^\d+$/);
       expect(detail).toBe(
-        'Storage is full: nothing was kept. The operator has to make room; try again then.',
+        'Storage is full, so nothing was stored. Try again when the operator has freed space.',
       );
       const { data } = (await (await fetch(`${url}/v1/policies?limit=100`)).json()) as {
         data: { id: string }[];

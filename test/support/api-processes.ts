@@ -1,17 +1,20 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-/** An API as `npm run api` starts it, in a process of its own. */
+/** An API in a separate process, as `npm run api` starts it. */
 export interface ApiProcess {
   readonly url: string;
   readonly child: ChildProcess;
-  /** All that it has logged. */
+  /** Everything that the process has logged, at level trace. */
   log(): string;
-  /** SIGKILL, as a crash ends it. */
+  /** Kills the process with SIGKILL, which simulates a crash, and waits until it has exited. */
   kill(): Promise<void>;
 }
 
-/** Starts one on a free port. `environment` has to name Redis, prefix and data folder. */
+/**
+ * Starts an API on a free port.
+ * @param environment has to name Redis, key prefix and data folder
+ */
 export async function startApiProcess(environment: { readonly [name: string]: string }): Promise<ApiProcess> {
   const child = fork(fileURLToPath(new URL('../../src/cli/api.ts', import.meta.url)), {
     env: { ...process.env, PORT: '0', LOG_LEVEL: 'trace', ...environment },
@@ -27,7 +30,7 @@ export async function startApiProcess(environment: { readonly [name: string]: st
     };
     child.stdout?.on('data', read);
     child.stderr?.on('data', read);
-    child.once('exit', (code) => reject(new Error(`the API ended with ${code}: ${log}`)));
+    child.once('exit', (code) => reject(new Error(`the API exited with ${code}: ${log}`)));
   });
   return {
     url,

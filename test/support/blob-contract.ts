@@ -2,9 +2,16 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { BlobStore } from '../../src/storage/blobs.ts';
 
+/** A blob of these byte values. */
 export const bytes = (...values: number[]) => Uint8Array.from(values);
 
-/** What every storage backend has to do. `open` gives one that is empty; `isEmpty` looks past it whether nothing was kept. */
+/**
+ * The tests that every storage backend has to pass.
+ * @param where name of the backend, for the titles
+ * @param open opens an empty store
+ * @param isEmpty checks, without using the store, that nothing was stored
+ * @param isAtomic whether concurrent writes of a key are atomic
+ */
 export function describeBlobs(
   where: string,
   {
@@ -18,7 +25,7 @@ export function describeBlobs(
   },
 ): void {
   describe(`blobs in ${where}`, () => {
-    it('are given back as they were put, and replaced as a whole', async () => {
+    it('are returned as they were stored, and replaced as a whole', async () => {
       const blobs = open();
       await blobs.put('policies/pol_1.safetensors', bytes(1, 2, 3));
       expect(Buffer.from((await blobs.get('policies/pol_1.safetensors')) ?? [])).toEqual(
@@ -35,14 +42,14 @@ export function describeBlobs(
       expect(await blobs.get('a')).toHaveLength(0);
     });
 
-    it('are null where there is none', async () => {
+    it('are null when there are none', async () => {
       const blobs = open();
       expect(await blobs.get('policies/none')).toBeNull();
       await blobs.put('a/b', bytes(1));
       expect(await blobs.get('a')).toBeNull();
     });
 
-    it('are deleted once, and a second time without complaint', async () => {
+    it('are deleted idempotently', async () => {
       const blobs = open();
       await blobs.put('a', bytes(1));
       await blobs.delete('a');
@@ -75,7 +82,7 @@ export function describeBlobs(
       expect(entry.modifiedAt).toBeLessThanOrEqual(Date.now() + 2000);
     });
 
-    it('are checked against the hash that is known of them', async () => {
+    it('are verified against a known hash', async () => {
       const blobs = open();
       await blobs.put('a', bytes(1, 2, 3));
       const sha256 = createHash('sha256')
@@ -91,7 +98,7 @@ export function describeBlobs(
       });
     });
 
-    it.skipIf(!isAtomic)('are one whole or another when several are put at a time', async () => {
+    it.skipIf(!isAtomic)('are always complete while several versions are stored at once', async () => {
       const blobs = open();
       const versions = Array.from({ length: 20 }, (_, i) => new Uint8Array(50_000).fill(i));
       const writes = Promise.all(versions.map((version) => blobs.put('policies/p', version)));
@@ -121,7 +128,7 @@ export function describeBlobs(
       'a~b',
       `${'x'.repeat(201)}`,
       `${'x/'.repeat(300)}x`,
-    ])('have no key %j', async (key) => {
+    ])('refuse the key %j', async (key) => {
       const blobs = open();
       const refusal = { name: 'BlobKeyError', message: expect.stringContaining('letters, digits') };
       await expect(blobs.put(key, bytes(1))).rejects.toMatchObject(refusal);
@@ -130,11 +137,11 @@ export function describeBlobs(
       expect(await isEmpty()).toBe(true);
     });
 
-    it.each(['../', '/', 'a/../b', 'a b', './x'])('are not listed by the prefix %j', async (prefix) => {
+    it.each(['../', '/', 'a/../b', 'a b', './x'])('refuse to be listed by the prefix %j', async (prefix) => {
       await expect(Array.fromAsync(open().list(prefix))).rejects.toMatchObject({ name: 'BlobKeyError' });
     });
 
-    it('take names that begin with dots or are nothing but three', async () => {
+    it('accept names that begin with a dot or are three dots', async () => {
       const blobs = open();
       for (const key of ['.hidden', '...', 'a/..b']) {
         await blobs.put(key, bytes(1));
@@ -142,7 +149,7 @@ export function describeBlobs(
       expect(await Array.fromAsync(blobs.list('.'))).toEqual(['...', '.hidden']);
     });
 
-    it('pass the check for /readyz, which leaves nothing', async () => {
+    it('pass the check of /readyz, which leaves nothing behind', async () => {
       const blobs = open();
       await blobs.check();
       await blobs.check();

@@ -2,12 +2,14 @@ import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 
 /**
- * An S3 server as a process, which speaks HTTP and keeps its objects in a folder. It leaves out the slash after a bucket's
- * name when it checks a signature, so signatures only have to be well-formed; its puts are not atomic, as those of S3 are.
+ * An S3 server in a separate process, over HTTP, with its objects in a folder. Two differences from
+ * S3: its puts are not atomic; and it computes signatures without the slash after the bucket's
+ * name, so this starts it with `--allow-mismatched-signatures`, and any well-formed signature
+ * passes.
  */
 export interface S3Server {
   readonly bucket: string;
-  /** What a process needs to reach it. */
+  /** Environment variables with which the AWS SDK uses this server. */
   readonly environment: {
     readonly AWS_ENDPOINT_URL_S3: string;
     readonly AWS_REGION: string;
@@ -17,7 +19,7 @@ export interface S3Server {
   close(): Promise<void>;
 }
 
-/** @param folder where it keeps its objects, in a folder of the bucket's name */
+/** @param folder holds the objects, in a subfolder with the name of the bucket */
 export async function startS3Server(folder: string): Promise<S3Server> {
   const bucket = 'findery-test';
   const cli = createRequire(import.meta.url).resolve('@20minutes/s3rver/lib/cli.js');
@@ -35,7 +37,7 @@ export async function startS3Server(folder: string): Promise<S3Server> {
   ];
   const server = spawn(
     process.execPath,
-    // Its continuation tokens are made with DES.
+    // The server makes its continuation tokens with DES, which only the legacy provider has.
     [
       '--openssl-legacy-provider',
       '-e',
@@ -49,13 +51,13 @@ export async function startS3Server(folder: string): Promise<S3Server> {
   );
   const ended = new Promise<void>((resolve) => server.once('exit', () => resolve()));
   const port = await new Promise<string>((resolve, reject) => {
-    let said = '';
+    let output = '';
     server.stdout.on('data', (chunk: Buffer) => {
-      said += chunk;
-      const found = /listening on 127\.0\.0\.1:(\d+)/.exec(said);
+      output += chunk;
+      const found = /listening on 127\.0\.0\.1:(\d+)/.exec(output);
       if (found) resolve(found[1]);
     });
-    server.once('exit', (code) => reject(new Error(`the S3 server ended with ${code}`)));
+    server.once('exit', (code) => reject(new Error(`the S3 server exited with ${code}`)));
   });
   return {
     bucket,

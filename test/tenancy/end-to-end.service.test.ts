@@ -3,9 +3,8 @@ import type { Job } from '../../src/contract/schemas/job.ts';
 import type { Sample } from '../../src/contract/schemas/sample.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { ApiKeys, NO_LIMITS } from '../../src/tenancy/api-keys.ts';
-import { startTestService, type TestService } from '../support/processes.ts';
+import { startTestService, type TestService } from '../support/test-service.ts';
 
-/** Two tenants and one real worker. */
 let service: TestService;
 let store: Store;
 beforeAll(async () => {
@@ -18,9 +17,10 @@ afterAll(async () => {
   await service.close();
 });
 
+/** Sends requests with a new key of `tenant`. */
 async function client(tenant: string) {
-  const wanted = { name: tenant, tenant, scopes: ['admin'] as const, limits: NO_LIMITS, expiresAt: null };
-  const { secret } = await new ApiKeys(store.redis, store.keys).create(wanted, new Date());
+  const newKey = { name: tenant, tenant, scopes: ['admin'] as const, limits: NO_LIMITS, expiresAt: null };
+  const { secret } = await new ApiKeys(store.redis, store.keys).create(newKey, new Date());
   const headers = { authorization: `Bearer ${secret}`, 'content-type': 'application/json' };
   return (path: string, body?: object) =>
     fetch(`${service.url}${path}`, {
@@ -30,7 +30,7 @@ async function client(tenant: string) {
     });
 }
 
-it('a worker serves tenants by turns, and what a job makes is its tenant’s', {
+it('a worker alternates between tenants, and only the tenant of a job can read its results', {
   timeout: 240_000,
 }, async () => {
   const [acme, rival] = [await client('acme'), await client('rival')];
@@ -56,27 +56,27 @@ it('a worker serves tenants by turns, and what a job makes is its tenant’s', {
 
   const { policyId, sampleId, previewUrl, urls } = inOrder[0];
   const sample = (await (await acme(`/v1/samples/${sampleId}`)).json()) as Sample;
-  const drawn = await acme(`/v1/policies/${policyId}/samples`, { count: 1, steps: 1 });
-  const { id: drawnId } = (await drawn.json()) as Sample;
+  const queued = await acme(`/v1/policies/${policyId}/samples`, { count: 1, steps: 1 });
+  const { id: secondId } = (await queued.json()) as Sample;
   await expect
-    .poll(async () => ((await (await acme(`/v1/samples/${drawnId}`)).json()) as Sample).images, {
+    .poll(async () => ((await (await acme(`/v1/samples/${secondId}`)).json()) as Sample).images, {
       timeout: 60_000,
     })
     .toHaveLength(1);
-  const drawnUrl = ((await (await acme(`/v1/samples/${drawnId}`)).json()) as Sample).images[0].url;
-  const made = [
+  const secondImageUrl = ((await (await acme(`/v1/samples/${secondId}`)).json()) as Sample).images[0].url;
+  const paths = [
     urls.self,
     urls.events,
     urls.rewards,
     `/v1/policies/${policyId}`,
     `/v1/policies/${policyId}/parameters`,
     `/v1/samples/${sampleId}`,
-    `/v1/samples/${drawnId}`,
+    `/v1/samples/${secondId}`,
     String(previewUrl),
     sample.images[0].url,
-    drawnUrl,
+    secondImageUrl,
   ];
-  for (const path of made) {
+  for (const path of paths) {
     expect((await acme(path)).status, path).toBe(200);
     expect((await rival(path)).status, path).toBe(404);
   }

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ProblemCode } from '../../src/contract/problem.ts';
 import {
-  expectNothing,
+  expectNothingStored,
   expectProblem,
-  expectWords,
+  expectProblemText,
   PROMPT,
   startTestApi,
   type TestApi,
-} from '../support/service.ts';
+} from '../support/test-api.ts';
 
 let api: TestApi;
 let lookups: string[];
@@ -29,7 +29,7 @@ const URL = 'https://hooks.test/';
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;
 const LEAK = 'aVerySecretWord';
 
-/** What is wrong with a `webhook`, and what is said of it; pointers are those within it. */
+/** Invalid values of `webhook`, and the problem of each. Pointers are relative to it. */
 const BAD: readonly (readonly [
   webhook: unknown,
   status: number,
@@ -58,24 +58,24 @@ const BAD: readonly (readonly [
     /"job.started"; takes job.succeeded/,
   ],
   [{ url: URL, events: ['job.failed', 'job.failed'] }, 400, 'bad-request', '/events', /different/],
-  [{ url: URL, method: 'GET' }, 400, 'bad-request', '/method', /not taken; takes .*url.*|not known here/],
+  [{ url: URL, method: 'GET' }, 400, 'bad-request', '/method', /not accepted; takes .*url.*|not known here/],
 ];
 
-describe('a webhook that is not possible', () => {
+describe('an invalid webhook', () => {
   it.each(BAD)('in a job: %j', async (webhook, status, code, pointer, says) => {
     const problem = await expectProblem(
       await api.post('/v1/jobs', { prompt: PROMPT, webhook }),
       status,
       code,
     );
-    expectWords(problem, [`/webhook${pointer}`, says]);
+    expectProblemText(problem, [`/webhook${pointer}`, says]);
     expect(JSON.stringify(problem)).not.toContain(LEAK);
-    await expectNothing(api);
+    await expectNothingStored(api);
   });
 
   it.each(BAD)('in an endpoint: %j', async (webhook, status, code, pointer, says) => {
     const problem = await expectProblem(await api.post('/v1/webhook-endpoints', webhook), status, code);
-    expectWords(problem, [pointer, says]);
+    expectProblemText(problem, [pointer, says]);
     expect(JSON.stringify(problem)).not.toContain(LEAK);
     expect(await api.store.webhooks.endpoints.count()).toBe(0);
   });
@@ -86,13 +86,13 @@ describe('a webhook that is not possible', () => {
       const response = await api.post('/v1/jobs', { prompt: PROMPT, webhook });
       const problem = await expectProblem(response, 400, 'bad-request');
       expect(JSON.stringify(problem)).not.toContain(LEAK);
-      await expectNothing(api);
+      await expectNothingStored(api);
     },
   );
 });
 
 describe('the host of an endpoint', () => {
-  it('is looked up when it is created, and may be unknown then', async () => {
+  it('is resolved at creation, and may have no address yet', async () => {
     const create = (url: string) => api.post('/v1/webhook-endpoints', { url });
     const problem = await expectProblem(await create('https://inside.test/'), 422, 'not-possible');
     expect(problem.detail).toMatch(/inside\.test has the address 192\.168\.0\.1/);
@@ -108,7 +108,7 @@ describe('the host of an endpoint', () => {
     ]);
   });
 
-  it('is not looked up for a job: a request does not wait for somebody else', async () => {
+  it('is not resolved for a job, so that the request does not wait for a name server', async () => {
     lookups = [];
     const response = await api.post('/v1/jobs', {
       prompt: PROMPT,
@@ -119,7 +119,7 @@ describe('the host of an endpoint', () => {
   });
 });
 
-describe('what is not there', () => {
+describe('an unknown id or an invalid query', () => {
   const none = `${'0'.repeat(26)}`;
   it.each([
     ['GET', `/v1/webhook-endpoints/whe_${none}`],

@@ -1,18 +1,19 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { newId } from '../../src/contract/ids.ts';
 import { createDelivery } from '../../src/webhooks/dispatch.ts';
-import { Receiver } from '../support/receiver.ts';
-import { startTestApi, type TestApi } from '../support/service.ts';
+import { startTestApi, type TestApi } from '../support/test-api.ts';
+import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
 /**
- * One tenant's receivers are dead, and much is to be told to them; another tenant's delivery does not wait until attempts to a
- * silent receiver end, which takes 15 seconds. The limits are those of a crowded machine.
+ * One tenant has many deliveries to receivers that do not work. A delivery of another tenant must
+ * not wait until attempts to a silent receiver end, which takes 15 seconds. The bounds hold on a
+ * busy machine.
  */
 let api: TestApi;
-let other: Receiver;
+let other: WebhookReceiver;
 beforeEach(async () => {
   api = await startTestApi({ webhookAllow: ['127.0.0.1'] });
-  other = await Receiver.start();
+  other = await WebhookReceiver.start();
 });
 afterEach(async () => {
   await api.close();
@@ -21,15 +22,18 @@ afterEach(async () => {
 
 /** Queues a delivery as the outbox does. */
 async function deliver(tenant: string, url: string): Promise<void> {
-  const webhooks = api.store.webhooks.of(tenant);
+  const webhooks = api.store.webhooks.forTenant(tenant);
   const [eventId, at] = [newId('evt'), new Date().toISOString()];
-  await webhooks.keepBody(eventId, '{}');
+  await webhooks.storeBody(eventId, '{}');
   const secrets = [{ secret: `whsec_${'A'.repeat(43)}=`, validUntil: null }];
   const receiver = { endpointId: null, url, secrets };
   await createDelivery(webhooks, { tenant, eventId, type: 'job.failed', subjectId: null, at, receiver });
 }
 
-/** Milliseconds until another tenant's delivery arrives, while `count` to each of `urls` wait. */
+/**
+ * Milliseconds until a delivery of another tenant arrives while `count` deliveries to each URL
+ * wait.
+ */
 async function measure(urls: readonly string[], count: number): Promise<number> {
   other.received.length = 0;
   await Promise.all(urls.flatMap((url) => Array.from({ length: count }, () => deliver('acme', url))));
@@ -39,8 +43,8 @@ async function measure(urls: readonly string[], count: number): Promise<number> 
   return performance.now() - began;
 }
 
-it('that never answer', async () => {
-  const silent = await Receiver.start();
+it('a delivery arrives although another tenant has 500 to a silent receiver', async () => {
+  const silent = await WebhookReceiver.start();
   silent.answer = () => {};
   const milliseconds = await measure([silent.url], 500);
   console.log(`another tenant's delivery, behind 500 to a silent receiver: ${milliseconds.toFixed(0)} ms`);
@@ -48,8 +52,8 @@ it('that never answer', async () => {
   await silent.close();
 });
 
-it('that never answer, many of them', async () => {
-  const many = await Promise.all(Array.from({ length: 10 }, () => Receiver.start()));
+it('a delivery arrives although another tenant has 500 to ten silent receivers', async () => {
+  const many = await Promise.all(Array.from({ length: 10 }, () => WebhookReceiver.start()));
   for (const one of many) one.answer = () => {};
   const milliseconds = await measure(
     many.map(({ url }) => url),
@@ -60,8 +64,8 @@ it('that never answer, many of them', async () => {
   await Promise.all(many.map((one) => one.close()));
 });
 
-it('that refuse at once', async () => {
-  const gone = await Receiver.start();
+it('a delivery arrives although another tenant has 500 to a closed port', async () => {
+  const gone = await WebhookReceiver.start();
   const { url } = gone;
   await gone.close();
   const milliseconds = await measure([url], 500);
@@ -69,9 +73,9 @@ it('that refuse at once', async () => {
   expect(milliseconds).toBeLessThan(10_000);
 });
 
-it('a tenant’s many deliveries to a receiver that answers are not held back', async () => {
-  // Whatever is held back comes after ten seconds or more, and there would be hundreds.
-  const busy = await Receiver.start();
+it('many deliveries to a receiver that answers are not postponed', async () => {
+  // A postponed delivery comes ten seconds later or more, and there would be hundreds.
+  const busy = await WebhookReceiver.start();
   busy.answer = (response) => setTimeout(() => response.writeHead(204).end(), 20);
   const began = performance.now();
   await Promise.all(Array.from({ length: 300 }, () => deliver('acme', busy.url)));

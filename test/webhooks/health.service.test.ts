@@ -1,19 +1,18 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { newId } from '../../src/contract/ids.ts';
 import { createDelivery } from '../../src/webhooks/dispatch.ts';
-import { Receiver } from '../support/receiver.ts';
-import { type Answer, expectProblem, readOk, startTestApi, type TestApi } from '../support/service.ts';
+import { expectProblem, type JsonAnswer, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
+import { WebhookReceiver } from '../support/webhook-receiver.ts';
 
-/** Endpoints that fail for long are disabled, can be seen to be, and can be enabled again. */
 let api: TestApi;
-let receiver: Receiver;
+let receiver: WebhookReceiver;
 let id: string;
 beforeAll(async () => {
   api = await startTestApi({ webhookAllow: ['127.0.0.1'], webhookRetrySeconds: 1 });
 });
 afterAll(() => api.close());
 beforeEach(async () => {
-  receiver = await Receiver.start();
+  receiver = await WebhookReceiver.start();
   receiver.answer = (response) => response.writeHead(500).end();
   id = String((await readOk(await api.post('/v1/webhook-endpoints', { url: receiver.url }), 201)).id);
 });
@@ -26,7 +25,7 @@ const endpoint = async () => readOk(await api.get(`/v1/webhook-endpoints/${id}`)
 const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString();
 const failSince = (days: number) =>
   api.store.webhooks.endpoints.change(id, { set: { failingSince: daysAgo(days) } });
-const patch = async (body: object): Promise<Answer> =>
+const patch = async (body: object): Promise<JsonAnswer> =>
   readOk(
     await api.send(
       'PATCH',
@@ -37,21 +36,21 @@ const patch = async (body: object): Promise<Answer> =>
     200,
   );
 
-/** A delivery that is given up after so many attempts; resolves when it has ended, or its first attempt was made. */
+/** Creates a delivery with `attempts` attempts, and waits until the first one was made. */
 async function deliver(attempts: number, type: 'job.failed' | 'webhook.test' = 'job.failed'): Promise<void> {
-  const webhooks = api.store.webhooks.of('default');
+  const webhooks = api.store.webhooks.forTenant('default');
   const [eventId, at] = [newId('evt'), new Date().toISOString()];
-  await webhooks.keepBody(eventId, '{}');
+  await webhooks.storeBody(eventId, '{}');
   const to = { endpointId: id, url: receiver.url };
   const parameters = { tenant: 'default', eventId, type, subjectId: null, at, receiver: to, attempts };
   const delivery = await createDelivery(webhooks, parameters);
   const attempted = async () => (await webhooks.deliveries.get(delivery)).attemptCount;
   await expect.poll(attempted, { timeout: 10_000, interval: 20 }).toBe(1);
-  // What is noted of the endpoint comes after the attempt's own line.
-  await new Promise((over) => setTimeout(over, 200));
+  // The health of the endpoint is updated after the attempt is recorded.
+  await new Promise((resolve) => setTimeout(resolve, 200));
 }
 
-it('are failing since the first failure after the last success', async () => {
+it('an endpoint fails since the first failure after the last success', async () => {
   expect(await endpoint()).toMatchObject({ enabled: true, failingSince: null });
   const before = Date.now();
   await deliver(12);
@@ -64,13 +63,13 @@ it('are failing since the first failure after the last success', async () => {
   expect(await endpoint()).toMatchObject({ enabled: true, failingSince: null });
 });
 
-it('are disabled when a delivery is given up after five days of failures, and enabled again by their owner', async () => {
+it('an endpoint is disabled when a delivery is given up after five days of failures', async () => {
   await failSince(4.9);
   await deliver(1);
   expect((await endpoint()).enabled, 'not yet five days').toBe(true);
   await failSince(5.1);
   await deliver(12);
-  expect((await endpoint()).enabled, 'this delivery is still tried').toBe(true);
+  expect((await endpoint()).enabled, 'this delivery is still retried').toBe(true);
   await deliver(1);
   expect(await endpoint()).toMatchObject({
     enabled: false,
@@ -83,10 +82,10 @@ it('are disabled when a delivery is given up after five days of failures, and en
     failingSince: null,
   });
   await deliver(1);
-  expect((await endpoint()).enabled, 'it is judged anew').toBe(true);
+  expect((await endpoint()).enabled, 'its failures count from the start').toBe(true);
 });
 
-it('are not judged by test calls that fail, nor by what came to another address', async () => {
+it('failed test calls and failures of an earlier URL do not count', async () => {
   await deliver(1, 'webhook.test');
   expect((await endpoint()).failingSince).toBeNull();
   await failSince(6);
@@ -95,7 +94,7 @@ it('are not judged by test calls that fail, nor by what came to another address'
   expect(await patch({ url: `${receiver.url}/moved` })).toMatchObject({ failingSince: null });
 });
 
-it('of an older findery have never failed', async () => {
+it('an endpoint of an older version has never failed', async () => {
   const key = api.store.keys.record(id);
   await api.store.redis.hdel(key, 'failingSince', '_version');
   expect(await endpoint()).toMatchObject({ enabled: true, failingSince: null });

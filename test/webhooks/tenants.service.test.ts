@@ -1,25 +1,25 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { trimDeliveries } from '../../src/webhooks/trim.ts';
-import { as, makeKey } from '../support/key-holders.ts';
-import { Receiver, verify } from '../support/receiver.ts';
+import { createKey, withHeaders } from '../support/api-keys.ts';
 import {
-  type Answer,
   expectProblem,
+  type JsonAnswer,
   PROMPT,
   queueJob,
   readOk,
   startTestApi,
   succeedJob,
   type TestApi,
-} from '../support/service.ts';
+} from '../support/test-api.ts';
+import { type ReceivedRequest, verify, WebhookReceiver } from '../support/webhook-receiver.ts';
 
-/** Two tenants, and the one that what says no tenant belongs to; an endpoint each. */
+/** Two tenants, and the default tenant of records without one. Each has an endpoint. */
 const TENANTS = ['acme', 'rival', 'default'] as const;
 type Tenant = (typeof TENANTS)[number];
 
 interface Holder {
   readonly api: TestApi;
-  readonly receiver: Receiver;
+  readonly receiver: WebhookReceiver;
   readonly endpoint: { readonly id: string; readonly secret: string };
 }
 
@@ -32,10 +32,11 @@ beforeAll(async () => {
 afterAll(() => api.close());
 beforeEach(async () => {
   const entries = TENANTS.map(async (tenant) => {
-    const holder = as(api, (await makeKey(api, { tenant })).headers);
-    const receiver = await Receiver.start();
+    const holder = withHeaders(api, (await createKey(api, { tenant })).headers);
+    const receiver = await WebhookReceiver.start();
     const answer = await readOk(await holder.post('/v1/webhook-endpoints', { url: receiver.url }), 201);
-    return [tenant, { api: holder, receiver, endpoint: answer as unknown as Holder['endpoint'] }] as const;
+    const endpoint = { id: String(answer.id), secret: String(answer.secret) };
+    return [tenant, { api: holder, receiver, endpoint }] as const;
   });
   holders = Object.fromEntries(await Promise.all(entries)) as Record<Tenant, Holder>;
 });
@@ -47,17 +48,17 @@ afterEach(async () => {
 });
 
 const log = async (tenant: Tenant, query = '') =>
-  (await readOk(await holders[tenant].api.get(`/v1/webhook-deliveries?${query}`), 200)).data as Answer[];
+  (await readOk(await holders[tenant].api.get(`/v1/webhook-deliveries?${query}`), 200)).data as JsonAnswer[];
 
-/** All that happened was made into deliveries, and these have ended. */
+/** Waits until all events were dispatched and all deliveries have ended. */
 async function settle(): Promise<void> {
   await expect.poll(() => api.store.webhooks.outbox.size(), { timeout: 10_000 }).toBe(0);
   const pending = () =>
-    api.store.webhooks.deliveries.list({ limit: 1, accept: ({ status }) => status === 'pending' });
+    api.store.webhooks.deliveries.list({ limit: 1, filter: ({ status }) => status === 'pending' });
   await expect.poll(async () => (await pending()).data, { timeout: 10_000 }).toEqual([]);
 }
 
-it('what happens to one tenant’s jobs and samples is told to nobody else’s endpoints', async () => {
+it('endpoints receive only events of their own tenant', async () => {
   const made: Record<string, string[]> = {};
   for (const tenant of TENANTS) {
     const { api: holder } = holders[tenant];
@@ -65,7 +66,7 @@ it('what happens to one tenant’s jobs and samples is told to nobody else’s e
     const sample = await readOk(await holder.post('/v1/samples', { prompt: PROMPT }), 202);
     made[tenant] = [job.id, String(sample.id)];
   }
-  // As an older version left it.
+  // An older version stored no tenant.
   await api.store.redis.hdel(api.store.keys.record(made.default[0]), 'tenant');
   for (const [job, sample] of Object.values(made)) {
     await succeedJob(api, job);
@@ -75,9 +76,11 @@ it('what happens to one tenant’s jobs and samples is told to nobody else’s e
   await settle();
   for (const tenant of TENANTS) {
     const { receiver, endpoint } = holders[tenant];
-    const told = receiver.received.map((request) => verify(request, endpoint.secret).data as { id: string });
-    expect(told.map(({ id }) => id).sort(), tenant).toEqual([...made[tenant]].sort());
-    for (const data of told) expect(data).not.toHaveProperty('tenant');
+    const events = receiver.received.map(
+      (request) => verify(request, endpoint.secret).data as { id: string },
+    );
+    expect(events.map(({ id }) => id).sort(), tenant).toEqual([...made[tenant]].sort());
+    for (const data of events) expect(data).not.toHaveProperty('tenant');
     expect((await log(tenant, `endpointId=${endpoint.id}`)).map(({ subjectId }) => subjectId).sort()).toEqual(
       [...made[tenant]].sort(),
     );
@@ -87,20 +90,20 @@ it('what happens to one tenant’s jobs and samples is told to nobody else’s e
   }
 });
 
-it('a job’s own webhook is its tenant’s as well', async () => {
+it('the deliveries of a job’s own webhook belong to its tenant', async () => {
   const { acme } = holders;
   const { id, webhook } = await queueJob(acme.api, { webhook: { url: `${acme.receiver.url}/own` } });
   await succeedJob(api, id);
   const requests = await acme.receiver.wait(2);
   await settle();
   const own = requests.find(({ path }) => path === '/hook/own');
-  verify(own as never, String(webhook?.secret));
+  verify(own as ReceivedRequest, String(webhook?.secret));
   expect(await log('acme', `subjectId=${id}`)).toHaveLength(2);
   expect(await log('rival', `subjectId=${id}`)).toEqual([]);
   expect(holders.rival.receiver.received).toEqual([]);
 });
 
-it('a delivery does not go to another tenant’s endpoint even where it says so', async () => {
+it('a delivery is not sent to another tenant’s endpoint even if its record names it', async () => {
   const { acme, rival } = holders;
   const { id } = await queueJob(acme.api);
   await succeedJob(api, id);
@@ -117,18 +120,18 @@ it('a delivery does not go to another tenant’s endpoint even where it says so'
   expect(rival.receiver.received).toEqual([]);
 });
 
-it('one tenant’s endpoints take no room from another’s', async () => {
+it('the limit of endpoints is per tenant', async () => {
   const { acme, rival } = holders;
   const create = ({ api: holder, receiver }: Holder) =>
     holder.post('/v1/webhook-endpoints', { url: receiver.url });
   for (let i = 1; i < 32; i++) await readOk(await create(acme), 201);
   await expectProblem(await create(acme), 422, 'not-possible');
   await readOk(await create(rival), 201);
-  for await (const { id } of api.store.webhooks.endpoints.fromOldest())
+  for await (const { id } of api.store.webhooks.endpoints.oldestFirst())
     await api.store.webhooks.endpoints.remove(id, new Date().toISOString());
 });
 
-it('the log of a tenant that is told much pushes out nobody else’s', async () => {
+it('the limit of stored deliveries is per tenant', async () => {
   const { webhooks } = api.store;
   for (const tenant of ['rival', 'acme', 'acme', 'acme'] as const) {
     const { id } = await queueJob(holders[tenant].api);
@@ -143,9 +146,9 @@ it('the log of a tenant that is told much pushes out nobody else’s', async () 
   expect(await log('rival')).toHaveLength(1);
 });
 
-it('a key that may read alone changes nothing of webhooks', async () => {
+it('a key that may only read can not change webhooks', async () => {
   const { endpoint } = holders.acme;
-  const reader = as(api, (await makeKey(api, { scopes: ['read'] })).headers);
+  const reader = withHeaders(api, (await createKey(api, { scopes: ['read'] })).headers);
   await readOk(await reader.get(`/v1/webhook-endpoints/${endpoint.id}`), 200);
   await expectProblem(
     await reader.post('/v1/webhook-endpoints', { url: 'https://x.test' }),

@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Client } from '../../src/client/client.ts';
 import type { JobEvents } from '../../src/contract/schemas/event.ts';
-import type { Job, JobRequest, RewardPoint } from '../../src/contract/schemas/job.ts';
+import type { Job, JobRequest } from '../../src/contract/schemas/job.ts';
+import type { RewardPoint } from '../../src/contract/schemas/reward-history.ts';
 import { decodePolicy } from '../../src/storage/policy-file.ts';
-import { end, startTestService, type TestService } from '../support/processes.ts';
+import { startTestService, type TestService, terminate } from '../support/test-service.ts';
 
-/** Few steps: real graphs, real rewards, worse pictures. */
+/** Few steps: the graphs and rewards are real, the pictures are worse. */
 const REQUEST: JobRequest = {
   prompt: 'a green dog on the grass',
   seed: 7,
@@ -19,22 +20,19 @@ const REQUEST: JobRequest = {
   samples: 2,
 };
 
-/** Milliseconds that one test may take where other programs leave it little of the machine. */
-const PATIENCE = 180_000;
-
 let service: TestService;
 let client: Client;
 let worker: ChildProcess;
 
 beforeAll(async () => {
-  // A model whose UNet is noise: it looks whole until its graph is opened.
+  // The UNet of this model is noise, which nobody notices before its graph is opened.
   const folder = await mkdtemp(join(tmpdir(), 'findery-models-'));
   await cp('models/stickers', join(folder, 'zz-corrupt'), { recursive: true });
   await writeFile(join(folder, 'zz-corrupt', 'unet', 'model.onnx'), Buffer.alloc(4096, 7));
   service = await startTestService({ FINDERY_MODELS: [join(process.cwd(), 'models'), folder].join(':') });
   client = new Client(service.url);
   worker = await service.startWorker();
-}, PATIENCE);
+});
 
 afterAll(async () => service?.close());
 
@@ -59,13 +57,13 @@ const images = async (job: Job) => {
 const rewards = async (job: Job) =>
   (JSON.parse(Buffer.from(await client.bytes(job.urls.rewards)).toString()) as { data: RewardPoint[] }).data;
 
-describe('a job', { timeout: PATIENCE }, () => {
+describe('a job', () => {
   let undisturbed: { job: Job; iterations: number[] };
   beforeAll(async () => {
     undisturbed = await run(REQUEST);
-  }, PATIENCE);
+  });
 
-  it('ends with a policy, its report on fresh draws, and the samples asked for', async () => {
+  it('ends with a policy, its report and the requested samples', async () => {
     const { job, iterations } = undisturbed;
     expect(job).toMatchObject({
       status: 'succeeded',
@@ -85,7 +83,7 @@ describe('a job', { timeout: PATIENCE }, () => {
     ).toBe('PNG');
   });
 
-  it('leaves a file that describes itself and holds neither ids nor times', async () => {
+  it('stores a policy file that describes itself and contains neither ids nor times', async () => {
     const { distribution, metadata } = decodePolicy(await parameters(undisturbed.job), [4, 16, 16]);
     expect(distribution.mean).toHaveLength(distribution.weights.length * 4 * 16 * 16);
     expect(metadata).toMatchObject({
@@ -108,16 +106,16 @@ describe('a job', { timeout: PATIENCE }, () => {
   });
 
   it.each([
-    ['as many fresh draws as it asks for', 3, 3],
-    ['32 fresh draws when it does not say', undefined, 32],
-  ])('is judged on %s', async (_, reportDraws, draws) => {
+    ['the requested number of samples', 3, 3],
+    ['32 samples by default', undefined, 32],
+  ])('is judged on %s of each distribution', async (_, reportDraws, draws) => {
     const { job } = await run({ ...REQUEST, samples: 0, budget: { images: 20 }, reportDraws });
     expect(job.report).toMatchObject({ draws });
     const policy = await (await fetch(`${service.url}/v1/policies/${job.policyId}`)).json();
     expect(policy).toMatchObject({ imagesSpent: 20 + 2 * draws });
   });
 
-  it('without a report has a policy all the same', async () => {
+  it('without a report has a policy', async () => {
     const { job } = await run({ ...REQUEST, samples: 1, budget: { images: 20 }, reportDraws: 0 });
     expect(job).toMatchObject({ status: 'succeeded', report: null, progress: { fraction: 1 } });
     expect(await images(job)).toHaveLength(1);
@@ -132,7 +130,7 @@ describe('a job', { timeout: PATIENCE }, () => {
     expect(await parameters(job)).not.toEqual(await parameters(undisturbed.job));
   });
 
-  it('whose worker is killed goes on in another one, and ends with the same bytes', async () => {
+  it('whose worker is killed continues on another one and ends with the same bytes', async () => {
     let killed = false;
     const { job, iterations } = await run(REQUEST, (iteration) => {
       if (iteration < 4 || killed) return;
@@ -142,18 +140,19 @@ describe('a job', { timeout: PATIENCE }, () => {
     });
     expect(killed).toBe(true);
     expect(job).toMatchObject({ status: 'succeeded', attempts: 2 });
-    expect(iterations).toEqual(undisturbed.iterations); // none missing, none told twice
+    // No event is missing or repeated.
+    expect(iterations).toEqual(undisturbed.iterations);
     expect(await parameters(job)).toEqual(await parameters(undisturbed.job));
     expect(await images(job)).toEqual(await images(undisturbed.job));
     expect(await rewards(job)).toEqual(await rewards(undisturbed.job));
   });
 
-  it('is given back when its worker is told to end, and goes on in another one to the same bytes', async () => {
-    let told = false;
+  it('is given back on SIGTERM, continues on another worker and ends with the same bytes', async () => {
+    let isEnding = false;
     const { job } = await run(REQUEST, (iteration) => {
-      if (iteration < 3 || told) return;
-      told = true;
-      void end(worker).then(async (code) => {
+      if (iteration < 3 || isEnding) return;
+      isEnding = true;
+      void terminate(worker).then(async (code) => {
         expect(code).toBe(0);
         worker = await service.startWorker();
       });
@@ -173,7 +172,7 @@ describe('a job', { timeout: PATIENCE }, () => {
     expect(job).toMatchObject({ status: 'canceled', policyId: null });
   });
 
-  it('canceled with keepPartial leaves what was learnt so far', async () => {
+  it('canceled with keepPartial has the policy that it has learned so far', async () => {
     const { job } = await run({ ...REQUEST, budget: { images: 5000 } }, (iteration, { urls }) => {
       if (iteration !== 8) return;
       void fetch(new URL(urls.cancel, service.url), {
@@ -186,7 +185,7 @@ describe('a job', { timeout: PATIENCE }, () => {
     expect(await client.getPolicy(job.policyId as string)).toMatchObject({ report: null, model: 'stickers' });
   });
 
-  it('stops early when its reward is reached', async () => {
+  it('stops early when it reaches its target reward', async () => {
     const { job } = await run({ ...REQUEST, samples: 0, budget: { images: 500, targetReward: -5 } });
     expect(job).toMatchObject({ status: 'succeeded', progress: { iteration: 1 } });
   });
@@ -196,22 +195,22 @@ describe('a job', { timeout: PATIENCE }, () => {
     expect(job).toMatchObject({ status: 'succeeded', optimizer: { name } });
   });
 
-  it('fails with a problem that names the file when its model’s graph is damaged', async () => {
+  it('fails with a problem that names the damaged graph of its model', async () => {
     const { job } = await run({ ...REQUEST, model: 'zz-corrupt', reward: 'stickers-reward' });
     expect(job).toMatchObject({ status: 'failed', error: { code: 'generation-failed', status: 500 } });
     expect(job.error?.detail).toMatch(/zz-corrupt\/unet\/model\.onnx can't be opened/);
   });
 });
 
-describe('samples', { timeout: PATIENCE }, () => {
-  it('of a policy share their noise with those of the base model', async () => {
+describe('samples', () => {
+  it('of a policy use the noise keys of base samples with the same seed', async () => {
     const { job } = await run({
       ...REQUEST,
       samples: 0,
       budget: { images: 20 },
       optimizer: { name: 'best-of-n' },
     });
-    // The distribution of best-of-n is N(0, I) itself: the same seed has to give the very same pictures.
+    // best-of-n learns N(0, I) itself, so the same seed gives the same pictures.
     const learned = await client.sample(`/v1/policies/${job.policyId}/samples`, { seed: 5, count: 3 });
     const base = await client.sample('/v1/samples', { prompt: REQUEST.prompt, seed: 5, count: 3, steps: 3 });
     const bytes = async (sample: typeof base) =>
@@ -219,7 +218,7 @@ describe('samples', { timeout: PATIENCE }, () => {
     expect(await bytes(learned)).toEqual(await bytes(base));
   });
 
-  it('with bestOf are the best of as many draws, with the rewards that count', async () => {
+  it('with bestOf are those with the highest rewards', async () => {
     const all = await client.sample('/v1/samples', { prompt: REQUEST.prompt, seed: 6, count: 8, steps: 3 });
     const best = await client.sample('/v1/samples', {
       prompt: REQUEST.prompt,
@@ -232,7 +231,7 @@ describe('samples', { timeout: PATIENCE }, () => {
     expect(best.images.map(({ reward }) => reward)).toEqual(sorted.slice(0, 2));
   });
 
-  it.each(['webp', 'jpeg'])('come as %s, scaled, and in parts', async (format) => {
+  it.each(['webp', 'jpeg'])('are served as %s, scaled, and in byte ranges', async (format) => {
     const { images } = await client.sample('/v1/samples', {
       prompt: REQUEST.prompt,
       seed: 6,
@@ -258,7 +257,7 @@ describe('samples', { timeout: PATIENCE }, () => {
     expect(again.status).toBe(304);
   });
 
-  it('draw the same pictures whatever else runs beside them', async () => {
+  it('are the same pictures whatever else the worker runs', async () => {
     const alone = await client.sample('/v1/samples', { prompt: 'a red book', seed: 9, count: 2, steps: 3 });
     const busy = run({ ...REQUEST, samples: 0 });
     const beside = await client.sample('/v1/samples', { prompt: 'a red book', seed: 9, count: 2, steps: 3 });
@@ -270,7 +269,7 @@ describe('samples', { timeout: PATIENCE }, () => {
 });
 
 describe('the service', () => {
-  it('is ready, and shows its worker and what it has loaded', async () => {
+  it('is ready and lists its worker with the loaded models', async () => {
     expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
     const { data } = (await (await fetch(`${service.url}/v1/workers`)).json()) as {
       data: { loaded: string[]; pid: number }[];

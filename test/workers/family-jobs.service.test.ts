@@ -5,9 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Client } from '../../src/client/client.ts';
 import type { Model } from '../../src/contract/schemas/catalog.ts';
 import { assemble, bundleNames } from '../support/family-fixtures.ts';
-import { startTestService, type TestService } from '../support/processes.ts';
+import { startTestService, type TestService } from '../support/test-service.ts';
 
-/** Every family as a user meets it: a folder in FINDERY_MODELS, a job over HTTP with what the model's configs say. */
+/**
+ * A model of every family, in a folder of FINDERY_MODELS and used over HTTP with its own defaults.
+ */
 let service: TestService;
 let client: Client;
 let folder: string;
@@ -40,7 +42,7 @@ const send = async (body: object) => {
 };
 
 describe('GET /v1/models', () => {
-  it('tells family, defaults and schedulers of each', async () => {
+  it('shows family, defaults and schedulers of each model', async () => {
     const { data } = (await get('/v1/models')) as { data: Model[] };
     const model = (name: string) => data.find((one) => one.name === name);
     expect(data.filter(({ problem }) => problem).map(({ name, problem }) => `${name}: ${problem}`)).toEqual(
@@ -89,7 +91,7 @@ describe('a job on', () => {
         reward: 'jpeg-size',
         budget: { images: 4 },
         reportDraws: 2,
-        // FLUX.1's configs say nothing of a size: its pipeline's is 1024.
+        // FLUX.1's configs have no size; its pipeline's default is 1024.
         sampler: { steps, width: 64, height: 64 },
         samples: 1,
       });
@@ -101,7 +103,7 @@ describe('a job on', () => {
   );
 });
 
-describe('what a model can not do is refused, or not done in silence', () => {
+describe('a request that does not fit its model', () => {
   it.each([
     ['flux', { sampler: { scheduler: 'euler' } }, /made for FlowMatchEulerDiscreteScheduler/],
     ['sd15', { sampler: { scheduler: 'Flow Match Euler Discrete' } }, /made for PNDMScheduler/],
@@ -109,7 +111,7 @@ describe('what a model can not do is refused, or not done in silence', () => {
     ['sd15', { sampler: { clipSkip: 4 } }, /clipSkip is 4, but sd15 takes 0 to 3/],
     ['sdxl', { sampler: { width: 72 } }, /can't make 72x64 pictures; it makes multiples of 16/],
     ['lcm', { sampler: { steps: 51 } }, /steps is 51; .*from 1 to 50/],
-  ])('%s: %j', async (model, body, detail) => {
+  ])('is refused: %s %j', async (model, body, detail) => {
     const response = await send({ model, ...body });
     const problem = (await response.json()) as { status: number; detail: string };
     expect(problem.status).toBe(422);
@@ -125,7 +127,7 @@ describe('what a model can not do is refused, or not done in silence', () => {
     ['lcm', { sampler: { steps: 1 } }, 'this model makes pictures without classifier-free guidance'],
     ['sd-turbo', {}, 'guidanceScale is 0, and only above 1'],
     ['sd15', { sampler: { guidanceScale: 1 } }, 'guidanceScale is 1, and only above 1'],
-  ])('%s: a negative prompt that is not read', async (model, body, why) => {
+  ])('gets a warning: %s does not read the negative prompt', async (model, body, why) => {
     const job = (await (await send({ model, negativePrompt: 'blurry', ...body })).json()) as {
       id: string;
       warnings: { code: string; message: string }[];
@@ -134,21 +136,22 @@ describe('what a model can not do is refused, or not done in silence', () => {
     await fetch(`${service.url}/v1/jobs/${job.id}/cancel`, { method: 'POST' });
   });
 
-  it('sd3: one text encoder reads less of a prompt than another', async () => {
+  it('gets a warning: one text encoder of sd3 reads less of the prompt than another', async () => {
     const prompt = 'a green dog on the grass, '.repeat(8);
     const job = (await (await send({ model: 'sd3', prompt })).json()) as {
       id: string;
       warnings: { message: string }[];
     };
     expect(job.warnings.map(({ message }) => message)).toEqual([
-      expect.stringMatching(
-        /sd3 reads the first 24 tokens of the prompt \(by one of its text encoders; another reads 256\); this is cut off: "/,
+      expect.stringContaining(
+        'sd3 reads the first 24 tokens of the prompt (by one of its text encoders; another reads 256); ' +
+          'this is cut off: "',
       ),
     ]);
     await fetch(`${service.url}/v1/jobs/${job.id}/cancel`, { method: 'POST' });
   });
 
-  it('takes what other programs call a scheduler, and answers with our name', async () => {
+  it('may name a scheduler as other programs do; the answer has our name', async () => {
     const job = (await (
       await send({ model: 'sd15', sampler: { scheduler: 'DPM++ 2M Karras', steps: 2 } })
     ).json()) as {

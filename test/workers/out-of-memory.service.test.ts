@@ -13,16 +13,19 @@ import type { Job } from '../../src/contract/schemas/job.ts';
 import type { Sample } from '../../src/contract/schemas/sample.ts';
 import { RECYCLE_STATUS } from '../../workers/recycling.ts';
 import { assemble } from '../support/family-fixtures.ts';
-import { CAN_LIMIT, limitMemory } from '../support/limit-memory.ts';
-import { end, startTestService, type TestService } from '../support/processes.ts';
+import { CAN_LIMIT_MEMORY, limitMemory } from '../support/limit-memory.ts';
+import { startTestService, type TestService, terminate } from '../support/test-service.ts';
 
-/** Workers with real graphs whose memory runs out: the operating system refuses what ONNX Runtime asks it for. */
+/**
+ * Workers with real graphs, to which the operating system refuses the memory that ONNX Runtime
+ * requests.
+ */
 const FAMILIES = resolve(import.meta.dirname, '..', 'fixtures', 'families');
 
 let service: TestService;
 let folder: string;
 beforeAll(async () => {
-  if (!CAN_LIMIT) return;
+  if (!CAN_LIMIT_MEMORY) return;
   folder = await mkdtemp(join(tmpdir(), 'findery-hungry-'));
   await rename(assemble('sd15', folder), join(folder, 'hungry'));
   const graph = join(FAMILIES, 'sd15-variants', 'vae_decoder-large.onnx');
@@ -37,10 +40,10 @@ afterAll(async () => {
 
 const workers: ChildProcess[] = [];
 afterEach(async () => {
-  await Promise.all(workers.splice(0).map(end));
+  await Promise.all(workers.splice(0).map(terminate));
 });
 
-/** A worker that has `mebibytes` left; null: as much as there is. */
+/** A worker that can get `mebibytes` more memory; null: no limit. */
 async function startWorker(mebibytes: number | null): Promise<ChildProcess> {
   const worker = await service.startWorker();
   workers.push(worker);
@@ -79,32 +82,36 @@ async function pixels(sample: Sample): Promise<Buffer[]> {
   );
 }
 
-const drawing = { model: 'sd15', prompt: 'a green dog', reward: null, seed: 5, steps: 2, guidanceScale: 1 };
-/** Its VAE has a map of 128 MiB for each picture, all of a run's in one piece: eight are far more than the limit, which is far more than all else. */
-const hungry = { ...drawing, model: 'hungry', width: 64, height: 64, count: 8 };
-/** Needs some 270 MiB. */
-const huge = { ...drawing, width: 1024, height: 1024, count: 1 };
+const sampling = { model: 'sd15', prompt: 'a green dog', reward: null, seed: 5, steps: 2, guidanceScale: 1 };
+/**
+ * Its VAE needs 128 MiB per picture, in one piece per run: eight exceed the limit, the rest does
+ * not.
+ */
+const hungry = { ...sampling, model: 'hungry', width: 64, height: 64, count: 8 };
+/** Needs about 270 MiB. */
+const huge = { ...sampling, width: 1024, height: 1024, count: 1 };
 
-async function draw(request: object): Promise<Sample> {
+async function sample(request: object): Promise<Sample> {
   const { id } = await call<Sample>('/v1/samples', request);
   return until<Sample>(`/v1/samples/${id}`, 'succeeded', 'failed');
 }
 
-describe.skipIf(!CAN_LIMIT)('a worker whose memory runs out', () => {
-  it('takes fewer draws at a time, shows it, and makes the same pictures', async () => {
+describe.skipIf(!CAN_LIMIT_MEMORY)('a worker whose memory runs out', () => {
+  it('reduces its batches, shows so, and makes the same pictures', async () => {
     const roomy = await startWorker(null);
-    const expected = await draw(hungry);
+    const expected = await sample(hungry);
     expect(expected).toMatchObject({ status: 'succeeded' });
     expect((await call<{ data: WorkerInfo[] }>('/v1/workers')).data[0].reducedBatches).toEqual([]);
-    await end(roomy);
+    await terminate(roomy);
 
     const tight = await startWorker(null);
-    // What four at a time need is there before the limit, and all threads have their stacks: the arena of ONNX Runtime, once it was refused, would
-    // take nearly all that is left with its next growth, and V8 would be what runs out.
-    await draw({ ...hungry, count: 4 });
-    await draw({ ...hungry, model: 'sd15' });
+    // The worker gets the memory of a batch of four, and the stacks of its threads, before the
+    // limit. Otherwise ONNX Runtime's arena would take nearly all that is left, and V8 would run
+    // out instead.
+    await sample({ ...hungry, count: 4 });
+    await sample({ ...hungry, model: 'sd15' });
     limitMemory(Number(tight.pid), 400);
-    const made = await draw(hungry);
+    const made = await sample(hungry);
     expect(made.error).toBeNull();
     expect(made).toMatchObject({ status: 'succeeded' });
     const all = await Promise.all([pixels(made), pixels(expected)]);
@@ -113,7 +120,7 @@ describe.skipIf(!CAN_LIMIT)('a worker whose memory runs out', () => {
       const worst = picture.reduce((most, value, at) => Math.max(most, Math.abs(value - all[1][i][at])), 0);
       expect(worst).toBeLessThanOrEqual(1);
     }
-    // It tells so within a heartbeat.
+    // The next heartbeat shows it.
     for (let limits: WorkerInfo['reducedBatches'] = []; limits.length === 0; await sleep(100)) {
       const { data } = await call<{ data: WorkerInfo[] }>('/v1/workers');
       limits = data.find(({ pid }) => pid === tight.pid)?.reducedBatches ?? [];
@@ -134,7 +141,7 @@ describe.skipIf(!CAN_LIMIT)('a worker whose memory runs out', () => {
     sampler: { steps: 1, guidanceScale: 1, width: 1024, height: 1024 },
   };
 
-  it('gives its job back and ends when not even one draw fits; a fresh process goes on', async () => {
+  it('gives its job back and ends if not even one picture fits; a new process continues', async () => {
     const tight = await startWorker(100);
     const ended = new Promise((done) => tight.once('exit', done));
     const { id } = await call<Job>('/v1/jobs', job);
@@ -145,7 +152,7 @@ describe.skipIf(!CAN_LIMIT)('a worker whose memory runs out', () => {
     expect(await until<Job>(`/v1/jobs/${id}`, 'succeeded', 'failed')).toMatchObject({ status: 'succeeded' });
   });
 
-  it('fails the job when a fresh process has too little memory too, and says what to do', async () => {
+  it('fails the job if a new process has too little memory, too, and says what to do', async () => {
     const both = await Promise.all([startWorker(100), startWorker(100)]);
     const ended = both.map((worker) => new Promise((done) => worker.once('exit', done)));
     const { id } = await call<Job>('/v1/jobs', job);
@@ -158,14 +165,14 @@ describe.skipIf(!CAN_LIMIT)('a worker whose memory runs out', () => {
     expect(await Promise.all(ended)).toEqual([RECYCLE_STATUS, RECYCLE_STATUS]);
   });
 
-  it('does so with samples', async () => {
+  it('does the same with samples', async () => {
     const both = await Promise.all([startWorker(100), startWorker(100)]);
     const ended = both.map((worker) => new Promise((done) => worker.once('exit', done)));
-    expect(await draw(huge)).toMatchObject({ status: 'failed', error: { code: 'out-of-memory' } });
+    expect(await sample(huge)).toMatchObject({ status: 'failed', error: { code: 'out-of-memory' } });
     expect(await Promise.all(ended)).toEqual([RECYCLE_STATUS, RECYCLE_STATUS]);
   });
 
-  it('is followed by a fresh one under npm start, which goes on with the work', async () => {
+  it('is replaced under npm start, and the new one continues the work', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'findery-start-'));
     const settings = {
       FINDERY_DATA: folder,
@@ -176,11 +183,11 @@ describe.skipIf(!CAN_LIMIT)('a worker whose memory runs out', () => {
       LOG_LEVEL: 'fatal',
       PORT: '0',
     };
-    // Its worker reads the environment.
+    // The worker process reads the environment.
     for (const [name, value] of Object.entries(settings)) vi.stubEnv(name, value);
     const lines: string[] = [];
     const logger = pino({ level: 'warn' }, { write: (line) => lines.push(line) });
-    const started = await startService({ config: readConfig(process.env), logger, say: () => {} });
+    const started = await startService({ config: readConfig(process.env), logger, print: () => {} });
     try {
       await started.workerReady;
       const ask = async <T>(path: string, init?: RequestInit): Promise<T> =>
@@ -197,7 +204,7 @@ describe.skipIf(!CAN_LIMIT)('a worker whose memory runs out', () => {
       for (; !['succeeded', 'failed'].includes(sample.status); await sleep(50))
         sample = await ask<Sample>(`/v1/samples/${id}`);
       expect(sample).toMatchObject({ status: 'succeeded', error: null });
-      expect(lines.join('')).toContain('the worker ran out of memory; starting a fresh one');
+      expect(lines.join('')).toContain('the worker ran out of memory; restarting it');
     } finally {
       await started.close();
       vi.unstubAllEnvs();

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Client } from '../../src/client/client.ts';
 import type { Job, JobRequest } from '../../src/contract/schemas/job.ts';
-import { startTestService, type TestService } from '../support/processes.ts';
-import { type ScorerService, startScorer, writeReward } from '../support/scorer.ts';
+import { type ScoringService, startScoringService, writeReward } from '../support/scoring-service.ts';
+import { startTestService, type TestService } from '../support/test-service.ts';
 
-/** Jobs with rewards outside of the engine, when processes are killed and services stop in the middle of them. */
+/** Jobs whose rewards are services, while workers are killed and services stop. */
 
 const REQUEST: JobRequest = {
   prompt: 'a green dog on the grass',
@@ -17,18 +17,15 @@ const REQUEST: JobRequest = {
   sampler: { steps: 2, guidanceScale: 1 },
 };
 
-/** Milliseconds that a test of several jobs may take where other programs leave it little of the machine. */
-const PATIENCE = 180_000;
-
-let scorer: ScorerService;
-let doomed: ScorerService;
+let scorer: ScoringService;
+let doomed: ScoringService;
 let service: TestService;
 let client: Client;
 let worker: ChildProcess;
 let folder: string;
 
 beforeAll(async () => {
-  [scorer, doomed] = await Promise.all([startScorer(), startScorer()]);
+  [scorer, doomed] = await Promise.all([startScoringService(), startScoringService()]);
   folder = await mkdtemp(join(tmpdir(), 'findery-rewards-'));
   await writeReward(folder, 'green', { type: 'http', url: `${scorer.url}/good`, batchSize: 3 });
   await writeReward(folder, 'faints', { type: 'http', url: `${scorer.url}/faints`, retries: 0 });
@@ -58,9 +55,7 @@ const text = async (path: string) => Buffer.from(await client.bytes(path)).toStr
 const rewards = (job: Job) => text(`${job.urls.rewards}?format=csv`);
 const policy = (job: Job) => text(`/v1/policies/${job.policyId}/parameters`);
 
-it('a worker that is killed: the job goes on elsewhere to the same bytes, and the same score of every term', {
-  timeout: PATIENCE,
-}, async () => {
+it('a job whose worker is killed ends elsewhere with the same bytes and scores of all terms', async () => {
   const reward = [
     { name: 'green' },
     { name: 'stickers-reward', weight: 0.5 },
@@ -79,13 +74,13 @@ it('a worker that is killed: the job goes on elsewhere to the same bytes, and th
   expect(await rewards(job)).toBe(await rewards(undisturbed));
   expect(await policy(job)).toBe(await policy(undisturbed));
   expect(job.report).toEqual(undisturbed.report);
-  // The event that ends a job is written by a worker; the answers of the API say the same.
+  // The worker writes the `done` event; the API answers the same.
   expect(JSON.parse(await text(job.urls.self))).toEqual(job);
-  const { report, reward: told } = await client.getPolicy(job.policyId as string);
-  expect([report, told]).toEqual([job.report, job.reward]);
+  const { report, reward: policyReward } = await client.getPolicy(job.policyId as string);
+  expect([report, policyReward]).toEqual([job.report, job.reward]);
 });
 
-it('a service that is away for a moment: the job is tried again from where it was, to the same bytes', async () => {
+it('a job whose reward service is away for a moment continues and ends with the same bytes', async () => {
   const [interrupted, undisturbed] = [await run({ reward: 'faints' }), await run({ reward: 'faints' })];
   expect(interrupted).toMatchObject({ status: 'succeeded', attempts: 2 });
   expect(undisturbed).toMatchObject({ status: 'succeeded', attempts: 1 });
@@ -93,7 +88,7 @@ it('a service that is away for a moment: the job is tried again from where it wa
   expect(await policy(interrupted)).toBe(await policy(undisturbed));
 });
 
-it('a service that is killed: the job fails, and what it learnt can be drawn from', async () => {
+it('a job whose reward service is killed fails, and its partial policy can be sampled', async () => {
   let images = 0;
   const job = await run({ reward: [{ name: 'doomed' }, { name: 'jpeg-size', weight: 0.1 }] }, () => {
     images ||= 1;
@@ -121,7 +116,7 @@ it('a service that is killed: the job fails, and what it learnt can be drawn fro
   );
 });
 
-it('a service that stops at the last pictures: the judged policy stays as it is, and the pictures are told failed', async () => {
+it('a reward service that stops at the samples fails job and samples, and the policy stays', async () => {
   const job = await run({ reward: 'tired', samples: 2 });
   expect(job).toMatchObject({ status: 'failed', error: { code: 'reward-failed' }, report: { draws: 32 } });
   expect(await client.getPolicy(job.policyId as string)).toMatchObject({
@@ -136,7 +131,7 @@ it('a service that stops at the last pictures: the judged policy stays as it is,
   });
 });
 
-it('a cancel at the last pictures with keepPartial: the judged policy stays as it is, too', async () => {
+it('a cancel with keepPartial while the samples are made keeps the judged policy', async () => {
   const created = await client.createJob({ ...REQUEST, reward: 'last', samples: 2 });
   const job = await client.follow(created, (type, data) => {
     if (type !== 'status' || (data as { stage: string }).stage !== 'sampling') return;

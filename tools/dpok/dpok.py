@@ -1,10 +1,12 @@
-"""DPOK on each prompt of a file, for a given time, judged on the same fresh noises as findery's optimizers: JSON lines of bench/evaluate.
+r"""Runs DPOK on each prompt of a file for a given time, and judges it on the held-out noises of findery's
+optimizers.
 
-usage: python dpok.py PIPELINE --prompts prompts.json --noises noises.npy --reward models/stickers-reward --unseen models/stickers-unseen \\
-                      --seconds 30 --out dpok.jsonl
+usage: python dpok.py PIPELINE --prompts prompts.json --noises noises.npy --reward models/stickers-reward \
+                      --unseen models/stickers-unseen --seconds 30 --out dpok.jsonl
 
-PIPELINE is the diffusers folder of the same weights as the served bundle. `npm run evaluate:noises` writes prompts.json and noises.npy. Prompts that OUT has are
-left out, and one that was cut off goes on from its checkpoint, so that it can be run again until it is done.
+PIPELINE is the diffusers folder with the weights of the served bundle. `npm run evaluate:noises` writes
+prompts.json and noises.npy. OUT gets JSON lines in the format of bench/evaluate. Prompts that OUT has are
+skipped, and an interrupted one continues from its checkpoint.
 """
 
 import argparse
@@ -16,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from policy import Policy
 from scorer import Scorer
 from trainer import Settings, Trainer
@@ -33,8 +34,18 @@ def success_rate(before: np.ndarray, after: np.ndarray) -> float:
     return float((after > np.quantile(before, 0.9)).mean())
 
 
-def train(policy: Policy, prompt: str, reward: Scorer, settings: Settings, seed: int, seconds: float, checkpoint: Path) -> tuple[Trainer, float]:
-    """(the trainer, its processor time), for at least `seconds` of it, from a checkpoint where there is one."""
+def train(
+    policy: Policy,
+    prompt: str,
+    reward: Scorer,
+    settings: Settings,
+    seed: int,
+    seconds: float,
+    checkpoint: Path,
+) -> tuple[Trainer, float]:
+    """Returns the trainer and its processor time after at least `seconds` of training. Continues from a
+    checkpoint.
+    """
     policy.set_prompt(prompt)
     trainer = Trainer(policy, lambda pixels: reward(pixels, prompt), settings, seed)
     spent = 0.0
@@ -62,8 +73,12 @@ def main() -> None:
     parser.add_argument("--reward", type=Path, required=True)
     parser.add_argument("--unseen", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, required=True, help="processor time of each prompt's training")
-    parser.add_argument("--steps", type=int, default=12, help="denoising steps, of training and of the fresh images")
+    parser.add_argument(
+        "--seconds", type=float, required=True, help="processor time of each prompt's training"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=12, help="denoising steps, of training and of the fresh images"
+    )
     parser.add_argument("--guidance-scale", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's choice")
@@ -76,7 +91,11 @@ def main() -> None:
     prompts, noises = json.loads(options.prompts.read_text()), np.load(options.noises)
     reward, unseen = Scorer(options.reward), Scorer(options.unseen)
     policy = Policy(options.pipeline, options.steps, options.guidance_scale)
-    done = {json.loads(line)["prompt"] for line in options.out.read_text().splitlines()} if options.out.exists() else set()
+    done = (
+        {json.loads(line)["prompt"] for line in options.out.read_text().splitlines()}
+        if options.out.exists()
+        else set()
+    )
     checkpoint = options.out.with_suffix(".checkpoint")
     for number, prompt in enumerate(prompts):
         if prompt in done:
@@ -90,16 +109,30 @@ def main() -> None:
         after = policy.paint(noises, options.steps)
         base, learned = reward(before, prompt), reward(after, prompt)
         record = {
-            "type": "run", "prompt": prompt, "optimizer": "dpok", "seed": options.seed, "budget": len(trainer.rewards),
-            "base": rounded([base.mean()])[0], "learned": rounded([learned.mean()])[0], "success": rounded([success_rate(base, learned)])[0],
-            "diversity": None, "norm": rounded([np.sqrt((noises**2).mean((1, 2, 3))).mean()])[0],
-            "unseenBase": rounded(unseen(before, prompt)), "unseenLearned": rounded(unseen(after, prompt)),
-            "search": rounded(trainer.rewards), "seconds": rounded([time.monotonic() - began])[0], "cpuSeconds": rounded([seconds])[0],
+            "type": "run",
+            "prompt": prompt,
+            "optimizer": "dpok",
+            "seed": options.seed,
+            "budget": len(trainer.rewards),
+            "base": rounded([base.mean()])[0],
+            "learned": rounded([learned.mean()])[0],
+            "success": rounded([success_rate(base, learned)])[0],
+            "diversity": None,
+            "norm": rounded([np.sqrt((noises**2).mean((1, 2, 3))).mean()])[0],
+            "unseenBase": rounded(unseen(before, prompt)),
+            "unseenLearned": rounded(unseen(after, prompt)),
+            "search": rounded(trainer.rewards),
+            "seconds": rounded([time.monotonic() - began])[0],
+            "cpuSeconds": rounded([seconds])[0],
         }
         with options.out.open("a") as out:
             out.write(json.dumps(record) + "\n")
         checkpoint.unlink(missing_ok=True)
-        print(f"{number + 1} of {len(prompts)}: {prompt}: {record['base']:.2f} -> {record['learned']:.2f}, {len(trainer.rewards)} images", flush=True)
+        print(
+            f"{number + 1} of {len(prompts)}: {prompt}: {record['base']:.2f} -> {record['learned']:.2f}, "
+            f"{len(trainer.rewards)} images",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

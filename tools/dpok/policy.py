@@ -1,6 +1,8 @@
-"""A Stable Diffusion pipeline as a policy: each denoising step is an action, drawn from a Gaussian whose mean the UNet gives.
+"""A Stable Diffusion pipeline as a policy: each denoising step is an action, sampled from a Gaussian whose
+mean the UNet predicts.
 
-DPOK (Fan et al. 2023, arXiv 2305.16381) section 4.1; the Gaussian is that of DDIM with eta 1 (Song et al. 2021, equation 16).
+DPOK (Fan et al. 2023, arXiv 2305.16381), section 4.1. The Gaussian is that of DDIM with eta 1 (Song et al.
+2021, equation 16).
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ ETA = 1.0
 
 @dataclass(frozen=True)
 class Trajectories:
-    """What B trajectories of T steps went through."""
+    """The states and actions of B trajectories of T steps."""
 
     states: torch.Tensor
     """[T, B, 4, h, w]: what each step began with."""
@@ -29,7 +31,9 @@ class Trajectories:
 
 
 class Policy:
-    """Denoises for one prompt, and tells how likely its steps are. `folder` is a diffusers pipeline of Stable Diffusion 1's layout."""
+    """Denoises for one prompt and computes the log-probability of steps. `folder` is a diffusers pipeline in
+    Stable Diffusion 1's layout.
+    """
 
     def __init__(self, folder: Path, steps: int, guidance_scale: float):
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
@@ -43,28 +47,36 @@ class Policy:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of one noise."""
+        """Shape of one noise."""
         return self.unet.config.in_channels, self.unet.config.sample_size, self.unet.config.sample_size
 
     @property
     def timesteps(self) -> torch.Tensor:
-        """[T], descending."""
+        """Timesteps [T], descending."""
         return self.scheduler.timesteps
 
     @torch.no_grad()
     def set_prompt(self, prompt: str) -> None:
-        ids = self.tokenizer(["", prompt], padding="max_length", truncation=True, return_tensors="pt").input_ids
+        ids = self.tokenizer(
+            ["", prompt], padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
         self.embeddings = self.text_encoder(ids).last_hidden_state
 
     def predict(self, latents: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """The guided prediction [B, 4, h, w]; `timesteps` are [B]."""
+        """The guided prediction [B, 4, h, w] for `timesteps` [B]."""
         text = self.embeddings.repeat_interleave(len(latents), 0)
-        without, with_text = self.unet(torch.cat([latents, latents]), torch.cat([timesteps, timesteps]), text).sample.chunk(2)
+        without, with_text = self.unet(
+            torch.cat([latents, latents]), torch.cat([timesteps, timesteps]), text
+        ).sample.chunk(2)
         return without + self.guidance_scale * (with_text - without)
 
-    def action(self, prediction: torch.Tensor, latents: torch.Tensor, timestep: int) -> tuple[torch.Tensor, float]:
-        """(mean [B, 4, h, w], standard deviation) of what a step leads to."""
-        mean = self.scheduler.step(prediction, timestep, latents, eta=ETA, variance_noise=torch.zeros_like(latents)).prev_sample
+    def action(
+        self, prediction: torch.Tensor, latents: torch.Tensor, timestep: int
+    ) -> tuple[torch.Tensor, float]:
+        """Mean [B, 4, h, w] and standard deviation of the result of a step."""
+        mean = self.scheduler.step(
+            prediction, timestep, latents, eta=ETA, variance_noise=torch.zeros_like(latents)
+        ).prev_sample
         before = timestep - self.scheduler.config.num_train_timesteps // len(self.timesteps)
         return mean, ETA * float(self.scheduler._get_variance(timestep, before)) ** 0.5
 
@@ -73,16 +85,22 @@ class Policy:
         latents = torch.randn((count, *self.shape), generator=generator)
         states, actions, log_probs = [], [], []
         for timestep in self.timesteps.tolist():
-            mean, deviation = self.action(self.predict(latents, torch.full((count,), timestep)), latents, timestep)
+            mean, deviation = self.action(
+                self.predict(latents, torch.full((count,), timestep)), latents, timestep
+            )
             states.append(latents)
             latents = mean + deviation * torch.randn(latents.shape, generator=generator)
             actions.append(latents)
             log_probs.append(log_prob(latents, mean, deviation))
-        return Trajectories(torch.stack(states), torch.stack(actions), torch.stack(log_probs), self.decode(latents))
+        return Trajectories(
+            torch.stack(states), torch.stack(actions), torch.stack(log_probs), self.decode(latents)
+        )
 
     @torch.no_grad()
     def paint(self, noises: np.ndarray, steps: int) -> np.ndarray:
-        """[B, H, W, 3] uint8 from these noises by DPM-Solver++, as findery paints by default: deterministic."""
+        """Pictures [B, H, W, 3] uint8 from noises by DPM-Solver++, findery's default scheduler.
+        Deterministic.
+        """
         solver = DPMSolverMultistepScheduler.from_config(self.scheduler.config)
         solver.set_timesteps(steps)
         latents = torch.from_numpy(noises).float() * solver.init_noise_sigma
@@ -98,6 +116,8 @@ class Policy:
 
 
 def log_prob(action: torch.Tensor, mean: torch.Tensor, deviation: float) -> torch.Tensor:
-    """[B]: of an action, as the mean over its numbers, as the authors' code has it: a ratio of two does not depend on their number."""
+    """Log-probability [B] of an action as the mean over its numbers, as in the authors' code: ratios do not
+    depend on their number.
+    """
     each = -((action - mean) ** 2) / (2 * deviation**2) - np.log(deviation) - 0.5 * np.log(2 * np.pi)
     return each.mean((1, 2, 3))

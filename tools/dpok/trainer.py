@@ -1,18 +1,19 @@
-"""Policy optimisation with KL regularisation (DPOK, Fan et al. 2023, arXiv 2305.16381, algorithm 1 and section 4.2) of a LoRA for one prompt.
+"""Policy optimization with KL regularization of a LoRA for one prompt (DPOK, Fan et al. 2023, arXiv
+2305.16381, algorithm 1 and section 4.2).
 
-What the paper leaves open follows the authors' published code: a value function as baseline, importance ratios clipped to 1 +- 1e-4, a replay buffer of the
-latest transitions, log-probabilities averaged over a latent's numbers, and as the KL term the squared difference of the two networks' guided predictions,
-which that of their Gaussians is proportional to.
+What the paper leaves open follows the authors' code: a value function as baseline, importance ratios clipped
+to 1 +- 1e-4, a replay buffer of the latest transitions, log-probabilities averaged over the numbers of a
+latent, and as KL term the squared difference of the guided predictions of both networks, to which the KL
+divergence of their Gaussians is proportional.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Callable
 
 import numpy as np
 import torch
 import torch.nn as nn
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
-
 from policy import Policy, Trajectories, log_prob
 
 Reward = Callable[[np.ndarray], np.ndarray]
@@ -40,7 +41,7 @@ class Settings:
 
 
 class Value(nn.Module):
-    """Expected final reward of a state [B, 4, h, w] at step number [B]: [B]."""
+    """Expected final reward [B] of states [B, 4, h, w] at step numbers [B]."""
 
     def __init__(self, shape: tuple[int, int, int], steps: int, width: int = 256):
         super().__init__()
@@ -53,7 +54,9 @@ class Value(nn.Module):
 
 
 class Trainer:
-    """Learns a LoRA of `policy.unet` for the prompt that the policy has. Its state goes on elsewhere to the same numbers."""
+    """Trains a LoRA of `policy.unet` for the prompt of the policy. Its state can be saved and continued with
+    identical results.
+    """
 
     def __init__(self, policy: Policy, reward: Reward, settings: Settings, seed: int):
         self.policy, self.reward, self.settings = policy, reward, settings
@@ -61,7 +64,11 @@ class Trainer:
         torch.manual_seed(seed)
         if getattr(policy.unet, "peft_config", None):
             policy.unet.delete_adapters("default")
-        policy.unet.add_adapter(LoraConfig(r=settings.rank, lora_alpha=settings.rank, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
+        policy.unet.add_adapter(
+            LoraConfig(
+                r=settings.rank, lora_alpha=settings.rank, target_modules=["to_q", "to_k", "to_v", "to_out.0"]
+            )
+        )
         self.parameters = [parameter for parameter in policy.unet.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, settings.learning_rate, weight_decay=0)
         self.value = Value(policy.shape, len(policy.timesteps))
@@ -71,7 +78,9 @@ class Trainer:
         """Of every image so far."""
 
     def iterate(self) -> dict[str, float]:
-        """Samples, then improves value and policy. Returns the means of reward, |ratio - 1| and KL term."""
+        """Samples trajectories, then improves value function and policy. Returns the means of reward, |ratio
+        - 1| and KL term.
+        """
         trajectories = self.policy.sample(self.settings.samples, self.generator)
         rewards = self.reward(trajectories.pixels)
         if not np.isfinite(rewards).all():
@@ -84,14 +93,21 @@ class Trainer:
 
     def state(self) -> dict:
         return {
-            "settings": asdict(self.settings), "lora": get_peft_model_state_dict(self.policy.unet), "value": self.value.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "value_optimizer": self.value_optimizer.state_dict(), "buffer": self.buffer,
-            "rewards": self.rewards, "generator": self.generator.get_state(),
+            "settings": asdict(self.settings),
+            "lora": get_peft_model_state_dict(self.policy.unet),
+            "value": self.value.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "value_optimizer": self.value_optimizer.state_dict(),
+            "buffer": self.buffer,
+            "rewards": self.rewards,
+            "generator": self.generator.get_state(),
         }
 
     def restore(self, state: dict) -> None:
         if state["settings"] != asdict(self.settings):
-            raise ValueError(f"the checkpoint is of other settings: {state['settings']} and not {asdict(self.settings)}")
+            raise ValueError(
+                f"the checkpoint is of other settings: {state['settings']} and not {asdict(self.settings)}"
+            )
         set_peft_model_state_dict(self.policy.unet, state["lora"])
         self.value.load_state_dict(state["value"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -102,10 +118,16 @@ class Trainer:
     def _remember(self, trajectories: Trajectories, rewards: torch.Tensor) -> None:
         steps, count = trajectories.log_probs.shape
         new = {
-            "state": trajectories.states.flatten(0, 1), "action": trajectories.actions.flatten(0, 1), "log_prob": trajectories.log_probs.flatten(),
-            "step": torch.arange(steps).repeat_interleave(count), "reward": rewards.repeat(steps),
+            "state": trajectories.states.flatten(0, 1),
+            "action": trajectories.actions.flatten(0, 1),
+            "log_prob": trajectories.log_probs.flatten(),
+            "step": torch.arange(steps).repeat_interleave(count),
+            "reward": rewards.repeat(steps),
         }
-        kept = {name: torch.cat([self.buffer[name], values]) if self.buffer else values for name, values in new.items()}
+        kept = {
+            name: torch.cat([self.buffer[name], values]) if self.buffer else values
+            for name, values in new.items()
+        }
         self.buffer = {name: values[-self.settings.buffer :] for name, values in kept.items()}
 
     def _draw(self, count: int) -> dict[str, torch.Tensor]:
@@ -122,7 +144,7 @@ class Trainer:
         self.value_optimizer.step()
 
     def _improve_policy(self) -> tuple[float, float]:
-        """One gradient step. Returns means of |ratio - 1| and of the KL term."""
+        """One gradient step. Returns the means of |ratio - 1| and of the KL term."""
         settings, policy = self.settings, self.policy
         batch = self._draw(settings.policy_batch)
         timesteps = policy.timesteps[batch["step"]]
@@ -134,7 +156,9 @@ class Trainer:
         prediction = policy.predict(batch["state"], timesteps)
         now = []
         for row, timestep in enumerate(timesteps.tolist()):
-            mean, deviation = policy.action(prediction[row : row + 1], batch["state"][row : row + 1], timestep)
+            mean, deviation = policy.action(
+                prediction[row : row + 1], batch["state"][row : row + 1], timestep
+            )
             now.append(log_prob(batch["action"][row : row + 1], mean, deviation))
         ratio = torch.exp(torch.cat(now) - batch["log_prob"])
         clipped = ratio.clamp(1 - settings.ratio_clip, 1 + settings.ratio_clip)

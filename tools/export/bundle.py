@@ -1,30 +1,33 @@
-"""From a source of modules to a findery bundle: one component after the other, each held against PyTorch."""
+"""Exports the modules of a source as a findery bundle, one by one, each compared with PyTorch."""
 
 import gc
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
-
-import torch
-from tqdm import tqdm
 
 import components
 import cuda_graphs
 import graphs
 import lora
+import torch
 import weights
 from fused_attention import FusedProcessor
 from sources import Source, weights_size
+from tqdm import tqdm
 from workspace import Workspace, state_needs
 
 
 @dataclass(frozen=True)
 class Options:
-    """dtype: fp32 or fp16, of all graphs; vae_dtype: of the VAE alone, or None: as `dtype`, and fp32 where that overflows.
+    """Options of an export.
 
-    external: weights beside the graphs even where they are small. attention: fused (one node, for the execution providers cpu, cuda, webgpu and dml:
-    less memory) or plain (operators of ONNX alone, for every other provider). cuda: graphs with more fused nodes, for NVIDIA GPUs alone, beside those.
+    dtype: "fp32" or "fp16", for all graphs.
+    vae_dtype: the same for the VAE alone; None: `dtype`, or "fp32" if the VAE overflows in float16.
+    external: whether to store weights beside the graphs even if they are small.
+    attention: "fused" (one node; less memory; for the execution providers cpu, cuda, webgpu and dml) or
+    "plain" (ONNX operators; for every provider).
+    cuda: whether to also write graphs with more fused nodes, for NVIDIA GPUs.
     """
 
     dtype: str = "fp32"
@@ -34,14 +37,28 @@ class Options:
     cuda: bool = False
 
 
-def export(source: Source, out: Path, options: Options = Options(), loras: list[lora.Lora] = [], report: Callable[[str], None] = tqdm.write) -> None:
-    """Makes the folder `out`, whole or not at all; an interrupted run goes on with what it had finished.
+DEFAULTS = Options()
 
-    Raises CheckpointError, WorkspaceError or RuntimeError with what to do.
+
+def export(
+    source: Source,
+    out: Path,
+    options: Options = DEFAULTS,
+    loras: Sequence[lora.Lora] = (),
+    report: Callable[[str], None] = tqdm.write,
+) -> None:
+    """Creates the folder `out`, complete or not at all. An interrupted run is continued by the same call.
+
+    Raises CheckpointError, WorkspaceError or RuntimeError; the message says what to do.
     """
     files = [*source.files, *(each.path for each in loras)]
     task = {
-        "files": [[str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else str(path) for path in files],
+        "files": [
+            [str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns]
+            if path.exists()
+            else str(path)
+            for path in files
+        ],
         "configs": {name: source.config(name) for name in source.modules},
         "options": vars(options),
         "loras": [[str(each.path), each.weight] for each in loras],
@@ -50,9 +67,15 @@ def export(source: Source, out: Path, options: Options = Options(), loras: list[
     workspace = Workspace(out, task)
     count = {name: source.count(name) for name in source.modules}
     factor = (2 if options.dtype == "fp16" else 4) * (2 if options.cuda else 1)
-    state_needs(out, disk=sum(count.values()) * factor * 1.02 + 2e7, memory=_memory(source, count), report=report)
+    state_needs(
+        out, disk=sum(count.values()) * factor * 1.02 + 2e7, memory=_memory(source, count), report=report
+    )
     workspace.open()
-    with tqdm(total=3 * len(source.modules), unit="step", bar_format="{desc:<28}{percentage:3.0f}% |{bar}| {elapsed}") as bar:
+    with tqdm(
+        total=3 * len(source.modules),
+        unit="step",
+        bar_format="{desc:<28}{percentage:3.0f}% |{bar}| {elapsed}",
+    ) as bar:
         for name in source.modules:
             folder = "vae_decoder" if name == "vae" else name
             if workspace.is_finished(folder):
@@ -71,7 +94,9 @@ def export(source: Source, out: Path, options: Options = Options(), loras: list[
     workspace.publish()
 
 
-def _make(source: Source, name: str, folder: Path, options: Options, loras: list[lora.Lora], bar: tqdm) -> str:
+def _make(
+    source: Source, name: str, folder: Path, options: Options, loras: Sequence[lora.Lora], bar: tqdm
+) -> str:
     def step(what: str) -> None:
         bar.set_description_str(f"{name}: {what}")
         bar.update(1)
@@ -80,12 +105,13 @@ def _make(source: Source, name: str, folder: Path, options: Options, loras: list
     module = source.load(name).float().eval().requires_grad_(False)
     merged = lora.merge(module, name, loras)
     component = _component(source, name, module)
-    # Of the module as it is; what follows changes only how its attention is written down.
+    # The reference comes from the unchanged module. The steps below only change how its attention
+    # is written.
     expected = graphs.reference(component)
     if options.attention == "fused" and name in ("unet", "vae"):
         module.set_attn_processor(FusedProcessor())
     step("tracing and writing")
-    # Chosen, else tried: autoencoders are known to overflow in float16.
+    # Without an explicit vae_dtype, float16 is tried first: some autoencoders overflow in it.
     dtypes = [options.vae_dtype or options.dtype] if name == "vae" else [options.dtype]
     if name == "vae" and dtypes == ["fp16"] and options.vae_dtype is None:
         dtypes.append("fp32")
@@ -108,9 +134,18 @@ def _make(source: Source, name: str, folder: Path, options: Options, loras: list
                 file.unlink()
     step("finished")
     size = sum(file.stat().st_size for file in folder.iterdir())
-    notes = [dtype if dtype == options.dtype else f"{dtype}, since it overflows in {options.dtype}" if options.vae_dtype is None else dtype]
+    notes = [
+        dtype
+        if dtype == options.dtype
+        else f"{dtype}, because it overflows in {options.dtype}"
+        if options.vae_dtype is None
+        else dtype
+    ]
     notes += [f"{merged} weights changed by LoRA"] if merged else []
-    return f"{folder.name}: {size / 1e6:.1f} MB ({', '.join(notes)}), largest difference from PyTorch {difference:.1e}"
+    return (
+        f"{folder.name}: {size / 1e6:.1f} MB ({', '.join(notes)}), "
+        f"largest difference from PyTorch {difference:.1e}"
+    )
 
 
 def _component(source: Source, name: str, module: torch.nn.Module) -> components.Component:
@@ -126,5 +161,7 @@ def _component(source: Source, name: str, module: torch.nn.Module) -> components
 
 
 def _memory(source: Source, count: dict[str, int]) -> float:
-    """The largest module in float32 beside the checkpoint's own pages, with the tracer's share."""
+    """Estimated peak memory: the largest module in float32, the mapped pages of the checkpoint, and the
+    tracer's share.
+    """
     return max(count.values()) * 4 * 1.35 + min(weights_size(source), max(count.values()) * 4) + 1.2e9

@@ -1,25 +1,33 @@
-"""CLIP in its original key layout (OpenAI's CLIP and open_clip) as transformers' CLIPModel, the architecture found from the shapes.
+"""Loads CLIP in its original key layout (OpenAI's CLIP and open_clip) as transformers' CLIPModel.
 
-The map of keys follows transformers' convert_clip_original_pytorch_to_hf.py.
+The architecture follows from the shapes of the weights. The key map follows transformers'
+convert_clip_original_pytorch_to_hf.py.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import torch
-from transformers import CLIPConfig, CLIPModel
-
 from checkpoints import CheckpointError
 from state_dicts import Origin, fill, refuse_kind
+from transformers import CLIPConfig, CLIPModel
 
-# Heads are 64 wide, but for the vision towers of these widths: ViT-H, g, G and e (open_clip's model_configs).
+# Attention heads are 64 wide, except in the vision towers of these widths: ViT-H, g, G and e
+# (open_clip's model_configs).
 HEAD_WIDTH = 64
 VISION_HEAD_WIDTHS = {1280: 80, 1408: 88, 1664: 104, 1792: 112}
-# OpenAI's checkpoints have these three numbers beside the weights; its models were trained with QuickGELU, which no shape tells.
+# OpenAI's checkpoints contain these three numbers. Its models use QuickGELU, which no shape
+# reveals.
 OPENAI = {"input_resolution", "context_length", "vocab_size"}
 VISION = "visual."
-LAYER = {"self_attn": "attn", "layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+LAYER = {
+    "self_attn": "attn",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
 PLAIN = {
     "logit_scale": "logit_scale",
     "vision_model.embeddings.class_embedding": "visual.class_embedding",
@@ -37,7 +45,9 @@ PROJECTIONS = {"visual_projection.weight": "visual.proj", "text_projection.weigh
 
 
 def plain_keys(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Without what wrappers put before keys: "module." of parallel training, "text." of open_clip's CustomTextCLIP."""
+    """Removes the prefixes of wrappers from keys: "module." of parallel training, "text." of open_clip's
+    CustomTextCLIP.
+    """
     if all(key.startswith("module.") for key in weights):
         weights = {key.removeprefix("module."): tensor for key, tensor in weights.items()}
     if "text.token_embedding.weight" in weights:
@@ -46,13 +56,16 @@ def plain_keys(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def is_openai(weights: dict[str, torch.Tensor]) -> bool:
-    return OPENAI <= weights.keys()
+    """Whether these are the weights of a checkpoint of OpenAI."""
+    return weights.keys() >= OPENAI
 
 
 def read_config(weights: dict[str, torch.Tensor], path: Path, activation: str | None) -> CLIPConfig:
-    """The architecture. activation: "gelu", "quick_gelu", or None: by what the file tells.
+    """Returns the architecture of a checkpoint.
 
-    Raises CheckpointError when it is no such CLIP, or when it takes an activation to be named.
+    activation: "gelu", "quick_gelu", or None to derive it from the file.
+    Raises CheckpointError when the file is not such a CLIP, or when the file does not determine the
+    activation.
     """
     wanted = "a CLIP checkpoint in OpenAI's or open_clip's layout"
     if not any(key.startswith("visual.transformer.resblocks.") for key in weights):
@@ -60,10 +73,16 @@ def read_config(weights: dict[str, torch.Tensor], path: Path, activation: str | 
 
     def sizes(key: str, dimensions: int) -> torch.Size:
         if key not in weights:
-            raise CheckpointError(f"{path} lacks {key}, which {wanted} has. Take the whole checkpoint, and download it again if it is that.")
+            raise CheckpointError(
+                f"{path} lacks {key}, which {wanted} has. Take the whole checkpoint, and download it again "
+                "if it is that."
+            )
         shape = weights[key].shape
         if len(shape) != dimensions:
-            raise CheckpointError(f"{path}: {key} is {list(shape)}, where {dimensions} dimensions were expected; it is damaged, or another architecture.")
+            raise CheckpointError(
+                f"{path}: {key} is {list(shape)}, where {dimensions} dimensions were expected; it is "
+                "damaged, or another architecture."
+            )
         return shape
 
     width, _, patch, _ = sizes("visual.conv1.weight", 4)
@@ -73,7 +92,10 @@ def read_config(weights: dict[str, torch.Tensor], path: Path, activation: str | 
     _, embedding = sizes("visual.proj", 2)
     side = round((positions - 1) ** 0.5)
     if side * side != positions - 1:
-        raise CheckpointError(f"{path}: visual.positional_embedding has {positions} positions, which are no square of patches and one more; it is another architecture.")
+        raise CheckpointError(
+            f"{path}: visual.positional_embedding has {positions} positions, which is not one more than "
+            "a square number of patches; it is another architecture."
+        )
     hidden_act = activation or _activation(weights, width, path)
     vision = dict(
         hidden_size=width,
@@ -92,7 +114,7 @@ def read_config(weights: dict[str, torch.Tensor], path: Path, activation: str | 
         num_attention_heads=_heads(text_width, HEAD_WIDTH, path),
         max_position_embeddings=tokens,
         hidden_act=hidden_act,
-        # The last two of the vocabulary, as CLIP's tokenizer has them.
+        # CLIP's tokenizer puts both tokens at the end of the vocabulary.
         bos_token_id=words - 2,
         eos_token_id=words - 1,
         pad_token_id=words - 1,
@@ -101,18 +123,18 @@ def read_config(weights: dict[str, torch.Tensor], path: Path, activation: str | 
 
 
 def build(config: CLIPConfig, weights: dict[str, torch.Tensor], path: Path) -> CLIPModel:
-    """The model with the file's weights. Raises CheckpointError when they do not fit."""
+    """Returns the model with the weights of the file. Raises CheckpointError when they do not fit."""
     with torch.device("meta"):
         model = CLIPModel(config)
     return fill(model, weights, origin, path, "CLIP", OPENAI)
 
 
 def origin(name: str) -> Origin:
-    """The original key of a weight of CLIPModel, and what of its tensor."""
+    """Returns the original key of a weight of CLIPModel, and how to derive the weight from its tensor."""
     if name in PLAIN:
         return PLAIN[name], None
     if name in PROJECTIONS:
-        # x @ proj there, a linear layer here.
+        # The original computes x @ proj; transformers has a linear layer.
         return PROJECTIONS[name], torch.t
     stem, kind = name.rsplit(".", 1)
     if stem in NORMS:
@@ -127,7 +149,7 @@ def origin(name: str) -> Origin:
 
 
 def _third(index: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Query, key and value lie in one tensor."""
+    """Query, key and value are stored in one tensor. Returns a function that takes one of them."""
     return lambda tensor: tensor.tensor_split(3)[index]
 
 
@@ -135,17 +157,22 @@ def _activation(weights: dict[str, torch.Tensor], width: int, path: Path) -> str
     if is_openai(weights):
         return "quick_gelu"
     if width in VISION_HEAD_WIDTHS:
-        # OpenAI made none of this size; LAION's and HPSv2's are of them.
+        # OpenAI published no model of these sizes; those of LAION and HPSv2 use GELU.
         return "gelu"
     raise CheckpointError(
-        f"{path} does not tell its activation: give --activation quick_gelu for weights of OpenAI, MetaCLIP or DFN, "
-        "--activation gelu for LAION's and DataComp's (open_clip's name for the model ends in -quickgelu, or does not)."
+        f"{path} does not determine its activation: give --activation quick_gelu for weights of OpenAI, "
+        "MetaCLIP or DFN, "
+        "--activation gelu for LAION's and DataComp's (open_clip's name for the model ends in -quickgelu, "
+        "or does not)."
     )
 
 
 def _heads(width: int, head: int, path: Path) -> int:
     if width % head:
-        raise CheckpointError(f"{path} has an encoder of width {width}; multiples of {head}, the width of a head, are accepted. It is another architecture.")
+        raise CheckpointError(
+            f"{path} has an encoder of width {width}; multiples of {head}, the width of a head, are "
+            "accepted. It is another architecture."
+        )
     return width // head
 
 

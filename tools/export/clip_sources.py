@@ -1,4 +1,4 @@
-"""Where a CLIP comes from: a transformers folder, or one file in the original key layout."""
+"""Sources of a CLIP: a transformers folder, or one file in the original key layout."""
 
 import json
 import math
@@ -6,38 +6,39 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
-import torch
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPModel
-
 import clip_layout
+import torch
 import torchscript
 from checkpoints import CheckpointError, read_weights, size_of
 from state_dicts import refuse_not_finite, some
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPModel
 
 TOKENIZER = Path(__file__).parent / "configs" / "clip-tokenizer"
-# What belongs to that vocabulary; all families of Stable Diffusion have it.
+# Special tokens of that vocabulary, which all families of Stable Diffusion use.
 TOKENIZER_CONFIG = Path(__file__).parent / "configs" / "sd1" / "tokenizer" / "tokenizer_config.json"
 MEAN = [0.48145466, 0.4578275, 0.40821073]
 STD = [0.26862954, 0.26130258, 0.27577711]
 
 
 class ClipSource(Protocol):
-    """What a reward is made of."""
+    """A CLIP model that a reward is exported from."""
 
-    # Numbers in an embedding; pixels of a side.
+    # Numbers in an embedding; width and height of a picture in pixels.
     embedding: int
     image_size: int
-    # Numbers in all weights, and bytes of the files.
+    # Number of parameters, and size of the files in bytes.
     parameters: int
     stored: int
-    # Lines for the user.
+    # Remarks for the user.
     notes: list[str]
 
     def learned_scale(self) -> float:
-        """exp(logit_scale)."""
+        """exp(logit_scale) of the checkpoint."""
 
     def load(self) -> CLIPModel:
-        """In float32, for inference. Raises CheckpointError when weights are missing, unknown or of other shapes."""
+        """Loads the model in float32 for inference. Raises CheckpointError when weights are missing, unknown
+        or of other shapes.
+        """
 
     def copy_processor(self, out: Path) -> None:
         """preprocessor_config.json."""
@@ -46,12 +47,14 @@ class ClipSource(Protocol):
 
 
 class FileSource:
-    """OpenAI's or open_clip's checkpoint: a state dict, a dict with one under "state_dict", or OpenAI's TorchScript archive."""
+    """A checkpoint of OpenAI or open_clip: a state dict, a dict with one under "state_dict", or OpenAI's
+    TorchScript archive.
+    """
 
     def __init__(self, path: Path, activation: str | None):
         self._path = path
         if path.is_file() and torchscript.is_archive(path):
-            # OpenAI's own files; nobody else gives out CLIP in this form.
+            # Only OpenAI publishes CLIP as TorchScript archives.
             self._weights = torchscript.read_weights(path)
             activation = activation or "quick_gelu"
         else:
@@ -60,15 +63,19 @@ class FileSource:
         vision, text = self._config.vision_config, self._config.text_config
         words = len(json.loads((TOKENIZER / "vocab.json").read_text(encoding="utf8")))
         if text.vocab_size != words:
-            raise CheckpointError(f"{path} knows {text.vocab_size} tokens, and CLIP's vocabulary has {words}; a model with another tokenizer can't be imported from its file.")
+            raise CheckpointError(
+                f"{path} knows {text.vocab_size} tokens, and CLIP's vocabulary has {words}; a model with "
+                "another tokenizer can't be imported from its file."
+            )
         self.embedding = self._config.projection_dim
         self.image_size = self._config.vision_config.image_size
         self.parameters = sum(tensor.numel() for tensor in self._weights.values())
         self.stored = size_of(path)
         self.notes = [
-            f"A vision transformer of {vision.num_hidden_layers} layers of {vision.hidden_size}, {vision.image_size}x{vision.image_size} pixels in patches of "
-            f"{vision.patch_size}, text of {text.num_hidden_layers} layers of {text.hidden_size}, activation {vision.hidden_act}"
-            + ("." if activation else " (--activation takes another).")
+            f"A vision transformer of {vision.num_hidden_layers} layers of {vision.hidden_size}, "
+            f"{vision.image_size}x{vision.image_size} pixels in patches of "
+            f"{vision.patch_size}, text of {text.num_hidden_layers} layers of {text.hidden_size}, "
+            f"activation {vision.hidden_act}" + ("." if activation else " (--activation takes another).")
         ]
 
     def learned_scale(self) -> float:
@@ -102,12 +109,14 @@ class FileSource:
     def copy_tokenizer(self, out: Path) -> None:
         for name in ("vocab.json", "merges.txt"):
             shutil.copy(TOKENIZER / name, out / name)
-        config = json.loads(TOKENIZER_CONFIG.read_text()) | {"model_max_length": self._config.text_config.max_position_embeddings}
+        config = json.loads(TOKENIZER_CONFIG.read_text()) | {
+            "model_max_length": self._config.text_config.max_position_embeddings
+        }
         (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 class FolderSource:
-    """A folder of transformers' CLIPModel, with its preprocessor and tokenizer."""
+    """A folder of transformers' CLIPModel with its preprocessor and tokenizer."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -119,23 +128,34 @@ class FolderSource:
         self.parameters = sum(weight.numel() for weight in empty.parameters())
         files = [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
         if not files:
-            raise CheckpointError(f"{folder} has no weights (model.safetensors or pytorch_model.bin); copy the whole folder.")
+            raise CheckpointError(
+                f"{folder} has no weights (model.safetensors or pytorch_model.bin); copy the whole folder."
+            )
         for path in files:
-            read_weights(path)  # maps it only; a cut-off file, or one with code in it, shows here, by name
-        self.stored = min(size_of(path) for path in files) if len(files) == 2 else sum(size_of(path) for path in files)
+            read_weights(path)  # only maps the file; raises for a truncated file or one with code
+        self.stored = (
+            min(size_of(path) for path in files) if len(files) == 2 else sum(size_of(path) for path in files)
+        )
         self.notes = []
 
     def _read_config(self) -> CLIPConfig:
         path = self._folder / "config.json"
         if (self._folder / "open_clip_config.json").exists() and not path.exists():
-            raise CheckpointError(f"{self._folder} is a folder of open_clip; give the checkpoint file in it instead.")
+            raise CheckpointError(
+                f"{self._folder} is a folder of open_clip; give the checkpoint file in it instead."
+            )
         try:
             content = json.loads(path.read_text(encoding="utf8"))
         except (OSError, ValueError):
-            raise CheckpointError(f"{self._folder} has no readable config.json; give a folder of transformers' CLIP, or one checkpoint file.") from None
+            raise CheckpointError(
+                f"{self._folder} has no readable config.json; give a folder of transformers' CLIP, or one "
+                "checkpoint file."
+            ) from None
         kind = content.get("model_type") if isinstance(content, dict) else None
         if kind != "clip":
-            raise CheckpointError(f"{self._folder} is a model of type {kind}; transformers' clip is accepted.")
+            raise CheckpointError(
+                f"{self._folder} is a model of type {kind}; transformers' clip is accepted."
+            )
         return CLIPConfig.from_dict(content)
 
     def learned_scale(self) -> float:
@@ -143,15 +163,26 @@ class FolderSource:
 
     def load(self) -> CLIPModel:
         try:
-            model, loading = CLIPModel.from_pretrained(self._folder, local_files_only=True, dtype=torch.float32, output_loading_info=True)
+            model, loading = CLIPModel.from_pretrained(
+                self._folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
         except (OSError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{self._folder} can't be loaded: {str(error).splitlines()[0]} Copy the folder again.") from None
+            raise CheckpointError(
+                f"{self._folder} can't be loaded: {str(error).splitlines()[0]} Copy the folder again."
+            ) from None
         if loading["missing_keys"]:
-            raise CheckpointError(f"{self._folder} lacks weights: {some(loading['missing_keys'])}; copy the folder again.")
+            raise CheckpointError(
+                f"{self._folder} lacks weights: {some(loading['missing_keys'])}; copy the folder again."
+            )
         unknown = {key for key in loading["unexpected_keys"] if not key.endswith("position_ids")}
         if unknown:
-            raise CheckpointError(f"{self._folder} has weights that CLIP has no place for: {some(unknown)}. It is another architecture, whose scores would be others.")
-        refuse_not_finite(dict(model.named_parameters()), {name: name for name, _ in model.named_parameters()}, self._folder)
+            raise CheckpointError(
+                f"{self._folder} has weights that CLIP has no place for: {some(unknown)}. It is another "
+                "architecture, whose scores would be others."
+            )
+        refuse_not_finite(
+            dict(model.named_parameters()), {name: name for name, _ in model.named_parameters()}, self._folder
+        )
         return model.eval().requires_grad_(False)
 
     def copy_processor(self, out: Path) -> None:
@@ -159,31 +190,35 @@ class FolderSource:
 
     def copy_tokenizer(self, out: Path) -> None:
         tokenizer = self._copy(AutoTokenizer, "tokenizer", out)
-        # Where files are missing, transformers makes a tokenizer without a vocabulary.
+        # If files are missing, transformers makes a tokenizer without a vocabulary.
         wanted = end_token(self._config.text_config)
         if tokenizer.eos_token_id != wanted or len(tokenizer) > self._config.text_config.vocab_size:
             raise CheckpointError(
-                f"{self._folder} has a tokenizer of {len(tokenizer)} tokens that ends in token {tokenizer.eos_token_id}, and its model is for {self._config.text_config.vocab_size} "
-                f"tokens and reads token {wanted}; copy the whole folder, with tokenizer.json, or vocab.json and merges.txt."
+                f"{self._folder} has a tokenizer of {len(tokenizer)} tokens that ends in token "
+                f"{tokenizer.eos_token_id}, and its model is for {self._config.text_config.vocab_size} "
+                f"tokens and reads token {wanted}; copy the whole folder, with tokenizer.json, or "
+                "vocab.json and merges.txt."
             )
 
     def _copy(self, kind, what: str, out: Path):
         try:
             found = kind.from_pretrained(self._folder, local_files_only=True)
         except (OSError, ValueError, KeyError, TypeError):
-            raise CheckpointError(f"{self._folder} has no {what} that can be read; copy the whole folder.") from None
+            raise CheckpointError(
+                f"{self._folder} has no {what} that can be read; copy the whole folder."
+            ) from None
         found.save_pretrained(out)
         return found
 
 
 def end_token(text) -> int:
-    """The token at which a text config's model takes the embedding."""
-    # Configs from before the fix of transformers' pull request 24773 say 2 and mean the last one.
+    """Token at whose position a model with this text config takes the embedding."""
+    # Configs from before transformers' pull request 24773 say 2 and mean the last token.
     return text.vocab_size - 1 if text.eos_token_id == 2 else text.eos_token_id
 
 
 def open_source(path: Path, activation: str | None = None) -> ClipSource:
-    """A transformers folder, or one file. Raises CheckpointError when it can't be used."""
+    """Opens a transformers folder or one file. Raises CheckpointError when it can't be used."""
     if path.is_dir():
         if activation:
             raise CheckpointError("--activation is for single files; a transformers folder says it itself.")

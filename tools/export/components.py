@@ -1,22 +1,24 @@
-"""What each component of a diffusers pipeline is as a graph: its inputs, its outputs, and sample inputs to trace it with.
+"""The components of a diffusers pipeline as graphs: inputs, outputs, and sample inputs for tracing.
 
-Names are those of optimum's exporter, so that its bundles and these read alike. The first axis is always the batch.
+Names are those of optimum's exporter, so its bundles work too. The first axis is always the batch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 
 import torch
 
-# How many layers before the last one can be read from a Stable Diffusion 1.x or 2.x text encoder (diffusers' clip_skip).
+# Number of layers before the last one whose output a Stable Diffusion 1.x or 2.x text encoder
+# provides (diffusers' clip_skip).
 MOST_CLIP_SKIP = 4
 
 
 @dataclass
 class Component:
-    """One graph to be written.
+    """One graph to write.
 
-    call takes the tensors of `inputs` in their order and returns a tuple of tensors, named by `outputs`.
+    call takes the tensors of `inputs` in their order and returns a tuple of tensors in the order of
+    `outputs`.
     """
 
     folder: str
@@ -25,12 +27,14 @@ class Component:
     inputs: dict[str, torch.Tensor]
     outputs: list[str]
     dynamic_axes: dict[str, dict[int, str]]
-    # Inputs that stay float32 in a float16 graph: timesteps do not fit into 11 bits.
+    # Inputs that stay float32 in a float16 graph: timesteps need more than its 11 bits.
     keep_float32: list[str] = field(default_factory=list)
 
 
 def text_encoder(folder: str, model, family: str) -> Component:
-    """CLIP or T5: input_ids [B, L] -> last_hidden_state [B, L, D] and, for CLIP, the pooled output and earlier layers."""
+    """CLIP or T5: input_ids [B, L] -> last_hidden_state [B, L, D] and, for CLIP, the pooled output and
+    earlier layers.
+    """
     if model.config.model_type == "t5":
         outputs = ["last_hidden_state"]
 
@@ -56,9 +60,9 @@ def text_encoder(folder: str, model, family: str) -> Component:
 
 
 def unet(model, tokens: int) -> Component:
-    """sample, timestep [B], encoder_hidden_states (and what the config asks for besides) -> out_sample."""
+    """sample, timestep [B], encoder_hidden_states (and further inputs of the config) -> out_sample."""
     config = model.config
-    # Small: the graph is the same for every size, and a traced run of the full one takes long.
+    # A small size: the graph is the same for every size, and tracing a large one is slow.
     side = min(config.sample_size, 16) if isinstance(config.sample_size, int) else 16
     width = config.cross_attention_dim
     inputs = {
@@ -75,7 +79,7 @@ def unet(model, tokens: int) -> Component:
     names = list(inputs)
 
     def call(module, *tensors):
-        given = dict(zip(names, tensors))
+        given = dict(zip(names, tensors, strict=True))
         added = {name: given[name] for name in ("text_embeds", "time_ids") if name in given}
         out = module(
             given["sample"],
@@ -94,7 +98,7 @@ def unet(model, tokens: int) -> Component:
 
 
 def sd3_transformer(model, tokens: int) -> Component:
-    """hidden_states [B, C, H, W], encoder_hidden_states, pooled_projections, timestep [B] -> out_hidden_states."""
+    """hidden_states [B, C, H, W], text, pooled_projections, timestep [B] -> out_hidden_states."""
     config = model.config
     inputs = {
         "hidden_states": torch.randn(2, config.in_channels, config.sample_size, config.sample_size),
@@ -116,7 +120,10 @@ def sd3_transformer(model, tokens: int) -> Component:
 
 
 def flux_transformer(model, tokens: int) -> Component:
-    """hidden_states [B, S, 4C] (patches of 2 x 2), text, pooled_projections, timestep / 1000, ids [S, 3] and [T, 3]."""
+    """hidden_states [B, S, 4C] (patches of 2 x 2), text, pooled_projections, timestep / 1000, ids -> latents.
+
+    ids are the positions [S, 3] of the patches and [T, 3] of the tokens.
+    """
     config = model.config
     side = 4
     ids = torch.zeros(side, side, 3)
@@ -156,8 +163,8 @@ def flux_transformer(model, tokens: int) -> Component:
 
 
 def vae_decoder(model) -> Component:
-    """latent_sample [B, C, h, w], in the autoencoder's own range -> sample [B, 3, H, W] in [-1, 1]."""
-    # As large as the denoiser leaves them, so that an overflow shows.
+    """latent_sample [B, C, h, w] in the range of the autoencoder -> sample [B, 3, H, W] in [-1, 1]."""
+    # With the deviation of denoised latents, so that an overflow shows.
     latents = torch.randn(2, model.config.latent_channels, 8, 8) / (model.config.scaling_factor or 1.0)
     axes = {
         "latent_sample": {0: "batch", 2: "height", 3: "width"},

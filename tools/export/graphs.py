@@ -1,4 +1,4 @@
-"""Writing a component as ONNX, turning it into float16, and holding it against PyTorch."""
+"""Writes a component as ONNX, converts it to float16, and compares it with PyTorch."""
 
 import logging
 import warnings
@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy
 import onnx
 import onnxruntime
-import torch
-from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
-
 import symbolics
+import torch
 import weights
 from components import Component
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 OPSET = 17
 symbolics.register(OPSET)
 logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)
 
-# Angles of hundreds have no fraction left in float16, and squares overflow.
+# In float16, angles of hundreds have no fraction, and squares overflow.
 IN_FLOAT32 = ["Sin", "Cos", "Pow", "ReduceMean", "Sqrt"]
-# Relative to the largest number of the output.
+# Allowed difference, relative to the largest number of the output.
 TOLERANCE = {"fp32": 1e-3, "fp16": 5e-2}
 
 
@@ -38,14 +37,18 @@ class Wrapper(torch.nn.Module):
 def write(component: Component, folder: Path, dtype: str, external: bool = False) -> Path:
     """Writes `folder`/model.onnx (and model.onnx_data). Returns its path.
 
-    The graph is traced without its weights, which are then written one by one: they are never in memory twice.
+    The graph is traced without its weights, which are then written one by one, so they are never in memory
+    twice.
     Raises OverflowInHalfError when a weight does not fit into float16.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
     wrapper = Wrapper(component.module, component.call).eval()
     graph = trace(wrapper, component, path)
-    tensors = {**dict(wrapper.named_parameters(remove_duplicate=False)), **dict(wrapper.named_buffers(remove_duplicate=False))}
+    tensors = {
+        **dict(wrapper.named_parameters(remove_duplicate=False)),
+        **dict(wrapper.named_buffers(remove_duplicate=False)),
+    }
     transposed = weights.fold_transposes(graph.graph, set(tensors))
     if dtype == "fp16":
         graph = to_float16(graph, component.keep_float32)
@@ -54,9 +57,10 @@ def write(component: Component, folder: Path, dtype: str, external: bool = False
 
 
 def trace(wrapper: Wrapper, component: Component, path: Path) -> onnx.ModelProto:
-    """The graph, whose weights are inputs under their names in the module."""
+    """Traces the graph. Its weights are inputs with their names in the module."""
     with torch.no_grad(), warnings.catch_warnings():
-        # The tracer warns of every size that it takes for a constant; `compare` runs other sizes than the traced ones.
+        # The tracer warns for every size that it treats as a constant. `compare` runs other sizes
+        # than the traced ones.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             wrapper,
@@ -68,7 +72,7 @@ def trace(wrapper: Wrapper, component: Component, path: Path) -> onnx.ModelProto
             opset_version=OPSET,
             dynamo=False,
             export_params=False,
-            # Folding would make new weights of the old, and their names are how they are found.
+            # Constant folding would replace weights, which are found by their names later.
             do_constant_folding=False,
         )
     graph = onnx.load(str(path))
@@ -77,7 +81,9 @@ def trace(wrapper: Wrapper, component: Component, path: Path) -> onnx.ModelProto
 
 
 def to_float16(model: onnx.ModelProto, keep_float32: list[str]) -> onnx.ModelProto:
-    """Weights and computation in float16; what is made of the inputs in `keep_float32` stays float32 up to its sines and cosines."""
+    """Converts weights and computation to float16. Values derived from the inputs in `keep_float32` stay
+    float32 up to their sines and cosines.
+    """
     model = onnx.shape_inference.infer_shapes(model)
     present = [value.name for value in model.graph.input if value.name in keep_float32]
     half = convert_float_to_float16(
@@ -92,7 +98,9 @@ def to_float16(model: onnx.ModelProto, keep_float32: list[str]) -> onnx.ModelPro
 
 
 def angles(graph: onnx.GraphProto, inputs: list[str]) -> list[str]:
-    """Names of the nodes between these inputs and the sines and cosines of them, with the constants that they read."""
+    """Names of the nodes between these inputs and their sines and cosines, and of the constants that they
+    read.
+    """
     constants = {node.output[0]: node.name for node in graph.node if node.op_type == "Constant"}
     reached = set(inputs)
     names = []
@@ -106,16 +114,19 @@ def angles(graph: onnx.GraphProto, inputs: list[str]) -> list[str]:
 
 
 def drop_round_trips(graph: onnx.GraphProto) -> None:
-    """float32 -> float16 -> float32 between two nodes that both stay float32 would round what they are to keep."""
+    """Removes casts float32 -> float16 -> float32 between two nodes that stay float32, because they would
+    round the values.
+    """
 
     def casts(to: int) -> dict[str, onnx.NodeProto]:
         return {
             node.output[0]: node
             for node in graph.node
-            if node.op_type == "Cast" and any(attribute.name == "to" and attribute.i == to for attribute in node.attribute)
+            if node.op_type == "Cast"
+            and any(attribute.name == "to" and attribute.i == to for attribute in node.attribute)
         }
 
-    # Only casts that the conversion put there come from float32 for certain; these are its names for them.
+    # Only casts with these names were added by the conversion, so their inputs are float32.
     down = {
         name: node
         for name, node in casts(onnx.TensorProto.FLOAT16).items()
@@ -137,7 +148,7 @@ def drop_round_trips(graph: onnx.GraphProto) -> None:
 
 @dataclass(frozen=True)
 class Reference:
-    """What PyTorch makes of a component's sample inputs, on another batch size than the traced one."""
+    """Outputs of PyTorch for sample inputs of a component, with another batch size than the traced one."""
 
     outputs: list[str]
     tensors: dict[str, torch.Tensor]
@@ -145,41 +156,50 @@ class Reference:
 
 
 def reference(component: Component) -> Reference:
-    """To be taken before the module is let go: graph and module need not be in memory together."""
+    """Computes the reference. Call it before the module is freed: then graph and module need not be in memory
+    together.
+    """
     batched = {name for name, axes in component.dynamic_axes.items() if axes.get(0) == "batch"}
-    tensors = {name: torch.cat([tensor, tensor[:1]]) if name in batched else tensor for name, tensor in component.inputs.items()}
+    tensors = {
+        name: torch.cat([tensor, tensor[:1]]) if name in batched else tensor
+        for name, tensor in component.inputs.items()
+    }
     with torch.no_grad():
         wanted = [tensor.numpy() for tensor in component.call(component.module, *tensors.values())]
     return Reference(component.outputs, tensors, wanted)
 
 
 def compare(expected: Reference, path: Path, dtype: str) -> float:
-    """Largest difference between graph and module, relative to the output's largest number.
+    """Returns the largest difference between graph and module, relative to the largest number of the output.
 
     Raises OverflowInHalfError when the graph overflows, RuntimeError when the difference is large.
     """
     options = onnxruntime.SessionOptions()
-    # Graphs with all optimizations hold most weights a second time, in another layout.
+    # Fully optimized graphs store most weights a second time, in another layout.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.add_session_config_entry("session.disable_prepacking", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     types = {value.name: numpy.float16 for value in session.get_inputs() if value.type == "tensor(float16)"}
     feeds = {
-        value.name: expected.tensors[value.name].numpy().astype(types.get(value.name, expected.tensors[value.name].numpy().dtype))
+        value.name: expected.tensors[value.name]
+        .numpy()
+        .astype(types.get(value.name, expected.tensors[value.name].numpy().dtype))
         for value in session.get_inputs()
     }
     got = session.run(expected.outputs, feeds)
     largest = 0.0
-    for name, wanted, actual in zip(expected.outputs, expected.wanted, got):
+    for name, wanted, actual in zip(expected.outputs, expected.wanted, got, strict=True):
         if not numpy.isfinite(actual).all():
             raise weights.OverflowInHalfError(
-                f"{path}: {name} has numbers that are not finite, and PyTorch's in float32 has none; export this part in fp32 (--vae-dtype, --dtype)."
+                f"{path}: {name} has numbers that are not finite, and PyTorch's in float32 has none; "
+                "export this part in fp32 (--vae-dtype, --dtype)."
             )
         difference = float(numpy.abs(wanted - actual.astype(numpy.float32)).max() / numpy.abs(wanted).max())
         largest = max(largest, difference)
         if not difference <= TOLERANCE[dtype]:
             raise RuntimeError(
-                f"{path}: {name} differs from PyTorch by {difference:.2e} of its largest number ({TOLERANCE[dtype]:.0e} "
+                f"{path}: {name} differs from PyTorch by {difference:.2e} of its largest number "
+                f"({TOLERANCE[dtype]:.0e} "
                 f"is accepted). The bundle is not sound; try --dtype fp32, and report the model."
             )
     return largest

@@ -1,7 +1,9 @@
-"""ImageReward (Xu et al. 2023, arXiv 2304.05977) of transformers' BLIP, filled from the original checkpoint's keys.
+"""ImageReward (Xu et al. 2023, arXiv 2304.05977), built from transformers' BLIP and filled from the original
+checkpoint.
 
-The picture goes through a ViT, the prompt through BERT with cross-attention to the picture; five linear layers make a number of the [CLS]
-token. The map of keys follows transformers' convert_blip_original_pytorch_to_hf.py.
+A ViT encodes the picture, and a BERT with cross-attention to the picture encodes the prompt. Five linear
+layers map the [CLS] token to a number. The key map follows transformers'
+convert_blip_original_pytorch_to_hf.py.
 """
 
 import json
@@ -10,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
-
 from checkpoints import CheckpointError
 from state_dicts import Origin, fill, refuse_kind
+from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
-# A score is (x - MEAN) / STD: the package's constants, from its training set.
+# A score is (x - MEAN) / STD; the constants of the package come from its training set.
 MEAN = 0.16717362830052426
 STD = 1.0333394966054072
 HEAD_WIDTH = 64
-# The published sizes: layers by width. A file that has them in part is not a smaller model.
+# Published sizes: number of layers by width. A file with fewer layers is incomplete, not a smaller
+# model.
 VISION_LAYERS = {1024: 24}
 TEXT_LAYERS = {768: 12}
-# In the checkpoint, and read by no score: projections of BLIP's pretraining, and a count from 0.
+# Weights of the checkpoint that no score uses: projections of BLIP's pretraining, and position_ids.
 UNUSED = {f"blip.{name}_proj.{kind}" for name in ("vision", "text") for kind in ("weight", "bias")} | {
     "blip.text_encoder.embeddings.position_ids"
 }
@@ -41,16 +43,16 @@ VISION_NAMES = (
 
 @dataclass(frozen=True)
 class Shape:
-    """What the shapes of the weights tell of the architecture."""
+    """The architecture, as far as the shapes of the weights determine it."""
 
     vision: dict
     text: dict
-    # Inputs and outputs of the head's linear layers by their place in it.
+    # Inputs and outputs of the linear layers of the head, by their index in it.
     head: dict[int, tuple[int, int]]
 
     @property
     def image_size(self) -> int:
-        """Pixels of a side."""
+        """Width and height of a picture in pixels."""
         return self.vision["image_size"]
 
     @property
@@ -65,13 +67,16 @@ class ImageReward(torch.nn.Module):
         super().__init__()
         self.visual = BlipVisionModel(BlipVisionConfig(**shape.vision))
         self.text = BlipTextModel(BlipTextConfig(**shape.text), add_pooling_layer=False)
-        # Dropout, which does nothing here, has the places between.
-        layers = [torch.nn.Linear(*shape.head[i]) if i in shape.head else torch.nn.Dropout() for i in range(max(shape.head) + 1)]
+        # Dropout layers take the missing indexes.
+        layers = [
+            torch.nn.Linear(*shape.head[i]) if i in shape.head else torch.nn.Dropout()
+            for i in range(max(shape.head) + 1)
+        ]
         self.mlp = torch.nn.Sequential(*layers)
 
     def forward(self, pixels: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         picture = self.visual(pixels).last_hidden_state
-        # BLIP's own mask: -10000 fits into float16 too.
+        # The mask value of BLIP; -10000 fits into float16.
         bias = (1.0 - mask[:, None, None, :].to(picture.dtype)) * -10000.0
         words = self.text.embeddings(input_ids=ids)
         words = self.text.encoder(words, attention_mask=bias, encoder_hidden_states=picture).last_hidden_state
@@ -79,7 +84,7 @@ class ImageReward(torch.nn.Module):
 
 
 def origin(name: str) -> Origin:
-    """The checkpoint's key of a weight of ImageReward."""
+    """Key of the checkpoint for a weight of ImageReward."""
     part, rest = name.split(".", 1)
     if part == "mlp":
         return f"mlp.layers.{rest}", None
@@ -91,14 +96,19 @@ def origin(name: str) -> Origin:
 
 
 def read_shape(weights: dict[str, torch.Tensor], path: Path, med_config: Path | None = None) -> Shape:
-    """The architecture of a checkpoint. Raises CheckpointError when it is none of ImageReward."""
+    """Returns the architecture of a checkpoint. Raises CheckpointError when it is not an ImageReward."""
 
     def size(key: str) -> torch.Size:
         if key not in weights:
-            raise CheckpointError(f"{path} lacks {key}, which every ImageReward checkpoint has. Take the whole checkpoint, and download it again if it is that.")
+            raise CheckpointError(
+                f"{path} lacks {key}, which every ImageReward checkpoint has. Take the whole checkpoint, "
+                "and download it again if it is that."
+            )
         return weights[key].shape
 
-    if not any(key.startswith("blip.visual_encoder.") for key in weights) or not any(key.startswith("mlp.layers.") for key in weights):
+    if not any(key.startswith("blip.visual_encoder.") for key in weights) or not any(
+        key.startswith("mlp.layers.") for key in weights
+    ):
         raise refuse_kind(path, weights, "an ImageReward checkpoint")
     visual, bert = "blip.visual_encoder.", "blip.text_encoder."
     width, _, patch, _ = _sizes(size(f"{visual}patch_embed.proj.weight"), 4, path)
@@ -106,12 +116,21 @@ def read_shape(weights: dict[str, torch.Tensor], path: Path, med_config: Path | 
     words, hidden = _sizes(size(f"{bert}embeddings.word_embeddings.weight"), 2, path)
     layers = _count(weights, rf"{re.escape(visual)}blocks\.(\d+)\.")
     text_layers = _count(weights, rf"{re.escape(bert)}encoder\.layer\.(\d+)\.")
-    for what, found, table, key in (("vision", layers, VISION_LAYERS, width), ("text", text_layers, TEXT_LAYERS, hidden)):
+    for what, found, table, key in (
+        ("vision", layers, VISION_LAYERS, width),
+        ("text", text_layers, TEXT_LAYERS, hidden),
+    ):
         if found != table.get(key, found):
-            raise CheckpointError(f"{path} has {found} layers in its {what} encoder, and ImageReward has {table[key]}; it is not whole. Download it again.")
+            raise CheckpointError(
+                f"{path} has {found} layers in its {what} encoder, and ImageReward has {table[key]}; it is "
+                "not whole. Download it again."
+            )
     side = round((positions - 1) ** 0.5)
     if side * side != positions - 1:
-        raise CheckpointError(f"{path}: {visual}pos_embed has {positions} positions, which are no square of patches and one more; it is damaged, or another architecture.")
+        raise CheckpointError(
+            f"{path}: {visual}pos_embed has {positions} positions, which is not one more than a "
+            "square number of patches; it is damaged, or another architecture."
+        )
     vision = dict(
         hidden_size=width,
         intermediate_size=size(f"{visual}blocks.0.mlp.fc1.weight")[0],
@@ -133,7 +152,7 @@ def read_shape(weights: dict[str, torch.Tensor], path: Path, med_config: Path | 
         hidden_act="gelu",
         layer_norm_eps=1e-12,
         is_decoder=True,
-        # Not read; their defaults are those of the published vocabulary.
+        # Not read; the defaults are those of the published vocabulary.
         bos_token_id=None,
         eos_token_id=None,
         sep_token_id=None,
@@ -149,29 +168,45 @@ def read_shape(weights: dict[str, torch.Tensor], path: Path, med_config: Path | 
 
 
 def build(shape: Shape, weights: dict[str, torch.Tensor], path: Path) -> ImageReward:
-    """The model with the checkpoint's weights. Raises CheckpointError when they do not fit."""
+    """Returns the model with the weights of the checkpoint. Raises CheckpointError when they do not fit."""
     with torch.device("meta"):
         model = ImageReward(shape)
     return fill(model, weights, origin, path, "ImageReward", UNUSED)
 
 
 def _read_med_config(path: Path, text: dict) -> dict:
-    """What BLIP's med_config.json has to say that shapes do not; the rest must agree with them."""
+    """Returns the values of BLIP's med_config.json that shapes do not determine. The others must agree with
+    the shapes.
+    """
     try:
         config = json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read as med_config.json ({error}).") from None
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path} is no med_config.json: an object was expected.")
-    for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "max_position_embeddings", "vocab_size"):
+        raise CheckpointError(f"{path} is not a med_config.json: a JSON object is expected.")
+    for key in (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "max_position_embeddings",
+        "vocab_size",
+    ):
         if config.get(key, text[key]) != text[key]:
-            raise CheckpointError(f"{path} has {key} {config[key]}, and the checkpoint {text[key]}; take the med_config.json that belongs to it, or leave --med-config out.")
-    return {key: config[key] for key in ("num_attention_heads", "layer_norm_eps", "hidden_act") if key in config}
+            raise CheckpointError(
+                f"{path} has {key} {config[key]}, and the checkpoint {text[key]}; take the med_config.json "
+                "that belongs to it, or leave --med-config out."
+            )
+    return {
+        key: config[key] for key in ("num_attention_heads", "layer_norm_eps", "hidden_act") if key in config
+    }
 
 
 def _heads(width: int, path: Path) -> int:
     if width % HEAD_WIDTH:
-        raise CheckpointError(f"{path} has an encoder of width {width}; multiples of {HEAD_WIDTH}, the width of a head, are accepted. It is another architecture.")
+        raise CheckpointError(
+            f"{path} has an encoder of width {width}; multiples of {HEAD_WIDTH}, the width of a head, are "
+            "accepted. It is another architecture."
+        )
     return width // HEAD_WIDTH
 
 
@@ -181,5 +216,8 @@ def _count(weights: dict[str, torch.Tensor], pattern: str) -> int:
 
 def _sizes(shape: torch.Size, dimensions: int, path: Path) -> torch.Size:
     if len(shape) != dimensions:
-        raise CheckpointError(f"{path} has an embedding of shape {list(shape)}, where {dimensions} dimensions were expected; it is damaged, or another architecture.")
+        raise CheckpointError(
+            f"{path} has an embedding of shape {list(shape)}, where {dimensions} dimensions were expected; "
+            "it is damaged, or another architecture."
+        )
     return shape

@@ -2,9 +2,10 @@
 
     python tools/export/import_checkpoint.py CHECKPOINT OUT [--dtype fp16] [--vae FILE] [--lora FILE:0.8]
 
-CHECKPOINT is one .safetensors or .ckpt file in the original key layout (Stable Diffusion 1.x, 2.x, XL: what Civitai has), or the folder of a
-diffusers pipeline (those, LCM, Stable Diffusion 3, FLUX.1). Nothing is downloaded, and no code in a file is run. Every graph is run against
-PyTorch at the end. OUT appears whole or not at all; the same command goes on after an interruption.
+CHECKPOINT is one .safetensors or .ckpt file in the original key layout (Stable Diffusion 1.x, 2.x, XL), or
+the folder of a diffusers pipeline (those, LCM, Stable Diffusion 3, FLUX.1). Nothing is downloaded, and code
+in a file is never executed. Every graph is compared with PyTorch. OUT appears complete or not at all; the
+same command continues after an interruption.
 """
 
 import argparse
@@ -17,26 +18,70 @@ from workspace import WorkspaceError
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path, help="checkpoint file, or folder of a diffusers pipeline")
     parser.add_argument("out", type=Path, help="folder to be made, inside one that FINDERY_MODELS names")
-    parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32", help="of weights and computation")
-    parser.add_argument("--vae-dtype", choices=["fp32", "fp16"], help="of the VAE alone; left out: as --dtype, and fp32 where that overflows")
-    parser.add_argument("--vae", type=Path, help="autoencoder in place of the checkpoint's own (one file only)")
-    parser.add_argument("--lora", action="append", default=[], metavar="FILE[:WEIGHT]", help="merged in; may be given several times")
-    parser.add_argument("--attention", choices=["fused", "plain"], default="fused", help="plain: for execution providers other than cpu, cuda, webgpu and dml")
-    parser.add_argument("--cuda", action="store_true", help="also writes graphs with more fused nodes, which only NVIDIA GPUs run, beside the others")
-    parser.add_argument("--external-data", action="store_true", help="weights beside each graph, also where they are small")
-    parser.add_argument("--prediction-type", choices=["epsilon", "v_prediction"], help="needed for the 2.x family, whose files do not tell")
-    parser.add_argument("--size", type=int, help="pixels that the model was trained for, where that is not the family's own")
-    parser.add_argument("--configs", type=Path, help="diffusers' configs of another architecture in the same layout")
-    parser.add_argument("--ema", action="store_true", help="takes the averaged weights of a training checkpoint")
-    parser.add_argument("--ignore-unknown-keys", action="store_true", help="leaves out weights that the architecture has no place for")
+    parser.add_argument(
+        "--dtype", choices=["fp32", "fp16"], default="fp32", help="of weights and computation"
+    )
+    parser.add_argument(
+        "--vae-dtype",
+        choices=["fp32", "fp16"],
+        help="of the VAE alone; left out: as --dtype, and fp32 where that overflows",
+    )
+    parser.add_argument(
+        "--vae", type=Path, help="autoencoder in place of the checkpoint's own (one file only)"
+    )
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:WEIGHT]",
+        help="merged in; may be given several times",
+    )
+    parser.add_argument(
+        "--attention",
+        choices=["fused", "plain"],
+        default="fused",
+        help="plain: for execution providers other than cpu, cuda, webgpu and dml",
+    )
+    parser.add_argument(
+        "--cuda",
+        action="store_true",
+        help="also writes graphs with more fused nodes, which only NVIDIA GPUs run, beside the others",
+    )
+    parser.add_argument(
+        "--external-data", action="store_true", help="weights beside each graph, also where they are small"
+    )
+    parser.add_argument(
+        "--prediction-type",
+        choices=["epsilon", "v_prediction"],
+        help="needed for the 2.x family, whose files do not tell",
+    )
+    parser.add_argument(
+        "--size", type=int, help="pixels that the model was trained for, where that is not the family's own"
+    )
+    parser.add_argument(
+        "--configs", type=Path, help="diffusers' configs of another architecture in the same layout"
+    )
+    parser.add_argument(
+        "--ema", action="store_true", help="takes the averaged weights of a training checkpoint"
+    )
+    parser.add_argument(
+        "--ignore-unknown-keys",
+        action="store_true",
+        help="leaves out weights that the architecture has no place for",
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    """Raises CheckpointError, WorkspaceError or RuntimeError with what to do."""
+    """Runs the command.
+
+    Raises CheckpointError, WorkspaceError or RuntimeError; the message says what to do.
+    """
     import bundle
     import lora
     import sources
@@ -52,10 +97,12 @@ def run(args: argparse.Namespace) -> None:
     if args.checkpoint.is_dir():
         given = [name for name, value in single.items() if value]
         if given:
-            raise CheckpointError(f"--{given[0].replace('_', '-')} is for single files; a diffusers folder says it itself.")
+            raise CheckpointError(
+                f"--{given[0].replace('_', '-')} is for single files; a diffusers folder says it itself."
+            )
         single = {}
     if args.size is not None and (args.size < 64 or args.size % 64):
-        raise CheckpointError(f"--size {args.size} is no size; multiples of 64 are, such as 512.")
+        raise CheckpointError(f"--size {args.size} is not valid; it takes a multiple of 64, such as 512.")
     source = sources.open_source(args.checkpoint, **single)
     unet = source.config("unet") if "unet" in source.modules else None
     loras = [lora.read(*lora.parse(text), unet) for text in args.lora]
@@ -74,7 +121,10 @@ def main() -> None:
         sys.exit(f"{error.filename or args.out}: {error.strerror or error}.")
     except KeyboardInterrupt:
         sys.exit("Interrupted; the same command goes on from here.")
-    print(f"{args.out} is ready. Put {args.out.absolute().parent} into FINDERY_MODELS, or run: findery models add {args.out}")
+    print(
+        f"{args.out} is ready. Put {args.out.absolute().parent} into FINDERY_MODELS, or run: findery "
+        f"models add {args.out}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Merges LoRA files into a model's weights: W' = W + weight * alpha / rank * up @ down (Hu et al. 2021, section 4.1).
+"""Merges LoRA files into the weights of a model: W' = W + weight * alpha / rank * up @ down (Hu et al. 2021,
+section 4.1).
 
-Keys as kohya's scripts write them (`lora_unet_...`, `lora_te_...`, also with the original layout's block numbers) and as diffusers and PEFT do.
+Accepts the keys of kohya's scripts (`lora_unet_...`, `lora_te_...`, also with the block numbers of the
+original layout), of diffusers and of PEFT.
 """
 
 import re
@@ -8,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from checkpoints import CheckpointError, read_weights
 from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
 
-from checkpoints import CheckpointError, read_weights
-
-# kohya's prefixes of each component, by diffusers' names.
+# kohya's prefix of each component, by diffusers' name.
 PREFIXES = {
     "unet": ("lora_unet_",),
     "transformer": ("lora_unet_", "lora_transformer_"),
@@ -26,12 +27,18 @@ ROLES = [
     (re.compile(r"\.alpha$"), "alpha"),
     (re.compile(r"\.(lora_)?mid\.weight$"), "mid"),
 ]
-OTHER_KINDS = {"hada_w1": "LoHa", "lokr_": "LoKr", "dora_scale": "DoRA", "oft_": "OFT", ".diff": "a full difference"}
+OTHER_KINDS = {
+    "hada_w1": "LoHa",
+    "lokr_": "LoKr",
+    "dora_scale": "DoRA",
+    "oft_": "OFT",
+    ".diff": "a full difference",
+}
 
 
 @dataclass
 class Lora:
-    """One file: its pairs by the name they have in it, and how strongly they count."""
+    """A LoRA file: its pairs of matrices by their names in the file, and its weight."""
 
     path: Path
     weight: float
@@ -39,22 +46,27 @@ class Lora:
 
 
 def parse(text: str) -> tuple[Path, float]:
-    """FILE or FILE:WEIGHT. Raises CheckpointError for a weight that is no number."""
+    """Parses FILE or FILE:WEIGHT. Raises CheckpointError when the weight is not a number."""
     name, colon, weight = text.rpartition(":")
     if not colon or Path(text).exists():
         return Path(text), 1.0
     try:
         return Path(name), float(weight)
     except ValueError:
-        raise CheckpointError(f"{text}: {weight!r} is no weight; give FILE or FILE:WEIGHT, such as style.safetensors:0.8.") from None
+        raise CheckpointError(
+            f"{text}: {weight!r} is not a weight; give FILE or FILE:WEIGHT, such as style.safetensors:0.8."
+        ) from None
 
 
 def read(path: Path, weight: float, unet_config: dict | None) -> Lora:
-    """Raises CheckpointError when the file is no LoRA, or of a kind that can't be merged."""
+    """Reads a LoRA file. Raises CheckpointError when it is not a LoRA, or of a kind that can't be merged."""
     tensors = read_weights(path)
     for part, kind in OTHER_KINDS.items():
         if any(part in key for key in tensors):
-            raise CheckpointError(f"{path} is {kind}, not a plain LoRA; it can't be merged. Merge it with the tool that made it, and import the result.")
+            raise CheckpointError(
+                f"{path} is {kind}, not a plain LoRA; it can't be merged. Merge it with the tool that made "
+                "it, and import the result."
+            )
     if any("_input_blocks_" in key or "_output_blocks_" in key for key in tensors) and unet_config:
         tensors = _maybe_map_sgm_blocks_to_diffusers(dict(tensors), _Config(unet_config))
     lora = Lora(path, weight)
@@ -72,22 +84,31 @@ def read(path: Path, weight: float, unet_config: dict | None) -> Lora:
 
 
 def refuse_strangers(loras: list[Lora], names: dict[str, list[str]]) -> None:
-    """Raises CheckpointError when a LoRA changes what the model has not: it was made for another.
+    """Raises CheckpointError when a LoRA changes a module that the model does not have.
 
-    names: by component, the modules that have weights.
+    names: the modules with weights, by component.
     """
-    known = {alias for component, modules in names.items() for name in modules for alias in _aliases(component, name)}
+    known = {
+        alias
+        for component, modules in names.items()
+        for name in modules
+        for alias in _aliases(component, name)
+    }
     for lora in loras:
         strangers = [name for name in lora.pairs if name not in known]
         if strangers:
             raise CheckpointError(
-                f"{lora.path} changes {strangers[0]}{f' and {len(strangers) - 1} more' if len(strangers) > 1 else ''}, which this model has not; "
+                f"{lora.path} changes "
+                f"{strangers[0]}{f' and {len(strangers) - 1} more' if len(strangers) > 1 else ''}, which "
+                "this model has not; "
                 "it was made for another family of models."
             )
 
 
 def merge(module: torch.nn.Module, component: str, loras: list[Lora]) -> int:
-    """Changes the module's weights. Returns how many. Raises CheckpointError when a shape does not fit."""
+    """Changes the weights of the module. Returns the number of changed weights. Raises CheckpointError when a
+    shape does not fit.
+    """
     merged = 0
     for name, part in module.named_modules():
         weight = getattr(part, "weight", None)
@@ -100,11 +121,14 @@ def merge(module: torch.nn.Module, component: str, loras: list[Lora]) -> int:
                     continue
                 try:
                     with torch.no_grad():
-                        # Not in place: the tensor may be the checkpoint file's own memory.
-                        part.weight = torch.nn.Parameter(weight + lora.weight * _change(pair).reshape(weight.shape), requires_grad=False)
+                        # Not in place: the tensor may be mapped from the checkpoint file.
+                        part.weight = torch.nn.Parameter(
+                            weight + lora.weight * _change(pair).reshape(weight.shape), requires_grad=False
+                        )
                 except RuntimeError:
                     raise CheckpointError(
-                        f"{lora.path}: {alias} does not fit {list(weight.shape)}; it was made for another family of models."
+                        f"{lora.path}: {alias} does not fit {list(weight.shape)}; it was made for another "
+                        "family of models."
                     ) from None
                 weight = part.weight
                 merged += 1
@@ -129,20 +153,27 @@ def _role(key: str) -> tuple[str | None, str]:
 
 
 def _aliases(component: str, name: str) -> list[str]:
-    """What a module may be called in a LoRA file."""
+    """Names that a module may have in a LoRA file."""
     names = [name]
     if component.startswith("text_encoder"):
-        # Older and newer transformers disagree about this level.
-        names.append(name.removeprefix("text_model.") if name.startswith("text_model.") else "text_model." + name)
-    return [f"{component}.{each.replace('.to_out.0', '.to_out')}" for each in names if ".to_out.0" in each] + [
+        # Versions of transformers differ in this level of the name.
+        names.append(
+            name.removeprefix("text_model.") if name.startswith("text_model.") else "text_model." + name
+        )
+    return [
+        f"{component}.{each.replace('.to_out.0', '.to_out')}" for each in names if ".to_out.0" in each
+    ] + [
         alias
         for each in names
-        for alias in (f"{component}.{each}", *(prefix + each.replace(".", "_") for prefix in PREFIXES.get(component, ())))
+        for alias in (
+            f"{component}.{each}",
+            *(prefix + each.replace(".", "_") for prefix in PREFIXES.get(component, ())),
+        )
     ]
 
 
 class _Config:
-    """diffusers' function asks a config for one number by attribute."""
+    """Provides a number as an attribute, as the function of diffusers expects."""
 
     def __init__(self, config: dict):
         self.layers_per_block = config["layers_per_block"]

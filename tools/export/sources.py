@@ -1,19 +1,21 @@
-"""Where the modules of a pipeline come from: a diffusers folder, or one file in the original key layout.
+"""Sources of a pipeline's modules: a diffusers folder, or one file in the original key layout.
 
-Both give one module at a time, in float32, so that no more than one is in memory.
+Both load one module at a time in float32, so that only one is in memory.
 """
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Protocol
+from typing import Protocol
 
 import diffusers
+import layouts
 import torch
 import transformers
-
-import layouts
 from checkpoints import CheckpointError, read_weights, size_of
+from modules import create, fill
+from state_dicts import some
 
 CONFIGS = Path(__file__).parent / "configs"
 CLIP_TOKENIZER = CONFIGS / "clip-tokenizer"
@@ -27,27 +29,29 @@ MODULES = ("text_encoder", "text_encoder_2", "text_encoder_3", "unet", "transfor
 
 
 class Source(Protocol):
-    """What a bundle is made of."""
+    """A pipeline that a bundle is exported from."""
 
     family: str
     modules: list[str]
     files: list[Path]
-    # Length of a prompt in tokens.
+    # Maximum length of a prompt in tokens.
     tokens: int
 
     def names(self, module: str) -> list[str]:
-        """Its submodules, without loading any weight."""
+        """Names of the submodules, without loading weights."""
 
     def count(self, module: str) -> int:
-        """Numbers in its weights."""
+        """Number of parameters of a module."""
 
     def config(self, module: str) -> dict: ...
 
     def load(self, module: str) -> torch.nn.Module:
-        """In float32, for inference. Raises CheckpointError when weights are missing or of other shapes."""
+        """Loads a module in float32 for inference. Raises CheckpointError when weights are missing or of
+        other shapes.
+        """
 
     def copy_files(self, out: Path) -> None:
-        """model_index.json, the scheduler's config and tokenizers."""
+        """Copies model_index.json, the config of the scheduler and the tokenizers."""
 
 
 class FolderSource:
@@ -57,15 +61,24 @@ class FolderSource:
         index = _read_json(folder / "model_index.json")
         self.folder = folder
         self.family = _family_of(str(index.get("_class_name")))
-        self._classes = {name: index[name] for name in MODULES if isinstance(index.get(name), list) and index[name][1]}
+        self._classes = {
+            name: index[name] for name in MODULES if isinstance(index.get(name), list) and index[name][1]
+        }
         self.modules = list(self._classes)
         for name in self.modules:
             if not (folder / name / "config.json").exists():
-                raise CheckpointError(f"{folder} names {name} in model_index.json and has no {name}/config.json; copy the whole folder.")
-        self.files = sorted(path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] in self.modules)
+                raise CheckpointError(
+                    f"{folder} names {name} in model_index.json and has no {name}/config.json; copy the "
+                    "whole folder."
+                )
+        self.files = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and path.relative_to(folder).parts[0] in self.modules
+        )
         for path in self.files:
             if path.suffix == ".safetensors":
-                read_weights(path)  # maps it only; a cut-off file shows here, by name
+                read_weights(path)  # only maps the file; raises for a truncated one
 
         self.tokens = _tokens(folder)
 
@@ -79,7 +92,9 @@ class FolderSource:
         library, name = self._classes[module]
         kind = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), name, None)
         if kind is None:
-            raise CheckpointError(f"{self.folder}: {module} is {library}'s {name}, which this exporter does not know.")
+            raise CheckpointError(
+                f"{self.folder}: {module} is {library}'s {name}, which this exporter does not know."
+            )
         return kind
 
     def _empty(self, module: str) -> torch.nn.Module:
@@ -95,14 +110,22 @@ class FolderSource:
     def load(self, module: str) -> torch.nn.Module:
         kind = self._class(module)
         try:
-            # weights-only also for .bin files: both libraries read pickles so.
+            # Both libraries read .bin files as weights only, without executing code.
             found, loading = kind.from_pretrained(
-                self.folder / module, local_files_only=True, torch_dtype=torch.float32, output_loading_info=True
+                self.folder / module,
+                local_files_only=True,
+                torch_dtype=torch.float32,
+                output_loading_info=True,
             )
         except (OSError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{self.folder / module} can't be loaded: {str(error).splitlines()[0]} Copy the folder again.") from None
+            raise CheckpointError(
+                f"{self.folder / module} can't be loaded: {str(error).splitlines()[0]} Copy the folder again."
+            ) from None
         if loading["missing_keys"]:
-            raise CheckpointError(f"{self.folder / module} lacks weights: {_some(loading['missing_keys'])}; copy the folder again.")
+            raise CheckpointError(
+                f"{self.folder / module} lacks weights: {some(loading['missing_keys'])}; copy the folder "
+                "again."
+            )
         return found.eval()
 
     def copy_files(self, out: Path) -> None:
@@ -113,12 +136,12 @@ class FolderSource:
 
 
 class SingleFileSource:
-    """A checkpoint of Stable Diffusion 1.x, 2.x or XL in the original key layout, as Civitai has them.
+    """A checkpoint of Stable Diffusion 1.x, 2.x or XL in the original key layout.
 
-    vae: file or folder of an autoencoder that takes the place of the checkpoint's own, or None.
-    configs: folder of configs in diffusers' form for another architecture than the family's published one, or None.
-    prediction_type: diffusers' name; needed for 2.x, where the file does not tell.
-    size: pixels that the model was trained for, or None for the family's own.
+    vae: file or folder of an autoencoder that replaces that of the checkpoint, or None.
+    configs: folder of diffusers configs for another architecture than the family's published one, or None.
+    prediction_type: name in diffusers; required for 2.x, whose files do not determine it.
+    size: width and height in pixels that the model was trained for, or None for the family's.
     """
 
     def __init__(
@@ -145,13 +168,16 @@ class SingleFileSource:
         self._vae = vae
         self._use_ema = use_ema
         if vae is None and not layouts.has_vae(self._weights):
-            raise CheckpointError(f"{path} has no autoencoder; give one with --vae FILE (for Stable Diffusion 1.x vae-ft-mse-840000 is usual).")
+            raise CheckpointError(
+                f"{path} has no autoencoder; give one with --vae FILE (for Stable Diffusion 1.x "
+                "vae-ft-mse-840000 is usual)."
+            )
         if use_ema and not any(key.startswith("model_ema.") for key in self._weights):
             raise CheckpointError(f"{path} has no averaged (EMA) weights; leave --ema out.")
         self._ignore_unknown = ignore_unknown
         others = [key for key in self._weights if layouts.is_unknown(key)]
         if others:
-            report(f"Not used: {_some(others)}, which no part of the model has.")
+            report(f"Not used: {some(others)}, which no part of the model has.")
         self.tokens = _tokens(self.configs)
 
     def names(self, module: str) -> list[str]:
@@ -184,7 +210,7 @@ class SingleFileSource:
             weights = layouts.unet_weights(self._weights, config, self._use_ema)
         else:
             weights = layouts.text_encoder_weights(self._weights, module, found)
-        return _fill(found, weights, f"{where}: {module}", self._ignore_unknown)
+        return fill(found, weights, f"{where}: {module}", self._ignore_unknown)
 
     def copy_files(self, out: Path) -> None:
         shutil.copy(self.configs / "model_index.json", out / "model_index.json")
@@ -199,69 +225,31 @@ class SingleFileSource:
         path.write_text(json.dumps({**_read_json(path), **self._scheduler}, indent=2) + "\n")
 
 
-def create(module: str, config: dict) -> torch.nn.Module:
-    """A component by its config, of the families that come in single files."""
-    if module == "unet":
-        return diffusers.UNet2DConditionModel.from_config(config)
-    if module == "vae":
-        return diffusers.AutoencoderKL.from_config(config)
-    name = config.get("architectures", ["CLIPTextModel"])[0]
-    return getattr(transformers, name)(transformers.CLIPTextConfig.from_dict(config))
-
-
-def _fill(module: torch.nn.Module, weights: layouts.Renamed, what: str, ignore_unknown: bool) -> torch.nn.Module:
-    """Puts the weights into a module without memory of its own. Raises CheckpointError when they do not fit."""
-    wanted, tensors = module.state_dict(), weights.tensors
-    for name in wanted.keys() & tensors.keys():
-        if wanted[name].shape != tensors[name].shape:
-            raise CheckpointError(
-                f"{what}: {name} is {list(tensors[name].shape)}, and {list(wanted[name].shape)} was expected; this is another architecture. "
-                "--configs FOLDER gives its configs in diffusers' form."
-            )
-    missing = [name for name in wanted if name not in tensors]
-    if missing:
-        raise CheckpointError(
-            f"{what} lacks {len(missing)} of {len(wanted)} weights: {_some(missing)} (diffusers' names). Is it a whole checkpoint, and downloaded whole?"
-        )
-    unknown = [*weights.unknown, *(name for name in tensors if name not in wanted)]
-    if unknown and not ignore_unknown:
-        raise CheckpointError(
-            f"{what} has weights that its architecture has no place for: {_some(unknown)}. "
-            "Without them the pictures would be others; --ignore-unknown-keys goes on all the same."
-        )
-    module.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
-    for name, buffer in list(module.named_buffers()):
-        if buffer.is_meta:
-            _set(module, name, torch.arange(buffer.shape[-1]).expand(buffer.shape).clone())
-    return module.eval()
-
-
-def _set(module: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
-    """position_ids, which is counted, not stored."""
-    if not name.endswith("position_ids"):
-        raise CheckpointError(f"{name} is neither stored nor counted; report the model.")
-    owner = module.get_submodule(name.rpartition(".")[0])
-    owner.register_buffer("position_ids", tensor, persistent=False)
-
-
 def _autoencoder_file(path: Path) -> dict[str, torch.Tensor]:
     if path.is_dir():
-        found = [path / part / name for part in ("vae", "") for name in ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")]
+        found = [
+            path / part / name
+            for part in ("vae", "")
+            for name in ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+        ]
         path = next((file for file in found if file.exists()), path)
     return read_weights(path)
 
 
 def open_source(path: Path, **options) -> Source:
-    """A folder with model_index.json, or one file."""
+    """Opens a folder with model_index.json, or one file."""
     if path.is_dir():
         if not (path / "model_index.json").exists():
-            raise CheckpointError(f"{path} has no model_index.json; give the folder of a diffusers pipeline, or one checkpoint file.")
+            raise CheckpointError(
+                f"{path} has no model_index.json; give the folder of a diffusers pipeline, or one "
+                "checkpoint file."
+            )
         return FolderSource(path)
     return SingleFileSource(path, **options)
 
 
 def weights_size(source: Source) -> int:
-    """Bytes of the weights in float32, at most."""
+    """Upper bound of the size of all weights in float32, in bytes."""
     return max(1, sum(size_of(path) for path in source.files))
 
 
@@ -270,7 +258,7 @@ def _family_of(name: str) -> str:
         if name in classes:
             return family
     accepted = ", ".join(name for classes in FAMILIES.values() for name in classes)
-    raise CheckpointError(f"{name} is no pipeline that can be exported; there are {accepted}.")
+    raise CheckpointError(f"{name} can not be exported; these pipelines can: {accepted}.")
 
 
 def _tokens(folder: Path) -> int:
@@ -282,8 +270,3 @@ def _read_json(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read ({error}); copy it again.") from None
-
-
-def _some(names) -> str:
-    names = sorted(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,7 +1,8 @@
-"""Reads the weights of a TorchScript archive, the form in which OpenAI gives out CLIP, without running its code.
+"""Reads the weights of a TorchScript archive, the format in which OpenAI publishes CLIP, without executing
+its code.
+The file is a zip of code/, a pickle of modules as nested objects (data.pkl), and the bytes of tensors
+(data/N). The unpickler here creates tensors and inert objects only.
 
-Such a file is a zip of code/, a pickle of modules as nested objects (data.pkl), and its tensors' bytes (data/N). The pickle is read by an unpickler
-that makes tensors and inert objects and nothing else.
 """
 
 import pickle
@@ -10,12 +11,11 @@ from collections import OrderedDict
 from pathlib import Path
 
 import torch
-
 from checkpoints import CheckpointError
 
 
 class _Module:
-    """Stands for an object of a class that the archive's code defines; keeps its attributes."""
+    """Placeholder for an object of a class that the code of the archive defines. Keeps its attributes."""
 
     def __setstate__(self, state):
         self.__dict__.update(state if isinstance(state, dict) else {})
@@ -35,7 +35,11 @@ class _Unpickler(pickle.Unpickler):
             return OrderedDict
         if module == "torch.jit._pickle":
             return lambda value, *_: value
-        if module == "torch" and name.endswith("Storage") and hasattr(torch, name.removesuffix("Storage").lower()):
+        if (
+            module == "torch"
+            and name.endswith("Storage")
+            and hasattr(torch, name.removesuffix("Storage").lower())
+        ):
             return getattr(torch, name.removesuffix("Storage").lower())
         raise pickle.UnpicklingError(f"it calls {module}.{name}, which was not run")
 
@@ -56,13 +60,27 @@ def is_archive(path: Path) -> bool:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor that is a module's, by its key, as stored. Raises CheckpointError when the archive is damaged or holds other code."""
+    """Returns every tensor of a module by its key, with its stored type. Raises CheckpointError when the
+    archive is damaged or contains other code.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            root = next(name for name in archive.namelist() if name.endswith("/constants.pkl")).removesuffix("constants.pkl")
+            root = next(name for name in archive.namelist() if name.endswith("/constants.pkl")).removesuffix(
+                "constants.pkl"
+            )
             with archive.open(f"{root}data.pkl") as file:
                 top = _Unpickler(file, lambda name: archive.read(root + name)).load()
-    except (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, RuntimeError, AttributeError, IndexError) as error:
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        TypeError,
+        EOFError,
+        RuntimeError,
+        AttributeError,
+        IndexError,
+    ) as error:
         raise CheckpointError(f"{path} can't be read as TorchScript ({error}); download it again.") from None
     found: dict[str, torch.Tensor] = {}
     _collect(top, "", found)

@@ -1,4 +1,6 @@
-"""Weights of a traced graph: which of them are stored transposed, and writing them into or beside the graph."""
+"""Weights of a traced graph: finds those that are to be stored transposed, and writes them into or beside the
+graph.
+"""
 
 from pathlib import Path
 
@@ -7,25 +9,28 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-# Weights of more bytes lie beside the graph, from where they are mapped; those inside are parsed and copied at each start
-# (and protocol buffers end at 2 GiB).
+# # Graphs with more bytes of weights store them in a file beside the graph, which is mapped.
+# Weights # inside a graph are parsed and copied at each start, and protocol buffers are limited to
+# 2 GiB.
 LARGEST_INSIDE = 200_000_000
 EXTERNAL_DATA = "model.onnx_data"
-# Smaller ones stay inside the graph; larger ones begin at a page, so that they can be mapped.
+# Smaller weights stay inside the graph. Larger ones begin at a page, so that they can be mapped.
 SMALL = 1024
 PAGE = 4096
 
 
 class OverflowInHalfError(RuntimeError):
-    """A graph or one of its weights goes beyond float16, where float32 is finite."""
+    """A graph or one of its weights exceeds the range of float16 and is finite in float32."""
 
 
 def fold_transposes(graph: onnx.GraphProto, names: set[str]) -> dict[str, list[int]]:
-    """Drops Identity and Transpose nodes behind weights; returns the axes by which a weight is to be stored instead.
+    """Removes Identity and Transpose nodes after weights. Returns the axes by which a weight is to be
+        transposed before it is stored.
+    A linear layer multiplies by the transpose of its weight. If the graph did that, every session would
+        compute and store the transpose.
 
-    A linear layer multiplies by its weight's transpose. Left in the graph, every session would compute and hold it anew.
     """
-    # Equal weights are traced as one and its copies.
+    # The tracer merges equal weights into one and copies of it.
     alias = {}
     for node in [node for node in graph.node if node.op_type == "Identity"]:
         source = alias.get(node.input[0], node.input[0])
@@ -51,21 +56,28 @@ def fold_transposes(graph: onnx.GraphProto, names: set[str]) -> dict[str, list[i
     for value in graph.input:
         if value.name in transposed:
             sizes = [value.type.tensor_type.shape.dim[axis].dim_value for axis in transposed[value.name]]
-            for dim, size in zip(value.type.tensor_type.shape.dim, sizes):
+            for dim, size in zip(value.type.tensor_type.shape.dim, sizes, strict=True):
                 dim.dim_value = size
     return transposed
 
 
 def attach(
-    model: onnx.ModelProto, tensors: dict[str, torch.Tensor], transposed: dict[str, list[int]], path: Path, external: bool
+    model: onnx.ModelProto,
+    tensors: dict[str, torch.Tensor],
+    transposed: dict[str, list[int]],
+    path: Path,
+    external: bool,
 ) -> None:
-    """Turns the graph's inputs that are weights into initializers, in the type that the graph declares, and writes it.
+    """Turns the inputs that are weights into initializers of the type that the graph declares, and writes the
+    graph.
 
-    external: weights beside the graph even where they would fit into it.
+    external: whether to store weights beside the graph even if they would fit into it.
     Raises OverflowInHalfError when a weight is too large for float16.
     """
     found = [value for value in model.graph.input if value.name in tensors]
-    types = {value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in found}
+    types = {
+        value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in found
+    }
     total = sum(tensors[name].numel() * numpy.dtype(kind).itemsize for name, kind in types.items())
     external = external or total > LARGEST_INSIDE
     used = {name for node in model.graph.node for name in node.input}
@@ -92,13 +104,18 @@ def _array(name: str, tensor: torch.Tensor, axes: list[int] | None, kind: numpy.
     with numpy.errstate(over="ignore"):
         result = numpy.ascontiguousarray(array).astype(kind, copy=False)
     if kind == numpy.float16 and not numpy.isfinite(result).all():
-        raise OverflowInHalfError(f"{name} has a weight of {numpy.abs(array).max():.3g}, too large for float16; export this part in fp32 (--vae-dtype, --dtype).")
+        raise OverflowInHalfError(
+            f"{name} has a weight of {numpy.abs(array).max():.3g}, too large for float16; export this part "
+            "in fp32 (--vae-dtype, --dtype)."
+        )
     return result
 
 
 def _write(data, array: numpy.ndarray, name: str) -> onnx.TensorProto:
     data.write(b"\0" * (-data.tell() % PAGE))
-    tensor = onnx.TensorProto(name=name, dims=array.shape, data_type=onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
+    tensor = onnx.TensorProto(
+        name=name, dims=array.shape, data_type=onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    )
     tensor.data_location = onnx.TensorProto.EXTERNAL
     for key, value in (("location", EXTERNAL_DATA), ("offset", data.tell()), ("length", array.nbytes)):
         tensor.external_data.add(key=key, value=str(value))

@@ -1,25 +1,25 @@
-"""The folder that a bundle grows in, hidden beside the place where it is to appear; and what it needs of disk and memory."""
+"""The hidden folder in which a bundle is built beside its final place, and the check of disk and memory."""
 
 import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
 
 GB = 1e9
 PROGRESS = "unfinished.json"
 
 
 class WorkspaceError(Exception):
-    """No room, or no such place; the message says what to do."""
+    """The disk is full, or the place can't be used. The message says what to do."""
 
 
 class Workspace:
-    """`.NAME.unfinished` beside OUT. Finished parts in it are kept when a run ends early, and used by the next run of the same `task`.
-
-    task: whatever the parts depend on (source files with sizes and times, options), as JSON.
+    """The folder `.NAME.unfinished` beside OUT. If a run ends early, its finished parts stay there, and the
+        next run of the same `task` uses them.
+    task: everything that the parts depend on (source files with sizes and times, options), as JSON.
     """
 
     def __init__(self, out: Path, task: dict):
@@ -32,11 +32,13 @@ class Workspace:
         self._results: dict[str, object] = {}
 
     def open(self) -> None:
-        """Makes the folder, or takes up what an earlier run of the same task left in it."""
+        """Creates the folder, or continues with that of an earlier run of the same task."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WorkspaceError(f"{self.folder} can't be made ({error.strerror}); choose a folder that you may write to.") from None
+            raise WorkspaceError(
+                f"{self.folder} can't be made ({error.strerror}); choose a folder that you may write to."
+            ) from None
         try:
             earlier = json.loads((self.folder / PROGRESS).read_text())
         except (OSError, ValueError):
@@ -52,7 +54,7 @@ class Workspace:
         return part in self._results
 
     def result(self, part: str):
-        """What `finish` was told of this part."""
+        """The text that was given to `finish` for this part."""
         return self._results[part]
 
     def finish(self, part: str, result: object = None) -> None:
@@ -61,7 +63,7 @@ class Workspace:
 
     @contextmanager
     def part(self, name: str) -> Iterator[Path]:
-        """A new folder for a part; gone again when its making fails."""
+        """Yields a new folder for a part. Removes it if an error occurs."""
         folder = self.folder / name
         if folder.exists():
             _remove(folder)
@@ -72,7 +74,8 @@ class Workspace:
             _remove(folder)
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise WorkspaceError(
-                    f"The disk of {self.out.parent} is full; {self.out} was not made. Free some space and run the same command again: "
+                    f"The disk of {self.out.parent} is full; {self.out} was not made. Free some space and "
+                    "run the same command again: "
                     f"it goes on with what is finished in {self.folder}, which you may also remove."
                 ) from None
             raise
@@ -81,7 +84,7 @@ class Workspace:
             raise
 
     def publish(self) -> None:
-        """The finished folder gets its name, in one step."""
+        """Renames the finished folder to OUT, in one step."""
         if self.out.exists():
             raise WorkspaceError(f"{self.out} has appeared meanwhile; the new bundle is in {self.folder}.")
         (self.folder / PROGRESS).unlink()
@@ -97,11 +100,13 @@ class Workspace:
             os.replace(unfinished, self.folder / PROGRESS)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
-            raise WorkspaceError(f"{self.folder} can't be written ({error.strerror}); free some space on that disk.") from None
+            raise WorkspaceError(
+                f"{self.folder} can't be written ({error.strerror}); free some space on that disk."
+            ) from None
 
 
 def state_needs(out: Path, disk: float, memory: float, report=print) -> None:
-    """Says what will be needed; refuses when the disk has not that much.
+    """Prints what will be needed. Raises WorkspaceError when the disk has too little space.
 
     disk, memory: bytes.
     """
@@ -109,18 +114,25 @@ def state_needs(out: Path, disk: float, memory: float, report=print) -> None:
     free = shutil.disk_usage(parent).free
     available = _available_memory()
     report(
-        f"Needs about {disk / GB:.1f} GB of disk ({free / GB:.1f} GB are free) and {memory / GB:.1f} GB of memory"
-        + (f" ({available / GB:.1f} GB are available)." if available else ".")
+        f"Needs about {disk / GB:.1f} GB of disk ({free / GB:.1f} GB are free) and {memory / GB:.1f} GB of "
+        "memory" + (f" ({available / GB:.1f} GB are available)." if available else ".")
     )
     if free < disk:
-        raise WorkspaceError(f"{parent} has {free / GB:.1f} GB free, and {disk / GB:.1f} GB are needed; free some space, or choose another folder.")
+        raise WorkspaceError(
+            f"{parent} has {free / GB:.1f} GB free, and {disk / GB:.1f} GB are needed; free some space, or "
+            "choose another folder."
+        )
     if available and available < memory:
         report("That is less memory than it needs: it may be slow, or be ended by the system.")
 
 
 def _available_memory() -> int | None:
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if not Path("/proc/meminfo").exists() else _mem_available()
+        return (
+            os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            if not Path("/proc/meminfo").exists()
+            else _mem_available()
+        )
     except (ValueError, OSError):
         return None
 

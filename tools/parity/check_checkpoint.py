@@ -1,9 +1,12 @@
-"""Holds a whole checkpoint, imported and served, against diffusers reading the same file: the same prompt, noise and two steps.
+"""Imports and serves a complete checkpoint, and compares it with diffusers reading the same file: same
+prompt, noise and two steps.
 
-    python tools/parity/check_checkpoint.py CHECKPOINT WORK [--dtype fp16] [--vae FILE] [--lora FILE:0.8] [--reward FOLDER]
+    python tools/parity/check_checkpoint.py CHECKPOINT WORK [--dtype fp16] [--vae FILE] [--lora FILE:0.8]
+        [--reward FOLDER]
 
-CHECKPOINT is a single file of Stable Diffusion 1.x (original_layout.py makes a random one of full size). WORK gets the bundle and the pictures; it needs some 10 GB.
-With --reward a job of 4 draws over HTTP follows, scored by that reward bundle. Needs `npm ci` and, for --lora, the package peft.
+CHECKPOINT is a single file of Stable Diffusion 1.x (original_layout.py makes a random one of full size). WORK
+gets the bundle and the pictures and needs about 10 GB. With --reward, a job of 4 images over HTTP follows,
+scored by that reward bundle. Needs `npm ci` and, for --lora, the package peft.
 """
 
 import argparse
@@ -24,7 +27,14 @@ TOLERANCE = {"fp32": 2, "fp16": 6}
 
 
 def imported(args, bundle: Path) -> None:
-    command = [sys.executable, str(EXPORT / "import_checkpoint.py"), str(args.checkpoint), str(bundle), "--dtype", args.dtype]
+    command = [
+        sys.executable,
+        str(EXPORT / "import_checkpoint.py"),
+        str(args.checkpoint),
+        str(bundle),
+        "--dtype",
+        args.dtype,
+    ]
     command += ["--vae", str(args.vae)] if args.vae else []
     command += [part for text in args.lora for part in ("--lora", text)]
     began = time.monotonic()
@@ -39,15 +49,19 @@ def served(args, bundle: Path) -> None:
         if not target.exists():
             shutil.copytree(args.reward, target, copy_function=os.link)
     node = ROOT / "node_modules" / ".bin" / "node"
-    command = [str(node), "--disable-warning=ExperimentalWarning", str(ROOT / "tools/parity/serve-checkpoint.ts")]
+    command = [
+        str(node),
+        "--disable-warning=ExperimentalWarning",
+        str(ROOT / "tools/parity/serve-checkpoint.ts"),
+    ]
     command += [str(bundle.parent), bundle.name, str(args.work), *([args.reward.name] if args.reward else [])]
-    # The pinned Node has to be found by the processes that it starts, too.
+    # The processes that it starts need the pinned Node on the PATH, too.
     path = f"{node.parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(command, check=True, env={**os.environ, "PATH": path})
 
 
 def painted(args, asked: dict, noise: numpy.ndarray) -> numpy.ndarray:
-    """diffusers' picture, in float32 on the CPU."""
+    """Picture of diffusers in float32 on the CPU."""
     import diffusers
     import torch
 
@@ -59,11 +73,19 @@ def painted(args, asked: dict, noise: numpy.ndarray) -> numpy.ndarray:
     for file in (EXPORT / "configs" / "clip-tokenizer").iterdir():
         shutil.copy(file, configs / "tokenizer" / file.name)
     pipeline = diffusers.StableDiffusionPipeline.from_single_file(
-        str(args.checkpoint), config=str(configs), local_files_only=True, torch_dtype=torch.float32, safety_checker=None
+        str(args.checkpoint),
+        config=str(configs),
+        local_files_only=True,
+        torch_dtype=torch.float32,
+        safety_checker=None,
     )
     if args.vae:
         pipeline.vae = diffusers.AutoencoderKL.from_single_file(
-            str(args.vae), config=str(configs), subfolder="vae", local_files_only=True, torch_dtype=torch.float32
+            str(args.vae),
+            config=str(configs),
+            subfolder="vae",
+            local_files_only=True,
+            torch_dtype=torch.float32,
         )
     for i, text in enumerate(args.lora):
         path, weight = lora.parse(text)
@@ -84,7 +106,9 @@ def painted(args, asked: dict, noise: numpy.ndarray) -> numpy.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32")
@@ -98,11 +122,16 @@ def main() -> None:
     served(args, bundle)
     asked = json.loads((args.work / "picture.json").read_text())
     width, height = asked["width"], asked["height"]
-    noise = numpy.fromfile(args.work / "noise.f32", dtype=numpy.float32).reshape(1, 4, height // 8, width // 8)
+    noise = numpy.fromfile(args.work / "noise.f32", dtype=numpy.float32).reshape(
+        1, 4, height // 8, width // 8
+    )
     ours = numpy.fromfile(args.work / "picture.rgb", dtype=numpy.uint8).reshape(height, width, 3)
     theirs = painted(args, asked, noise)
     largest = int(numpy.abs(ours.astype(int) - theirs).max())
-    print(f"{width}x{height}, deviation {theirs.std():.0f}: largest difference from diffusers {largest}/255 (at most {TOLERANCE[args.dtype]} is accepted)")
+    print(
+        f"{width}x{height}, deviation {theirs.std():.0f}: largest difference from diffusers {largest}/255 "
+        f"(at most {TOLERANCE[args.dtype]} is accepted)"
+    )
     sys.exit(largest > TOLERANCE[args.dtype])
 
 

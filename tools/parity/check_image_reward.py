@@ -1,11 +1,15 @@
-"""Holds the import of ImageReward's checkpoint against the `image-reward` package: full size, random weights, 50 pictures of odd sizes.
+"""Compares the import of ImageReward's checkpoint with the package `image-reward`: full size, random weights,
+50 pictures of odd sizes.
 
-    OLD/bin/python tools/parity/check_image_reward.py WORK --importer .venv/bin/python [--vocabulary vocab.txt] [--dtype fp32]
+    OLD/bin/python tools/parity/check_image_reward.py WORK --importer .venv/bin/python
+        [--vocabulary vocab.txt] [--dtype fp32]
 
-Runs where the package and libraries of its time are (transformers 4.36.2, tokenizers 0.15.2, timm 0.6.13, fairscale 0.4.13). Has the package's own module write
-its checkpoint, in its own key layout, and score the pictures; imports that file with tools/export/import_image_reward.py under the Python of --importer; then
-tools/parity/check-image-reward.ts scores the pictures through our preprocessing and ONNX Runtime. Writes 4 GB to WORK. Ends with 1 when a score differs by
-1e-3 or more (fp16: 5e-2). Of torchvision only its transforms are loaded, since its compiled part has to fit the build of torch.
+Runs in an environment with the package and libraries of its time (transformers 4.36.2, tokenizers 0.15.2,
+timm 0.6.13, fairscale 0.4.13). The package writes its checkpoint in its key layout and scores the pictures.
+Then tools/export/import_image_reward.py imports that file with the Python of --importer, and
+tools/parity/check-image-reward.ts scores the pictures with findery's preprocessing and ONNX Runtime. Writes 4
+GB to WORK. Exits with 1 when a score differs by 1e-3 or more (fp16: 5e-2). Only the transforms of torchvision
+are imported, because its compiled part depends on the build of torch.
 """
 
 import argparse
@@ -58,7 +62,9 @@ PROMPTS = [
 
 
 def import_image_reward(vocabulary: Path):
-    """The package's ImageReward class, without what its __init__ loads besides (CLIP, hubs)."""
+    """The ImageReward class of the package, without the modules that its __init__ imports besides (CLIP,
+    hubs).
+    """
 
     def package(name: str, folder: Path) -> None:
         module = types.ModuleType(name)
@@ -94,15 +100,19 @@ def random_pictures(count: int) -> list[Image.Image]:
     pictures = []
     for i in range(count):
         width, height = chance.randrange(65, 700), chance.randrange(65, 700)
-        coarse = generator.integers(0, 256, (chance.randrange(2, 9), chance.randrange(2, 9), 3), dtype=numpy.uint8)
+        coarse = generator.integers(
+            0, 256, (chance.randrange(2, 9), chance.randrange(2, 9), 3), dtype=numpy.uint8
+        )
         smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
         noise = generator.integers(-40, 41, (height, width, 3)) if i % 2 else 0
-        pictures.append(Image.fromarray(numpy.clip(numpy.asarray(smooth).astype(int) + noise, 0, 255).astype(numpy.uint8)))
+        pictures.append(
+            Image.fromarray(numpy.clip(numpy.asarray(smooth).astype(int) + noise, 0, 255).astype(numpy.uint8))
+        )
     return pictures
 
 
 def random_model(ImageReward, med_config: Path):
-    """The package's model. Fresh weights hardly tell pictures apart; a score has to answer for picture and prompt."""
+    """The model of the package with random weights, scaled so that scores depend on picture and prompt."""
     torch.manual_seed(0)
     model = ImageReward(str(med_config)).eval()
     with torch.no_grad():
@@ -110,7 +120,7 @@ def random_model(ImageReward, med_config: Path):
             if weight.dim() > 1 and ("visual_encoder" in name or "crossattention" in name):
                 weight.mul_(1.6)
             elif weight.dim() == 1:
-                # Biases and the weights of norms are 0 and 1 at first: whatever takes one for another would not be seen.
+                # Biases and norms are 0 and 1 initially, which would hide a mix-up of two of them.
                 weight.add_(0.1 * torch.randn_like(weight))
         for layer in model.mlp.layers:
             if isinstance(layer, torch.nn.Linear):
@@ -119,7 +129,7 @@ def random_model(ImageReward, med_config: Path):
 
 
 def score_by_package(work: Path, vocabulary: Path) -> None:
-    """Writes ImageReward.pt, the pictures, and cases.json with the package's scores."""
+    """Writes ImageReward.pt, the pictures, and cases.json with the scores of the package."""
     (work / "med_config.json").write_text(json.dumps(MED_CONFIG))
     ImageReward, restore = import_image_reward(vocabulary)
     model = random_model(ImageReward, work / "med_config.json")
@@ -139,10 +149,16 @@ def score_by_package(work: Path, vocabulary: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("work", type=Path)
-    parser.add_argument("--importer", type=Path, required=True, help="a Python with tools/export/requirements.txt")
-    parser.add_argument("--vocabulary", type=Path, default=EXPORT / "configs" / "bert-base-uncased" / "vocab.txt")
+    parser.add_argument(
+        "--importer", type=Path, required=True, help="a Python with tools/export/requirements.txt"
+    )
+    parser.add_argument(
+        "--vocabulary", type=Path, default=EXPORT / "configs" / "bert-base-uncased" / "vocab.txt"
+    )
     parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -150,12 +166,25 @@ def main() -> None:
 
     bundle = args.work / "image-reward"
     shutil.rmtree(bundle, ignore_errors=True)
-    command = [args.importer, EXPORT / "import_image_reward.py", args.work / "ImageReward.pt", bundle, "--dtype", args.dtype]
+    command = [
+        args.importer,
+        EXPORT / "import_image_reward.py",
+        args.work / "ImageReward.pt",
+        bundle,
+        "--dtype",
+        args.dtype,
+    ]
     subprocess.run([str(part) for part in command], check=True)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f"the import had at most {peak:.2f} GiB resident")
     script = ROOT / "tools" / "parity" / "check-image-reward.ts"
-    node = ["node", "--disable-warning=ExperimentalWarning", str(script), str(args.work), TOLERANCE[args.dtype]]
+    node = [
+        "node",
+        "--disable-warning=ExperimentalWarning",
+        str(script),
+        str(args.work),
+        TOLERANCE[args.dtype],
+    ]
     sys.exit(subprocess.run(node).returncode)
 
 

@@ -1,11 +1,11 @@
-"""Compares our tokenizer with transformers' on any texts, and ends with 1 when one text differs.
+"""Compares findery's tokenizer with that of transformers on any texts. Exits with 1 when a text differs.
 
     python tools/parity/check_tokenizers.py FOLDER [FILE ...] [--code-points] [--show 10]
 
-FOLDER holds a tokenizer (CLIP, BERT or T5). FILE is texts: `.txt` one a line, `.csv` and `.tsv` a column whose name begins with
-"prompt", `.json` and `.jsonl` objects with "prompt". Our own texts of nasty_texts.py are always among them. --code-points adds every
-code point of Unicode, alone and inside a word. Compared are the ids padded and cut to the window, the attention mask, and the
-largest id + 1.
+FOLDER holds a tokenizer (CLIP, BERT or T5). FILE holds texts: `.txt` one a line, `.csv` and `.tsv` a column
+whose name begins with "prompt", `.json` and `.jsonl` objects with "prompt". The texts of nasty_texts.py are
+always included. --code-points adds every code point of Unicode, alone and inside a word. Compares the ids
+padded and truncated to the window, the attention mask, and the largest id + 1.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def read_texts(path):
     if path.suffix == ".jsonl":
         return [json.loads(line)["prompt"] for line in text.splitlines() if line.strip()]
     if path.suffix in (".csv", ".tsv"):
-        # Tabs are written without quoting.
+        # Tab-separated files have no quoting.
         options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix == ".tsv" else {}
         rows = list(csv.DictReader(text.splitlines(), **options))
         (column,) = [name for name in rows[0] if name.lower().startswith("prompt")]
@@ -51,13 +51,17 @@ def ours(folder, texts):
         source, target = Path(temporary, "texts.json"), Path(temporary, "ids.json")
         source.write_text(json.dumps(texts))
         node = ROOT / "node_modules" / ".bin" / "node"
-        command = [node if node.exists() else "node", "--disable-warning=ExperimentalWarning", HERE / "check-tokenizer.ts"]
+        command = [
+            node if node.exists() else "node",
+            "--disable-warning=ExperimentalWarning",
+            HERE / "check-tokenizer.ts",
+        ]
         subprocess.run([*command, folder, source, target], check=True)
         return json.loads(target.read_text())
 
 
 def compare(folder, tokenizer, texts, show):
-    """How many texts differ; the first `show` are printed."""
+    """Returns the number of texts that differ. Prints the first `show` of them."""
     answer = ours(folder, texts)
     if answer["window"] not in (tokenizer.model_max_length, tokenizer.init_kwargs.get("max_length")):
         sys.exit(f"our window is {answer['window']}, transformers' {tokenizer.model_max_length}")
@@ -66,7 +70,9 @@ def compare(folder, tokenizer, texts, show):
         sys.exit(f"our vocabulary ends before {answer['vocabularySize']}, transformers' before {size}")
     expected = tokenizer(texts, padding="max_length", truncation=True, max_length=answer["window"])
     wrong = 0
-    for text, row, ids, mask in zip(texts, answer["rows"], expected.input_ids, expected.attention_mask, strict=True):
+    for text, row, ids, mask in zip(
+        texts, answer["rows"], expected.input_ids, expected.attention_mask, strict=True
+    ):
         if row["ids"] == ids and row["mask"] == mask:
             continue
         wrong += 1
@@ -77,7 +83,9 @@ def compare(folder, tokenizer, texts, show):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("files", type=Path, nargs="*")
     parser.add_argument("--code-points", action="store_true")
@@ -92,7 +100,10 @@ def main():
     wrong = 0
     for start in range(0, len(texts), CHUNK):
         wrong += compare(folder, tokenizer, texts[start : start + CHUNK], arguments.show - wrong)
-    print(f"{type(tokenizer).__name__} {arguments.folder.name}: {len(texts) - wrong} of {len(texts)} texts equal")
+    print(
+        f"{type(tokenizer).__name__} {arguments.folder.name}: {len(texts) - wrong} of {len(texts)} texts "
+        "equal"
+    )
     sys.exit(wrong > 0)
 
 

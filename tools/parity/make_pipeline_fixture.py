@@ -1,13 +1,13 @@
-"""Records pictures of diffusers' StableDiffusionPipeline, which the engine must paint too.
+"""Records pictures of diffusers' StableDiffusionPipeline, which findery's engine must reproduce.
 
     python tools/parity/make_pipeline_fixture.py BUNDLE [FILE]
 
-BUNDLE is a StableDiffusionPipeline folder (the embedded model as torch weights); FILE is
-test/fixtures/pipeline/stickers.json unless given. Everything is computed in float32, one picture at a time.
-    tokenIds, negativeTokenIds  the tokenizer's ids of the prompt and of the empty one, padded
-    draws   latents: what the pipeline is given, finalLatents: what it hands to the VAE (not yet divided by the
-            scaling factor), both base64 of little-endian float32, latentShape; picture: base64 of uint8 RGB, row by
-            row, pictureShape
+BUNDLE is a StableDiffusionPipeline folder (the embedded model as torch weights); FILE defaults to
+test/fixtures/pipeline/stickers.json. Everything is computed in float32, one picture at a time.
+    tokenIds, negativeTokenIds  ids of the prompt and of the empty prompt, padded
+    draws   one entry per noise: latents (input of the pipeline), finalLatents (input of the VAE, not yet
+            divided by the scaling factor), both base64 of little-endian float32, latentShape; picture: base64
+            of uint8 RGB, row by row, pictureShape
 """
 
 import base64
@@ -51,7 +51,11 @@ def main():
         final = pipeline(PROMPT, output_type="latent", **arguments).images[0].numpy()
         picture = np.asarray(pipeline(PROMPT, output_type="pil", **arguments).images[0])
         draws.append(
-            {"latents": encode(latents, "<f4"), "finalLatents": encode(final, "<f4"), "picture": encode(picture, "u1")}
+            {
+                "latents": encode(latents, "<f4"),
+                "finalLatents": encode(final, "<f4"),
+                "picture": encode(picture, "u1"),
+            }
         )
 
     def tokenize(text):

@@ -1,12 +1,13 @@
-"""Records how Pillow resizes pictures and how transformers prepares them, which our code must do too.
+"""Records how Pillow resizes pictures and how transformers prepares them, which findery must reproduce.
 
     python tools/parity/make_resample_fixture.py [FILE]
 
-FILE is test/fixtures/resample.json unless given. All pictures are base64 of uint8 RGB, row by row.
+FILE defaults to test/fixtures/resample.json. All pictures are base64 of uint8 RGB, row by row.
     pictures   name, width, height, pixels
     resized    picture (a name), filter, width, height, pixels: Image.resize
-    prepared   picture (a name), config (a preprocessor_config.json), shape [3, height, width], values (base64 of
-               little-endian float32): CLIPImageProcessorPil, BlipImageProcessorPil; with longest_edge what HPSv2's ResizeMaxSize does
+    prepared   picture (a name), config (a preprocessor_config.json), shape [3, height, width], values (base64
+               of little-endian float32): CLIPImageProcessorPil, BlipImageProcessorPil; with longest_edge
+               ResizeMaxSize of HPSv2
 """
 
 import base64
@@ -22,7 +23,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-# Few sizes are enough for these: they share the rest.
+# Few sizes suffice for these filters, which share the code of the others.
 MORE_FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}
 PROCESSORS = {"CLIPImageProcessor": CLIPImageProcessorPil, "BlipImageProcessor": BlipImageProcessorPil}
 MEAN = [0.48145466, 0.4578275, 0.40821073]
@@ -34,7 +35,7 @@ def encode(array, kind):
 
 
 def paint():
-    """Noise, extremes (whose cubic weights overshoot) and smooth colours, of several proportions."""
+    """Noise, extremes (whose cubic weights overshoot) and smooth colours, in several proportions."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[0:20, 0:31]
     return {
@@ -48,7 +49,8 @@ def paint():
     }
 
 
-# width, height; the last two lie on either side of where Pillow changes the order of its passes for "noise"
+# Width and height. The last two lie on both sides of the size at which Pillow changes the order of
+# its passes for "noise".
 SIZES = [(24, 24), (8, 8), (7, 30), (50, 9), (33, 47), (1, 1), (23, 17), (20, 16), (21, 17)]
 
 CONFIGS = [
@@ -64,7 +66,10 @@ CONFIGS = [
     {"size": [7, 12], "do_center_crop": False, "resample": 0},
     {"image_processor_type": "BlipImageProcessor", "size": 11, "do_center_crop": False, "resample": 3},
 ]
-LONGEST = [{"size": {"longest_edge": side}, "crop_size": side, "crop_rounding": "nearest", "resample": 3} for side in (15, 16, 42)]
+LONGEST = [
+    {"size": {"longest_edge": side}, "crop_size": side, "crop_rounding": "nearest", "resample": 3}
+    for side in (15, 16, 42)
+]
 DEFAULTS = {
     "image_processor_type": "CLIPImageProcessor",
     "do_resize": True,
@@ -83,7 +88,9 @@ def fit_as_hpsv2(picture, size):
     scale = size / max(picture.size)
     width, height = (round(side * scale) for side in picture.size)
     square = Image.new("RGB", (size, size))
-    square.paste(picture.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2))
+    square.paste(
+        picture.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2)
+    )
     return ((np.asarray(square).astype(np.float32) / 255 - MEAN) / STD).transpose(2, 0, 1)
 
 
@@ -98,29 +105,54 @@ def main():
             for width, height in SIZES if filter_name in FILTERS else SIZES[1:4]:
                 result = np.asarray(Image.fromarray(pixels).resize((width, height), number))
                 resized.append(
-                    {"picture": name, "filter": filter_name, "width": width, "height": height, "pixels": encode(result, "u1")}
+                    {
+                        "picture": name,
+                        "filter": filter_name,
+                        "width": width,
+                        "height": height,
+                        "pixels": encode(result, "u1"),
+                    }
                 )
 
     prepared = []
     for name in ("wide noise", "high noise", "smooth"):
         for changes in CONFIGS:
             config = {**DEFAULTS, **changes}
-            processor = PROCESSORS[config["image_processor_type"]](**{key: value for key, value in config.items() if key != "image_processor_type"})
-            values = np.asarray(processor(Image.fromarray(pictures[name]), return_tensors="np").pixel_values[0])
+            processor = PROCESSORS[config["image_processor_type"]](
+                **{key: value for key, value in config.items() if key != "image_processor_type"}
+            )
+            values = np.asarray(
+                processor(Image.fromarray(pictures[name]), return_tensors="np").pixel_values[0]
+            )
             prepared.append(
-                {"picture": name, "config": config, "shape": list(values.shape), "values": encode(values, "<f4")}
+                {
+                    "picture": name,
+                    "config": config,
+                    "shape": list(values.shape),
+                    "values": encode(values, "<f4"),
+                }
             )
         for changes in LONGEST:
             config = {**DEFAULTS, **changes}
             values = fit_as_hpsv2(Image.fromarray(pictures[name]), changes["crop_size"])
             prepared.append(
-                {"picture": name, "config": config, "shape": list(values.shape), "values": encode(values, "<f4")}
+                {
+                    "picture": name,
+                    "config": config,
+                    "shape": list(values.shape),
+                    "values": encode(values, "<f4"),
+                }
             )
 
     fixture = {
         "madeWith": f"Pillow {PIL.__version__}, transformers {transformers.__version__}",
         "pictures": [
-            {"name": name, "width": pixels.shape[1], "height": pixels.shape[0], "pixels": encode(pixels, "u1")}
+            {
+                "name": name,
+                "width": pixels.shape[1],
+                "height": pixels.shape[0],
+                "pixels": encode(pixels, "u1"),
+            }
             for name, pixels in pictures.items()
         ],
         "resized": resized,

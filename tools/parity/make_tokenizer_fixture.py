@@ -1,14 +1,17 @@
-"""Records the token ids of transformers' tokenizers, which ours must give too.
+"""Records the token ids of transformers' tokenizers, which findery must reproduce.
 
     python tools/parity/make_tokenizer_fixture.py [FOLDER]
 
-FOLDER is test/fixtures/tokenizers unless given. Written there:
-    bert/       BERT of our own small vocabulary, as ImageReward has it: vocab.txt, 35 tokens, [DEC] as bos_token, [ENC]
-    bert-json/  the same without them, as tokenizer.json
-    t5/         T5 of our own small vocabulary, with a small character map of SentencePiece
-    clip-exclamation/  how Stable Diffusion 2 pads: special_tokens_map.json with "!"; the vocabulary is models/stickers/tokenizer
-    expected.json      texts (nasty_texts.py), and per tokenizer `folder`, `window`, `size` (largest id + 1), `pad`, and for every text
-                       `ids` (cut to the window, not padded) and `whole` (how many ids all of it has)
+FOLDER defaults to test/fixtures/tokenizers. Written there:
+    bert/       BERT with a small vocabulary, as in ImageReward: vocab.txt, 35 tokens, [DEC] as bos_token,
+                [ENC]
+    bert-json/  the same without these tokens, as tokenizer.json
+    t5/         T5 with a small vocabulary and a small character map of SentencePiece
+    clip-exclamation/  padding of Stable Diffusion 2: special_tokens_map.json with "!"; the vocabulary is
+                       that of models/stickers/tokenizer
+    expected.json      texts (nasty_texts.py), and per tokenizer `folder`, `window`, `size` (largest id + 1),
+                       `pad`, and for every text `ids` (truncated to the window, not padded) and `whole`
+                       (number of ids without truncation)
 """
 
 import json
@@ -28,7 +31,7 @@ from transformers import BertTokenizer, CLIPTokenizer, T5Tokenizer
 ROOT = Path(__file__).resolve().parents[2]
 STICKERS = ROOT / "models" / "stickers" / "tokenizer"
 
-# Characters to characters, as SentencePiece's rules give them: what is empty is taken away.
+# Character map as in SentencePiece's rules; an empty value removes the character.
 RULES = {
     **{chr(0xFF01 + i): chr(0x21 + i) for i in range(94)},
     **{chr(number): "" for number in [*range(1, 9), *range(14, 32), 127, 0x200B, 0xAD]},
@@ -47,18 +50,38 @@ RULES = {
 
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-ENDINGS = ["##s", "##ing", "##ed", "##ly", "##ness", "##able", "##ous", "##tic", "##ant", "##ment", "##al", "##er", "##happi", "##aff"]
+ENDINGS = [
+    "##s",
+    "##ing",
+    "##ed",
+    "##ly",
+    "##ness",
+    "##able",
+    "##ous",
+    "##tic",
+    "##ant",
+    "##ment",
+    "##al",
+    "##er",
+    "##happi",
+    "##aff",
+]
 
 
 def make_bert(folder):
-    """The commonest characters, their continuations and the commonest words of the texts; counted, so always the same."""
+    """The most frequent characters, their continuations and the most frequent words of the texts.
+    Deterministic.
+    """
     normalizer = normalizers.BertNormalizer(lowercase=True)
     words = Counter()
     for text in NASTY_TEXTS:
         pieces = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(normalizer.normalize_str(text))
         words.update({word for word, _ in pieces})
     characters = Counter(character for word in words for character in word)
-    common = lambda counter, count: sorted(counter, key=lambda key: (-counter[key], key))[:count]
+
+    def common(counter: Counter, count: int) -> list[str]:
+        return sorted(counter, key=lambda key: (-counter[key], key))[:count]
+
     letters = common(characters, 180)
     pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters[:120]), *common(words, 150), *ENDINGS]
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(pieces))}
@@ -83,8 +106,13 @@ def make_bert(folder):
 def train_t5(folder):
     with tempfile.TemporaryDirectory() as temporary:
         rules = Path(temporary, "rules.tsv")
-        hexadecimal = lambda text: " ".join(f"{ord(character):X}" for character in text)
-        rules.write_text("".join(f"{hexadecimal(source)}\t{hexadecimal(target)}\n" for source, target in RULES.items()))
+
+        def hexadecimal(text: str) -> str:
+            return " ".join(f"{ord(character):X}" for character in text)
+
+        rules.write_text(
+            "".join(f"{hexadecimal(source)}\t{hexadecimal(target)}\n" for source, target in RULES.items())
+        )
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(text for text in NASTY_TEXTS if text and "\0" not in text),
             model_prefix=f"{temporary}/spiece",
@@ -115,7 +143,16 @@ def train_t5(folder):
 
 def pad_with_exclamation(folder):
     folder.mkdir()
-    token = lambda content: {"content": content, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+
+    def token(content: str) -> dict:
+        return {
+            "content": content,
+            "lstrip": False,
+            "normalized": True,
+            "rstrip": False,
+            "single_word": False,
+        }
+
     names = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
     tokens = {**{name: token(content) for name, content in names.items()}, "pad_token": "!"}
     (folder / "special_tokens_map.json").write_text(json.dumps(tokens, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Texts on which tokenizers differ."""
+"""Texts on which implementations of tokenizers differ."""
 
 NASTY_TEXTS = [
     # sentences
@@ -58,7 +58,7 @@ NASTY_TEXTS = [
     "zero\u200bwidth\u200djoin\ufeff mark",
     "no\u00a0break\u2003em\u3000ideographic\u2028line",
     "\ud7ff \ue000 \ufffd \U0010ffff",
-    # nothing
+    # empty
     "",
     " ",
     " \t\n ",
@@ -77,7 +77,7 @@ NASTY_TEXTS = [
     "dog" * 400,
     ", ".join(str(number) for number in range(60)),
     "one two three four five six seven eight nine ten eleven twelve thirteen, it's café time",
-    # more of every kind, for tokenizers whose normalisers differ
+    # more of every kind, for tokenizers with other normalizers
     "(weighted:1.2) and ((doubly)) [less:0.8]",
     "a photo of a cat!! and a dog!",
     "!",

@@ -1,9 +1,11 @@
-"""Random checkpoints in the original key layouts, for tests of the importer.
+"""Makes random checkpoints in the original key layouts, for tests of the importer.
 
-    python tools/parity/original_layout.py OUT.safetensors [--layout sd1|sd2|sdxl] [--dtype fp32|fp16] [--part all|no-vae|vae|lora] [--seed N] [--configs FOLDER]
+    python tools/parity/original_layout.py OUT.safetensors [--layout sd1|sd2|sdxl] [--dtype fp32|fp16]
+        [--part all|no-vae|vae|lora] [--seed N] [--configs FOLDER]
 
-The architecture is that of tools/export/configs/LAYOUT (full size), or of FOLDER. The names are those of CompVis's and Stability's own files: this is
-diffusers' scripts/convert_diffusers_to_original_stable_diffusion.py and its XL form, the other way round than the importer.
+The architecture is that of tools/export/configs/LAYOUT (full size), or of FOLDER. The names are those of the
+files of CompVis and Stability. The conversion follows diffusers'
+convert_diffusers_to_original_stable_diffusion.py and its XL form, the inverse of the importer.
 """
 
 import argparse
@@ -19,7 +21,14 @@ EXPORT = Path(__file__).resolve().parents[1] / "export"
 sys.path.insert(0, str(EXPORT))
 import sources  # noqa: E402
 
-RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection"}
+RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "time_emb_proj": "emb_layers.1",
+    "conv_shortcut": "skip_connection",
+}
 UNET = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
@@ -37,26 +46,30 @@ CLIP_TO_OPEN = {
 
 
 def unet_key(name: str, config: dict) -> str:
-    """diffusers' name of a UNet's weight -> the original one."""
+    """Original name of a UNet weight, from its name in diffusers."""
     for ours, original in UNET.items():
         if name.startswith(ours + "."):
             return original + name[len(ours) :]
     per_block = config["layers_per_block"]
-    match = re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)", name)
+    match = re.match(
+        r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)", name
+    )
     if match is None:
         block, i, rest = re.match(r"mid_block\.(resnets|attentions)\.(\d+)\.(.*)", name).groups()
-        return f"middle_block.{1 if block == 'attentions' else 2 * int(i)}.{_resnet(rest) if block == 'resnets' else rest}"
+        index = 1 if block == "attentions" else 2 * int(i)
+        return f"middle_block.{index}.{_resnet(rest) if block == 'resnets' else rest}"
     side, level, kind, i, rest = match.group(1), int(match[2]), match[3], int(match[4]), match[5]
+    part = f"0.{_resnet(rest)}" if kind == "resnets" else f"1.{rest}"
     if side == "down":
         if kind == "downsamplers":
             return f"input_blocks.{(level + 1) * (per_block + 1)}.0.op.{rest.removeprefix('conv.')}"
         number = level * (per_block + 1) + i + 1
-        return f"input_blocks.{number}.{0 if kind == 'resnets' else 1}.{_resnet(rest) if kind == 'resnets' else rest}"
+        return f"input_blocks.{number}.{part}"
     if kind == "upsamplers":
         has_attention = config["up_block_types"][level].startswith("CrossAttn")
         return f"output_blocks.{(level + 1) * (per_block + 1) - 1}.{2 if has_attention else 1}.{rest}"
     number = level * (per_block + 1) + i
-    return f"output_blocks.{number}.{0 if kind == 'resnets' else 1}.{_resnet(rest) if kind == 'resnets' else rest}"
+    return f"output_blocks.{number}.{part}"
 
 
 def _resnet(rest: str) -> str:
@@ -67,20 +80,30 @@ def _resnet(rest: str) -> str:
 
 
 def vae_key(name: str, levels: int) -> str:
-    """diffusers' name of an autoencoder's weight -> the original one."""
+    """Original name of an autoencoder weight, from its name in diffusers."""
     name = name.replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
     name = re.sub(r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)", r"encoder.down.\1.block.\2", name)
     name = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0", r"down.\1.downsample", name)
-    name = re.sub(r"up_blocks\.(\d+)\.resnets\.(\d+)", lambda m: f"up.{levels - 1 - int(m[1])}.block.{m[2]}", name)
+    name = re.sub(
+        r"up_blocks\.(\d+)\.resnets\.(\d+)", lambda m: f"up.{levels - 1 - int(m[1])}.block.{m[2]}", name
+    )
     name = re.sub(r"up_blocks\.(\d+)\.upsamplers\.0", lambda m: f"up.{levels - 1 - int(m[1])}.upsample", name)
     name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
-    for ours, original in (("group_norm", "norm"), ("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out")):
+    for ours, original in (
+        ("group_norm", "norm"),
+        ("to_q", "q"),
+        ("to_k", "k"),
+        ("to_v", "v"),
+        ("to_out.0", "proj_out"),
+    ):
         name = name.replace(f"mid_block.attentions.0.{ours}.", f"mid.attn_1.{original}.")
     return name
 
 
 def open_clip(state: dict, layers: int) -> dict:
-    """OpenCLIP's layout: fused projections, and one more layer (2.x leaves its last one out, XL has it)."""
+    """Converts to OpenCLIP's layout: fused projections and one more layer (2.x does not use its last layer,
+    XL does).
+    """
     out = {}
     for name, tensor in state.items():
         name = name.removeprefix("text_model.")
@@ -89,10 +112,25 @@ def open_clip(state: dict, layers: int) -> dict:
                 out[original + name[len(ours) :]] = tensor
         match = re.match(r"encoder\.layers\.(\d+)\.(.*)", name)
         if match:
-            rest = match[2].replace("layer_norm", "ln_").replace("mlp.fc1", "mlp.c_fc").replace("mlp.fc2", "mlp.c_proj").replace("self_attn.out_proj", "attn.out_proj")
+            rest = (
+                match[2]
+                .replace("layer_norm", "ln_")
+                .replace("mlp.fc1", "mlp.c_fc")
+                .replace("mlp.fc2", "mlp.c_proj")
+                .replace("self_attn.out_proj", "attn.out_proj")
+            )
             if ".q_proj." in rest:
                 kind = rest.rpartition(".")[2]
-                parts = [state[next(key for key in state if key.endswith(f"layers.{match[1]}.self_attn.{p}_proj.{kind}"))] for p in "qkv"]
+                parts = [
+                    state[
+                        next(
+                            key
+                            for key in state
+                            if key.endswith(f"layers.{match[1]}.self_attn.{p}_proj.{kind}")
+                        )
+                    ]
+                    for p in "qkv"
+                ]
                 out[f"transformer.resblocks.{match[1]}.attn.in_proj_{kind}"] = torch.cat(parts)
             elif "k_proj" not in rest and "v_proj" not in rest:
                 out[f"transformer.resblocks.{match[1]}.{rest}"] = tensor
@@ -102,16 +140,23 @@ def open_clip(state: dict, layers: int) -> dict:
 
 
 def original(source_modules: dict, configs: dict, layout: str) -> dict[str, torch.Tensor]:
-    """A whole checkpoint. source_modules: torch modules by diffusers' component names; vae may be missing."""
+    """Tensors of a complete checkpoint. source_modules: torch modules by component names of diffusers; vae
+    may be missing.
+    """
     out = {}
     for name, module in source_modules.items():
         state = module.state_dict()
         if name == "unet":
-            out.update({f"model.diffusion_model.{unet_key(key, configs[name])}": value for key, value in state.items()})
+            out.update(
+                {
+                    f"model.diffusion_model.{unet_key(key, configs[name])}": value
+                    for key, value in state.items()
+                }
+            )
         elif name == "vae":
             levels = len(configs[name]["block_out_channels"])
             for key, value in state.items():
-                # Attention was made of 1 x 1 convolutions.
+                # The original attention consists of 1 x 1 convolutions.
                 value = value[:, :, None, None] if ".attentions." in key and value.dim() == 2 else value
                 out[f"first_stage_model.{vae_key(key, levels)}"] = value
         elif layout == "sd2" or name == "text_encoder_2":
@@ -120,20 +165,32 @@ def original(source_modules: dict, configs: dict, layout: str) -> dict[str, torc
             converted = open_clip(state, layers)
             if layout == "sd2":
                 last = {key: value for key, value in converted.items() if f"resblocks.{layers - 1}." in key}
-                converted |= {key.replace(f"resblocks.{layers - 1}.", f"resblocks.{layers}."): value.clone() for key, value in last.items()}
+                converted |= {
+                    key.replace(f"resblocks.{layers - 1}.", f"resblocks.{layers}."): value.clone()
+                    for key, value in last.items()
+                }
                 converted["text_projection"] = torch.eye(configs[name]["hidden_size"])
             converted["logit_scale"] = torch.tensor(4.6)
             out.update({prefix + key: value for key, value in converted.items()})
         else:
-            prefix = "cond_stage_model.transformer." if layout == "sd1" else "conditioner.embedders.0.transformer."
-            out.update({f"{prefix}text_model.{key.removeprefix('text_model.')}": value for key, value in state.items()})
-            out[prefix + "text_model.embeddings.position_ids"] = torch.arange(configs[name]["max_position_embeddings"])[None]
+            prefix = (
+                "cond_stage_model.transformer." if layout == "sd1" else "conditioner.embedders.0.transformer."
+            )
+            out.update(
+                {
+                    f"{prefix}text_model.{key.removeprefix('text_model.')}": value
+                    for key, value in state.items()
+                }
+            )
+            out[prefix + "text_model.embeddings.position_ids"] = torch.arange(
+                configs[name]["max_position_embeddings"]
+            )[None]
     out["alphas_cumprod"] = torch.linspace(0.999, 0.005, 1000)
     return out
 
 
 def randomize(module: torch.nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
-    """Weights that keep numbers of order one: N(0, gain / fan-in); norms near one, biases near zero."""
+    """Sets weights that keep activations near one: N(0, gain / fan-in); norms near one, biases near zero."""
     with torch.no_grad():
         for name, weight in module.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
@@ -146,7 +203,7 @@ def randomize(module: torch.nn.Module, generator: torch.Generator, gain: float =
 
 
 def make(layout: str, configs_folder: Path, seed: int, with_vae: bool = True) -> tuple[dict, dict]:
-    """Random modules of an architecture and their configs."""
+    """Random modules of an architecture, and their configs."""
     generator = torch.Generator().manual_seed(seed)
     modules, configs = {}, {}
     for name in sources.MODULES:
@@ -154,14 +211,14 @@ def make(layout: str, configs_folder: Path, seed: int, with_vae: bool = True) ->
         if not path.exists() or (name == "vae" and not with_vae):
             continue
         configs[name] = json.loads(path.read_text())
-        module = sources.create(name, configs[name]).eval()
+        module = modules.create(name, configs[name]).eval()
         randomize(module, generator)
         modules[name] = module
     return modules, configs
 
 
 def lora(unet: torch.nn.Module, rank: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """A LoRA of the UNet's attention in kohya's names, strong enough to change a picture."""
+    """A LoRA of the UNet's attention with kohya's names, strong enough to change a picture."""
     out = {}
     for name, part in unet.named_modules():
         if name.endswith(("to_q", "to_k", "to_v", "to_out.0")):
@@ -174,21 +231,32 @@ def lora(unet: torch.nn.Module, rank: int, generator: torch.Generator) -> dict[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("--layout", choices=["sd1", "sd2", "sdxl"], default="sd1")
     parser.add_argument("--dtype", choices=["fp32", "fp16"], default="fp32")
-    parser.add_argument("--part", choices=["all", "no-vae", "vae", "lora"], default="all", help="vae: an autoencoder alone; lora: a LoRA of rank 8")
+    parser.add_argument(
+        "--part",
+        choices=["all", "no-vae", "vae", "lora"],
+        default="all",
+        help="vae: an autoencoder alone; lora: a LoRA of rank 8",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--configs", type=Path)
     args = parser.parse_args()
-    modules, configs = make(args.layout, args.configs or EXPORT / "configs" / args.layout, args.seed, args.part != "no-vae")
+    modules, configs = make(
+        args.layout, args.configs or EXPORT / "configs" / args.layout, args.seed, args.part != "no-vae"
+    )
     if args.part == "lora":
         tensors = lora(modules["unet"], 8, torch.Generator().manual_seed(args.seed))
     else:
         tensors = original({"vae": modules["vae"]} if args.part == "vae" else modules, configs, args.layout)
     if args.dtype == "fp16":
-        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+        tensors = {
+            key: value.half() if value.is_floating_point() else value for key, value in tensors.items()
+        }
     save_file({key: value.contiguous() for key, value in tensors.items()}, args.out)
     print(f"{args.out}: {len(tensors)} tensors, {args.out.stat().st_size / 1e9:.2f} GB")
 

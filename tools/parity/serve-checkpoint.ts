@@ -28,7 +28,7 @@ await runMain(async () => {
   process.env.FINDERY_DATA = resolve(work, 'data');
   const config = { ...readConfig(process.env), port: 0, logLevel: 'warn' as const };
   const began = performance.now();
-  const service = await startService({ config, logger: createLogger(config, 'check'), say: () => {} });
+  const service = await startService({ config, logger: createLogger(config, 'check'), print: () => {} });
   try {
     await service.workerReady;
     console.log(`worker ready after ${seconds(began)} (graphs opened, one picture to warm up)`);

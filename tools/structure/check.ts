@@ -1,6 +1,7 @@
 /**
- * Checks what the linter does not know: which module imports which (`modules.ts`), how large folders and files
- * are, how long lines are, and words that the glossary replaced. Part of `npm run lint`.
+ * Checks what the linter does not know: which module imports which (`modules.ts`), the size of
+ * folders and files, the length of lines, and words that the glossary replaced. Part of
+ * `npm run lint`.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';

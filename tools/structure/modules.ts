@@ -1,6 +1,7 @@
 /**
- * The modules of the source and what each may import. A module is a folder of `src/`, a file directly in `src/`,
- * or `workers/`. A module may only import modules listed above it, so there can be no cycles between folders.
+ * The modules of the source and what each may import. A module is a folder of `src/`, a file
+ * directly in `src/`, or `workers/`. A module imports only modules listed above it, so there are
+ * no cycles between folders.
  */
 export const MODULES: readonly { readonly name: string; readonly imports: readonly string[] }[] = [
   { name: 'version', imports: [] },
@@ -9,12 +10,12 @@ export const MODULES: readonly { readonly name: string; readonly imports: readon
   { name: 'core', imports: [] },
   { name: 'config', imports: [] },
   { name: 'numerics', imports: ['core'] },
-  { name: 'bundles', imports: ['numerics'] },
+  { name: 'bundles', imports: ['core', 'numerics'] },
   { name: 'pictures', imports: ['core'] },
   { name: 'search', imports: ['core', 'numerics'] },
   { name: 'rewards', imports: ['core', 'bundles', 'pictures'] },
   { name: 'engine', imports: ['core', 'numerics', 'bundles'] },
-  { name: 'storage', imports: ['sha256', 'config', 'numerics'] },
+  { name: 'storage', imports: ['sha256', 'core', 'config', 'numerics'] },
   { name: 'contract', imports: ['bundles'] },
   { name: 'client', imports: ['contract'] },
   { name: 'redis', imports: ['contract'] },
@@ -28,7 +29,17 @@ export const MODULES: readonly { readonly name: string; readonly imports: readon
   },
   {
     name: 'jobs',
-    imports: ['numerics', 'bundles', 'storage', 'contract', 'records', 'queue', 'webhooks', 'store'],
+    imports: [
+      'sha256',
+      'numerics',
+      'bundles',
+      'storage',
+      'contract',
+      'records',
+      'queue',
+      'webhooks',
+      'store',
+    ],
   },
   {
     name: 'maintenance',
@@ -36,6 +47,7 @@ export const MODULES: readonly { readonly name: string; readonly imports: readon
       'version',
       'sha256',
       'config',
+      'core',
       'numerics',
       'storage',
       'contract',
@@ -52,6 +64,7 @@ export const MODULES: readonly { readonly name: string; readonly imports: readon
       'sha256',
       'abort',
       'config',
+      'core',
       'numerics',
       'bundles',
       'pictures',

@@ -1,4 +1,4 @@
-"""Labelled pictures for training and for measuring, and batches of right and wrong captions for them."""
+"""Labelled pictures for training and measuring, and batches of right and wrong captions for them."""
 
 import pickle
 from dataclasses import replace
@@ -7,35 +7,48 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import CLIPTokenizer
-
 from errors import OPPOSITE, one_error, possible_errors, too_few_or_many
 from rendering import render
 from scenes import BACKGROUNDS, Scene, caption, draw_scene
+from transformers import CLIPTokenizer
 
 KINDS = {"single": 0.19, "pair": 0.27, "relation": 0.29, "count": 0.25}
 """Shares of the kinds in the scorers' training: more relations and counts than in the generator's."""
 
 
 class Pictures:
-    """N pictures and their truth: pixels [N, 64, 64, 3] uint8; objects, colours, centres [N, 16, 16] uint8; N scenes."""
+    """N pictures with labels: pixels [N, 64, 64, 3] uint8; objects, colours, centres [N, 16, 16] uint8; N
+    scenes.
+    """
 
     def __init__(self, pixels, objects, colours, centres, scenes: list[Scene]):
-        self.pixels, self.objects, self.colours, self.centres, self.scenes = pixels, objects, colours, centres, scenes
+        self.pixels, self.objects, self.colours, self.centres, self.scenes = (
+            pixels,
+            objects,
+            colours,
+            centres,
+            scenes,
+        )
         self.places = np.array([place_number(scene) for scene in scenes])
 
     def __len__(self) -> int:
         return len(self.scenes)
 
     def flipped(self) -> "Pictures":
-        """Mirrored, left for right."""
-        scenes = [replace(s, relation=OPPOSITE[s.relation]) if s.relation in ("left", "right") else s for s in self.scenes]
+        """The pictures mirrored left to right."""
+        scenes = [
+            replace(s, relation=OPPOSITE[s.relation]) if s.relation in ("left", "right") else s
+            for s in self.scenes
+        ]
         grids = [array[:, :, ::-1] for array in (self.pixels, self.objects, self.colours, self.centres)]
         return Pictures(*map(np.ascontiguousarray, grids), scenes)
 
     def __add__(self, other: "Pictures") -> "Pictures":
         names = ("pixels", "objects", "colours", "centres")
-        return Pictures(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names), self.scenes + other.scenes)
+        return Pictures(
+            *(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names),
+            self.scenes + other.scenes,
+        )
 
 
 def place_number(scene: Scene) -> int:
@@ -46,11 +59,13 @@ def _render(job: tuple[int, int]):
     rng = np.random.default_rng(job[0])
     scenes = [draw_scene(rng, KINDS) for _ in range(job[1])]
     pictures = [render(rng, scene) for scene in scenes]
-    return [np.stack([getattr(p, n) for p in pictures]) for n in ("pixels", "objects", "colours", "centres")], scenes
+    return [
+        np.stack([getattr(p, n) for p in pictures]) for n in ("pixels", "objects", "colours", "centres")
+    ], scenes
 
 
 def rendered(count: int, seed: int) -> Pictures:
-    """`count` pictures of random scenes; a function of `seed`."""
+    """`count` pictures of random scenes. Depends only on `seed`."""
     jobs = [(seed * 1000 + part, count // 8) for part in range(8)]
     with get_context("fork").Pool(2) as pool:
         parts = pool.map(_render, jobs)
@@ -59,14 +74,14 @@ def rendered(count: int, seed: int) -> Pictures:
 
 
 def painted(file: Path) -> Pictures:
-    """What painted.py has written."""
+    """Reads the output of painted.py."""
     stored = np.load(file)
     scenes = pickle.loads(file.with_suffix(".pkl").read_bytes())
     return Pictures(stored["painted"], stored["objects"], stored["colours"], stored["centres"], scenes)
 
 
 class Captions:
-    """The tokenizer, with its answers kept."""
+    """The tokenizer with a cache."""
 
     def __init__(self, folder: Path):
         self.tokenizer = CLIPTokenizer.from_pretrained(folder)
@@ -76,10 +91,10 @@ class Captions:
         return len(self.tokenizer)
 
     def encode(self, texts: list[str], full: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        """(input_ids, attention_mask), [B, longest] or, if `full`, [B, 24]."""
+        """(input_ids, attention_mask), each [B, longest] or, if `full`, [B, 24]."""
         new = [text for text in dict.fromkeys(texts) if text not in self.known]
         if new:
-            self.known.update(zip(new, self.tokenizer(new)["input_ids"]))
+            self.known.update(zip(new, self.tokenizer(new)["input_ids"], strict=True))
         rows = [self.known[text] for text in texts]
         length = self.tokenizer.model_max_length if full else max(map(len, rows))
         ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
@@ -91,11 +106,13 @@ class Captions:
 
 
 def captions_for(rng: np.random.Generator, scene: Scene, count: int) -> list[str]:
-    """The right caption, then count - 1 different ones with something wrong, mostly one thing."""
+    """The right caption, followed by count - 1 different wrong ones, mostly with a single error."""
     right = caption(scene)
     texts = [right]
-    # Who has which colour and who is where are the last things that a scorer learns: they come first.
-    errors = sorted(rng.permutation(possible_errors(scene)), key=lambda error: error not in ("swap", "relation"))
+    # Errors of colours and of relations are learned last, so they come first.
+    errors = sorted(
+        rng.permutation(possible_errors(scene)), key=lambda error: error not in ("swap", "relation")
+    )
     tried = 0
     while len(texts) < count:
         error = errors[tried % len(errors)]
@@ -115,12 +132,21 @@ def captions_for(rng: np.random.Generator, scene: Scene, count: int) -> list[str
 
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """[B, 64, 64, 3] uint8 to [B, 3, 64, 64] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+    """Converts [B, 64, 64, 3] uint8 to [B, 3, 64, 64] in [-1, 1]."""
+    return (
+        torch.from_numpy(np.ascontiguousarray(pixels))
+        .permute(0, 3, 1, 2)
+        .float()
+        .div(127.5)
+        .sub(1)
+        .contiguous(memory_format=torch.channels_last)
+    )
 
 
 def jitter(images: torch.Tensor) -> torch.Tensor:
-    """Blur, contrast, tint, noise and a shift by up to 2 pixels: a score must not rest on detail that a decoder does not make."""
+    """Applies blur, contrast, tint, noise and a shift by up to 2 pixels, so that scores do not depend on
+    details that a decoder does not produce.
+    """
     x = images
     count = len(x)
     blurred = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)

@@ -1,14 +1,14 @@
-"""The unseen scorer ("judge"): does the picture show what the caption says? Nothing is ever optimised for it.
+"""The unseen scorer ("judge"): does the picture show what the caption says? Nothing is ever optimized for it.
 
-It judges as GenEval does (Ghosh et al. 2023, arXiv 2310.11513): a detector finds things, colours, their number and place, and rules compare them with what the
-caption asks for. It shares nothing with the reward: patches and depthwise convolutions (ConvNeXt, Liu et al. 2022) instead of residual blocks, a fixed reading of
-the caption's grammar instead of a transformer, another loss, seed and other pictures.
+It judges as GenEval does (Ghosh et al. 2023, arXiv 2310.11513): a detector finds objects, colours, their
+number and place, and rules compare them with the caption. It shares nothing with the reward: patches and
+depthwise convolutions (ConvNeXt, Liu et al. 2022) instead of residual blocks, a fixed grammar of captions
+instead of a transformer, and another loss, seed and set of pictures.
 """
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-
 from rendering import CELLS
 from scenes import BACKGROUNDS, COLOURS, NUMBERS, PLACES, RELATIONS, plural
 from shapes import OBJECTS
@@ -28,7 +28,10 @@ class Block(nn.Module):
 
 
 class Detector(nn.Module):
-    """[B, 3, 64, 64] in [-1, 1] to logits of the 16x16 cells: objects [B, 25, 16, 16], colours [B, 12, 16, 16], centres [B, 1, 16, 16]; place [B, 20]."""
+    """Logits of the 16x16 cells of pictures [B, 3, 64, 64] in [-1, 1].
+
+    objects [B, 25, 16, 16], colours [B, 12, 16, 16], centres [B, 1, 16, 16]; place [B, 20].
+    """
 
     def __init__(self, width: int = 96, blocks: int = 6):
         super().__init__()
@@ -43,18 +46,25 @@ class Detector(nn.Module):
 
 
 class Grammar(nn.Module):
-    """What a caption asks for, from its tokens; words that it does not know ask for nothing."""
+    """Reads from the tokens of a caption what it requires. Unknown words require nothing."""
 
     def __init__(self, vocabulary: int):
         super().__init__()
-        for name, size in (("kind", KINDS), ("colour", HUES), ("number", len(NUMBERS)), ("place", len(PLACES)), ("relation", len(RELATIONS)), ("background", 1)):
+        for name, size in (
+            ("kind", KINDS),
+            ("colour", HUES),
+            ("number", len(NUMBERS)),
+            ("place", len(PLACES)),
+            ("relation", len(RELATIONS)),
+            ("background", 1),
+        ):
             self.register_buffer(name, torch.zeros(vocabulary, size))
 
     def learn(self, tokenizer) -> None:
-        """Fills the tables: each of these words is one token."""
+        """Fills the tables. Each of these words is one token."""
 
         def put(table: torch.Tensor, column: int, word: str) -> None:
-            token, = tokenizer(word, add_special_tokens=False)["input_ids"]
+            (token,) = tokenizer(word, add_special_tokens=False)["input_ids"]
             table[token, column] = 1
 
         for column, name in enumerate(OBJECTS):
@@ -71,38 +81,56 @@ class Grammar(nn.Module):
         put(self.background, 0, "background")
 
     def forward(self, input_ids):
-        """(kinds [B, 2, 24] of the first and the second thing, their colours [B, 2, 11], numbers [B, 4], places [B, 19], relations [B, 4]); zeros: not asked for."""
+        """Requirements of captions; zeros: the caption does not require it.
+
+        Kinds [B, 2, 24] and colours [B, 2, 11] of the first and second object, numbers [B, 4],
+        places [B, 19], relations [B, 4].
+        """
         kind, colour = self.kind[input_ids], self.colour[input_ids]
-        before = F.pad(colour, (0, 0, 1, 0))[:, :-1]  # the colour right before a word is its colour
+        before = F.pad(colour, (0, 0, 1, 0))[:, :-1]  # the colour before a word belongs to it
         names = kind.amax(-1)
         order = names.cumsum(1)
         things = torch.stack([names * (order == 1), names * (order == 2)], 1)
         backdrop = (before * self.background[input_ids]).amax(1)
         places = torch.cat([self.place[input_ids].amax(1), backdrop], -1)
-        return things @ kind, things @ before, self.number[input_ids].amax(1), places, self.relation[input_ids].amax(1)
+        return (
+            things @ kind,
+            things @ before,
+            self.number[input_ids].amax(1),
+            places,
+            self.relation[input_ids].amax(1),
+        )
 
 
 FEATURES = 20
 
 
 class Judge(nn.Module):
-    """forward(pixel_values [B, 3, 64, 64], input_ids [B, L <= 24] int64, attention_mask [B, L] int64) -> [B]: above 0 where the picture obeys."""
+    """forward(pixel_values [B, 3, 64, 64], input_ids [B, L <= 24] int64, attention_mask [B, L] int64) -> [B]:
+    above 0 if the picture obeys.
+    """
 
     def __init__(self, vocabulary: int, width: int = 48):
         super().__init__()
         self.detector, self.grammar = Detector(), Grammar(vocabulary)
-        self.rules = nn.Sequential(nn.Linear(FEATURES, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.rules = nn.Sequential(
+            nn.Linear(FEATURES, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
+        )
         row = torch.linspace(-1, 1, CELLS)
-        self.register_buffer("grid", torch.stack([row[None].expand(CELLS, -1), row[:, None].expand(-1, CELLS)]).reshape(2, -1), persistent=False)
+        self.register_buffer(
+            "grid",
+            torch.stack([row[None].expand(CELLS, -1), row[:, None].expand(-1, CELLS)]).reshape(2, -1),
+            persistent=False,
+        )
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
 
     def compare(self, detected, input_ids):
-        """[B, FEATURES]: what was asked for and what was found."""
+        """Features [B, FEATURES] that compare the caption with the detections."""
         objects, colours, centres, place = detected
         kinds, hues, numbers, places, relations = self.grammar(input_ids)
         p, hue = objects.softmax(1).flatten(2)[:, 1:], colours.softmax(1).flatten(2)[:, 1:]
-        # How much of each kind is near each cell: a centre may lie in a hole of its thing.
+        # Amount of each kind near each cell. A centre may lie in a hole of its object.
         near = F.avg_pool2d(p.unflatten(2, (CELLS, CELLS)), 3, 1, 1).flatten(2)
         near = near / (near.sum(1, keepdim=True) + 0.05)
         many = (near * centres.sigmoid().flatten(2)).sum(-1)  # [B, 24]
@@ -122,19 +150,37 @@ class Judge(nn.Module):
         found = (many[:, None] * kinds).sum(-1)
         extra = (p.sum(-1) * (1 - named)).sum(-1)
         chances = place.log_softmax(-1)
-        odds = (places * chances[:, 1:]).sum(-1) + (1 - places.sum(-1)) * torch.maximum(chances[:, 0], chances[:, -3])
+        odds = (places * chances[:, 1:]).sum(-1) + (1 - places.sum(-1)) * torch.maximum(
+            chances[:, 0], chances[:, -3]
+        )
         related = relations.sum(-1)
         return torch.stack(
             [
-                asked[:, 1], (area[:, 0] / 10).clamp(max=2), asked[:, 1] * (area[:, 1] / 10).clamp(max=2), 2 * right[:, 0] * coloured[:, 0], coloured[:, 0],
-                2 * right[:, 1] * coloured[:, 1], coloured[:, 1], found[:, 0] - wanted, (found[:, 0] - wanted).abs(), wanted / 3,
-                asked[:, 1] * (found[:, 1] - 1), asked[:, 1] * (found[:, 1] - 1).abs(), (extra / 5).clamp(max=4), (many * (1 - named)).sum(-1),
-                related, 2 * (relations * along).sum(-1), 2 * (relations * across).sum(-1), places.sum(-1), (odds / 4).clamp(min=-3), p.sum((1, 2)) / 60,
+                asked[:, 1],
+                (area[:, 0] / 10).clamp(max=2),
+                asked[:, 1] * (area[:, 1] / 10).clamp(max=2),
+                2 * right[:, 0] * coloured[:, 0],
+                coloured[:, 0],
+                2 * right[:, 1] * coloured[:, 1],
+                coloured[:, 1],
+                found[:, 0] - wanted,
+                (found[:, 0] - wanted).abs(),
+                wanted / 3,
+                asked[:, 1] * (found[:, 1] - 1),
+                asked[:, 1] * (found[:, 1] - 1).abs(),
+                (extra / 5).clamp(max=4),
+                (many * (1 - named)).sum(-1),
+                related,
+                2 * (relations * along).sum(-1),
+                2 * (relations * across).sum(-1),
+                places.sum(-1),
+                (odds / 4).clamp(min=-3),
+                p.sum((1, 2)) / 60,
             ],
             1,
         )
 
     def forward(self, pixel_values, input_ids, attention_mask):
-        # The mask is not needed: padding asks for nothing.
+        # The mask is not needed, because padding requires nothing.
         verdict = self.rules(self.compare(self.detector(pixel_values), input_ids))[:, 0]
         return (verdict + 0 * attention_mask[:, 0] - self.mean) / self.std

@@ -1,9 +1,8 @@
-"""Draws a scene as a 64x64 picture, and says what is where."""
+"""Draws a scene as a 64x64 picture and labels its cells."""
 
 from dataclasses import dataclass
 
 import numpy as np
-
 from scenes import COLOURS, RELATIONS, Scene
 from shapes import OBJECTS, sprite
 
@@ -44,32 +43,54 @@ def background(rng: np.random.Generator, place: str) -> np.ndarray:
         return jittered(top) * (1 - t) + jittered(bottom) * t
 
     h = 0.5 + rng.random() * 0.2
-    ground = (Y > h + 0.02 * np.sin(X * 6 + rng.random() * 6))[..., None]
+    ground = (h + 0.02 * np.sin(X * 6 + rng.random() * 6) < Y)[..., None]
     if place == "grass":
-        image[:] = np.where(ground, gradient((120, 190, 80), (80, 150, 60), h, 1), gradient((150, 205, 250), (205, 232, 252), 0, h))
+        image[:] = np.where(
+            ground,
+            gradient((120, 190, 80), (80, 150, 60), h, 1),
+            gradient((150, 205, 250), (205, 232, 252), 0, h),
+        )
     elif place == "beach":
-        sea = (Y > h - 0.15)[..., None]
-        above = np.where(sea, gradient((60, 150, 200), (90, 190, 215), h - 0.15, h), gradient((170, 215, 250), (215, 238, 252), 0, h))
+        sea = (h - 0.15 < Y)[..., None]
+        above = np.where(
+            sea,
+            gradient((60, 150, 200), (90, 190, 215), h - 0.15, h),
+            gradient((170, 215, 250), (215, 238, 252), 0, h),
+        )
         image[:] = np.where(ground, gradient((240, 220, 165), (225, 195, 135), h, 1), above)
     elif place == "snow":
-        image[:] = np.where(ground, gradient((250, 252, 255), (225, 235, 245), h, 1), gradient((170, 190, 215), (205, 218, 232), 0, h))
+        image[:] = np.where(
+            ground,
+            gradient((250, 252, 255), (225, 235, 245), h, 1),
+            gradient((170, 190, 215), (205, 218, 232), 0, h),
+        )
         _dots(rng, image, 30, (255, 255, 255))
     elif place == "night":
         image[:] = gradient((12, 16, 48), (36, 40, 92))
         _dots(rng, image, 26, (255, 250, 210))
     elif place == "moon":
-        image[:] = np.where(ground, gradient((190, 190, 195), (150, 150, 158), h, 1), gradient((5, 5, 15), (20, 20, 35), 0, h))
+        image[:] = np.where(
+            ground, gradient((190, 190, 195), (150, 150, 158), h, 1), gradient((5, 5, 15), (20, 20, 35), 0, h)
+        )
         _dots(rng, image, 22, (255, 255, 255), h)
         for _ in range(4):
             cx, cy, r = rng.random(), h + 0.1 + rng.random() * (0.9 - h), 0.04 + rng.random() * 0.07
             image[((X - cx) ** 2 + ((Y - cy) * 2) ** 2) < r * r] *= 0.82
     elif place == "desert":
-        image[:] = np.where(ground, gradient((225, 170, 100), (200, 140, 75), h, 1), gradient((255, 215, 150), (255, 235, 195), 0, h))
+        image[:] = np.where(
+            ground,
+            gradient((225, 170, 100), (200, 140, 75), h, 1),
+            gradient((255, 215, 150), (255, 235, 195), 0, h),
+        )
     elif place == "underwater":
         image[:] = gradient((60, 170, 210), (10, 60, 130))
         _dots(rng, image, 12, (190, 230, 250))
     elif place == "sunset":
-        image[:] = np.where(ground, gradient((70, 45, 80), (45, 30, 60), h, 1), gradient((255, 120, 80), (255, 200, 110), 0, h))
+        image[:] = np.where(
+            ground,
+            gradient((70, 45, 80), (45, 30, 60), h, 1),
+            gradient((255, 120, 80), (255, 200, 110), 0, h),
+        )
     elif place.startswith("bg:"):
         colour = np.array(COLOURS[place[3:]], np.float32)
         image[:] = gradient(colour * 0.8 + 255 * 0.2, colour * 0.8 + 255 * 0.12)
@@ -81,7 +102,7 @@ def background(rng: np.random.Generator, place: str) -> np.ndarray:
 
 
 def _paste(rng, image, cover, name, colour, x, y, size):
-    """Draws a thing; `cover` [64, 64] int gets its number where its body is."""
+    """Draws an object. `cover` [64, 64] int gets its number where its body is."""
     size = int(size)
     line, fill = sprite(name, size)
     if rng.random() < 0.5:
@@ -108,7 +129,7 @@ SIZES = {2: (24, 29), 3: (20, 26), 4: (20, 26), 5: (17, 21)}
 
 
 def _layout(rng, scene: Scene) -> list[tuple]:
-    """(thing, x, y, size) of everything to be drawn."""
+    """(object, x, y, size) of everything to draw."""
 
     def u(a, b):
         return a + (b - a) * rng.random()
@@ -130,7 +151,7 @@ def _layout(rng, scene: Scene) -> list[tuple]:
         sizes = [u(24, 31), u(24, 31)]
     if relation in ("right", "below"):
         places.reverse()
-    return [(thing, *place, size) for thing, place, size in zip(scene.things, places, sizes)]
+    return [(thing, *place, size) for thing, place, size in zip(scene.things, places, sizes, strict=False)]
 
 
 def render(rng: np.random.Generator, scene: Scene) -> Picture:

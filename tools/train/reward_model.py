@@ -1,17 +1,19 @@
-"""The embedded reward: a small ImageReward that first says what is where, and then reads the caption against that.
+"""The embedded reward: a small ImageReward that labels the picture first, and then reads the caption against
+the labels.
 
-A convolutional trunk labels each of 16x16 cells with an object, a colour and the chance that a thing's centre is there. What the caption
-attends to is made of these labels only: one token per kind of object (how much of it, how many, where, in which colours) and one for the
-place. A search that climbs this score has to change what the trunk sees, not a texture that happens to please the last layer.
+A convolutional trunk labels each of 16x16 cells with an object, a colour and the probability that an object's
+centre is there. The text layers attend only to tokens made of these labels: one per kind of object (how much
+of it, how many, where, in which colours) and one for the place. A search can raise the score only by changing
+what the trunk detects, not by a texture that pleases the last layer.
 
-Whether a picture obeys is nearly a yes or a no, and a search learns little from it. As people's marks do, the score therefore also grows with how plainly
-the things that the caption names are to be seen: the log-odds of their labels, which do not saturate.
+Whether a picture obeys is nearly binary, which gives a search little to follow. As human ratings do, the
+score therefore also grows with how clearly the named objects are visible: the log-odds of their labels, which
+do not saturate.
 """
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-
 from data import to_tensor
 from rendering import CELLS
 from scenes import BACKGROUNDS, COLOURS, plural
@@ -27,15 +29,19 @@ class Residual(nn.Module):
         def conv():
             return nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
 
-        self.body = nn.Sequential(conv(), nn.BatchNorm2d(channels), nn.SiLU(), conv(), nn.BatchNorm2d(channels))
+        self.body = nn.Sequential(
+            conv(), nn.BatchNorm2d(channels), nn.SiLU(), conv(), nn.BatchNorm2d(channels)
+        )
 
     def forward(self, x):
         return F.silu(x + self.body(x))
 
 
 class Trunk(nn.Module):
-    """[B, 3, 64, 64] in [-1, 1] to the labels of the cells, as logits: objects [B, 25, 16, 16], colours [B, 12, 16, 16],
-    centres [B, 16, 16], place [B, 20]."""
+    """Labels of pictures [B, 3, 64, 64] in [-1, 1], as logits.
+
+    objects [B, 25, 16, 16], colours [B, 12, 16, 16], centres [B, 16, 16], place [B, 20].
+    """
 
     def __init__(self, channels: int = 80):
         super().__init__()
@@ -50,18 +56,35 @@ class Trunk(nn.Module):
     def forward(self, pixel_values):
         features = self.stem(pixel_values)
         objects, colours, centres = self.labels(features).split([KINDS + 1, HUES + 1, 1], 1)
-        return objects, colours, centres[:, 0], self.place(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
+        return (
+            objects,
+            colours,
+            centres[:, 0],
+            self.place(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)),
+        )
 
 
 class Layer(nn.Module):
-    """Pre-norm transformer layer: tokens attend to each other and to the picture's tokens."""
+    """Pre-norm transformer layer: tokens attend to each other and to the tokens of the picture."""
 
     def __init__(self, width: int, heads: int = 4):
         super().__init__()
         self.heads = heads
-        self.norm1, self.qkv, self.out = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.norm2, self.q2, self.kv2, self.out2 = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
-        self.norm3, self.feed = nn.LayerNorm(width), nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
+        self.norm1, self.qkv, self.out = (
+            nn.LayerNorm(width),
+            nn.Linear(width, 3 * width),
+            nn.Linear(width, width),
+        )
+        self.norm2, self.q2, self.kv2, self.out2 = (
+            nn.LayerNorm(width),
+            nn.Linear(width, width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(width, width),
+        )
+        self.norm3, self.feed = (
+            nn.LayerNorm(width),
+            nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width)),
+        )
 
     def attend(self, q, k, v, mask=None):
         batch, length, width = q.shape
@@ -89,11 +112,16 @@ PLAINNESS = 6.0
 
 
 def plainness(objects, colours):
-    """How plainly each kind of object is there, [B, 24]: the log-odds of its label against all others and of its colour against the next one, as
-    means over its cells; 0 where there is none."""
+    """How clearly each kind of object is visible, [B, 24]; 0 if it is absent.
+
+    The log-odds of its label against all others and of its colour against the second one, averaged over its
+    cells.
+    """
     p = objects.softmax(1)[:, 1:]
     # log p / (1 - p) without the cancellation near p = 1
-    rest = torch.stack([torch.cat([objects[:, : k + 1], objects[:, k + 2 :]], 1).logsumexp(1) for k in range(KINDS)], 1)
+    rest = torch.stack(
+        [torch.cat([objects[:, : k + 1], objects[:, k + 2 :]], 1).logsumexp(1) for k in range(KINDS)], 1
+    )
     best = colours.topk(2, 1).values
     odds = (objects[:, 1:] - rest).clamp(min=0) + (best[:, :1] - best[:, 1:])
     return (p * odds).sum((2, 3)) / (p.sum((2, 3)) + 2)
@@ -101,24 +129,36 @@ def plainness(objects, colours):
 
 @torch.no_grad()
 def know_kinds(model: "Reward", tokenizer, pictures) -> None:
-    """Tells a model which tokens are names of objects (each name, one or many, is one token of the tokenizer) and how plain each kind is where it is: some
-    outlines are easier than others, which is no merit of a picture. `pictures` are labelled ones."""
+    """Sets the tokens that name objects, and the usual plainness of each kind. Each name, one or many, is one
+    token.
+
+    Some outlines are easier than others, which is no merit of a picture. `pictures` are labelled ones.
+    """
     model.names.zero_()
     for kind, name in enumerate(OBJECTS):
         for word in {name, plural(name)}:
-            token, = tokenizer(word, add_special_tokens=False)["input_ids"]
+            (token,) = tokenizer(word, add_special_tokens=False)["input_ids"]
             model.names[token, kind] = 1
-    plain = torch.cat([plainness(*model.trunk(to_tensor(pictures.pixels[first : first + 250]))[:2]) for first in range(0, len(pictures), 250)])
-    there = torch.tensor([[any(thing.name == name for thing in scene.things) for name in OBJECTS] for scene in pictures.scenes])
+    plain = torch.cat(
+        [
+            plainness(*model.trunk(to_tensor(pictures.pixels[first : first + 250]))[:2])
+            for first in range(0, len(pictures), 250)
+        ]
+    )
+    there = torch.tensor(
+        [[any(thing.name == name for thing in scene.things) for name in OBJECTS] for scene in pictures.scenes]
+    )
     model.usual.copy_((plain * there).sum(0) / there.sum(0))
 
 
 class Reward(nn.Module):
-    """forward(pixel_values [B, 3, 64, 64], input_ids [B, L <= 24] int64, attention_mask [B, L] int64) -> [B]: higher keeps better to the text."""
+    """forward(pixel_values [B, 3, 64, 64], input_ids [B, L <= 24] int64, attention_mask [B, L] int64) -> [B]:
+    higher follows the text better.
+    """
 
     def __init__(self, vocabulary: int, width: int = 128, length: int = 24):
         super().__init__()
-        # Which token names which kind of object, and how plain each kind usually is; filled by know_kinds.
+        # Token of each kind of object, and its usual plainness; set by know_kinds.
         self.register_buffer("names", torch.zeros(vocabulary, KINDS))
         self.register_buffer("usual", torch.zeros(KINDS))
         self.trunk = Trunk()
@@ -126,21 +166,32 @@ class Reward(nn.Module):
         self.kinds = nn.Parameter(torch.randn(KINDS, width) * 0.3)
         self.place = nn.Linear(PLACES + 3, width)
         self.picture_norm = nn.LayerNorm(width)
-        self.words, self.positions = nn.Embedding(vocabulary, width), nn.Parameter(torch.randn(length, width) * 0.02)
-        # A word and its neighbours: "red book" is read as one.
+        self.words, self.positions = (
+            nn.Embedding(vocabulary, width),
+            nn.Parameter(torch.randn(length, width) * 0.02),
+        )
+        # A word and its neighbours, so that "red book" is read as one.
         self.neighbours = nn.Conv1d(width, width, 5, padding=2)
         self.layers = nn.ModuleList(Layer(width) for _ in range(3))
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1)
+        )
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         row = torch.linspace(-1, 1, CELLS)
-        self.register_buffer("grid", torch.stack([row[None].expand(CELLS, -1), row[:, None].expand(-1, CELLS)]).reshape(2, -1), persistent=False)
+        self.register_buffer(
+            "grid",
+            torch.stack([row[None].expand(CELLS, -1), row[:, None].expand(-1, CELLS)]).reshape(2, -1),
+            persistent=False,
+        )
 
     def look(self, pixel_values):
         return self.read(*self.trunk(pixel_values))
 
     def read(self, objects, colours, centres, place):
-        """What the trunk's labels say: ([B, 24, FACTS] of each kind of object, [B, PLACES + 3] of the whole)."""
+        """Facts from the labels: [B, 24, FACTS] of each kind of object, and [B, PLACES + 3] of the whole
+        picture.
+        """
         p = objects.softmax(1).flatten(2)  # [B, 25, 256]
         hue = colours.softmax(1).flatten(2)
         centre = centres.sigmoid().flatten(1)
@@ -149,7 +200,8 @@ class Reward(nn.Module):
         share = some / (area + 0.5)
         middle = share @ self.grid.T
         spread = (share @ (self.grid * self.grid).T - middle**2).clamp(min=1e-4).sqrt()
-        # The centre of a thing lies in its body or in a hole of it: count with the labels of its surroundings.
+        # The centre of an object lies in its body or in a hole of it, so the labels of its
+        # surroundings count.
         near = F.avg_pool2d(p.unflatten(2, (CELLS, CELLS)), 3, 1, 1).flatten(2)[:, 1:]
         near = near / (near.sum(1, keepdim=True) + 0.05)
         many = (near * centre[:, None]).sum(-1, keepdim=True)
@@ -164,7 +216,11 @@ class Reward(nn.Module):
     def text(self, input_ids, attention_mask, picture):
         mask = (1 - attention_mask.float())[:, None, None, :] * -1e4
         words = self.words(input_ids) * attention_mask[..., None]
-        x = words + self.neighbours(words.transpose(1, 2)).transpose(1, 2) + self.positions[: input_ids.shape[1]]
+        x = (
+            words
+            + self.neighbours(words.transpose(1, 2)).transpose(1, 2)
+            + self.positions[: input_ids.shape[1]]
+        )
         for layer in self.layers:
             x = layer(x, picture, mask)
         return self.head(x[:, 0])[:, 0]

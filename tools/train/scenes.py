@@ -1,25 +1,58 @@
-"""Scenes with a known truth: what is in the picture, where, in which colour; and the captions that say so."""
+"""Scenes with known content (objects, positions, colours), and their captions."""
 
 from dataclasses import dataclass
 
 import numpy as np
-
 from shapes import OBJECTS
 
 COLOURS = {
-    "red": (214, 40, 40), "green": (46, 160, 67), "blue": (38, 98, 217), "yellow": (246, 205, 40), "orange": (245, 130, 32),
-    "purple": (134, 66, 190), "pink": (244, 132, 178), "brown": (139, 90, 48), "white": (245, 245, 245), "black": (52, 52, 58),
+    "red": (214, 40, 40),
+    "green": (46, 160, 67),
+    "blue": (38, 98, 217),
+    "yellow": (246, 205, 40),
+    "orange": (245, 130, 32),
+    "purple": (134, 66, 190),
+    "pink": (244, 132, 178),
+    "brown": (139, 90, 48),
+    "white": (245, 245, 245),
+    "black": (52, 52, 58),
     "gray": (150, 152, 158),
 }
 TYPICAL = {
-    "dog": "brown", "cat": "orange", "panda": "white", "rabbit": "white", "fish": "orange", "bird": "blue", "elephant": "gray",
-    "frog": "green", "pig": "pink", "bear": "brown", "penguin": "black", "horse": "brown", "car": "red", "bus": "yellow",
-    "rocket": "red", "boat": "white", "house": "red", "tree": "green", "apple": "red", "vase": "purple", "book": "green",
-    "balloon": "red", "heart": "red", "star": "yellow",
+    "dog": "brown",
+    "cat": "orange",
+    "panda": "white",
+    "rabbit": "white",
+    "fish": "orange",
+    "bird": "blue",
+    "elephant": "gray",
+    "frog": "green",
+    "pig": "pink",
+    "bear": "brown",
+    "penguin": "black",
+    "horse": "brown",
+    "car": "red",
+    "bus": "yellow",
+    "rocket": "red",
+    "boat": "white",
+    "house": "red",
+    "tree": "green",
+    "apple": "red",
+    "vase": "purple",
+    "book": "green",
+    "balloon": "red",
+    "heart": "red",
+    "star": "yellow",
 }
 PLACES = {
-    "grass": "on the grass", "beach": "on the beach", "snow": "in the snow", "night": "at night", "moon": "on the moon",
-    "desert": "in the desert", "underwater": "underwater", "sunset": "at sunset",
+    "grass": "on the grass",
+    "beach": "on the beach",
+    "snow": "in the snow",
+    "night": "at night",
+    "moon": "on the moon",
+    "desert": "in the desert",
+    "underwater": "underwater",
+    "sunset": "at sunset",
 }
 BACKGROUNDS = [*PLACES, *(f"bg:{colour}" for colour in COLOURS)]
 RELATIONS = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
@@ -74,7 +107,7 @@ def caption(scene: Scene) -> str:
 
 
 def draw_thing(rng: np.random.Generator, besides: tuple[str, ...] = (), rare: float = 0.45) -> Thing:
-    """A random object; `rare` is the share whose colour is drawn at random instead of the typical one."""
+    """A random object; `rare` is the probability of a random colour instead of the typical one."""
     names = [name for name in OBJECTS if name not in besides]
     name = names[rng.integers(len(names))]
     said = rng.random() < 0.7
@@ -87,7 +120,9 @@ KINDS = {"single": 0.38, "pair": 0.24, "relation": 0.18, "count": 0.20}
 
 
 def draw_scene(rng: np.random.Generator, kinds: dict[str, float] = KINDS) -> Scene:
-    """A random scene, its kind by the shares `kinds`; 45 % are in a place, 25 % on a coloured background."""
+    """A random scene, its kind with the probabilities `kinds`; 45 % are in a place, 25 % on a coloured
+    background.
+    """
     kind = str(rng.choice(list(kinds), p=list(kinds.values())))
     u = rng.random()
     place = ""

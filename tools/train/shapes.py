@@ -1,4 +1,4 @@
-"""The outlines of the 24 objects, drawn by Microsoft's Fluent Emoji (high contrast; MIT licence), as sprites."""
+"""The outlines of the 24 objects, from Microsoft's Fluent Emoji (high contrast; MIT licence), as sprites."""
 
 import json
 from functools import lru_cache
@@ -25,7 +25,9 @@ def _resize(values: np.ndarray, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=20000)
 def sprite(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """An object's (line, fill), each [size, size] float32 in [0, 1]: how much of a pixel is outline, and body."""
+    """(line, fill) of an object, each [size, size] float32 in [0, 1]: coverage of each pixel by its outline
+    and by its body.
+    """
     mask = MASKS[OBJECTS.index(name)]
     ink = mask > INK
     filled = ndimage.binary_fill_holes(ink)
@@ -33,5 +35,8 @@ def sprite(name: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     fill = _resize((filled * 255).astype(np.uint8), size)
     if ink.sum() > 0.62 * filled.sum():  # a solid icon: only its rim and its holes are dark
         rim = filled & ~ndimage.binary_erosion(filled, iterations=4)
-        line = np.maximum(_resize((rim * 255).astype(np.uint8), size), _resize(((filled & ~ink) * 255).astype(np.uint8), size))
+        line = np.maximum(
+            _resize((rim * 255).astype(np.uint8), size),
+            _resize(((filled & ~ink) * 255).astype(np.uint8), size),
+        )
     return np.clip(line, 0, 1), np.clip(fill, 0, 1)

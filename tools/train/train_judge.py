@@ -1,8 +1,11 @@
-"""Trains the unseen scorer: its detector on the cells' labels, then its rules by the binary cross-entropy of single (picture, caption) pairs.
+"""Trains the unseen scorer: its detector on the labels of cells, then its rules by the binary cross-entropy
+of (picture, caption) pairs.
 
-usage: python train_judge.py OUT.pt --tokenizer models/stickers/tokenizer --painted painted-judge.npz --minutes 9,3
+usage: python train_judge.py OUT.pt --tokenizer models/stickers/tokenizer --painted painted-judge.npz
+--minutes 9,3
 
-Its pictures are not those of the reward: give it a painted set of another seed and other starts. Stages that OUT.pt already holds are left out.
+Its pictures must not be those of the reward: give a generated set with another seed and other starts. Stages
+that OUT.pt has are skipped.
 """
 
 import argparse
@@ -11,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-
-from data import Captions, Pictures, captions_for, jitter, painted, rendered, to_tensor
+from data import Captions, captions_for, jitter, painted, rendered, to_tensor
 from judge_model import Judge
 from train_reward import Batches, broken, run_stage
 
@@ -35,10 +37,16 @@ def train_detector(model: Judge, batches: Batches, minutes: float) -> None:
         def grid(array):
             return torch.from_numpy(array[rows].astype(np.int64))
 
-        objects, colours, centres, place = model.detector(jitter(to_tensor(pictures.pixels[rows])).contiguous())
+        objects, colours, centres, place = model.detector(
+            jitter(to_tensor(pictures.pixels[rows])).contiguous()
+        )
         true, there = grid(pictures.objects), grid(pictures.centres).clamp(max=1).float()
         loss = 3 * focal(objects, true) + 2 * focal(colours, grid(pictures.colours))
-        loss = loss + 0.2 * F.binary_cross_entropy_with_logits(centres[:, 0], there, reduction="none").sum((1, 2)).mean()
+        loss = (
+            loss
+            + 0.2
+            * F.binary_cross_entropy_with_logits(centres[:, 0], there, reduction="none").sum((1, 2)).mean()
+        )
         loss = loss + 0.3 * F.cross_entropy(place, torch.from_numpy(pictures.places[rows]))
         return loss, (objects.argmax(1) == true)[true > 0].float().mean().item()
 
@@ -46,7 +54,9 @@ def train_detector(model: Judge, batches: Batches, minutes: float) -> None:
 
 
 def train_rules(model: Judge, batches: Batches, captions: Captions, minutes: float) -> None:
-    """What the detector finds is asked once; one picture in ten is broken, and then nothing is right."""
+    """Trains on detections that are computed once. One picture in ten is broken, and no caption is right for
+    it.
+    """
     pictures, found, spoilt = batches.pictures, [], torch.rand(len(batches.pictures)) < 0.1
     model.detector.eval()
     with torch.no_grad():
@@ -55,7 +65,7 @@ def train_rules(model: Judge, batches: Batches, captions: Captions, minutes: flo
             bad = spoilt[first : first + 250]
             images[bad] = broken(images[bad]) if bad.any() else images[bad]
             found.append([output.half() for output in model.detector(images)])
-    outputs = [torch.cat(parts) for parts in zip(*found)]
+    outputs = [torch.cat(parts) for parts in zip(*found, strict=True)]
 
     def step():
         rows = batches.rows(128)
@@ -66,7 +76,9 @@ def train_rules(model: Judge, batches: Batches, captions: Captions, minutes: flo
         good, weight = torch.zeros_like(logits), torch.ones_like(logits)
         good[0] = 1 - spoilt[rows].float()
         weight[0] = 3
-        return F.binary_cross_entropy_with_logits(logits, good, weight), ((logits > 0) == (good > 0.5)).float().mean().item()
+        return F.binary_cross_entropy_with_logits(logits, good, weight), (
+            (logits > 0) == (good > 0.5)
+        ).float().mean().item()
 
     run_stage(minutes, 3e-3, list(model.rules.parameters()), step, "rules")
 
@@ -94,7 +106,10 @@ def main() -> None:
     first, second = rendered(options.rendered, 5 + options.seed), painted(options.painted)
     batches = Batches(first + second + second.flipped(), len(first), np.random.default_rng(options.seed))
     minutes = list(map(float, options.minutes.split(",")))
-    for stage, train in (("detector", lambda: train_detector(model, batches, minutes[0])), ("rules", lambda: train_rules(model, batches, captions, minutes[1]))):
+    for stage, train in (
+        ("detector", lambda: train_detector(model, batches, minutes[0])),
+        ("rules", lambda: train_rules(model, batches, captions, minutes[1])),
+    ):
         if stage in done:
             continue
         train()

@@ -1,5 +1,8 @@
-"""Trains text encoder and UNet together on the latents of rendered scenes: v-prediction (Salimans and Ho 2022) with min-SNR weights (Hang et al. 2023),
-10 % of the captions dropped, an exponential mean of the weights. Writes a diffusers pipeline, which tools/export/import_checkpoint.py turns into a bundle.
+"""Trains text encoder and UNet together on the latents of rendered scenes.
+
+v-prediction (Salimans and Ho 2022) with min-SNR weights (Hang et al. 2023), 10 % of the captions dropped, an
+exponential moving average of the weights. Writes a diffusers pipeline, which
+tools/export/import_checkpoint.py turns into a bundle.
 
 usage: python train_unet.py OUT_FOLDER --minutes 55
 """
@@ -11,23 +14,31 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
-
 from data import rendered, to_tensor
+from diffusers import AutoencoderKL
 from generator import make_scheduler, make_text_encoder, make_tokenizer, make_unet
 from scenes import caption
 
 BATCH, RATE, DECAY, GAMMA = 64, 6e-4, 0.9993, 5.0
 PIPELINE = {
-    "_class_name": "StableDiffusionPipeline", "scheduler": ["diffusers", "DDIMScheduler"], "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"], "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
-    "safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False,
+    "_class_name": "StableDiffusionPipeline",
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "safety_checker": [None, None],
+    "feature_extractor": [None, None],
+    "requires_safety_checker": False,
 }
 
 
 def encode(vae: AutoencoderKL, pixels: np.ndarray) -> torch.Tensor:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        parts = [vae.encode(to_tensor(pixels[first : first + 200])).latent_dist.mean for first in range(0, len(pixels), 200)]
+        parts = [
+            vae.encode(to_tensor(pixels[first : first + 200])).latent_dist.mean
+            for first in range(0, len(pixels), 200)
+        ]
     return (torch.cat(parts).float() * vae.config.scaling_factor).bfloat16()
 
 
@@ -55,7 +66,12 @@ def main() -> None:
     began, done, seen = time.time(), 0, []
     while (part := (time.time() - began) / (options.minutes * 60)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (done + 1) / 300) * (1 if part < 0.5 else 0.5 + 0.5 * np.cos(np.pi * (2 * part - 1))) + 1e-6
+            group["lr"] = (
+                RATE
+                * min(1, (done + 1) / 300)
+                * (1 if part < 0.5 else 0.5 + 0.5 * np.cos(np.pi * (2 * part - 1)))
+                + 1e-6
+            )
         rows = torch.randint(0, len(latents), (BATCH,))
         captions = ids[rows].clone()
         captions[torch.rand(BATCH) < 0.1] = empty
@@ -73,12 +89,14 @@ def main() -> None:
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         done += 1
-        torch._foreach_lerp_(average, [parameter.detach() for parameter in parameters], 1 - min(DECAY, done / (done + 20)))
+        torch._foreach_lerp_(
+            average, [parameter.detach() for parameter in parameters], 1 - min(DECAY, done / (done + 20))
+        )
         seen.append(loss.item())
         if done % 100 == 0:
             print(f"{done}: {time.time() - began:.0f} s, loss {np.mean(seen[-100:]):.4f}", flush=True)
     with torch.no_grad():
-        for parameter, mean in zip(parameters, average):
+        for parameter, mean in zip(parameters, average, strict=True):
             parameter.copy_(mean)
     unet.save_pretrained(options.out / "unet")
     text_encoder.save_pretrained(options.out / "text_encoder")

@@ -1,13 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import parseRange from 'range-parser';
 import sharp from 'sharp';
 import { Type } from 'typebox';
-import { ProblemError } from '../../contract/problem.ts';
-import { toDamageProblem } from '../../jobs/damage.ts';
+import { readStoredFile } from '../../jobs/stored-files.ts';
 import { sha256Of } from '../../sha256.ts';
-import { answers, file, IdInPath } from '../responses.ts';
+import { emptyResponse, fileResponse, IdInPath, responses } from '../http/route-schemas.ts';
+import { isCached, sendRange } from '../http/send.ts';
 
-/** The pictures themselves. */
+const IMAGE_TYPES = ['image/png', 'image/webp', 'image/jpeg'];
+
+/** The files of images. */
 export const images: FastifyPluginAsyncTypebox = async (app) => {
   const { blobs } = app.services;
 
@@ -16,21 +17,25 @@ export const images: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getImage',
-        summary: 'A picture; `?width=` scales it',
+        summary: 'Get the file of an image; `?width=` scales it',
         tags: ['samples'],
         params: IdInPath,
         querystring: Type.Object(
           {
             width: Type.Optional(
-              Type.Integer({ minimum: 1, maximum: 2048, description: 'pixels; the proportions stay' }),
+              Type.Integer({
+                minimum: 1,
+                maximum: 2048,
+                description: 'width in pixels; the aspect ratio is kept',
+              }),
             ),
           },
           { additionalProperties: false },
         ),
-        response: answers({
-          200: file('the picture', 'image/png', 'image/webp', 'image/jpeg'),
-          206: file('a part of it', 'image/png', 'image/webp', 'image/jpeg'),
-          304: { description: 'not modified', type: 'null' },
+        response: responses({
+          200: fileResponse('the image', ...IMAGE_TYPES),
+          206: fileResponse('the requested range of bytes', ...IMAGE_TYPES),
+          304: emptyResponse('not modified'),
         }),
       },
     },
@@ -38,36 +43,13 @@ export const images: FastifyPluginAsyncTypebox = async (app) => {
       const { id } = request.params;
       const { width } = request.query;
       const image = await request.store.images.get(id);
-      const stored = await blobs.get(image.key, { sha256: image.sha256 }).catch(toDamageProblem);
-      if (!stored)
-        throw new ProblemError(
-          'not-found',
-          `The bytes of image ${id} are not in storage; was FINDERY_DATA changed or cleared?`,
-        );
+      const stored = await readStoredFile(blobs, { ...image, description: `image ${id}` });
       const bytes =
         width === undefined ? Buffer.from(stored) : await sharp(stored).resize({ width }).toBuffer();
-
-      const etag = `"${sha256Of(bytes).slice(0, 32)}"`;
-      reply
-        .header('etag', etag)
-        .header('cache-control', 'private, max-age=31536000, immutable')
-        .header('accept-ranges', 'bytes');
-      if (request.headers['if-none-match']?.includes(etag)) return reply.code(304).send(null);
+      reply.header('accept-ranges', 'bytes');
+      if (isCached(request, reply, `"${sha256Of(bytes).slice(0, 32)}"`)) return reply.code(304).send(null);
       reply.header('content-type', `image/${image.format}`);
-
-      const range = request.headers.range ? parseRange(bytes.length, request.headers.range) : -2;
-      if (range === -1) {
-        reply.header('content-range', `bytes */${bytes.length}`);
-        throw new ProblemError(
-          'range-not-satisfiable',
-          `The range "${request.headers.range}" lies outside of the ${bytes.length} bytes.`,
-        );
-      }
-      // Several ranges, or none that can be read: the whole, as RFC 9110 allows.
-      if (range === -2 || range.length !== 1 || range.type !== 'bytes') return reply.send(bytes);
-      const [{ start, end }] = range;
-      reply.code(206).header('content-range', `bytes ${start}-${end}/${bytes.length}`);
-      return reply.send(bytes.subarray(start, end + 1));
+      return sendRange(request, reply, bytes);
     },
   );
 };

@@ -1,30 +1,31 @@
-import { once } from 'node:events';
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { Link } from '../../contract/schemas/common.ts';
+import { Ref } from '../../contract/schemas/common.ts';
 import { JobEvent } from '../../contract/schemas/event.ts';
 import { FINAL_STATUSES } from '../../contract/schemas/job.ts';
 import { BEGINNING, comparePositions, latestPosition, parsePosition } from '../../records/events.ts';
-import { EventFeeds } from '../event-feed.ts';
-import { goneSignal } from '../plugins/prefer.ts';
-import { answers, IdInPath } from '../responses.ts';
+import { EventFeeds } from '../events/event-feed.ts';
+import { EventStream } from '../events/event-stream.ts';
+import { disconnectSignal } from '../http/prefer.ts';
+import { emptyResponse, IdInPath, responses } from '../http/route-schemas.ts';
 
-/** Milliseconds between two heartbeats of a stream in which nothing happens. */
-const HEARTBEAT = 15_000;
+const HEARTBEAT_MS = 15_000;
+/** How long an EventSource waits before it reconnects. */
+const RECONNECT_MS = 2000;
 
-/** A job as server-sent events: all that happened, then what happens, until the job ends. */
+/** The events of a job as server-sent events: all past events, then new ones until the job ends. */
 export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
-  const { store, closing, heartbeatMilliseconds = HEARTBEAT } = app.services;
+  const { store, closing, heartbeatMilliseconds = HEARTBEAT_MS } = app.services;
   const feeds = new EventFeeds(store);
 
   app.get(
     '/v1/jobs/:id/events',
     {
-      exposeHeadRoute: false, // it would follow the job to its end to say nothing
+      exposeHeadRoute: false, // HEAD would follow the job to its end and send nothing
       schema: {
         operationId: 'followJob',
-        summary: 'Follow a job (server-sent events); `Last-Event-ID` replays what was missed',
+        summary: 'Follow a job by server-sent events; `Last-Event-ID` replays missed events',
         tags: ['jobs'],
         params: IdInPath,
         headers: Type.Object({ 'last-event-id': Type.Optional(Type.String({ maxLength: 64 })) }),
@@ -32,32 +33,28 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
           { lastEventId: Type.Optional(Type.String({ maxLength: 64 })) },
           { additionalProperties: false },
         ),
-        response: answers({
+        response: responses({
           200: {
-            description: 'events, of which the schema describes each; the last one is `done`',
-            content: { 'text/event-stream': { schema: Link(JobEvent) } },
+            description: 'a stream of events; the schema describes one event, and `done` is the last one',
+            content: { 'text/event-stream': { schema: Ref(JobEvent) } },
           },
-          204: { description: 'the job has ended, and all was sent before', type: 'null' },
+          204: emptyResponse('the job has ended and the client has all of its events'),
         }),
       },
     },
     async (request, reply) => {
       const { id } = request.params;
-      const { store } = request;
-      const job = await store.jobs.get(id);
+      const { status } = await request.store.jobs.get(id);
       const latest = await latestPosition(store.redis, store.keys, id);
-      let position = parsePosition(request.headers['last-event-id'] ?? request.query.lastEventId ?? '');
-      // A position that is still to come is none of this stream (Redis was restored, say).
-      if (comparePositions(position, latest) > 0) position = BEGINNING;
+      const given = parsePosition(request.headers['last-event-id'] ?? request.query.lastEventId ?? '');
+      // A position after the latest event belongs to another stream, such as one before a restore
+      // of Redis.
+      const position = comparePositions(given, latest) > 0 ? BEGINNING : given;
+      // An EventSource reconnects after the end of a stream; 204 stops it.
+      if (FINAL_STATUSES.includes(status) && position === latest) return reply.code(204).send(null);
+      const stream = await EventStream.open(feeds, id);
 
-      // An EventSource comes back after the end, until it is told that there is no more.
-      if (FINAL_STATUSES.includes(job.status) && position === latest) return reply.code(204).send(null);
-      let wake = () => {};
-      const onNews = () => wake();
-      const feed = await feeds.join(id, onNews);
-
-      // From here on the answer is a stream of its own; fastify's part ends.
-      reply.hijack();
+      reply.hijack(); // Fastify does not answer any more
       const { raw } = reply;
       raw.writeHead(200, {
         ...(reply.getHeaders() as OutgoingHttpHeaders),
@@ -66,51 +63,16 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
         'x-accel-buffering': 'no',
         connection: 'close',
       });
-      raw.write('retry: 2000\n\n');
-
-      const signal = goneSignal(raw, closing);
-      signal.addEventListener('abort', onNews);
-      const heartbeat = setInterval(beat, heartbeatMilliseconds, raw);
+      raw.write(`retry: ${RECONNECT_MS}\n\n`);
       try {
-        for (let isDone = false; !isDone && !signal.aborted; ) {
-          const frames = feed.after(position) ?? (await feed.readPage(position));
-          if (frames.length === 0) {
-            await new Promise<void>((resolve) => {
-              wake = resolve;
-              if (signal.aborted || feed.after(position)?.length) resolve(); // it came while the page was read
-            });
-          }
-          for (const frame of frames) {
-            if (signal.aborted) break;
-            position = frame.id;
-            isDone ||= frame.isLast;
-            // A client that reads slowly is waited for, not buffered without end.
-            if (!raw.write(frame.bytes)) await once(raw, 'drain', { signal }).catch(() => {});
-          }
-        }
+        const signal = disconnectSignal(raw, closing);
+        await stream.send(raw, { position, signal, heartbeatMilliseconds });
       } catch (error) {
-        request.log.warn({ err: error }, 'event stream broken off'); // the client comes back with Last-Event-ID
+        // The client reconnects with Last-Event-ID.
+        request.log.warn({ err: error }, 'event stream broke off');
       } finally {
-        clearInterval(heartbeat);
-        feed.leave(onNews);
         raw.end();
       }
     },
   );
 };
-
-/** Responses in which nothing had moved at the last heartbeat. */
-const stuck = new WeakSet<ServerResponse>();
-
-/** Keeps a quiet connection open; one that took nothing from one heartbeat to the next has nobody at its other end. */
-function beat(raw: ServerResponse): void {
-  if (!raw.writableNeedDrain) {
-    stuck.delete(raw);
-    raw.write(': still here\n\n');
-  } else if (stuck.has(raw)) {
-    raw.destroy();
-  } else {
-    stuck.add(raw);
-    raw.once('drain', () => stuck.delete(raw));
-  }
-}

@@ -1,33 +1,31 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { JobRecord } from '../../contract/records.ts';
 import { Job } from '../../contract/schemas/job.ts';
-import { viewJob } from '../../contract/views.ts';
-import { pauseJob, resumeJob } from '../../jobs/pause.ts';
-import { retryJob } from '../../jobs/retry.ts';
-import { answers, IdInPath, json } from '../responses.ts';
+import { pauseJob, resumeJob, retryJob } from '../../jobs/lifecycle.ts';
+import { IdInPath, jsonResponse, responses } from '../http/route-schemas.ts';
+import { viewCurrentJob } from '../jobs/send-job.ts';
 
 const tags = ['jobs'];
 
-/** Pause, resume and retry optimisations. */
+/** Pause, resume and retry jobs. */
 export const jobLifecycle: FastifyPluginAsyncTypebox = async (app) => {
-  const { store: shared, blobs } = app.services;
-
-  const view = async (record: JobRecord) =>
-    viewJob(record, record.status === 'queued' ? await shared.queues.position('optimize', record.id) : null);
+  const { blobs } = app.services;
 
   app.post(
     '/v1/jobs/:id/pause',
     {
       schema: {
         operationId: 'pauseJob',
-        summary: 'Pause a job: at once while it waits; one that runs checkpoints and gives its worker back',
+        summary: 'Pause a job: at once while it waits; a running job checkpoints and frees its worker',
         description:
-          'A paused job keeps all that it has learnt, and no worker. One that runs is `running` until its worker has stopped, within one denoising step: follow its events, or hold `GET /v1/jobs/{id}` with `Prefer: wait`. Again: no change.',
+          'A paused job keeps what it has learned and occupies no worker. Pausing is asynchronous: a ' +
+          'running job stays `running` until its checkpoint is stored, within one denoising step. ' +
+          'Follow its events, or hold `GET /v1/jobs/{id}` with `Prefer: wait`. ' +
+          'Repeating the request changes nothing.',
         tags,
         params: IdInPath,
-        response: answers({
-          200: json(Job, 'it is paused'),
-          202: json(Job, 'it will be as soon as its worker stops', 'retry-after'),
+        response: responses({
+          200: jsonResponse(Job, 'the job is paused'),
+          202: jsonResponse(Job, 'the job will be paused when its worker stops', 'retry-after'),
         }),
       },
     },
@@ -35,7 +33,7 @@ export const jobLifecycle: FastifyPluginAsyncTypebox = async (app) => {
       const job = await pauseJob(request.store, request.params.id);
       request.log.info('job pause requested');
       if (job.status !== 'paused') reply.code(202).header('retry-after', '1');
-      return view(job);
+      return viewCurrentJob(request.store, job);
     },
   );
 
@@ -44,17 +42,17 @@ export const jobLifecycle: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'resumeJob',
-        summary: 'Let a paused job go on from where it was, to the same bits',
-        description: 'It waits for a worker like any other. Where it waits or runs already: no change.',
+        summary: 'Resume a paused job; its result is the same, bit for bit, as without the pause',
+        description: 'The job waits for a worker. If it waits or runs already, nothing changes.',
         tags,
         params: IdInPath,
-        response: answers({ 200: json(Job, 'it waits or runs') }),
+        response: responses({ 200: jsonResponse(Job, 'the job waits or runs') }),
       },
     },
     async (request) => {
       const job = await resumeJob(request.store, request.params.id);
       request.log.info('job resumed');
-      return view(job);
+      return viewCurrentJob(request.store, job);
     },
   );
 
@@ -63,12 +61,15 @@ export const jobLifecycle: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'retryJob',
-        summary: 'Try a failed job again from its last checkpoint, to the same bits',
+        summary: 'Retry a failed job from its last checkpoint; its result is the same, bit for bit',
         description:
-          'It keeps its id, what it has spent and learnt, and its place among the events; its policy so far stays until the new one replaces it.',
+          'The job keeps its id, its progress and its events. ' +
+          'Its policy so far stays until the new one replaces it.',
         tags,
         params: IdInPath,
-        response: answers({ 202: json(Job, 'it waits for a worker', 'location', 'retry-after') }),
+        response: responses({
+          202: jsonResponse(Job, 'the job waits for a worker', 'location', 'retry-after'),
+        }),
       },
     },
     async (request, reply) => {
@@ -76,7 +77,7 @@ export const jobLifecycle: FastifyPluginAsyncTypebox = async (app) => {
       const job = await retryJob(request.store, blobs, id, Date.now());
       request.log.info('job queued again');
       reply.code(202).header('location', `/v1/jobs/${id}`).header('retry-after', '1');
-      return view(job);
+      return viewCurrentJob(request.store, job);
     },
   );
 };

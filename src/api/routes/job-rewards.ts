@@ -1,123 +1,93 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ProblemError } from '../../contract/problem.ts';
-import { Link, OneOf } from '../../contract/schemas/common.ts';
-import { RewardHistory } from '../../contract/schemas/job.ts';
-import { byName, termNames } from '../../jobs/resolve-bundles.ts';
-import { gaussianSmooth, mean } from '../../numerics/statistics.ts';
-import { renderSvg } from '../../pictures/render-svg.ts';
-import { rewardCurve } from '../../pictures/reward-curve.ts';
-import { negotiateType } from '../content-negotiation.ts';
-import { answers, IdInPath } from '../responses.ts';
+import { OneOf, Ref } from '../../contract/schemas/common.ts';
+import { RewardHistory } from '../../contract/schemas/reward-history.ts';
+import { renderSvg } from '../../pictures/svg-renderer.ts';
+import { negotiateType } from '../http/content-negotiation.ts';
+import { IdInPath, responses } from '../http/route-schemas.ts';
+import { sendFile } from '../http/send.ts';
+import { rewardHistory, rewardsAsCsv, rewardsAsSvg } from '../jobs/reward-history.ts';
 
 const TYPES = { json: 'application/json', csv: 'text/csv', svg: 'image/svg+xml', png: 'image/png' } as const;
 type Format = keyof typeof TYPES;
 const FORMATS = Object.keys(TYPES) as Format[];
-/** Which form who takes several gets: who takes any picture, the one that every program can show. */
-const PREFERENCE = [TYPES.json, TYPES.csv, TYPES.png, TYPES.svg];
+/**
+ * Of equally accepted types the first is sent. PNG precedes SVG because every program can show it.
+ */
+const PREFERRED_TYPES = [TYPES.json, TYPES.csv, TYPES.png, TYPES.svg];
 
-/** Every draw's reward: as data, as a table, and as the paper's plot. */
+/** The reward of every image of a search: as JSON, as a table, and as the paper's curve. */
 export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
+  const text = Type.Unsafe<unknown>({ type: 'string' });
+
   app.get(
     '/v1/jobs/:id/rewards',
     {
       schema: {
         operationId: 'getJobRewards',
         summary:
-          'Rewards of the search: JSON, CSV, or the curve (dashed raw, Gaussian-smoothed) as SVG or PNG',
+          'Get the rewards of a search: JSON, CSV, or the curve (raw dashed, smoothed solid) as SVG or PNG',
         tags: ['jobs'],
         params: IdInPath,
         querystring: Type.Object(
           {
-            format: Type.Optional(OneOf(FORMATS, { description: 'instead of `Accept`' })),
+            format: Type.Optional(OneOf(FORMATS, { description: 'takes precedence over `Accept`' })),
             sigma: Type.Optional(
               Type.Number({
                 minimum: 0,
                 maximum: 100,
                 default: 3,
-                description: 'of the Gaussian, in iterations',
+                description: 'standard deviation of the smoothing Gaussian, in iterations',
               }),
             ),
           },
           { additionalProperties: false },
         ),
-        response: answers({
+        response: responses({
           200: {
             description: 'the rewards',
             content: {
-              'application/json': { schema: Link(RewardHistory) },
-              ...Object.fromEntries(
-                FORMATS.filter((format) => format !== 'json').map((format) => [
-                  TYPES[format],
-                  { schema: Type.Unsafe<unknown>({ type: 'string' }) },
-                ]),
-              ),
+              [TYPES.json]: { schema: Ref(RewardHistory) },
+              [TYPES.csv]: { schema: text },
+              [TYPES.svg]: { schema: text },
+              [TYPES.png]: { schema: text },
             },
           },
         }),
       },
     },
     async (request, reply) => {
-      const { format = accepted(request.headers.accept), sigma = 3 } = request.query as {
+      const { format = negotiateFormat(request.headers.accept), sigma = 3 } = request.query as {
         format?: Format;
         sigma?: number;
       };
-      const { store } = request;
-      const job = await store.jobs.get(request.params.id);
-      const rewards = await store.jobs.rewards(job.id);
-      const names = termNames(job.reward);
-      const byIteration = Map.groupBy(rewards, ({ iteration }) => iteration);
-      const means = [...byIteration.values()].map((draws) => mean(draws.map(({ reward }) => reward)));
-      const smoothed = means.length > 0 ? [...gaussianSmooth(means, sigma)] : [];
+      const { jobs } = request.store;
+      const job = await jobs.get(request.params.id);
+      const history = rewardHistory(job, await jobs.rewards(job.id), sigma);
       reply
         .header('content-type', format === 'csv' ? 'text/csv; charset=utf-8' : TYPES[format])
         .header('vary', 'accept');
-      // The declared answer is the JSON one; the others are files.
-      const sendFile = (body: string | Buffer) => reply.send(body as never);
       switch (format) {
-        case 'json': {
-          const iterations = [...byIteration.keys()].map((iteration, i) => ({
-            iteration,
-            mean: means[i],
-            smoothed: smoothed[i],
-          }));
-          return reply.send({
-            jobId: job.id,
-            sigma,
-            data: rewards.map(({ iteration, reward, terms }, i) => ({
-              image: i + 1,
-              iteration,
-              reward,
-              ...(names ? { terms: byName(names, terms) } : {}),
-            })),
-            iterations,
-          });
-        }
-        case 'csv': {
-          const order = new Map([...byIteration.keys()].map((iteration, i) => [iteration, i]));
-          const lines = rewards.map(
-            ({ iteration, reward, terms }, i) =>
-              `${[i + 1, iteration, reward, smoothed[order.get(iteration) ?? 0], ...(names ? terms : [])]}`,
-          );
-          return sendFile(
-            `${[['image', 'iteration', 'reward', 'smoothed', ...(names ?? []).map((name) => `terms.${name}`)].join(), ...lines].join('\n')}\n`,
-          );
-        }
-        default: {
-          const svg = rewardCurve({ rewards: means, smoothed, title: job.prompt, sigma });
-          return sendFile(format === 'svg' ? svg : Buffer.from(renderSvg(svg)));
-        }
+        case 'json':
+          return history;
+        case 'csv':
+          return sendFile(reply, rewardsAsCsv(job, history));
+        case 'svg':
+          return sendFile(reply, rewardsAsSvg(job, history));
+        case 'png':
+          return sendFile(reply, Buffer.from(renderSvg(rewardsAsSvg(job, history))));
       }
     },
   );
 };
 
-function accepted(header: string | undefined): Format {
-  const type = negotiateType(header, PREFERENCE);
+function negotiateFormat(header: string | undefined): Format {
+  const type = negotiateType(header, PREFERRED_TYPES);
   const format = FORMATS.find((candidate) => TYPES[candidate] === type);
   if (format) return format;
   throw new ProblemError(
     'not-acceptable',
-    `Accept is "${header?.slice(0, 80)}"; the rewards can be had as ${Object.values(TYPES).join(', ')}.`,
+    `Accept is "${header?.slice(0, 80)}"; the rewards are available as ${Object.values(TYPES).join(', ')}.`,
   );
 }

@@ -1,23 +1,23 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ProblemError } from '../../contract/problem.ts';
-import type { PolicyRecord } from '../../contract/records.ts';
-import { Link } from '../../contract/schemas/common.ts';
+import { Ref } from '../../contract/schemas/common.ts';
 import { ImportQuery, Policy, PolicyPage, PolicyQuery } from '../../contract/schemas/policy.ts';
 import { viewPolicy } from '../../contract/views.ts';
-import { toDamageProblem } from '../../jobs/damage.ts';
 import { removePolicy } from '../../jobs/remove.ts';
+import { policyFileKey, readStoredFile } from '../../jobs/stored-files.ts';
 import { MAX_SKIPPED } from '../../records/records.ts';
-import { ImportLimiter } from '../import-limiter.ts';
-import { importPolicy } from '../import-policy.ts';
-import { answers, file, IdInPath, json } from '../responses.ts';
+import { emptyResponse, fileResponse, IdInPath, jsonResponse, responses } from '../http/route-schemas.ts';
+import { isCached } from '../http/send.ts';
+import { ImportLimiter } from '../policies/import-limiter.ts';
+import { type ImportOptions, importPolicy } from '../policies/import-policy.ts';
 
 const tags = ['policies'];
 
-/** The learned distributions: list, look at, download, bring in, delete. */
+/** Policies, the learned distributions: list, read, download, import, delete. */
 export const policies: FastifyPluginAsyncTypebox = async (app) => {
   const { blobs, catalog, config } = app.services;
-  const gate = new ImportLimiter(config.importLimit);
+  const importLimiter = new ImportLimiter(config.importLimit);
   app.addContentTypeParser(
     'application/octet-stream',
     { parseAs: 'buffer', bodyLimit: config.importLimit },
@@ -29,24 +29,19 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'listPolicies',
-        summary: 'Learned distributions, newest first',
+        summary: 'List learned distributions, newest first',
         tags,
         querystring: PolicyQuery,
-        response: answers({ 200: Link(PolicyPage) }),
+        response: responses({ 200: Ref(PolicyPage) }),
       },
     },
     async (request) => {
-      const {
-        limit = 20,
-        after,
-        model,
-      } = request.query as { limit?: number; after?: string; model?: string };
-      const accept = (policy: PolicyRecord) => model === undefined || policy.model === model;
+      const { limit = 20, after, model } = request.query;
       const { data, ...page } = await request.store.policies.list({
         limit,
         after,
-        accept,
-        mostPassed: MAX_SKIPPED,
+        filter: (policy) => model === undefined || policy.model === model,
+        maxSkipped: MAX_SKIPPED,
       });
       return { data: data.map(viewPolicy), ...page };
     },
@@ -57,10 +52,10 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getPolicy',
-        summary: 'A learned distribution with its report and provenance',
+        summary: 'Get a learned distribution with its report and provenance',
         tags,
         params: IdInPath,
-        response: answers({ 200: Link(Policy) }),
+        response: responses({ 200: Ref(Policy) }),
       },
     },
     async (request) => viewPolicy(await request.store.policies.get(request.params.id)),
@@ -71,30 +66,23 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getPolicyParameters',
-        summary: 'The distribution as safetensors: mean [K, ...shape], std, weights [K]',
+        summary: 'Download the distribution as safetensors: mean [K, ...shape], std, weights [K]',
         tags,
         params: IdInPath,
-        response: answers({
-          200: file('a safetensors file', 'application/octet-stream'),
-          304: { description: 'not modified', type: 'null' },
+        response: responses({
+          200: fileResponse('a safetensors file', 'application/octet-stream'),
+          304: emptyResponse('not modified'),
         }),
       },
     },
     async (request, reply) => {
-      const policy = await request.store.policies.get(request.params.id);
-      const etag = `"${policy.sha256}"`;
-      reply.header('etag', etag).header('cache-control', 'private, max-age=31536000, immutable');
-      if (request.headers['if-none-match']?.includes(etag)) return reply.code(304).send(null);
-      const key = `policies/${policy.id}.safetensors`;
-      const bytes = await blobs.get(key, { sha256: policy.sha256 }).catch(toDamageProblem);
-      if (!bytes)
-        throw new ProblemError(
-          'not-found',
-          `The file of policy ${policy.id} is not in storage; was FINDERY_DATA changed or cleared?`,
-        );
+      const { id, sha256 } = await request.store.policies.get(request.params.id);
+      if (isCached(request, reply, `"${sha256}"`)) return reply.code(304).send(null);
+      const file = { key: policyFileKey(id), sha256, description: `policy ${id}` };
+      const bytes = await readStoredFile(blobs, file);
       reply
         .header('content-type', 'application/octet-stream')
-        .header('content-disposition', `attachment; filename="${policy.id}.safetensors"`);
+        .header('content-disposition', `attachment; filename="${id}.safetensors"`);
       return reply.send(Buffer.from(bytes));
     },
   );
@@ -104,19 +92,19 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     {
       bodyLimit: config.importLimit,
       preParsing: async (request, reply) => {
-        const leave = gate.enter(request.store.tenant, request.headers['content-length']);
-        reply.raw.once('close', leave); // answered, or given up
+        const end = importLimiter.start(request.store.tenant, request.headers['content-length']);
+        reply.raw.once('close', end);
       },
       schema: {
         operationId: 'importPolicy',
-        summary: 'Bring in a distribution that was learned elsewhere (safetensors)',
+        summary: 'Import a distribution that was learned elsewhere (safetensors)',
         tags,
         querystring: ImportQuery,
         consumes: ['application/octet-stream'],
         body: {
           content: { 'application/octet-stream': { schema: Type.Unsafe<Buffer>({ format: 'binary' }) } },
         },
-        response: answers({ 201: json(Policy, 'it is stored', 'location') }),
+        response: responses({ 201: jsonResponse(Policy, 'the policy is stored', 'location') }),
       },
     },
     async (request, reply) => {
@@ -126,12 +114,9 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
           'A policy is sent as application/octet-stream: the bytes of a safetensors file.',
         );
       }
-      const record = await importPolicy(
-        { store: request.store, blobs, catalog: await catalog.now() },
-        request.body,
-        request.query as Parameters<typeof importPolicy>[2],
-        new Date().toISOString(),
-      );
+      const context = { store: request.store, blobs, catalog: await catalog.now() };
+      const options = request.query as ImportOptions;
+      const record = await importPolicy(context, request.body, options, new Date().toISOString());
       request.log.info({ policyId: record.id }, 'policy imported');
       return reply.code(201).header('location', `/v1/policies/${record.id}`).send(viewPolicy(record));
     },
@@ -142,10 +127,10 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'deletePolicy',
-        summary: 'Delete a distribution with its samples; afterwards 410',
+        summary: 'Delete a distribution and its samples; afterwards they answer 410',
         tags,
         params: IdInPath,
-        response: answers({ 204: { description: 'deleted', type: 'null' } }),
+        response: responses({ 204: emptyResponse('deleted') }),
       },
     },
     async (request, reply) => {

@@ -1,61 +1,28 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { SampleRecord } from '../../contract/records.ts';
-import { Link, Nullable } from '../../contract/schemas/common.ts';
+import { Nullable, Ref } from '../../contract/schemas/common.ts';
 import { PolicySampleRequest, Sample, SampleRequest } from '../../contract/schemas/sample.ts';
 import { viewSample } from '../../contract/views.ts';
 import { resolvePolicySample, resolveSample } from '../../jobs/resolve-request.ts';
 import { submitSample } from '../../jobs/submit.ts';
-import { goneSignal, preferredWait } from '../plugins/prefer.ts';
-import { answers, IdInPath, json, PreferHeader } from '../responses.ts';
+import { preferredWait, readWhen } from '../http/prefer.ts';
+import { IdInPath, jsonResponse, PreferHeader, responses } from '../http/route-schemas.ts';
 
 const tags = ['samples'];
-const SUBMITTED = answers({
-  200: json(
+const SUBMITTED = responses({
+  200: jsonResponse(
     Sample,
-    'it ended within the time of `Prefer: wait`, well or not',
+    'the batch succeeded or failed within the time of `Prefer: wait`',
     'location',
     'preference-applied',
   ),
-  202: json(Sample, 'accepted', 'location', 'retry-after', 'preference-applied'),
+  202: jsonResponse(Sample, 'the batch is queued or runs', 'location', 'retry-after', 'preference-applied'),
 });
-const hasEnded = ({ status }: SampleRecord) => status === 'succeeded' || status === 'failed';
 
-/** Draw new images, from a learned distribution or from N(0, I). */
+/** Samples: batches of new images from a learned distribution or from N(0, I). */
 export const samples: FastifyPluginAsyncTypebox = async (app) => {
-  const { catalog, closing } = app.services;
-
-  const wait = async (id: string, request: FastifyRequest, reply: FastifyReply) => {
-    const { store } = request;
-    const milliseconds = preferredWait(request, reply);
-    if (milliseconds > 0) {
-      const look = async () => {
-        const sample = await store.samples.get(id);
-        return hasEnded(sample) ? sample : null;
-      };
-      await store.changes.until(id, milliseconds, look, goneSignal(reply.raw, closing));
-    }
-    return store.samples.get(id);
-  };
-
-  const submit = async (
-    resolved: ReturnType<typeof resolveSample>,
-    request: FastifyRequest,
-    reply: FastifyReply,
-  ) => {
-    const { settings, warnings } = resolved;
-    const { id } = await submitSample(request.store, settings, {
-      warnings,
-      requestId: request.id,
-      now: new Date().toISOString(),
-    });
-    request.log.info({ sampleId: id }, 'sample queued');
-    const sample = await wait(id, request, reply);
-    reply.header('location', `/v1/samples/${id}`);
-    if (!hasEnded(sample)) reply.header('retry-after', '1');
-    reply.code(hasEnded(sample) ? 200 : 202);
-    return viewSample(sample);
-  };
+  const { catalog } = app.services;
 
   app.post(
     '/v1/policies/:id/samples',
@@ -63,21 +30,18 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         operationId: 'samplePolicy',
         summary:
-          'Draw new images from a learned distribution; `Prefer: wait` holds the answer until they are there',
+          'Sample images from a learned distribution; `Prefer: wait` holds the response until they exist',
         tags,
         params: IdInPath,
-        body: Nullable(Link(PolicySampleRequest)),
+        body: Nullable(Ref(PolicySampleRequest)),
         headers: PreferHeader,
         response: SUBMITTED,
       },
     },
     async (request, reply) => {
       const policy = await request.store.policies.get(request.params.id);
-      return submit(
-        resolvePolicySample(policy, (request.body as PolicySampleRequest | null) ?? {}, await catalog.now()),
-        request,
-        reply,
-      );
+      const body = (request.body as PolicySampleRequest | null) ?? {};
+      return submit(request, reply, resolvePolicySample(policy, body, await catalog.now()));
     },
   );
 
@@ -86,15 +50,15 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'createSample',
-        summary: 'Draw images from the base model, N(0, I): for comparison and for plain use',
+        summary: 'Sample images from the base model, N(0, I), for comparison or plain use',
         tags,
-        body: Link(SampleRequest),
+        body: Ref(SampleRequest),
         headers: PreferHeader,
         response: SUBMITTED,
       },
     },
     async (request, reply) =>
-      submit(resolveSample(request.body as SampleRequest, await catalog.now()), request, reply),
+      submit(request, reply, resolveSample(request.body as SampleRequest, await catalog.now())),
   );
 
   app.get(
@@ -102,13 +66,43 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getSample',
-        summary: 'Status and images with their seeds and rewards',
+        summary: 'Get a batch: its status, and its images with seeds and rewards',
         tags,
         params: IdInPath,
         headers: PreferHeader,
-        response: answers({ 200: json(Sample, 'the batch', 'preference-applied') }),
+        response: responses({ 200: jsonResponse(Sample, 'the batch', 'preference-applied') }),
       },
     },
-    async (request, reply) => viewSample(await wait(request.params.id, request, reply)),
+    async (request, reply) => viewSample(await readEnded(request, reply, request.params.id)),
   );
 };
+
+/** Queues a batch, and answers 200 when it has ended within `Prefer: wait`, else 202. */
+async function submit(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { settings, warnings }: ReturnType<typeof resolveSample>,
+): Promise<Sample> {
+  const now = new Date().toISOString();
+  const { id } = await submitSample(request.store, settings, { warnings, requestId: request.id, now });
+  request.log.info({ sampleId: id }, 'sample queued');
+  const sample = await readEnded(request, reply, id);
+  reply.header('location', `/v1/samples/${id}`);
+  if (hasEnded(sample)) reply.code(200);
+  else reply.code(202).header('retry-after', '1');
+  return viewSample(sample);
+}
+
+/** Reads a batch, held as `Prefer: wait` asks until it has ended. */
+function readEnded(request: FastifyRequest, reply: FastifyReply, id: string): Promise<SampleRecord> {
+  return readWhen(request, reply, {
+    id,
+    milliseconds: preferredWait(request, reply),
+    read: () => request.store.samples.get(id),
+    isReached: hasEnded,
+  });
+}
+
+function hasEnded({ status }: SampleRecord): boolean {
+  return status === 'succeeded' || status === 'failed';
+}

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Link } from '../../contract/schemas/common.ts';
+import { Ref } from '../../contract/schemas/common.ts';
 import {
   WebhookDelivery,
   WebhookDeliveryPage,
@@ -7,35 +7,35 @@ import {
 } from '../../contract/schemas/webhook-endpoint.ts';
 import { MAX_SKIPPED } from '../../records/records.ts';
 import { redeliver } from '../../webhooks/redeliver.ts';
-import type { DeliveryRecord } from '../../webhooks/webhook-store.ts';
-import { answers, IdInPath, json } from '../responses.ts';
+import type { DeliveryRecord } from '../../webhooks/store.ts';
+import { IdInPath, jsonResponse, responses } from '../http/route-schemas.ts';
 
 const tags = ['webhooks'];
 
-/** The delivery log: what was told to whom, and what they answered. */
+/** The delivery log of webhooks. */
 export const webhookDeliveries: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/v1/webhook-deliveries',
     {
       schema: {
         operationId: 'listWebhookDeliveries',
-        summary: 'Deliveries, newest first; kept for a week, the latest 10,000',
+        summary: 'List deliveries, newest first; they are kept for a week, at most 10,000',
         tags,
         querystring: WebhookDeliveryQuery,
-        response: answers({ 200: Link(WebhookDeliveryPage) }),
+        response: responses({ 200: Ref(WebhookDeliveryPage) }),
       },
     },
     async (request) => {
       const { limit = 20, after, endpointId, subjectId, status } = request.query;
-      const accept = (delivery: DeliveryRecord) =>
+      const filter = (delivery: DeliveryRecord) =>
         (endpointId === undefined || delivery.endpointId === endpointId) &&
         (subjectId === undefined || delivery.subjectId === subjectId) &&
         (status === undefined || delivery.status === status);
       const { data, ...page } = await request.store.webhooks.deliveries.list({
         limit,
         after,
-        accept,
-        mostPassed: MAX_SKIPPED,
+        filter,
+        maxSkipped: MAX_SKIPPED,
       });
       return { data: data.map(viewDelivery), ...page };
     },
@@ -46,10 +46,10 @@ export const webhookDeliveries: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getWebhookDelivery',
-        summary: 'A delivery with its attempts',
+        summary: 'Get a delivery with its attempts',
         tags,
         params: IdInPath,
-        response: answers({ 200: json(WebhookDelivery, 'the delivery') }),
+        response: responses({ 200: jsonResponse(WebhookDelivery, 'the delivery') }),
       },
     },
     async (request) => viewDelivery(await request.store.webhooks.deliveries.get(request.params.id)),
@@ -60,10 +60,10 @@ export const webhookDeliveries: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'redeliverWebhook',
-        summary: 'Deliver once more, now, with the same `webhook-id`',
+        summary: 'Deliver again now, with the same `webhook-id`',
         tags,
         params: IdInPath,
-        response: answers({ 202: json(WebhookDelivery, 'it is on its way') }),
+        response: responses({ 202: jsonResponse(WebhookDelivery, 'the delivery is queued') }),
       },
     },
     async (request, reply) => {

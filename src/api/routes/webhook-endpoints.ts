@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { newId } from '../../contract/ids.ts';
 import { ProblemError } from '../../contract/problem.ts';
-import { Link } from '../../contract/schemas/common.ts';
+import { Ref } from '../../contract/schemas/common.ts';
 import { WEBHOOK_EVENTS } from '../../contract/schemas/webhook.ts';
 import {
   NewWebhookEndpoint,
@@ -15,54 +15,37 @@ import {
   WebhookEndpointQuery,
   WebhookEndpointRequest,
 } from '../../contract/schemas/webhook-endpoint.ts';
+import type { TenantStore } from '../../store/store.ts';
 import { createDelivery, MAX_ENDPOINTS } from '../../webhooks/dispatch.ts';
-import { rotate, takeSecret } from '../../webhooks/secrets.ts';
+import { resolveSecret, rotateSecrets } from '../../webhooks/secrets.ts';
+import { type EndpointRecord, SECRETS_FIELD, type SigningSecret } from '../../webhooks/store.ts';
 import { validateEndpointUrl } from '../../webhooks/validate-target.ts';
-import { type EndpointRecord, SECRETS, type SigningSecret } from '../../webhooks/webhook-store.ts';
-import { goneSignal, preferredWait } from '../plugins/prefer.ts';
-import { answers, IdInPath, json, PreferHeader } from '../responses.ts';
+import { preferredWait, readWhen } from '../http/prefer.ts';
+import { emptyResponse, IdInPath, jsonResponse, PreferHeader, responses } from '../http/route-schemas.ts';
 import { viewDelivery } from './webhook-deliveries.ts';
 
 const tags = ['webhooks'];
 
-/** Who is told of every job and sample. */
+/** Webhook endpoints: receivers of the events of all jobs and samples of a tenant. */
 export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
-  const { config, resolveHost, closing } = app.services;
+  const { config, resolveHost } = app.services;
 
   app.post(
     '/v1/webhook-endpoints',
     {
       schema: {
         operationId: 'createWebhookEndpoint',
-        summary: 'Be told of jobs and samples; the answer has the secret, and nothing else ever has',
+        summary: 'Create a webhook endpoint; only this response has its secret',
         tags,
-        body: Link(WebhookEndpointRequest),
-        response: answers({ 201: json(NewWebhookEndpoint, 'created', 'location') }),
+        body: Ref(WebhookEndpointRequest),
+        response: responses({ 201: jsonResponse(NewWebhookEndpoint, 'created', 'location') }),
       },
     },
     async (request, reply) => {
-      const { tenant, webhooks } = request.store;
       const body = request.body as WebhookEndpointRequest;
       const url = await validateEndpointUrl(body.url, config.webhookAllow, resolveHost);
-      const secret = takeSecret(body.secret, '/secret');
-      if ((await webhooks.endpoints.count()) >= MAX_ENDPOINTS)
-        throw new ProblemError(
-          'not-possible',
-          `You have ${MAX_ENDPOINTS} webhook endpoints, which is the most there can be. Delete one, or give the job its own \`webhook\`.`,
-        );
-      const record: EndpointRecord = {
-        id: newId('whe'),
-        tenant,
-        url,
-        description: body.description ?? '',
-        events: body.events ?? [...WEBHOOK_EVENTS],
-        enabled: true,
-        disabledReason: null,
-        failingSince: null,
-        createdAt: new Date().toISOString(),
-      };
-      const secrets: SigningSecret[] = [{ secret, validUntil: null }];
-      await webhooks.endpoints.create(record, { hide: { [SECRETS]: secrets } });
+      const secret = resolveSecret(body.secret, '/secret');
+      const record = await createEndpoint(request.store, { ...body, url }, secret);
       request.log.info({ webhookEndpointId: record.id }, 'webhook endpoint created');
       reply.code(201).header('location', `/v1/webhook-endpoints/${record.id}`);
       return { ...viewEndpoint(record), secret };
@@ -74,10 +57,10 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'listWebhookEndpoints',
-        summary: 'Webhook endpoints, newest first',
+        summary: 'List webhook endpoints, newest first',
         tags,
         querystring: WebhookEndpointQuery,
-        response: answers({ 200: Link(WebhookEndpointPage) }),
+        response: responses({ 200: Ref(WebhookEndpointPage) }),
       },
     },
     async (request) => {
@@ -92,10 +75,10 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'getWebhookEndpoint',
-        summary: 'A webhook endpoint',
+        summary: 'Get a webhook endpoint',
         tags,
         params: IdInPath,
-        response: answers({ 200: json(WebhookEndpoint, 'the endpoint') }),
+        response: responses({ 200: jsonResponse(WebhookEndpoint, 'the endpoint') }),
       },
     },
     async (request) => viewEndpoint(await request.store.webhooks.endpoints.get(request.params.id)),
@@ -106,11 +89,11 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'updateWebhookEndpoint',
-        summary: 'Change where it is, what it is told, or whether it is told anything',
+        summary: 'Change the address or the events of a webhook endpoint, or disable it',
         tags,
         params: IdInPath,
-        body: Link(WebhookEndpointPatch),
-        response: answers({ 200: json(WebhookEndpoint, 'as it is now') }),
+        body: Ref(WebhookEndpointPatch),
+        response: responses({ 200: jsonResponse(WebhookEndpoint, 'the changed endpoint') }),
       },
     },
     async (request) => {
@@ -124,7 +107,7 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
           ? {}
           : { url: await validateEndpointUrl(url, config.webhookAllow, resolveHost) }),
         ...(body.enabled ? { disabledReason: null } : {}),
-        // It is judged anew.
+        // Its failures so far are forgiven.
         ...(body.enabled || url !== undefined ? { failingSince: null } : {}),
       };
       await endpoints.change(id, { set });
@@ -138,10 +121,10 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'deleteWebhookEndpoint',
-        summary: 'Delete a webhook endpoint; what waits for it is not delivered any more',
+        summary: 'Delete a webhook endpoint; pending deliveries to it are dropped',
         tags,
         params: IdInPath,
-        response: answers({ 204: { description: 'deleted', type: 'null' } }),
+        response: responses({ 204: emptyResponse('deleted') }),
       },
     },
     async (request, reply) => {
@@ -159,11 +142,13 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'rotateWebhookSecret',
-        summary: 'A new secret; the old one signs too for a while',
+        summary: 'Rotate the secret; requests are signed with the old one too for a while',
         tags,
         params: IdInPath,
-        body: Type.Union([Link(RotateSecretRequest), Type.Null({ 'x-secret': true })], { 'x-secret': true }),
-        response: answers({ 200: json(RotatedSecret, 'the new secret, shown this once') }),
+        body: Type.Union([Ref(RotateSecretRequest), Type.Null({ 'x-secret': true })], { 'x-secret': true }),
+        response: responses({
+          200: jsonResponse(RotatedSecret, 'the new secret, which only this response has'),
+        }),
       },
     },
     async (request) => {
@@ -171,10 +156,12 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
       const { id } = request.params;
       const { secret: given, keepSeconds = 86_400 } = (request.body as RotateSecretRequest | null) ?? {};
       await endpoints.get(id);
-      const secret = takeSecret(given, '/secret');
+      const secret = resolveSecret(given, '/secret');
       const now = new Date();
-      const known = (await endpoints.hidden<SigningSecret[]>(id, SECRETS)) ?? [];
-      await endpoints.change(id, { hide: { [SECRETS]: rotate(known, secret, keepSeconds, now) } });
+      const current = (await endpoints.internalField<SigningSecret[]>(id, SECRETS_FIELD)) ?? [];
+      await endpoints.change(id, {
+        internal: { [SECRETS_FIELD]: rotateSecrets(current, secret, keepSeconds, now) },
+      });
       request.log.info({ keepSeconds }, 'webhook secret rotated');
       return { secret, oldValidUntil: new Date(now.getTime() + keepSeconds * 1000).toISOString() };
     },
@@ -185,53 +172,35 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'testWebhookEndpoint',
-        summary:
-          'Send `webhook.test`, once; `Prefer: wait` holds the answer until it has come of it what may',
+        summary: 'Send `webhook.test` once; `Prefer: wait` holds the response until the attempt has ended',
         tags,
         params: IdInPath,
         headers: PreferHeader,
-        response: answers({
-          200: json(
+        response: responses({
+          200: jsonResponse(
             WebhookDelivery,
-            'it ended within the time of `Prefer: wait`, well or not',
+            'the attempt succeeded or failed within the time of `Prefer: wait`',
             'preference-applied',
           ),
-          202: json(WebhookDelivery, 'it is on its way', 'location', 'preference-applied'),
+          202: jsonResponse(WebhookDelivery, 'the delivery is queued', 'location', 'preference-applied'),
         }),
       },
     },
     async (request, reply) => {
-      const { tenant, webhooks, changes } = request.store;
+      const { webhooks } = request.store;
       const endpoint = await webhooks.endpoints.get(request.params.id);
       if (!endpoint.enabled)
         throw new ProblemError(
           'conflict',
           `The endpoint ${endpoint.id} is disabled; enable it first (PATCH).`,
         );
-      const at = new Date().toISOString();
-      const eventId = newId('evt');
-      const type = 'webhook.test' as const;
-      await webhooks.keepBody(
-        eventId,
-        JSON.stringify({ type, timestamp: at, data: { endpointId: endpoint.id } }),
-      );
-      const receiver = { endpointId: endpoint.id, url: endpoint.url };
-      const id = await createDelivery(webhooks, {
-        tenant,
-        eventId,
-        type,
-        subjectId: null,
-        at,
-        receiver,
-        attempts: 1,
+      const id = await createTestDelivery(webhooks, endpoint);
+      const delivery = await readWhen(request, reply, {
+        id,
+        milliseconds: preferredWait(request, reply),
+        read: () => webhooks.deliveries.get(id),
+        isReached: ({ status }) => status !== 'pending',
       });
-      const milliseconds = preferredWait(request, reply);
-      const look = async () => {
-        const delivery = await webhooks.deliveries.get(id);
-        return delivery.status === 'pending' ? null : delivery;
-      };
-      if (milliseconds > 0) await changes.until(id, milliseconds, look, goneSignal(reply.raw, closing));
-      const delivery = await webhooks.deliveries.get(id);
       reply
         .header('location', `/v1/webhook-deliveries/${id}`)
         .code(delivery.status === 'pending' ? 202 : 200);
@@ -239,6 +208,47 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
     },
   );
 };
+
+/** @throws ProblemError `not-possible` when the tenant has as many endpoints as it can */
+async function createEndpoint(
+  { tenant, webhooks: { endpoints } }: TenantStore,
+  { url, description = '', events = [...WEBHOOK_EVENTS] }: WebhookEndpointRequest,
+  secret: string,
+): Promise<EndpointRecord> {
+  if ((await endpoints.count()) >= MAX_ENDPOINTS)
+    throw new ProblemError(
+      'not-possible',
+      `You have ${MAX_ENDPOINTS} webhook endpoints, the most that a tenant can have. ` +
+        'Delete one, or give the job its own `webhook`.',
+    );
+  const record: EndpointRecord = {
+    id: newId('whe'),
+    tenant,
+    url,
+    description,
+    events,
+    enabled: true,
+    disabledReason: null,
+    failingSince: null,
+    createdAt: new Date().toISOString(),
+  };
+  const secrets: SigningSecret[] = [{ secret, validUntil: null }];
+  await endpoints.create(record, { internal: { [SECRETS_FIELD]: secrets } });
+  return record;
+}
+
+/** Queues one attempt to deliver `webhook.test`. Returns the id of the delivery. */
+async function createTestDelivery(
+  webhooks: TenantStore['webhooks'],
+  { id: endpointId, url, tenant }: EndpointRecord,
+): Promise<string> {
+  const type = 'webhook.test' as const;
+  const at = new Date().toISOString();
+  const eventId = newId('evt');
+  await webhooks.storeBody(eventId, JSON.stringify({ type, timestamp: at, data: { endpointId } }));
+  const receiver = { endpointId, url };
+  return createDelivery(webhooks, { tenant, eventId, type, subjectId: null, at, receiver, attempts: 1 });
+}
 
 function viewEndpoint({ tenant: _, ...visible }: EndpointRecord): WebhookEndpoint {
   return { object: 'webhook-endpoint', ...visible };

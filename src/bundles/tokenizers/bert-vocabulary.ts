@@ -1,7 +1,7 @@
 import { BundleError, type Json, readText } from '../files.ts';
-import { spelling } from './special-tokens.ts';
+import { textOf } from './special-tokens.ts';
 
-/** Special tokens that a config need not name. */
+/** BERT's special tokens, for configs that leave them out. */
 export const BERT_TOKENS = {
   unk_token: '[UNK]',
   sep_token: '[SEP]',
@@ -10,12 +10,16 @@ export const BERT_TOKENS = {
   mask_token: '[MASK]',
 };
 
-/** What transformers makes of BERT's `vocab.txt` (one token a line, its number the id), but for the added tokens. */
+/**
+ * Describes BERT's `vocab.txt` in the format of `tokenizer.json`, as transformers converts it. Each
+ * line is a token, its line number the id. Added tokens are left out.
+ * @throws BundleError if the file is missing or lacks a special token
+ */
 export async function describeBert(folder: string, subfolder: string, config: Json): Promise<Json> {
   const lines = (await readText(folder, `${subfolder}vocab.txt`)).replace(/\r?\n$/, '').split(/\r?\n/);
   const vocab = Object.fromEntries(lines.map((token, id) => [token, id]));
   const special = (key: 'unk_token' | 'sep_token' | 'cls_token') => {
-    const content = spelling(config[key], BERT_TOKENS[key]);
+    const content = textOf(config[key], BERT_TOKENS[key]);
     if (vocab[content] === undefined)
       throw new BundleError(`${subfolder}vocab.txt has no token "${content}"; copy the file again`);
     return { content, id: vocab[content] };

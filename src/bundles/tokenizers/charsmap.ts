@@ -1,17 +1,19 @@
 import { BundleError } from '../files.ts';
 
 /**
- * SentencePiece's normaliser (`Precompiled` in tokenizer.json) as Rust's tokenizers applies it (the crate spm_precompiled). The one of
- * @huggingface/tokenizers takes NFKC instead of the map in the file, which is another thing for a few hundred characters.
+ * SentencePiece's normalizer (`Precompiled` in tokenizer.json), as Rust's tokenizers applies it
+ * (crate spm_precompiled). @huggingface/tokenizers applies NFKC instead, which differs for a few
+ * hundred characters.
  *
- * The map is 4 bytes with the size of a trie, the trie as a double array of 32-bit units (Darts-clone), then the replacements,
- * each ended by a zero byte; all of it base64.
+ * The base64 text holds the size of a trie in 4 bytes, the trie as a double array of 32-bit units
+ * (Darts-clone), and the replacements, each ended by a zero byte.
  */
 export class Charsmap {
   readonly #units: Uint32Array;
   readonly #replacements: Buffer;
   readonly #graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
 
+  /** @throws BundleError if the map is damaged */
   constructor(base64: string) {
     const bytes = Buffer.from(base64, 'base64');
     const size = bytes.length < 4 ? 0 : bytes.readUInt32LE(0);
@@ -21,17 +23,18 @@ export class Charsmap {
     this.#replacements = bytes.subarray(4 + size);
   }
 
+  /** The text with each grapheme, or each of its characters, replaced by its entry in the map. */
   normalize(text: string): string {
     let result = '';
     for (const { segment } of this.#graphemes.segment(text)) {
-      // As in the original: what one letter and its marks become together, unless they are long.
+      // As in spm_precompiled: a letter with its marks is looked up as a whole unless it is long.
       const whole = Buffer.byteLength(segment) < 6 ? this.#find(segment) : null;
       result += whole ?? Array.from(segment, (character) => this.#find(character) ?? character).join('');
     }
     return result;
   }
 
-  /** What the shortest key at the start of `text` becomes; null when no key is there. */
+  /** The replacement of the shortest key at the start of `text`; null if there is no such key. */
   #find(text: string): string | null {
     const units = this.#units;
     let at = offset(units[0]);
@@ -50,6 +53,7 @@ export class Charsmap {
   }
 }
 
+/** Bits 10 to 31 are the offset to the children, in units of 256 if bit 9 is set. */
 function offset(unit: number): number {
   return (unit >>> 10) << ((unit & (1 << 9)) >>> 6);
 }

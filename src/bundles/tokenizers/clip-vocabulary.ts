@@ -1,11 +1,13 @@
 import { BundleError, type Json, readJson, readText } from '../files.ts';
-import { spelling } from './special-tokens.ts';
+import { textOf } from './special-tokens.ts';
 
-/** The pattern by which CLIP splits text before byte-pair encoding (openai/CLIP, simple_tokenizer.py). */
+/**
+ * CLIP's pattern for splitting text before byte-pair encoding (openai/CLIP, simple_tokenizer.py).
+ */
 const CLIP_PATTERN =
   "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
 
-/** Special tokens that a config need not name. */
+/** CLIP's special tokens, for configs that leave them out. */
 export const CLIP_TOKENS = {
   bos_token: '<|startoftext|>',
   eos_token: '<|endoftext|>',
@@ -13,17 +15,22 @@ export const CLIP_TOKENS = {
   pad_token: '<|endoftext|>',
 };
 
-/** What transformers makes of CLIP's two files, but for the added tokens. */
+/**
+ * Describes CLIP's `vocab.json` and `merges.txt` in the format of `tokenizer.json`, as transformers
+ * converts them. Added tokens are left out.
+ * @throws BundleError if a file is missing or damaged, or lacks a special token
+ */
 export async function describeClip(folder: string, subfolder: string, config: Json): Promise<Json> {
   const vocab = (await readJson(folder, `${subfolder}vocab.json`)) as { readonly [token: string]: number };
   const lines = (await readText(folder, `${subfolder}merges.txt`)).split('\n').slice(1);
   const merges = lines.filter((line) => line.trim() !== '').map((line) => line.trim().split(' '));
-  const start = spelling(config.bos_token, CLIP_TOKENS.bos_token);
-  const end = spelling(config.eos_token, CLIP_TOKENS.eos_token);
+  const start = textOf(config.bos_token, CLIP_TOKENS.bos_token);
+  const end = textOf(config.eos_token, CLIP_TOKENS.eos_token);
   for (const token of [start, end]) {
     if (!Number.isInteger(vocab[token]))
       throw new BundleError(
-        `${subfolder}vocab.json has no token "${token}", which tokenizer_config.json names; copy both files again`,
+        `${subfolder}vocab.json has no token "${token}", which tokenizer_config.json names; ` +
+          'copy both files again',
       );
   }
   return {
@@ -54,7 +61,7 @@ export async function describeClip(folder: string, subfolder: string, config: Js
     model: {
       type: 'BPE',
       dropout: null,
-      unk_token: spelling(config.unk_token, CLIP_TOKENS.unk_token),
+      unk_token: textOf(config.unk_token, CLIP_TOKENS.unk_token),
       continuing_subword_prefix: '',
       end_of_word_suffix: '</w>',
       fuse_unk: false,

@@ -2,13 +2,17 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import type { Json } from '../files.ts';
 import { Charsmap } from './charsmap.ts';
 
-/** GPT-2's words, with the white space of Unicode. */
+/** GPT-2's pattern for words, with the white space of Unicode. */
 const BYTE_LEVEL_PATTERN =
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-/** Ideographs beyond the first 65,536 characters that BERT takes one by one, as Rust's tokenizers lists them. */
+/**
+ * Ideographs beyond U+FFFF that BERT splits into single characters, as listed in Rust's tokenizers.
+ */
 const RARE_IDEOGRAPHS =
-  '[\\u{20000}-\\u{2A6DF}\\u{2A700}-\\u{2B73F}\\u{2B740}-\\u{2B81F}\\u{2B920}-\\u{2CEAF}\\u{2F800}-\\u{2FA1F}]';
+  '[\\u{20000}-\\u{2A6DF}\\u{2A700}-\\u{2B73F}\\u{2B740}-\\u{2B81F}' +
+  '\\u{2B920}-\\u{2CEAF}\\u{2F800}-\\u{2FA1F}]';
 
+/** A pre-tokenizer that keeps the matches of a pattern and drops the rest. */
 const keep = (regex: string) => ({
   type: 'Split',
   pattern: { Regex: regex },
@@ -17,14 +21,19 @@ const keep = (regex: string) => ({
 });
 
 /**
- * A tokenizer that gives the ids of transformers 5. @huggingface/tokenizers reads `tokenizer.json` but does some steps as JavaScript
- * does them; here the description says them so that they come out as in Rust's tokenizers:
- *   Lowercase, BertNormalizer   JavaScript writes a sigma at the end of a word as another letter
- *   BertNormalizer              ideographs beyond the first 65,536 characters stay together
- *   ByteLevel                   its pattern counts U+FEFF as white space
- *   Metaspace                   words are not split, so that scores of equal segmentations round otherwise
- *   Precompiled                 NFKC instead of the map (charsmap.ts)
- * T5's tokenizers have the steps of transformers' own class, which of the file's takes vocabulary and map only.
+ * Creates a tokenizer that gives the ids of transformers 5.
+ *
+ * Some steps of @huggingface/tokenizers differ from Rust's tokenizers. This function changes the
+ * description of these steps so that the results are equal:
+ * - Lowercase, BertNormalizer: JavaScript lowercases a sigma at the end of a word to another
+ *   letter.
+ * - BertNormalizer: ideographs beyond U+FFFF are not split.
+ * - ByteLevel: its pattern counts U+FEFF as white space.
+ * - Metaspace: words are not split, which rounds the scores of equal segmentations differently.
+ * - Precompiled: NFKC is used instead of the map (charsmap.ts).
+ *
+ * T5's tokenizers get the steps of their class in transformers, which reads only the vocabulary and
+ * the map from the file.
  */
 export function openTokenizer(description: Json, config: Json): HuggingFaceTokenizer {
   const isT5 = /^T5Tokenizer/.test(String(config.tokenizer_class));
@@ -93,14 +102,14 @@ function preTokenizerOf(step: unknown): unknown {
   }
 }
 
-/** A normaliser as @huggingface/tokenizers has built it. */
+/** A normalizer as @huggingface/tokenizers builds it. */
 interface Normalizer {
   readonly config?: Json;
   normalizers?: Normalizer[];
   normalize(text: string): string;
 }
 
-/** Puts the map of the file in the place of every step that would do without. */
+/** Replaces every `Precompiled` step by one that uses the map of the file. */
 function useCharsmaps(normalizer: Normalizer): Normalizer {
   if (normalizer.config?.type === 'Precompiled')
     return new Charsmap(String(normalizer.config.precompiled_charsmap));

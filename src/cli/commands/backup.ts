@@ -1,40 +1,32 @@
-import { parseArgs } from 'node:util';
 import { readConfig } from '../../config/config.ts';
 import { backup } from '../../maintenance/backup/backup.ts';
 import { hasAny } from '../../storage/blobs.ts';
-import { withStorage } from '../storage/open.ts';
-import { openPlace } from '../storage/place.ts';
-import { UsageError } from '../usage-error.ts';
+import { parseArguments, UsageError } from '../arguments.ts';
+import { openPlace, withStorage } from '../storage.ts';
 
-export const summary = 'copies all that a service has, also while it runs';
+export const summary = 'copies everything a service holds, even while it runs';
 export const usage = `Usage: findery backup FOLDER|s3://bucket/prefix
 
-Copies records, events and blobs of a service, which may run meanwhile, to a folder or bucket that is empty. Jobs that are not
-finished are in it with their checkpoints. findery restore puts it back.
+Copies the records, events and blobs of a service to an empty folder or bucket. The service may run
+meanwhile. Unfinished jobs are included with their checkpoints. findery restore puts a backup back.
 
-REDIS_URL, FINDERY_REDIS_PREFIX, FINDERY_DATA and FINDERY_STORAGE are those of the service.`;
+REDIS_URL, FINDERY_REDIS_PREFIX, FINDERY_DATA and FINDERY_STORAGE select the service, as for npm start.`;
 
+/** `findery backup`. */
 export async function run(args: readonly string[]): Promise<number> {
-  const word = parse(args);
+  const { positionals } = parseArguments(args, { allowPositionals: true });
+  if (positionals.length !== 1)
+    throw new UsageError('backup takes one target: a folder, or s3://bucket/prefix.');
+  const [place] = positionals;
   return withStorage(readConfig(process.env), async ({ store, blobs }) => {
-    const target = await openPlace(word);
+    const target = await openPlace(place);
     await target.check();
     if (await hasAny(target, ''))
-      throw new Error(`${word} is not empty; a backup goes to a place of its own.`);
+      throw new Error(`${place} is not empty; choose an empty folder or another prefix for the backup.`);
     const contents = await backup(store, blobs, target, new Date().toISOString());
     console.log(
-      `Copied ${contents.keys} keys of Redis and ${Object.keys(contents.blobs).length} blobs to ${word}.`,
+      `Copied ${contents.keys} keys of Redis and ${Object.keys(contents.blobs).length} blobs to ${place}.`,
     );
     return 0;
   });
-}
-
-function parse(args: readonly string[]): string {
-  try {
-    const { positionals } = parseArgs({ args: [...args], options: {}, allowPositionals: true });
-    if (positionals.length === 1) return positionals[0];
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
-  throw new UsageError('backup takes one place: a folder, or s3://bucket/prefix.');
 }

@@ -1,31 +1,44 @@
-import { parseArgs } from 'node:util';
+import type { ParseArgsConfig } from 'node:util';
 import { type Config, readConfig } from '../../config/config.ts';
 import { DEFAULT_TENANT } from '../../contract/tenants.ts';
 import { connectRedis } from '../../redis/connection.ts';
 import { RedisKeys } from '../../redis/keys.ts';
 import { type ApiKey, ApiKeys, type Limits, SCOPES, type Scope } from '../../tenancy/api-keys.ts';
+import { parseArguments, UsageError } from '../arguments.ts';
 import { ensureRedis } from '../redis/ensure-redis.ts';
 import { findPrivateRedis } from '../redis/private-redis.ts';
 import { table } from '../table.ts';
-import { UsageError } from '../usage-error.ts';
 
-export const summary = 'keys that the API asks for: make, list, replace, revoke';
-export const usage = `Usage: findery keys create [--name NAME] [--tenant TENANT] [--scopes read,jobs:write,samples:write,admin]
-                           [--days N] [--requests N] [--queued N] [--images N] [--bytes N]
+export const summary = 'creates, lists, rotates and revokes API keys';
+export const usage = `Usage: findery keys create [--name NAME] [--tenant TENANT]
+                           [--scopes read,jobs:write,samples:write,admin] [--days N]
+                           [--requests N] [--queued N] [--images N] [--bytes N]
        findery keys list [--json]
        findery keys rotate ID [--grace HOURS]
        findery keys revoke ID
 
-  create   makes a key and prints it, once: only its hash is kept. It belongs to TENANT (default: ${DEFAULT_TENANT}); tenants see nothing of
-           each other. --scopes is what it allows (default: read,jobs:write,samples:write; admin allows all). It ends after --days (default:
-           never). Its limits: --requests a minute (default: 600), and, counted over all keys of the tenant, --queued jobs and samples
-           that wait, --images asked for a day (UTC), --bytes in storage; "none" for no limit (the default of these three).
-  list     what there is, without the keys themselves, and when each was last used
-  rotate   makes another key like that one, prints it, and lets the old one count for --grace hours more (default: 24)
-  revoke   ends one; a running service refuses it within a second. The last key's end opens no door.
+  create   creates a key and prints it. Only its hash is stored, so it cannot be shown again.
+             --name      label in the list (default: the tenant)
+             --tenant    owner of what the key creates (default: ${DEFAULT_TENANT}); tenants
+                         cannot see each other's records
+             --scopes    what the key allows (default: read,jobs:write,samples:write);
+                         admin allows everything
+             --days      days until the key expires (default: never)
+             --requests  limit of requests a minute (default: 600)
+           Limits of the tenant, counted over all its keys:
+             --queued    queued jobs and samples
+             --images    requested images a day (UTC)
+             --bytes     bytes in storage
+           Each limit also takes "none", the default of the tenant's limits.
+  list     lists the keys with their state and the time of their last use, without their secrets
+  rotate   creates a key with the same rights, prints it, and expires the old key after --grace hours
+           (default: 24)
+  revoke   revokes a key; a running service refuses it within a second. A service whose last key was
+           revoked still requires a key.
 
-Works on the Redis of REDIS_URL, else on the private one in FINDERY_DATA, whether a service runs on it at the moment or not.`;
+Uses the Redis of REDIS_URL, or else the private Redis of FINDERY_DATA, whether a service is running or not.`;
 
+/** `findery keys`. */
 export async function run(args: readonly string[]): Promise<number> {
   const [action, ...rest] = args;
   switch (action) {
@@ -39,21 +52,24 @@ export async function run(args: readonly string[]): Promise<number> {
       return withKeys((keys) => revoke(keys, rest));
     default:
       throw new UsageError(
-        action === undefined ? 'What is to be done with keys?' : `There is no "keys ${action}".`,
+        action === undefined
+          ? 'An action is missing: create, list, rotate or revoke.'
+          : `There is no "keys ${action}"; it takes create, list, rotate or revoke.`,
       );
   }
 }
 
 async function create(keys: ApiKeys, args: readonly string[]): Promise<number> {
+  const string = { type: 'string' } as const;
   const { values } = parse(args, 0, {
-    name: 'string',
-    tenant: 'string',
-    scopes: 'string',
-    days: 'string',
-    requests: 'string',
-    queued: 'string',
-    images: 'string',
-    bytes: 'string',
+    name: string,
+    tenant: string,
+    scopes: string,
+    days: string,
+    requests: string,
+    queued: string,
+    images: string,
+    bytes: string,
   });
   const now = new Date();
   const days = wholeNumber('days', values.days, null);
@@ -65,25 +81,25 @@ async function create(keys: ApiKeys, args: readonly string[]): Promise<number> {
   };
   const { tenant = DEFAULT_TENANT, name = tenant } = values;
   const expiresAt = days === null ? null : new Date(now.getTime() + days * 86_400_000).toISOString();
-  const wanted = { name, tenant, scopes: readScopes(values.scopes), limits, expiresAt };
-  const { secret, key } = await keys.create(wanted, now).catch((error: unknown) => {
+  const request = { name, tenant, scopes: readScopes(values.scopes), limits, expiresAt };
+  const { secret, key } = await keys.create(request, now).catch((error: unknown) => {
     throw error instanceof RangeError ? new UsageError(error.message) : error;
   });
-  show(secret, key);
+  printKey(secret, key);
   return 0;
 }
 
 async function list(keys: ApiKeys, args: readonly string[]): Promise<number> {
-  const { values } = parse(args, 0, { json: 'boolean' });
+  const { values } = parse(args, 0, { json: { type: 'boolean' } });
   const all = await keys.list();
   if (values.json) console.log(JSON.stringify(all, null, 2));
   else
-    console.log(all.length > 0 ? table(all.map(row)) : 'There are no keys. findery keys create makes one.');
+    console.log(all.length > 0 ? table(all.map(row)) : 'There are no keys. Create one: findery keys create.');
   return 0;
 }
 
 async function rotate(keys: ApiKeys, args: readonly string[]): Promise<number> {
-  const { values, id } = parse(args, 1, { grace: 'string' });
+  const { values, id } = parse(args, 1, { grace: { type: 'string' } });
   const hours = wholeNumber('grace', values.grace, 24) ?? 24;
   const now = new Date();
   const old = (await keys.list()).find((key) => key.id === id);
@@ -91,24 +107,24 @@ async function rotate(keys: ApiKeys, args: readonly string[]): Promise<number> {
   const { name, tenant, scopes, limits, expiresAt } = old;
   const { secret, key } = await keys.create({ name, tenant, scopes, limits, expiresAt }, now);
   const end = new Date(now.getTime() + hours * 3_600_000).toISOString();
-  await keys.change(id, { expiresAt: expiresAt !== null && expiresAt < end ? expiresAt : end });
-  show(secret, key);
-  console.error(`The old one, ${id}, counts until ${end}.`);
+  await keys.update(id, { expiresAt: expiresAt !== null && expiresAt < end ? expiresAt : end });
+  printKey(secret, key);
+  console.error(`The old key ${id} is valid until ${end}.`);
   return 0;
 }
 
 async function revoke(keys: ApiKeys, args: readonly string[]): Promise<number> {
   const { id } = parse(args, 1, {});
-  const key = await keys.change(id, { revokedAt: new Date().toISOString() });
+  const key = await keys.update(id, { revokedAt: new Date().toISOString() });
   if (!key) throw noSuchKey(id);
   console.log(`${id} (${key.name}, tenant ${key.tenant}) is revoked.`);
   return 0;
 }
 
-/** The key alone goes to standard output, for scripts. */
-function show(secret: string, { id, tenant, scopes, expiresAt }: ApiKey): void {
+/** Prints the secret to standard output, for scripts, and everything about it to standard error. */
+function printKey(secret: string, { id, tenant, scopes, expiresAt }: ApiKey): void {
   const end = expiresAt === null ? '' : `, until ${expiresAt}`;
-  console.error(`${id} of the tenant ${tenant}, for ${scopes.join(', ')}${end}. It is shown this once:`);
+  console.error(`${id} of the tenant ${tenant}, for ${scopes.join(', ')}${end}. It cannot be shown again:`);
   console.log(secret);
 }
 
@@ -137,7 +153,7 @@ function stateOf({ revokedAt, expiresAt }: ApiKey, now: Date): 'valid' | 'revoke
 }
 
 function noSuchKey(id: string): Error {
-  return new Error(`There is no valid key ${id}; findery keys list shows those that there are.`);
+  return new Error(`There is no valid key ${id}; findery keys list shows all keys.`);
 }
 
 function readScopes(text: string | undefined): Scope[] {
@@ -157,30 +173,26 @@ function wholeNumber(name: string, text: string | undefined, fallback: number | 
   throw new UsageError(`--${name} is "${text}"; it takes a whole number, or none`);
 }
 
-function parse<const T extends { readonly [name: string]: 'string' | 'boolean' }>(
+/** The options of an action, and the id of its key if it takes one. */
+function parse<const T extends NonNullable<ParseArgsConfig['options']>>(
   args: readonly string[],
   ids: 0 | 1,
-  types: T,
-): { values: { [K in keyof T]?: T[K] extends 'boolean' ? boolean : string }; id: string } {
-  const options = Object.fromEntries(Object.entries(types).map(([name, type]) => [name, { type }]));
-  try {
-    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
-    if (positionals.length !== ids)
-      throw new Error(
-        ids === 0 ? `"${positionals[0]}" is not understood here` : 'Which key? Give its id (key_...)',
-      );
-    return { values: values as never, id: positionals[0] ?? '' };
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  options: T,
+) {
+  const { values, positionals } = parseArguments(args, { options, allowPositionals: true });
+  if (positionals.length !== ids)
+    throw new UsageError(
+      ids === 0 ? `"${positionals[0]}" is not expected here` : 'Which key? Give one id (key_...)',
+    );
+  return { values, id: positionals[0] ?? '' };
 }
 
-/** Opens the keys of the service that the environment describes. */
+/** Opens the API keys of the configured service. */
 async function withKeys<T>(work: (keys: ApiKeys) => Promise<T>): Promise<T> {
   const config = readConfig(process.env);
   const service = await findRedis(config);
   const redis = connectRedis(service.url, { failFast: true });
-  redis.on('error', () => {}); // what fails because of it says so
+  redis.on('error', () => {}); // a failed command throws; ioredis must not log it too
   try {
     return await work(new ApiKeys(redis, new RedisKeys(config.redisPrefix)));
   } finally {
@@ -189,7 +201,10 @@ async function withKeys<T>(work: (keys: ApiKeys) => Promise<T>): Promise<T> {
   }
 }
 
-/** The given Redis, the private one of a service that runs, or else that of the data folder, started for this alone. */
+/**
+ * REDIS_URL, the private Redis of a running service, or else a private Redis for this command
+ * alone.
+ */
 async function findRedis({ redisUrl, dataFolder }: Config): Promise<{ url: string; stop(): Promise<void> }> {
   const running = redisUrl === null ? await findPrivateRedis(dataFolder) : null;
   if (running !== null) return { url: running, stop: async () => {} };

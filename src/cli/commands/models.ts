@@ -1,10 +1,9 @@
-import { parseArgs } from 'node:util';
 import { readConfig } from '../../config/config.ts';
+import { parseArguments, UsageError } from '../arguments.ts';
 import { addBundle } from '../models/add.ts';
 import { checkBundle } from '../models/check.ts';
 import { listBundles } from '../models/list.ts';
 import { removeBundle } from '../models/remove.ts';
-import { UsageError } from '../usage-error.ts';
 
 export const summary = 'adds, lists, checks and removes models and rewards';
 export const usage = `Usage: findery models list [--json]
@@ -12,12 +11,18 @@ export const usage = `Usage: findery models list [--json]
        findery models add PATH [--name NAME] [--unchecked]
        findery models remove NAME [--yes]
 
-list     what is installed, and what is wrong with the rest
-check    opens every graph of a bundle and makes a tiny picture (a reward scores one), and says in plain words what is wrong
-add      checks a bundle and copies it to the first folder of FINDERY_MODELS, or to "models" in FINDERY_DATA; services see it at once
-remove   deletes a bundle from there; the embedded ones stay
+list     lists the installed models and rewards, and says what is wrong with damaged ones
+check    opens every graph of a bundle and makes a small picture with it (or scores one with a reward)
+add      checks a bundle and copies it to the first folder of FINDERY_MODELS, or to "models" in
+         FINDERY_DATA; running services can use it at once
+remove   deletes a bundle from there; the embedded bundles cannot be removed
 
-A bundle is a folder of ONNX graphs, as tools/export or optimum's exporter write it. A checkpoint (.safetensors, .ckpt) is turned into one by
+--name NAME   name of the added bundle (default: the name of its folder)
+--unchecked   add without the check
+--yes         remove without a question
+
+A bundle is a folder of ONNX graphs, as tools/export and optimum's exporter write it. Convert a
+checkpoint (.safetensors, .ckpt) with
   python tools/export/import_checkpoint.py CHECKPOINT FOLDER/NAME`;
 
 const OPTIONS = {
@@ -27,7 +32,8 @@ const OPTIONS = {
   yes: { type: 'boolean' },
 } as const;
 
-const TAKES: {
+/** Whether an action takes a name or path, and which options. */
+const ACTIONS: {
   readonly [action: string]: { readonly operand: boolean; readonly options: readonly string[] };
 } = {
   list: { operand: false, options: ['json'] },
@@ -36,6 +42,7 @@ const TAKES: {
   remove: { operand: true, options: ['yes'] },
 };
 
+/** `findery models`. */
 export async function run(args: readonly string[], stop: AbortSignal): Promise<number> {
   const { action, operand, values } = parse(args);
   const config = readConfig(process.env);
@@ -57,25 +64,19 @@ export async function run(args: readonly string[], stop: AbortSignal): Promise<n
 }
 
 function parse(args: readonly string[]) {
-  let parsed: ReturnType<typeof parseArgs<{ options: typeof OPTIONS; allowPositionals: true }>>;
-  try {
-    parsed = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
-  const { positionals, values } = parsed;
+  const { positionals, values } = parseArguments(args, { options: OPTIONS, allowPositionals: true });
   const [action = '', operand = ''] = positionals;
-  if (!Object.hasOwn(TAKES, action))
+  if (!Object.hasOwn(ACTIONS, action))
     throw new UsageError(
       action === ''
-        ? 'Say what is to be done: list, check, add or remove.'
-        : `There is no "models ${action}".`,
+        ? 'An action is missing: list, check, add or remove.'
+        : `There is no "models ${action}"; it takes list, check, add or remove.`,
     );
-  const { operand: wantsOperand, options } = TAKES[action];
+  const { operand: wantsOperand, options } = ACTIONS[action];
   if (wantsOperand && operand === '') throw new UsageError(`models ${action} needs a name or a path.`);
   const other = Object.keys(values).find((option) => !options.includes(option));
   if (other) throw new UsageError(`models ${action} takes no --${other}.`);
   if (positionals.length > (wantsOperand ? 2 : 1))
-    throw new UsageError(`"${positionals.at(-1)}" is one word too many.`);
+    throw new UsageError(`"${positionals.at(-1)}" is not expected here.`);
   return { action, operand, values };
 }

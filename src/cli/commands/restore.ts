@@ -1,38 +1,34 @@
-import { parseArgs } from 'node:util';
 import { readConfig } from '../../config/config.ts';
 import { restore } from '../../maintenance/backup/restore.ts';
-import { withStorage } from '../storage/open.ts';
-import { openPlace } from '../storage/place.ts';
-import { UsageError } from '../usage-error.ts';
+import { parseArguments, UsageError } from '../arguments.ts';
+import { openPlace, withStorage } from '../storage.ts';
 
 export const summary = 'puts a backup back into an empty Redis and storage';
 export const usage = `Usage: findery restore FOLDER|s3://bucket/prefix [--force]
 
-Puts back what findery backup copied. What was not finished is queued again and goes on from its checkpoint. Every blob is checked
-against the hash that it had.
+Restores a backup of findery backup. Unfinished jobs are queued again and continue from their
+checkpoints. Every blob is verified against its hash. Stop the service first.
 
---force   also where there is something already: what the backup has too is replaced, the rest stays
+--force   restore even if Redis or storage is not empty: what the backup holds is replaced,
+          everything else stays
 
-REDIS_URL, FINDERY_REDIS_PREFIX, FINDERY_DATA and FINDERY_STORAGE name where it goes; the service is to be stopped.`;
+REDIS_URL, FINDERY_REDIS_PREFIX, FINDERY_DATA and FINDERY_STORAGE select the service, as for npm start.`;
 
+/** `findery restore`. */
 export async function run(args: readonly string[]): Promise<number> {
-  const { word, force } = parse(args);
+  const { positionals, values } = parseArguments(args, {
+    options: { force: { type: 'boolean' } },
+    allowPositionals: true,
+  });
+  if (positionals.length !== 1)
+    throw new UsageError('restore takes one source: a folder, or s3://bucket/prefix.');
+  const [place] = positionals;
   return withStorage(readConfig(process.env), async ({ store, blobs }) => {
-    const restored = await restore(store, blobs, await openPlace(word), { force });
+    const restored = await restore(store, blobs, await openPlace(place), { force: values.force ?? false });
     console.log(
-      `Restored ${restored.keys} keys of Redis and ${restored.blobs} blobs; ${restored.queued} jobs and samples wait to go on.`,
+      `Restored ${restored.keys} keys of Redis and ${restored.blobs} blobs; ` +
+        `${restored.queued} unfinished jobs and samples are queued.`,
     );
     return 0;
   });
-}
-
-function parse(args: readonly string[]): { word: string; force: boolean } {
-  try {
-    const options = { force: { type: 'boolean' } } as const;
-    const { positionals, values } = parseArgs({ args: [...args], options, allowPositionals: true });
-    if (positionals.length === 1) return { word: positionals[0], force: values.force ?? false };
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
-  throw new UsageError('restore takes one place: a folder, or s3://bucket/prefix.');
 }

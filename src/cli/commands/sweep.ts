@@ -1,48 +1,43 @@
-import { parseArgs } from 'node:util';
 import { readConfig } from '../../config/config.ts';
+import { readLimits } from '../../maintenance/sweep/retention-limits.ts';
 import { sweep } from '../../maintenance/sweep/sweep.ts';
-import { limitsFor } from '../../maintenance/sweep/tenant-limits.ts';
-import { withStorage } from '../storage/open.ts';
-import { UsageError } from '../usage-error.ts';
+import { parseArguments } from '../arguments.ts';
+import { withStorage } from '../storage.ts';
 
-export const summary =
-  'deletes what is beyond what is kept (FINDERY_KEEP_*, findery keep), and orphaned blobs';
+export const summary = 'deletes records beyond the retention limits, and orphaned blobs';
 export const usage = `Usage: findery sweep [--dry-run]
 
-Deletes jobs, samples and policies that are beyond the limits, but nothing that a live job or sample needs, and blobs older than a
-day that nothing points at. A service does the same every six hours; this does it now.
+Deletes ended jobs, samples and policies that exceed the retention limits (FINDERY_KEEP_*, findery
+keep), and blobs older than a day that no record refers to. What an unfinished job or sample needs is
+never deleted. A running service sweeps every six hours; this command sweeps now.
 
---dry-run   only say what would be deleted
+--dry-run   print what would be deleted, and delete nothing
 
-REDIS_URL, FINDERY_REDIS_PREFIX, FINDERY_DATA, FINDERY_STORAGE and FINDERY_KEEP_* are those of the service.`;
+REDIS_URL, FINDERY_REDIS_PREFIX, FINDERY_DATA, FINDERY_STORAGE and FINDERY_KEEP_* select the service and
+its limits, as for npm start.`;
 
+/** `findery sweep`. */
 export async function run(args: readonly string[]): Promise<number> {
-  const isDry = parse(args);
+  const { values } = parseArguments(args, { options: { 'dry-run': { type: 'boolean' } } });
+  const isDry = values['dry-run'] ?? false;
   const config = readConfig(process.env);
   return withStorage(config, async ({ store, blobs }) => {
     const swept = await sweep(store, blobs, {
-      limitsOf: await limitsFor(blobs, config),
+      limitsOf: await readLimits(blobs, config),
       now: Date.now(),
       isDry,
     });
-    if (!swept) throw new Error('Another process sweeps just now; try again in a minute.');
-    const { archived, expired, orphans, held } = swept;
+    if (!swept) throw new Error('Another process is sweeping; try again in a minute.');
+    const { archived, expired, orphans, warning } = swept;
     for (const { kind, id, reason } of expired) console.log(`${kind} ${id}: ${reason}`);
     for (const { key, bytes, reason } of orphans) console.log(`blob ${key} (${bytes} bytes): ${reason}`);
-    if (held) console.error(`findery: ${held}`);
-    const would = isDry ? 'Would delete' : 'Deleted';
-    console.log(
-      `${would} ${expired.length} records and ${orphans.length} orphaned blobs${archived.length > 0 ? `, and ${isDry ? 'keep' : 'kept'} ${archived.length} records that storage did not have` : ''}.`,
-    );
+    if (warning) console.error(`findery: ${warning}`);
+    const deletions = `${expired.length} records and ${orphans.length} orphaned blobs`;
+    const archivals =
+      archived.length > 0
+        ? `, and ${isDry ? 'archive' : 'archived'} ${archived.length} records that storage did not have`
+        : '';
+    console.log(`${isDry ? 'Would delete' : 'Deleted'} ${deletions}${archivals}.`);
     return 0;
   });
-}
-
-function parse(args: readonly string[]): boolean {
-  try {
-    const { values } = parseArgs({ args: [...args], options: { 'dry-run': { type: 'boolean' } } });
-    return values['dry-run'] ?? false;
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
 }

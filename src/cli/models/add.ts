@@ -6,15 +6,21 @@ import { isInside } from '../../bundles/folder.ts';
 import { type Config, EMBEDDED_MODELS } from '../../config/config.ts';
 import { formatBytes } from '../table.ts';
 import { checkBundle } from './check.ts';
-import type { Say } from './list.ts';
+import type { Print } from './list.ts';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
-const CHECKPOINTS = ['.safetensors', '.ckpt', '.pt', '.pth', '.bin'];
+/** Extensions of files that have to be converted to a bundle. */
+const CHECKPOINT_EXTENSIONS = ['.safetensors', '.ckpt', '.pt', '.pth', '.bin'];
 
 /**
- * `findery models add`: copies a bundle to where services look. It appears whole or not at all.
- * @returns 0, or 1 when the bundle did not pass its check
- * @throws Error with what to do when it can't be copied
+ * `findery models add`: copies a bundle to the first models folder. Services see the complete
+ * bundle or nothing.
+ * @param path folder of the bundle
+ * @param name name under which it is installed
+ * @param isChecked whether `checkBundle` has to pass first
+ * @param stop interrupts the copy and removes what was copied
+ * @returns exit status: 0, or 1 if the check failed
+ * @throws Error when the bundle can't be copied; the message says what to do
  */
 export async function addBundle(
   config: Config,
@@ -24,24 +30,26 @@ export async function addBundle(
     isChecked,
     stop,
   }: { name?: string; isChecked: boolean; stop: AbortSignal },
-  say: Say,
+  print: Print,
 ): Promise<number> {
   const source = await sourceFolder(path, config);
   if (!NAME.test(name))
     throw new Error(
-      `"${name}" is no name for a bundle: it takes letters, digits, ".", "_" and "-", and begins with a letter or a digit (--name).`,
+      `"${name}" is not a valid name for a bundle: it takes letters, digits, ".", "_" and "-", ` +
+        'and begins with a letter or a digit (--name).',
     );
   const [folder] = config.modelFolders;
   const target = join(folder, name);
   const taken = config.modelFolders.map((each) => join(each, name)).find((each) => existsSync(each));
   if (taken)
     throw new Error(
-      `${name} is there already (${taken}); choose another --name, or run \`findery models remove ${name}\` first.`,
+      `${name} exists already (${taken}); choose another --name, ` +
+        `or run \`findery models remove ${name}\` first.`,
     );
-  if (isChecked && (await checkBundle(config, source, say)) !== 0) return 1;
+  if (isChecked && (await checkBundle(config, source, print)) !== 0) return 1;
   await mkdir(folder, { recursive: true });
   if (isInside(await realpath(folder), source))
-    throw new Error(`${folder} lies inside ${source}; a folder can't be copied into itself.`);
+    throw new Error(`${folder} is inside ${source}; a folder can't be copied into itself.`);
   const unfinished = join(folder, `.${name}.adding`);
   await rm(unfinished, { recursive: true, force: true });
   try {
@@ -49,35 +57,36 @@ export async function addBundle(
     await rename(unfinished, target);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
-    if (stop.aborted) throw new Error(`Interrupted; ${target} was not made.`);
-    throw new Error(`${target} was not made: ${reason(error as NodeJS.ErrnoException, folder)}`);
+    if (stop.aborted) throw new Error(`Interrupted; ${target} was not created.`);
+    throw new Error(`${target} was not created: ${reason(error as NodeJS.ErrnoException, folder)}`);
   }
-  say(`${name} is in ${target}; running services see it now.`);
+  print(`${name} is in ${target}; running services can use it now.`);
   return 0;
 }
 
-/** @throws Error when it is no folder, or one that services see already */
+/** @throws Error when the path is not a folder, or is in a models folder already */
 async function sourceFolder(path: string, { modelFolders }: Config): Promise<string> {
   const file = await stat(path).catch(() => null);
-  if (!file) throw new Error(`${resolve(path)} is not there; check the path.`);
-  if (file.isFile() && CHECKPOINTS.includes(extname(path).toLowerCase())) {
+  if (!file) throw new Error(`${resolve(path)} does not exist; check the path.`);
+  if (file.isFile() && CHECKPOINT_EXTENSIONS.includes(extname(path).toLowerCase())) {
     const name = basename(path, extname(path)).replaceAll(/[^A-Za-z0-9._-]+/g, '-');
     throw new Error(
-      `${path} is a checkpoint, which is turned into a bundle first (tools/export/README.md):\n  python tools/export/import_checkpoint.py ${path} ${join(modelFolders[0], name)}`,
+      `${path} is a checkpoint. Convert it to a bundle (tools/export/README.md):\n` +
+        `  python tools/export/import_checkpoint.py ${path} ${join(modelFolders[0], name)}`,
     );
   }
-  if (!file.isDirectory()) throw new Error(`${resolve(path)} is no folder; give the folder of a bundle.`);
+  if (!file.isDirectory()) throw new Error(`${resolve(path)} is not a folder; give the folder of a bundle.`);
   const source = await realpath(path);
   for (const folder of modelFolders.filter((each) => each !== EMBEDDED_MODELS && existsSync(each))) {
     if (isInside(source, await realpath(folder)))
       throw new Error(
-        `${source} is in a models folder already; services see it as it is (findery models list).`,
+        `${source} is in a models folder already; services use it from there (findery models list).`,
       );
   }
   return source;
 }
 
-/** Every file, what links point at included: the person who names a folder means its content. */
+/** Copies every file. Links are replaced by their targets, so the copy is complete. */
 async function copy(source: string, target: string, stop: AbortSignal): Promise<void> {
   const files: { from: string; to: string; bytes: number }[] = [];
   const visit = async (folder: string) => {
@@ -96,7 +105,8 @@ async function copy(source: string, target: string, stop: AbortSignal): Promise<
   const { bavail, bsize } = await statfs(target);
   if (bavail * bsize < bytes)
     throw new Error(
-      `it needs ${formatBytes(bytes)}, and the disk has ${formatBytes(bavail * bsize)} left. Free some space, or name another disk's folder in FINDERY_MODELS.`,
+      `it needs ${formatBytes(bytes)}, and the disk has ${formatBytes(bavail * bsize)} left. ` +
+        'Free some space, or name a folder on another disk in FINDERY_MODELS.',
     );
   const bar = new SingleBar(
     { format: '  {bar} {percentage}% | {file}', hideCursor: true },
@@ -118,7 +128,10 @@ async function copy(source: string, target: string, stop: AbortSignal): Promise<
 
 function reason(error: NodeJS.ErrnoException, folder: string): string {
   if (error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG')
-    return `the disk of ${folder} is full. Free some space and run the same command again; nothing of it is left there.`;
+    return (
+      `the disk of ${folder} is full. Free some space and run the command again; ` +
+      'the files copied so far were removed.'
+    );
   if (error.code === 'EACCES' || error.code === 'EROFS' || error.code === 'EPERM')
     return `${folder} can't be written (${error.code}); choose another folder in FINDERY_MODELS.`;
   return error.message;

@@ -5,15 +5,19 @@ import { listFolder } from '../../bundles/folder.ts';
 import type { Config } from '../../config/config.ts';
 import { formatBytes, table } from '../table.ts';
 
-export type Say = (line: string) => void;
+/** Prints a line for people. */
+export type Print = (line: string) => void;
 
-/** What is installed under the configuration's folders; those that are not there are empty. */
+/** The bundles in the configured folders. A folder that does not exist counts as empty. */
 export function installed({ modelFolders }: Config) {
   return readCatalog(modelFolders.filter((folder) => existsSync(folder)));
 }
 
-/** `findery models list`. */
-export async function listBundles(config: Config, asJson: boolean, say: Say): Promise<number> {
+/**
+ * `findery models list`: prints all bundles, damaged ones included.
+ * @returns exit status, always 0
+ */
+export async function listBundles(config: Config, asJson: boolean, print: Print): Promise<number> {
   const { models, rewards, problems } = await installed(config);
   const rows = [
     ...(await Promise.all(
@@ -52,7 +56,7 @@ export async function listBundles(config: Config, asJson: boolean, say: Say): Pr
     })),
   ];
   if (asJson) {
-    say(
+    print(
       JSON.stringify(
         rows.map(({ problem, ...row }) => ({ ...row, problem: problem || null })),
         null,
@@ -61,8 +65,8 @@ export async function listBundles(config: Config, asJson: boolean, say: Say): Pr
     );
     return 0;
   }
-  say(table(rows.map(({ problem, ...row }) => ({ ...row, state: problem === '' ? 'usable' : 'damaged' }))));
-  for (const { name, problem } of rows) if (problem !== '') say(`\n${name}: ${problem}`);
+  print(table(rows.map(({ problem, ...row }) => ({ ...row, state: problem === '' ? 'usable' : 'damaged' }))));
+  for (const { name, problem } of rows) if (problem !== '') print(`\n${name}: ${problem}`);
   return 0;
 }
 

@@ -3,17 +3,24 @@ import { lstat, rename, rm, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { type Config, EMBEDDED_MODELS } from '../../config/config.ts';
-import type { Say } from './list.ts';
+import type { Print } from './list.ts';
 
 /**
- * `findery models remove`: gone for services at once, then from the disk. Never follows links.
- * @returns 0; 1 when the person said no
- * @throws Error when there is no such bundle, or it is not ours to remove
+ * `findery models remove`: deletes a bundle. Services stop seeing it at once, before its files are
+ * deleted. A link is removed without its target.
+ * @param isSure whether to skip the question
+ * @returns exit status: 0, or 1 if the person declined
+ * @throws Error when there is no such bundle, or when it is an embedded one
  */
-export async function removeBundle(config: Config, name: string, isSure: boolean, say: Say): Promise<number> {
+export async function removeBundle(
+  config: Config,
+  name: string,
+  isSure: boolean,
+  print: Print,
+): Promise<number> {
   if (/[/\\]/.test(name) || name.startsWith('.'))
     throw new Error(
-      `"${name}" is no name of a bundle; give a name from \`findery models list\`, not a path.`,
+      `"${name}" is not the name of a bundle; give a name from \`findery models list\`, not a path.`,
     );
   const folder = config.modelFolders.find((each) => existsSync(join(each, name)));
   if (folder === undefined)
@@ -26,7 +33,7 @@ export async function removeBundle(config: Config, name: string, isSure: boolean
     );
   const path = join(folder, name);
   if (!isSure && !(await confirm(path))) {
-    say('Nothing was removed.');
+    print('Nothing was removed.');
     return 1;
   }
   const file = await lstat(path);
@@ -36,12 +43,12 @@ export async function removeBundle(config: Config, name: string, isSure: boolean
     await rename(path, hidden);
     await rm(hidden, { recursive: true, force: true });
   }
-  say(`${name} is removed. Jobs that still ask for it will fail and say so.`);
+  print(`${name} is removed. Queued jobs that use it will fail.`);
   return 0;
 }
 
 async function confirm(path: string): Promise<boolean> {
-  if (!process.stdin.isTTY) throw new Error(`This would delete ${path}; say so with --yes.`);
+  if (!process.stdin.isTTY) throw new Error(`This would delete ${path}; confirm with --yes.`);
   const questions = createInterface({ input: process.stdin, output: process.stdout });
   const answer = await questions.question(`Delete ${path}? [y/N] `);
   questions.close();

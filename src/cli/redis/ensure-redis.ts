@@ -3,37 +3,44 @@ import { installRedis } from './install-redis.ts';
 import { findRedisServer, startPrivateRedis } from './private-redis.ts';
 
 export interface RedisService {
-  /** What `connectRedis` and REDIS_URL take. */
+  /** URL as in REDIS_URL. */
   readonly url: string;
-  /** Ours to stop (`private`) or somebody else's (`given`). */
+  /** `given`: named by REDIS_URL; `private`: started by this process. */
   readonly origin: 'given' | 'private';
-  /** Ends a private Redis and waits until its data are on the disk; leaves a given one alone. May be called twice. */
+  /**
+   * Ends a private Redis and waits until its data are on the disk. Leaves a given one running.
+   * Idempotent.
+   */
   stop(): Promise<void>;
 }
 
 export interface EnsureRedisOptions {
-  /** REDIS_URL, where it is set. */
+  /** REDIS_URL; missing or null: use a private Redis. */
   readonly url?: string | null;
-  /** Folder of the service; a private Redis keeps its data in `redis` below it. */
+  /**
+   * Data folder of the service (FINDERY_DATA). A private Redis keeps its data in its subfolder
+   * `redis`.
+   */
   readonly dataDir: string;
-  /** Told in plain lines what is done: starting, installing. */
+  /** Receives lines for people: what is being started or installed. */
   readonly log: (line: string) => void;
-  /** Whether a missing Redis may be installed with apt-get; default true. */
+  /** Whether a missing redis-server may be installed with apt-get. Default: true. */
   readonly install?: boolean;
-  /** Where programs are looked for, as in PATH; default the PATH of this process. */
+  /** Folders with programs, separated as in PATH. Default: PATH. */
   readonly searchPath?: string;
 }
 
-/** There is no Redis to work with; the message says what to do. */
+/** No Redis can be used. The message says what to do. */
 export class RedisUnavailableError extends Error {
   override readonly name = 'RedisUnavailableError';
 }
 
 /**
- * A Redis that answers: the given one, else a private one of this process (`startPrivateRedis`), for which a missing
- * redis-server is installed where that is possible without asking (Debian and its kin, as root or with password-less sudo).
+ * Provides a Redis that answers: the one that `url` names, or else a private one
+ * (`startPrivateRedis`). If no redis-server is installed, `installRedis` tries to install it.
  *
- * @throws RedisUnavailableError when the given one can't be used, or there is no way to a private one
+ * @throws RedisUnavailableError when the given Redis does not answer, or there is no redis-server
+ *   to start
  */
 export async function ensureRedis(options: EnsureRedisOptions): Promise<RedisService> {
   const { url, dataDir, log, install = true, searchPath = process.env.PATH ?? '' } = options;
@@ -46,28 +53,32 @@ export async function ensureRedis(options: EnsureRedisOptions): Promise<RedisSer
     program = await findRedisServer(searchPath);
   if (program === null) {
     throw new RedisUnavailableError(
-      'findery keeps its queue in Redis, and neither redis-server nor valkey-server was found on the PATH. Install one ' +
-        '(Debian, Ubuntu: apt-get install redis-server; Fedora: dnf install valkey; macOS: brew install redis), or set ' +
-        'REDIS_URL to a Redis that runs elsewhere, such as redis://localhost:6379.',
+      'findery keeps its queue in Redis, and the PATH has neither redis-server nor valkey-server. ' +
+        'Install one (Debian, Ubuntu: apt-get install redis-server; Fedora: dnf install valkey; ' +
+        'macOS: brew install redis), or set REDIS_URL to a Redis that runs elsewhere, ' +
+        'such as redis://localhost:6379.',
     );
   }
   const { url: privateUrl, stop } = await startPrivateRedis({ program, dataDir, log });
   return { url: privateUrl, origin: 'private', stop };
 }
 
-/** How long a given Redis may take to its first answer, milliseconds; one that still loads its data says so meanwhile. */
-const PATIENCE = 5000;
+/**
+ * Time until the first answer of a given Redis. One that loads its data answers with an error that
+ * says so.
+ */
+const ANSWER_TIMEOUT_MS = 5000;
 
 async function checkAnswers(url: string): Promise<void> {
-  let reason = `no answer within ${PATIENCE / 1000} seconds`;
+  let reason = `no answer within ${ANSWER_TIMEOUT_MS / 1000} seconds`;
   const client = new Redis(url, {
     lazyConnect: true,
-    connectTimeout: PATIENCE,
-    commandTimeout: PATIENCE,
+    connectTimeout: ANSWER_TIMEOUT_MS,
+    commandTimeout: ANSWER_TIMEOUT_MS,
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
   });
-  // The connection's own error says more than the "Connection is closed." that `connect` rejects with.
+  // `connect` rejects with "Connection is closed."; the error event has the cause.
   client.on('error', (error) => {
     reason = error.message || (error as NodeJS.ErrnoException).code || reason;
   });
@@ -76,17 +87,19 @@ async function checkAnswers(url: string): Promise<void> {
     await client.ping();
   } catch (error) {
     throw new RedisUnavailableError(
-      `The Redis of REDIS_URL (${redactUrl(url)}) can't be used: ${reason.replace(/\.$/, '')}. Start it, correct REDIS_URL, or unset ` +
-        'REDIS_URL so that npm start and npm run demo use a private one.',
+      `The Redis of REDIS_URL (${redactUrl(url)}) can't be used: ${reason.replace(/\.$/, '')}. ` +
+        'Start it, correct REDIS_URL, or unset REDIS_URL: npm start and npm run demo then use ' +
+        'a private Redis.',
       { cause: error },
     );
   } finally {
-    // On a connection that has ended, disconnect would only leave a timer that keeps the process for two seconds.
+    // After the connection has ended, `disconnect` would only start a timer that keeps this process
+    // alive for two seconds.
     if (client.status !== 'end') client.disconnect();
   }
 }
 
-/** `url` as it may be shown: without its password, whether it stands before the host or in the query. */
+/** The URL with `***` for its password, both before the host and in the query. */
 export function redactUrl(url: string): string {
   return url.replace(/^([a-z]+:\/\/[^:/@]*):.*@/i, '$1:***@').replace(/([?&]password=)[^&]*/gi, '$1***');
 }

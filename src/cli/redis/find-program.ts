@@ -1,7 +1,10 @@
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 
-/** The path of the program `name` in the first folder of `searchPath` (as in PATH) that has it; null where none has. */
+/**
+ * Path of an executable; null: no folder has it.
+ * @param searchPath folders, separated as in PATH; the first one that has the program wins
+ */
 export async function findProgram(name: string, searchPath: string): Promise<string | null> {
   for (const folder of searchPath.split(delimiter).filter(Boolean)) {
     const path = join(folder, name);

@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process';
 import { findProgram } from './find-program.ts';
 
 /**
- * Installs Debian's redis-server. Its package starts a service of its own, which nobody asked for; a policy-rc.d that
- * forbids it (invoke-rc.d(8): exit status 101) stands while the package is set up, unless the machine has one already.
- * The lists of packages are fetched only when the package is not known yet.
+ * Installs Debian's redis-server. The package would also start a system service. A policy-rc.d that
+ * exits with 101 forbids that (invoke-rc.d(8)); the script puts one in place during the
+ * installation, unless there is one already. The package lists are updated only when apt does not
+ * know the package.
  */
 const SCRIPT = `set -e
 policy=/usr/sbin/policy-rc.d
@@ -18,20 +19,21 @@ export DEBIAN_FRONTEND=noninteractive
 install() { apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=60 redis-server; }
 install || { apt-get update -q && install; }`;
 
-/** How long all of it may take, milliseconds. */
-const PATIENCE = 300_000;
+const INSTALL_TIMEOUT_MS = 300_000;
 
 /**
- * Installs redis-server where that needs no question: apt-get is there, and this process is root or may use sudo without a
- * password. Resolves to whether it is installed now; tells `log` what is done and what went wrong.
+ * Installs redis-server if that needs no answer from a person: apt-get exists, and this process is
+ * root or may use sudo without a password.
  *
- * @param searchPath where apt-get and sudo are looked for, as in PATH
+ * @param searchPath folders with apt-get and sudo, separated as in PATH
+ * @param log receives what is being done and what went wrong
+ * @returns whether redis-server is installed now
  */
 export async function installRedis(searchPath: string, log: (line: string) => void): Promise<boolean> {
   if ((await findProgram('apt-get', searchPath)) === null) return false;
   const isRoot = process.getuid?.() === 0;
   if (!isRoot && !(await run('sudo', ['-n', 'true'], searchPath)).ok) return false;
-  log('No redis-server on the PATH. Installing it once with apt-get, without starting its service ...');
+  log('There is no redis-server on the PATH. Installing it with apt-get, without its system service ...');
   const command = ['/bin/sh', '-c', SCRIPT];
   const { ok, output } = isRoot
     ? await run(command[0], command.slice(1), searchPath)
@@ -46,7 +48,7 @@ function run(program: string, parameters: readonly string[], searchPath: string)
     const child = spawn(program, parameters, {
       env: { ...process.env, PATH: searchPath },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: PATIENCE,
+      timeout: INSTALL_TIMEOUT_MS,
     });
     let output = '';
     for (const pipe of [child.stdout, child.stderr]) {

@@ -2,34 +2,47 @@ import { mkdir, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findProgram } from './find-program.ts';
-import { claim, clearTheWay, readOwner, release } from './redis-owner.ts';
+import { acquireLock, clearStaleLock, readLock, releaseLock } from './lock-file.ts';
 import { findFreePort, probe } from './redis-probe.ts';
-import { launch } from './redis-process.ts';
+import { launchRedis } from './redis-process.ts';
 
-/** Milliseconds until a server that has ended by itself is started again; twice as long each time that it does not start. */
-const RESTART_PAUSE = 100;
-const RESTART_PAUSE_MOST = 3000;
+/** Pause before a server that exited is restarted. It doubles after every failed restart. */
+const RESTART_DELAY_MS = 100;
+const MAX_RESTART_DELAY_MS = 3000;
+/** Ports that are tried when others take them first. */
+const MAX_START_ATTEMPTS = 5;
 
 export interface PrivateRedis {
   readonly url: string;
+  /** Ends the server and waits until its data are on the disk. */
   stop(): Promise<void>;
 }
 
-/** The redis-server, or else valkey-server, in the folders of `searchPath` (as in PATH); null where there is none. */
+/**
+ * Path of redis-server, or of valkey-server when there is no redis-server; null when there is
+ * neither.
+ * @param searchPath folders, separated as in PATH
+ */
 export async function findRedisServer(searchPath: string): Promise<string | null> {
   return (await findProgram('redis-server', searchPath)) ?? (await findProgram('valkey-server', searchPath));
 }
 
 /**
- * Starts `program` on 127.0.0.1 and a free port, with its data in `dataDir`/redis: append-only, flushed before every answer
- * (what was answered with 202 is on the disk), no eviction. It ends when this process ends, however that happens (`redis-process.ts`);
- * when it ends by itself, as it does on a full disk, it is started again on the same port and data until it stays.
+ * Starts a Redis server on 127.0.0.1 and a free port, with its data in `dataDir`/redis.
  *
- * One process of a machine at a time: while the private Redis of a data folder runs, a second start on that folder is
- * refused, for two servers would ruin the append-only file; the message gives the URL with which to share the first. What
- * a killed process left behind (its `owner.json`, or the server in its last moments) is cleared away.
+ * - Durability: every write is flushed to the append-only file before Redis answers, so a job that
+ *   was answered with 202 survives a crash. Redis never evicts keys.
+ * - Lifetime: the server ends when this process ends, by SIGKILL too (`redis-process.ts`). A server
+ *   that exits by itself, for example because the disk is full, is restarted on the same port and
+ *   data until it stays up.
+ * - Exclusion: two servers on one folder would corrupt the append-only file. `owner.json` in the
+ *   folder is the lock (`lock-file.ts`); a second start is refused and names the URL of the first
+ *   server.
  *
- * @throws Error when the folder is in use, or the server can't start; then with its last lines
+ * @param program path of redis-server or valkey-server
+ * @param log receives one line for every event that a person should see
+ * @throws Error when the folder is in use, or when the server does not start; then with its last
+ *   lines
  */
 export async function startPrivateRedis({
   program,
@@ -42,52 +55,66 @@ export async function startPrivateRedis({
 }): Promise<PrivateRedis> {
   await mkdir(join(dataDir, 'redis'), { recursive: true });
   const folder = await realpath(join(dataDir, 'redis'));
-  const ownerFile = join(folder, 'owner.json');
-  await clearTheWay(folder, ownerFile);
-  // A free port can be taken by somebody else before the server has it; then another one will do.
+  const lockFile = join(folder, 'owner.json');
+  await clearStaleLock(folder, lockFile);
   for (let attempt = 1; ; attempt++) {
     const port = await findFreePort();
-    await claim(ownerFile, { pid: process.pid, port });
-    let server = launch(program, folder, port);
+    await acquireLock(lockFile, { pid: process.pid, port });
+    const server = launchRedis(program, folder, port);
     if (await server.isReady(log)) {
-      const keepAlive = async (pause: number) => {
-        await sleep(pause, undefined, { ref: false });
-        if (stopped) return;
-        server = launch(program, folder, port);
-        if (!(await server.isReady(log))) {
-          await server.stop();
-          return void keepAlive(Math.min(2 * pause, RESTART_PAUSE_MOST));
-        }
-        log('The private Redis is there again.');
-        server.watch(log, () => void keepAlive(RESTART_PAUSE));
-      };
-      let stopped = false;
-      server.watch(log, () => void keepAlive(RESTART_PAUSE));
+      const supervisor = superviseRedis(server, () => launchRedis(program, folder, port), log);
       log(`Private Redis on 127.0.0.1:${port}, data in ${folder}.`);
       return {
         url: `redis://127.0.0.1:${port}`,
         async stop() {
-          stopped = true;
-          await server.stop();
-          await release(ownerFile, port);
+          await supervisor.stop();
+          await releaseLock(lockFile, port);
         },
       };
     }
     await server.stop();
-    await rm(ownerFile, { force: true });
-    if (!/address already in use/i.test(server.output()) || attempt === 5) {
+    await rm(lockFile, { force: true });
+    // Another process can take the free port before the server does. Then the next port is tried.
+    if (!/address already in use/i.test(server.output()) || attempt === MAX_START_ATTEMPTS) {
       throw new Error(
-        `${program} ended while it started, with data in ${folder}. Its last lines:\n${server.output() || '(none)'}`,
+        `${program} exited while it started, with data in ${folder}. ` +
+          `Its last lines:\n${server.output() || '(none)'}`,
       );
     }
   }
 }
 
-/** Where the private Redis of `dataDir` answers, when a process runs one; null: none does. */
+type RedisProcess = ReturnType<typeof launchRedis>;
+
+/** Restarts a server whenever it exits, until `stop` is called. */
+function superviseRedis(first: RedisProcess, relaunch: () => RedisProcess, log: (line: string) => void) {
+  let server = first;
+  let isStopped = false;
+  const restart = async (delay: number): Promise<void> => {
+    await sleep(delay, undefined, { ref: false });
+    if (isStopped) return;
+    server = relaunch();
+    if (!(await server.isReady(log))) {
+      await server.stop();
+      return void restart(Math.min(2 * delay, MAX_RESTART_DELAY_MS));
+    }
+    log('The private Redis is running again.');
+    server.watch(log, () => void restart(RESTART_DELAY_MS));
+  };
+  server.watch(log, () => void restart(RESTART_DELAY_MS));
+  return {
+    async stop(): Promise<void> {
+      isStopped = true;
+      await server.stop();
+    },
+  };
+}
+
+/** URL of the private Redis that another process runs on `dataDir`; null: none does. */
 export async function findPrivateRedis(dataDir: string): Promise<string | null> {
   const folder = await realpath(join(dataDir, 'redis')).catch(() => null);
   if (folder === null) return null;
-  const owner = await readOwner(join(folder, 'owner.json'));
-  if (owner === null || (await probe(owner.port, folder)) !== 'ready') return null;
-  return `redis://127.0.0.1:${owner.port}`;
+  const holder = await readLock(join(folder, 'owner.json'));
+  if (holder === null || (await probe(holder.port, folder)) !== 'ready') return null;
+  return `redis://127.0.0.1:${holder.port}`;
 }

@@ -1,10 +1,14 @@
 import { createServer } from 'node:net';
 import { Redis } from 'ioredis';
 
-/** Milliseconds between looks at a server that starts or ends. */
-export const PAUSE = 25;
+/** Pause between two probes of a server that starts or ends. */
+export const POLL_INTERVAL_MS = 25;
 
-/** Whether the server of `folder`, and no other one, answers on `port`. CONFIG is answered while data are loaded; PING is not. */
+/**
+ * The state of the server of `folder` on `port`. Any other server on that port counts as `none`.
+ *
+ * Redis answers CONFIG while it loads its data, and refuses PING until it has loaded them.
+ */
 export async function probe(port: number, folder: string): Promise<'ready' | 'loading' | 'none'> {
   if (port === 0) return 'none';
   return withClient(port, async (client) => {
@@ -17,8 +21,8 @@ export async function probe(port: number, folder: string): Promise<'ready' | 'lo
   }).catch(() => 'none');
 }
 
-/** Has the server on `port` write its data and end; fine where there is none. */
-export async function askToEnd(port: number): Promise<void> {
+/** Makes the server on `port` write its data and exit. Does nothing when no server answers. */
+export async function shutDown(port: number): Promise<void> {
   await withClient(port, (client) => client.shutdown()).catch(() => {});
 }
 
@@ -38,11 +42,15 @@ async function withClient<T>(port: number, action: (client: Redis) => Promise<T>
     await client.connect();
     return await action(client);
   } finally {
-    // On a connection that has ended, disconnect would only leave a timer that keeps the process for two seconds.
+    // After the connection has ended, `disconnect` would only start a timer that keeps this process
+    // alive for two seconds.
     if (client.status !== 'end') client.disconnect();
   }
 }
 
+/**
+ * A port of 127.0.0.1 that was free a moment ago. Another process may take it before its user does.
+ */
 export async function findFreePort(): Promise<number> {
   const server = createServer();
   return new Promise((resolve, reject) => {

@@ -1,25 +1,30 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PAUSE, probe } from './redis-probe.ts';
+import { POLL_INTERVAL_MS, probe } from './redis-probe.ts';
 
 /**
- * Becomes the server after leaving a watcher behind: a shell that reads our pipe, which the system closes when this
- * process ends in any way, SIGKILL included, and then tells the server to shut down. The watcher stays in the server's
- * process group; so its number can't pass to another process while the watcher may still use it.
+ * Shell script that starts a watchdog and then replaces itself with the server. The watchdog reads
+ * a pipe from this process. The system closes the pipe when this process ends, by SIGKILL too; the
+ * watchdog then sends SIGTERM to the server. The watchdog stays in the server's process group, so
+ * the system cannot reuse the server's process number while the watchdog may still signal it.
  */
-const GUARD = `server=$$
+const WATCHDOG_SCRIPT = `server=$$
 exec 3<&0
 (while read -r line <&3; do :; done; kill -TERM $server) </dev/null >/dev/null 2>&1 &
 exec "$@" 3<&- </dev/null`;
 
-/** How long a server may take to its first answer, milliseconds; one that loads its data answers that it does. */
-const START_PATIENCE = 30_000;
-/** How long a server may take to write its data at the end, milliseconds. */
-export const SHUTDOWN_PATIENCE = 10_000;
+/** Time until the first answer of a server. A server that loads its data does answer. */
+const START_TIMEOUT_MS = 30_000;
+/** Time that a server may take to write its data and exit, before it is killed. */
+export const SHUTDOWN_TIMEOUT_MS = 10_000;
 
-/** A Redis server in `folder`, on 127.0.0.1 and that port, which ends with this process. */
-export function launch(program: string, folder: string, port: number) {
+/**
+ * Starts a Redis server on 127.0.0.1 that ends when this process ends.
+ * @param program path of redis-server or valkey-server
+ * @param folder where the server keeps its append-only file
+ */
+export function launchRedis(program: string, folder: string, port: number) {
   const settings = [
     ['--bind', '127.0.0.1'],
     ['--port', String(port)],
@@ -31,14 +36,17 @@ export function launch(program: string, folder: string, port: number) {
     ['--maxmemory-policy', 'noeviction'],
     ['--loglevel', 'warning'],
   ].flat();
-  const child = spawn('/bin/sh', ['-c', GUARD, 'findery-redis', program, ...settings], {
+  const child = spawn('/bin/sh', ['-c', WATCHDOG_SCRIPT, 'findery-redis', program, ...settings], {
     cwd: folder,
-    // Ctrl-C goes to the whole group of a terminal; the server must outlive the workers that still write to it.
+    // A terminal sends Ctrl-C to its whole process group. The server needs a group of its own,
+    // because it must outlive the workers that still write to it.
     detached: true,
-    // Redis refuses to start under a locale that the machine lacks.
+    // Redis does not start under a locale that is not installed.
     env: { ...process.env, LC_ALL: 'C' },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
+  // Node types the pipes of a child as plain streams; they are sockets, and only those have
+  // `unref`.
   const pipes = [child.stdin, child.stdout, child.stderr] as unknown as readonly Socket[];
   let tail = '';
   let stopping = false;
@@ -47,7 +55,7 @@ export function launch(program: string, folder: string, port: number) {
       tail = (tail + text).slice(-2000);
     });
   }
-  child.stdin.on('error', () => {}); // the watcher may be gone already
+  child.stdin.on('error', () => {}); // the watchdog may have ended already
   const ended = new Promise<void>((resolve) => {
     child.on('error', (error) => {
       tail += error.message;
@@ -56,44 +64,50 @@ export function launch(program: string, folder: string, port: number) {
     child.on('close', () => resolve());
   });
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null || child.pid === undefined;
-  // Neither the server nor its pipes keep this process alive; its end closes the pipe and thereby ends the server.
+  // Neither the server nor its pipes may keep this process alive. When it ends, the watchdog ends
+  // the server.
   child.unref();
   for (const pipe of pipes) pipe.unref();
 
   return {
+    /** The last 2000 characters that the server wrote. */
     output: () => tail.trim(),
+    /** Waits until the server answers. False: it exited, or it did not answer in time. */
     async isReady(log: (line: string) => void): Promise<boolean> {
-      const deadline = performance.now() + START_PATIENCE;
-      let told = false;
+      const deadline = performance.now() + START_TIMEOUT_MS;
+      let isLoggedLoading = false;
       while (!hasEnded()) {
         const state = await probe(port, folder);
         if (state === 'ready') return true;
-        if (state === 'loading' && !told) log('The private Redis is loading its data ...');
-        told ||= state === 'loading';
+        if (state === 'loading' && !isLoggedLoading) {
+          log('The private Redis is loading its data ...');
+          isLoggedLoading = true;
+        }
         if (state === 'none' && performance.now() > deadline) return false;
-        await sleep(PAUSE);
+        await sleep(POLL_INTERVAL_MS);
       }
       await ended;
       return false;
     },
-    /** Tells `log` when the server ends although nobody stopped it, and calls `onEnd`. */
+    /** Logs an exit of the server that `stop` did not cause, and calls `onEnd`. */
     watch(log: (line: string) => void, onEnd: () => void): void {
-      const tell = () => {
+      const report = () => {
         if (stopping) return;
-        log(`The private Redis has ended and is started again. Its last lines:\n${tail.trim() || '(none)'}`);
+        log(`The private Redis exited; it is being restarted. Its last lines:\n${tail.trim() || '(none)'}`);
         onEnd();
       };
-      if (hasEnded()) tell();
-      else child.once('exit', tell);
+      if (hasEnded()) report();
+      else child.once('exit', report);
     },
+    /** Shuts the server down and waits until its data are written. */
     async stop(): Promise<void> {
       stopping = true;
       if (child.pid === undefined) return;
       child.ref();
       child.stdin.end();
-      const impatience = setTimeout(() => killGroup(child, 'SIGKILL'), SHUTDOWN_PATIENCE);
+      const killTimer = setTimeout(() => killGroup(child, 'SIGKILL'), SHUTDOWN_TIMEOUT_MS);
       await ended;
-      clearTimeout(impatience);
+      clearTimeout(killTimer);
     },
   };
 }
@@ -102,6 +116,6 @@ function killGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   try {
     if (child.pid !== undefined) process.kill(-child.pid, signal);
   } catch {
-    // It has ended meanwhile.
+    // The group has ended already.
   }
 }

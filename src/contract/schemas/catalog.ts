@@ -3,12 +3,14 @@ import { FAMILY_NAMES } from '../../bundles/families.ts';
 import { REWARD_TYPES } from '../../bundles/reward-bundle.ts';
 import { Name, Nullable, OneOf, Sampler, Timestamp } from './common.ts';
 
+/** Fields of models and rewards that say whether they can be used. */
 const Availability = {
-  available: Type.Boolean({ description: 'false: see `problem`' }),
-  problem: Nullable(Type.String({ description: 'what is wrong with the bundle and what to do' })),
-  loadedBy: Type.Array(Type.String({ description: 'workers that hold it in memory' })),
+  available: Type.Boolean({ description: 'whether it can be used; `problem` says why not' }),
+  problem: Nullable(Type.String({ description: 'what is wrong with the bundle, and what to do' })),
+  loadedBy: Type.Array(Type.String({ description: 'ids of the workers that have it in memory' })),
 };
 
+/** An installed model. */
 export const Model = Type.Object(
   {
     object: Type.Literal('model'),
@@ -16,7 +18,7 @@ export const Model = Type.Object(
     title: Type.String(),
     licence: Nullable(Type.String()),
     family: Nullable(OneOf(FAMILY_NAMES)),
-    default: Type.Boolean({ description: 'used when a request names none' }),
+    default: Type.Boolean({ description: 'whether it is used when a request names none' }),
     defaults: Nullable(
       Type.Unsafe<Sampler & { reward: string | null }>(
         Type.Object({ ...Sampler.properties, reward: Nullable(Name) }),
@@ -24,7 +26,7 @@ export const Model = Type.Object(
     ),
     sizes: Nullable(
       Type.Array(Type.Array(Type.Integer(), { minItems: 2, maxItems: 2 }), {
-        description: 'width and height pairs; null: any multiple of `sizeMultiple`',
+        description: 'pairs of width and height in pixels; null: any multiples of `sizeMultiple`',
       }),
     ),
     sizeMultiple: Nullable(Type.Integer()),
@@ -32,27 +34,30 @@ export const Model = Type.Object(
     promptTokens: Nullable(
       Type.Integer({
         description:
-          'tokens of a prompt that the model reads, with start and end; the most, where it has several text encoders',
+          'longest prompt in tokens, with start and end token; of several text encoders the largest',
       }),
     ),
-    schedulers: Type.Array(Name, { description: "that go with the model's scheduler_config.json" }),
+    schedulers: Type.Array(Name, {
+      description: "schedulers that support the model's scheduler_config.json",
+    }),
     ...Availability,
   },
   { $id: 'Model' },
 );
 export type Model = Static<typeof Model>;
 
+/** An installed reward. */
 export const Reward = Type.Object(
   {
     object: Type.Literal('reward'),
     name: Name,
-    type: Nullable(OneOf(REWARD_TYPES, { description: 'what gives the scores' })),
+    type: Nullable(OneOf(REWARD_TYPES, { description: 'what computes the scores' })),
     title: Type.String(),
     licence: Nullable(Type.String()),
     default: Type.Boolean(),
     reads: Type.Array(OneOf(['image', 'text'])),
     range: Nullable(
-      Type.Array(Type.Number(), { minItems: 2, maxItems: 2, description: 'where scores usually lie' }),
+      Type.Array(Type.Number(), { minItems: 2, maxItems: 2, description: 'usual range of scores' }),
     ),
     ...Availability,
   },
@@ -60,6 +65,7 @@ export const Reward = Type.Object(
 );
 export type Reward = Static<typeof Reward>;
 
+/** An optimizer and its parameters. */
 export const OptimizerInfo = Type.Object(
   {
     object: Type.Literal('optimizer'),
@@ -82,21 +88,24 @@ export const OptimizerInfo = Type.Object(
   { $id: 'OptimizerInfo' },
 );
 
+/** Entries of a queue. */
 const QueueCounts = Type.Object({
-  waiting: Type.Integer({ description: 'for a worker, or for their next try' }),
-  active: Type.Integer({ description: 'a worker has them' }),
+  waiting: Type.Integer({ description: 'waiting for a worker or for the next attempt' }),
+  active: Type.Integer({ description: 'being worked on' }),
 });
 
+/** Response of GET /v1/queues. */
 export const Queues = Type.Object(
   {
     object: Type.Literal('queues'),
     optimize: QueueCounts,
     sample: QueueCounts,
-    unfinished: Type.Integer({ description: 'all of them: what a number of workers may follow' }),
+    unfinished: Type.Integer({ description: 'sum of all these counts; autoscalers can follow it' }),
   },
   { $id: 'Queues' },
 );
 
+/** A live worker. */
 export const WorkerInfo = Type.Object(
   {
     object: Type.Literal('worker'),
@@ -106,15 +115,17 @@ export const WorkerInfo = Type.Object(
     version: Type.String(),
     startedAt: Timestamp,
     seenAt: Timestamp,
-    device: Type.String({ description: 'where graphs run: cpu, webgpu, cuda:0 and the like' }),
-    executionProviders: Type.Array(Type.String({ description: 'as configured, in order' })),
+    device: Type.String({ description: 'device that runs the graphs, for example cpu, webgpu or cuda:0' }),
+    executionProviders: Type.Array(
+      Type.String({ description: 'execution providers of ONNX Runtime, as configured, in order' }),
+    ),
     passedOver: Type.Array(
       Type.String({
-        description: 'providers named before the one in use that are not to be had there, and why',
+        description: 'configured providers before the one in use that are unavailable, and why',
       }),
     ),
     threads: Type.Integer(),
-    batchSize: Type.Integer({ description: 'most draws in one graph run' }),
+    batchSize: Type.Integer({ description: 'most noises in one graph run' }),
     reducedBatches: Type.Array(
       Type.Object({
         model: Type.String(),
@@ -122,12 +133,12 @@ export const WorkerInfo = Type.Object(
         height: Type.Integer(),
         batchSize: Type.Integer(),
       }),
-      { description: 'where runs have fewer draws, since more did not fit into memory' },
+      { description: 'models and sizes with smaller batches, because larger ones did not fit into memory' },
     ),
     memoryBytes: Type.Integer({ description: 'resident memory of the process' }),
-    loaded: Type.Array(Type.String({ description: 'models and rewards in memory' })),
+    loaded: Type.Array(Type.String({ description: 'names of the models and rewards in memory' })),
     currentJobs: Type.Array(Type.String()),
-    imagesPerSecond: Nullable(Type.Number({ description: 'over the last minute of work' })),
+    imagesPerSecond: Nullable(Type.Number({ description: 'mean over the last minute of work' })),
   },
   { $id: 'WorkerInfo' },
 );

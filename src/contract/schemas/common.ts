@@ -1,17 +1,20 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import type { IdKind } from '../ids.ts';
 
-/** `value | null`, as OpenAPI 3.1 and JSON Schema write it. */
+/** A schema for values of `schema` or null. */
 export function Nullable<T extends TSchema>(schema: T) {
   return Type.Union([schema, Type.Null()]);
 }
 
-/** A reference to a schema that has an `$id`: it appears once in the contract, under that name. */
-export function Link<T extends TSchema>(schema: T) {
+/**
+ * A reference to a schema that has an `$id`. The contract contains the schema once, under that
+ * name.
+ */
+export function Ref<T extends TSchema>(schema: T) {
   return Type.Unsafe<Static<T>>({ $ref: `${(schema as { $id?: string }).$id}#` });
 }
 
-/** A closed set of words. */
+/** A schema for a fixed set of words. */
 export function OneOf<const T extends readonly string[]>(
   values: T,
   options: { description?: string; default?: T[number] } = {},
@@ -19,35 +22,42 @@ export function OneOf<const T extends readonly string[]>(
   return Type.Unsafe<T[number]>({ type: 'string', enum: values, ...options });
 }
 
-/** Classes of characters as every reader of the contract understands them: no \p{...}, nothing beyond \uFFFF. */
+/**
+ * Character classes that every reader of the contract supports: no \p{...}, nothing above \uFFFF.
+ */
 const CONTROL = '\\u0000-\\u001f\\u007f-\\u009f';
 const SPACE = ' \\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff';
 
 /**
- * Strings that people typed: at least one visible character where `required`, no control characters. At each character there is
- * one way to go on, so a long text that is refused takes no longer than one that is not.
+ * A schema for text that people write: no control characters and, with `minimum` 1, a visible
+ * character. The patterns need linear time (no backtracking), because they run before length
+ * limits.
  */
-export function Prose(minimum: 0 | 1, maximum: number, description: string) {
+export function FreeText(minimum: 0 | 1, maximum: number, description: string) {
   return Type.String({
     minLength: minimum,
     maxLength: maximum,
     pattern: minimum === 0 ? `^[^${CONTROL}]*$` : `^[${SPACE}]*[^${CONTROL}${SPACE}][^${CONTROL}]*$`,
     description,
-    // No halves of surrogate pairs: they are no text and can't be stored as UTF-8.
+    // A lone surrogate is not valid text: UTF-8 cannot encode it.
     'x-well-formed': true,
-    'x-accepts': `${minimum === 0 ? '' : 'at least one visible character, '}at most ${maximum} characters, no control characters`,
+    'x-accepts':
+      (minimum === 0 ? '' : 'at least one visible character, ') +
+      `at most ${maximum} characters, no control characters`,
   });
 }
 
+/** A time in responses. */
 export const Timestamp = Type.String({ format: 'date-time', description: 'RFC 3339, UTC' });
+
+const NAME_RULES = { minLength: 1, maxLength: 128, pattern: '^[A-Za-z0-9][A-Za-z0-9._+-]*$' };
+/** A name of a model, a reward, an optimizer or a scheduler. */
 export const Name = Type.String({
-  minLength: 1,
-  maxLength: 128,
-  pattern: '^[A-Za-z0-9][A-Za-z0-9._+-]*$',
+  ...NAME_RULES,
   'x-accepts': 'a name: letters, digits, ".", "_", "+" and "-"',
 });
 
-/** Ids carry what they name and sort by time. */
+/** A schema for ids of one kind (`newId`). `noun` names the record in the description. */
 export function Id(prefix: IdKind, noun: string) {
   return Type.String({
     pattern: `^${prefix}_[0-9a-z]{26}$`,
@@ -56,33 +66,36 @@ export function Id(prefix: IdKind, noun: string) {
   });
 }
 
+/** A seed that a client may choose. */
 export const Seed = Type.Integer({
   minimum: 0,
   maximum: Number.MAX_SAFE_INTEGER,
-  description: 'seed of every draw; the same request with the same seed gives the same bytes',
+  description: 'seed of all noises; the same request with the same seed gives the same bytes',
 });
 
 const METADATA_KEY = '^[A-Za-z0-9_.-]{1,64}$';
+/** Pairs that a client attaches to its work. */
 export const Metadata = Type.Record(Type.String({ pattern: METADATA_KEY }), Type.String({ maxLength: 512 }), {
   maxProperties: 16,
   additionalProperties: false,
   'x-keys': METADATA_KEY,
-  description: 'pairs of your own',
+  description: 'pairs that you attach; the service only stores and filters them',
   'x-accepts':
     'up to 16 pairs: keys of 1-64 letters, digits, "_", "." or "-", values of at most 512 characters',
 });
 
+/** The body of every error response. */
 export const Problem = Type.Object(
   {
-    type: Type.String({ description: 'stable URI reference of the kind of problem' }),
+    type: Type.String({ description: 'stable URI reference for the kind of problem; it has a page there' }),
     title: Type.String(),
     status: Type.Integer(),
-    detail: Type.String({ description: 'what was wrong, what is accepted, what to do' }),
+    detail: Type.String({ description: 'what was wrong, what is accepted and what to do' }),
     code: Type.String({ description: 'stable word for programs' }),
     errors: Type.Optional(
       Type.Array(
         Type.Object({
-          pointer: Type.String({ description: 'JSON pointer into the request' }),
+          pointer: Type.String({ description: 'JSON pointer to the value in the request' }),
           message: Type.String(),
         }),
       ),
@@ -93,21 +106,24 @@ export const Problem = Type.Object(
 );
 export type Problem = Static<typeof Problem>;
 
+/** A remark on accepted work. */
 export const Warning = Type.Object(
   { code: Type.String(), message: Type.String() },
-  { $id: 'Warning', description: 'accepted, but worth knowing' },
+  { $id: 'Warning', description: 'a remark on a request that was accepted' },
 );
 export type Warning = Static<typeof Warning>;
 
+/** A reward with its weight in a sum. */
 export type RewardTerm = { name: string; weight: number };
-/** A reward by its name, or a weighted sum of several. Answers say it in the shorter of both forms. */
+/** A reward by its name, or a weighted sum of rewards. Responses use the shorter form. */
 export type RewardChoice = string | RewardTerm[];
+/** In requests, weights may be left out: 1. */
 export type RewardChoiceRequest = string | { name: string; weight?: number }[];
 
-const MOST_TERMS = 8;
+const MAX_TERMS = 8;
 const rewardTerms = {
   minItems: 1,
-  maxItems: MOST_TERMS,
+  maxItems: MAX_TERMS,
   items: {
     type: 'object',
     required: ['name'],
@@ -119,56 +135,54 @@ const rewardTerms = {
         minimum: -1e6,
         maximum: 1e6,
         default: 1,
-        description: 'negative: less is better',
+        description: 'negative: lower scores are better',
       },
     },
   },
-  'x-accepts': `a name from GET /v1/rewards, or a list of 1 to ${MOST_TERMS} {"name", "weight"}`,
+  'x-accepts': `a name from GET /v1/rewards, or a list of 1 to ${MAX_TERMS} {"name", "weight"}`,
 };
-const { minLength, maxLength, pattern } = Name as unknown as {
-  minLength: number;
-  maxLength: number;
-  pattern: string;
-};
-const rewardName = { minLength, maxLength, pattern };
 
 /**
- * What a job is to get more of. Keywords of JSON Schema hold for the types that they are about. Lists come first: the serializer
- * of answers (fast-json-stringify) tries the types in this order, and takes a list for a string.
+ * The reward that a job maximizes. JSON Schema applies each keyword only to values of its type.
+ * `array` is the first type, because fast-json-stringify tries the types in this order and would
+ * serialize a list as a string.
  */
 export const RewardChoice = Type.Unsafe<RewardChoice>({
   $id: 'RewardChoice',
   type: ['array', 'string'],
-  ...rewardName,
+  ...NAME_RULES,
   ...rewardTerms,
-  description: 'a name, or several with weights: reward = sum of weight * score',
+  description: 'the name of a reward, or several with weights: reward = sum of weight * score',
 });
-/** The same, or null: do not score. */
+/** A reward, or null: images are not scored. */
 export const OptionalReward = Type.Unsafe<RewardChoice | null>({
   $id: 'OptionalReward',
   type: ['array', 'string', 'null'],
-  ...rewardName,
+  ...NAME_RULES,
   ...rewardTerms,
-  description: 'as RewardChoice; null: no reward',
+  description: 'as RewardChoice; null: images are not scored',
 });
-/** In requests a weight may be left out: 1. */
-export const AskedReward = Type.Unsafe<RewardChoiceRequest>({ $ref: 'RewardChoice#' });
-export const AskedOptionalReward = Type.Unsafe<RewardChoiceRequest | null>({ $ref: 'OptionalReward#' });
-/** Scores of each term, before weighting, by its name. */
+/** `RewardChoice` in a request. */
+export const RequestedReward = Type.Unsafe<RewardChoiceRequest>({ $ref: 'RewardChoice#' });
+/** `OptionalReward` in a request. */
+export const RequestedOptionalReward = Type.Unsafe<RewardChoiceRequest | null>({ $ref: 'OptionalReward#' });
+/** Scores of one image by the names of the terms. */
 export const TermScores = Type.Record(Type.String(), Type.Number(), {
-  description: 'score of each term of the reward, before weighting; there when the reward is a list',
+  description: 'score of each term before weighting; present when the reward is a list',
 });
 
-/** Names of schedulers as people write them: "dpmsolver++", "Euler a", "DPM++ 2M Karras". */
+/**
+ * A scheduler, also by names that other programs use: "dpmsolver++", "Euler a", "DPM++ 2M Karras".
+ */
 const SchedulerName = Type.String({
   minLength: 1,
   maxLength: 128,
   pattern: '^[A-Za-z0-9][A-Za-z0-9 ._+-]*$',
-  description: "a name from GET /v1/models; diffusers' class names and other programs' names are taken too",
+  description: "a name from GET /v1/models; diffusers' class names and common aliases are accepted too",
   'x-accepts': 'a name: letters, digits, spaces, ".", "_", "+" and "-"',
 });
 
-/** How a picture is made from a noise; diffusers' names. */
+/** How the pipeline makes a picture from a noise. The names are those of diffusers. */
 export const Sampler = Type.Object(
   {
     scheduler: SchedulerName,
@@ -177,18 +191,19 @@ export const Sampler = Type.Object(
       minimum: 0,
       maximum: 100,
       description:
-        'classifier-free guidance, 1 and less: none; models that were distilled with it read it as a number',
+        'classifier-free guidance; 1 or less: none. Guidance-distilled models take it as an input instead',
     }),
     eta: Type.Number({
       minimum: 0,
       maximum: 1,
-      description: "DDIM's eta; 0: the picture depends on the initial noise alone",
+      description: 'eta of DDIM; 0: the picture depends only on the initial noise',
     }),
     clipSkip: Type.Integer({
       minimum: 0,
       maximum: 31,
       description:
-        'last layers of CLIP\'s text encoder that the prompt passes by, diffusers\' clip_skip; 1 is what other programs call "clip skip 2"',
+        "number of last layers of CLIP's text encoder that are skipped, as `clip_skip` of diffusers; 1 is " +
+        'what other programs call "clip skip 2"',
     }),
     width: Type.Integer({ minimum: 8, maximum: 8192, description: 'pixels' }),
     height: Type.Integer({ minimum: 8, maximum: 8192, description: 'pixels' }),
@@ -196,31 +211,32 @@ export const Sampler = Type.Object(
   { $id: 'Sampler', additionalProperties: false },
 );
 export type Sampler = Static<typeof Sampler>;
+/** `Sampler` in a request. */
 export const SamplerRequest = Type.Partial(Sampler, {
   $id: 'SamplerRequest',
   additionalProperties: false,
-  description: "what is left out comes from the preset and the model's defaults",
+  description: "values that are left out come from the preset and the model's defaults",
 });
 export type SamplerRequest = Static<typeof SamplerRequest>;
 
-/** How a list is paged. */
+/** Query parameters of a list of records of one kind. */
 export function pageQuery(kind: IdKind) {
   return {
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 20 })),
-    after: Type.Optional(Id(kind, 'the last entry of the page before')),
+    after: Type.Optional(Id(kind, 'the last entry of the previous page; it is `nextAfter` there')),
   };
 }
 
-/** A page of a list, newest first. */
+/** A schema for a page of a list, newest first. */
 export function Page<T extends TSchema>(item: T, $id: string) {
   return Type.Object(
     {
-      data: Type.Array(Link(item)),
+      data: Type.Array(Ref(item)),
       hasMore: Type.Boolean({
         description:
-          'a filter that passes over thousands ends a page early: it may be short, or empty, and have more',
+          'true even for a short or empty page, if a filter skipped thousands of entries and ended it early',
       }),
-      nextAfter: Nullable(Type.String({ description: 'give it as `after` for the next page' })),
+      nextAfter: Nullable(Type.String({ description: '`after` of the next page; null: there are no more' })),
     },
     { $id },
   );

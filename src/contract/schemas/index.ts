@@ -1,21 +1,25 @@
 import type { TSchema } from 'typebox';
 import * as catalog from './catalog.ts';
 import * as common from './common.ts';
+import * as createImage from './create-image.ts';
 import * as event from './event.ts';
 import * as job from './job.ts';
 import * as policy from './policy.ts';
+import * as rewardHistory from './reward-history.ts';
 import * as sample from './sample.ts';
 import * as webhook from './webhook.ts';
 import * as webhookBody from './webhook-body.ts';
 import * as webhookEndpoint from './webhook-endpoint.ts';
 
-/** Every schema that has a name in the contract, in the order of the alphabet. */
+/** All schemas that have a name in the contract, sorted by name. */
 export const NAMED_SCHEMAS: readonly TSchema[] = [
   catalog,
   common,
+  createImage,
   event,
   job,
   policy,
+  rewardHistory,
   sample,
   webhook,
   webhookBody,

@@ -1,27 +1,27 @@
 import { type Static, Type } from 'typebox';
 import {
-  AskedReward,
+  FreeText,
   Id,
-  Link,
   Metadata,
   Name,
   Nullable,
   OneOf,
   Page,
   Problem,
-  Prose,
   pageQuery,
+  Ref,
+  RequestedReward,
   RewardChoice,
   Sampler,
   SamplerRequest,
   Seed,
-  TermScores,
   Timestamp,
   Warning,
 } from './common.ts';
 import { Report } from './policy.ts';
 import { JobWebhook, JobWebhookRequest } from './webhook.ts';
 
+/** `canceling`: a canceled job that a worker still has. */
 export const JOB_STATUSES = [
   'queued',
   'running',
@@ -32,51 +32,62 @@ export const JOB_STATUSES = [
   'canceled',
   'expired',
 ] as const;
+/** State of a job. */
 export type JobStatus = (typeof JOB_STATUSES)[number];
+/** Statuses in which a job has ended; of these, only `failed` can change again, by a retry. */
 export const FINAL_STATUSES: readonly string[] = ['succeeded', 'failed', 'canceled', 'expired'];
 
+/** Names of presets (`presets.ts`). */
 export const PRESETS = ['fast', 'paper', 'thorough'] as const;
+/** Order among the waiting work of one tenant. */
 export const PRIORITIES = ['low', 'normal', 'high'] as const;
 
-const prompt = Prose(1, 2000, 'what the pictures should show');
-const negativePrompt = Prose(0, 2000, 'what they should not show');
-const priority = OneOf(PRIORITIES, { description: 'waiting jobs of a higher priority go first' });
+const prompt = FreeText(1, 2000, 'what the pictures should show');
+const negativePrompt = FreeText(0, 2000, 'what they should not show');
+const priority = OneOf(PRIORITIES, {
+  description: 'jobs of a higher priority start before other waiting jobs of the tenant',
+});
 
 const images = Type.Integer({
   minimum: 1,
   maximum: 100_000,
-  description: 'full denoisings that the search may spend',
+  description: 'images that the search may make, at most',
 });
 const seconds = Type.Number({
   exclusiveMinimum: 0,
   maximum: 604_800,
-  description: 'stop after the iteration in which this time has passed',
+  description: 'the search stops after the iteration in which this time ends',
 });
 const targetReward = Type.Number({
   minimum: -1e6,
   maximum: 1e6,
-  description: 'stop once the mean reward of an iteration reaches it',
+  description: 'the search stops when the mean reward of an iteration reaches this',
 });
 const patience = Type.Integer({
   minimum: 1,
   maximum: 100_000,
-  description: 'stop after so many images without a new best reward',
+  description: 'the search stops after this number of images without a new best reward',
 });
 
-/** Longest time until a deadline, seconds: a year. */
+/** Longest time to a deadline: a year. */
 export const MAX_DEADLINE_SECONDS = 31_536_000;
 const deadline =
-  'the job ends by then as `expired`, with what it has learnt so far; it does not begin after it';
+  'the job ends at this time as `expired` and stores the policy that it has learned so far; ' +
+  'it does not start later';
+/** Latest end of a job, in a request. */
 export const Deadline = Type.Unsafe<string | number>({
   $id: 'Deadline',
   type: ['string', 'number'],
   format: 'date-time',
   exclusiveMinimum: 0,
   maximum: MAX_DEADLINE_SECONDS,
-  description: `a time (RFC 3339), or seconds from now: ${deadline}`,
-  'x-accepts': `a time such as 2030-01-01T00:00:00Z, or seconds from now, more than 0 and at most ${MAX_DEADLINE_SECONDS}`,
+  description: `a time (RFC 3339) or seconds from now: ${deadline}`,
+  'x-accepts':
+    'a time such as 2030-01-01T00:00:00Z, or seconds from now, ' +
+    `more than 0 and at most ${MAX_DEADLINE_SECONDS}`,
 });
 
+/** `Budget` in a request. */
 export const BudgetRequest = Type.Object(
   {
     images: Type.Optional(images),
@@ -84,14 +95,20 @@ export const BudgetRequest = Type.Object(
     targetReward: Type.Optional(targetReward),
     patience: Type.Optional(patience),
   },
-  { $id: 'BudgetRequest', additionalProperties: false, description: 'whichever comes first' },
+  {
+    $id: 'BudgetRequest',
+    additionalProperties: false,
+    description: 'limits of the search; the first one that is reached ends it',
+  },
 );
+/** Limits of the search of a job. */
 export const Budget = Type.Object(
   { images, seconds: Nullable(seconds), targetReward: Nullable(targetReward), patience: Nullable(patience) },
   { $id: 'Budget' },
 );
 export type Budget = Static<typeof Budget>;
 
+/** An optimizer by its name, with values of its parameters. */
 export type Optimizer = { name: string; [parameter: string]: string | number | boolean };
 export const Optimizer = Type.Unsafe<Optimizer>(
   Type.Object(
@@ -99,22 +116,28 @@ export const Optimizer = Type.Unsafe<Optimizer>(
     {
       $id: 'Optimizer',
       additionalProperties: Type.Union([Type.Number(), Type.Boolean()]),
-      description: 'a name from GET /v1/optimizers, and any of its parameters',
+      description: 'a name from GET /v1/optimizers, with any of its parameters',
     },
   ),
 );
 
-/** Of each distribution, where a job does not say (METHOD.md section 6: at least 32). */
-export const REPORT_DRAWS = 32;
+/**
+ * Samples of each distribution in a report, unless a request sets `reportDraws`. docs/method.md: at
+ * least 32.
+ */
+export const DEFAULT_REPORT_DRAWS = 32;
 
+/** Size of the report. */
 export const ReportDraws = Type.Integer({
   minimum: 0,
   maximum: 256,
-  default: REPORT_DRAWS,
+  default: DEFAULT_REPORT_DRAWS,
   description:
-    'fresh draws of each distribution, N(0, I) and the learned one, that the report rests on: 2 or more, or 0 for no report',
+    'number of new samples of each distribution, N(0, I) and the learned one, that the report compares: ' +
+    '2 or more; 0: no report',
 });
 
+/** Body of POST /v1/jobs and PUT /v1/jobs/{id}. */
 export const JobRequest = Type.Object(
   {
     prompt,
@@ -122,38 +145,42 @@ export const JobRequest = Type.Object(
     preset: Type.Optional(
       OneOf(PRESETS, {
         default: 'fast',
-        description: 'fills what is left out: `fast`, `paper` (the settings of FIND), `thorough`',
+        description: 'values for what is left out: `fast`, `paper` (the settings of FIND) or `thorough`',
       }),
     ),
     model: Type.Optional(Name),
-    reward: Type.Optional(AskedReward),
-    optimizer: Type.Optional(Link(Optimizer)),
-    budget: Type.Optional(Link(BudgetRequest)),
-    sampler: Type.Optional(Link(SamplerRequest)),
+    reward: Type.Optional(RequestedReward),
+    optimizer: Type.Optional(Ref(Optimizer)),
+    budget: Type.Optional(Ref(BudgetRequest)),
+    sampler: Type.Optional(Ref(SamplerRequest)),
     seed: Type.Optional(Seed),
     samples: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 64, description: 'images to draw from the policy at the end' }),
+      Type.Integer({
+        minimum: 0,
+        maximum: 64,
+        description: 'images to sample from the learned policy at the end',
+      }),
     ),
     reportDraws: Type.Optional(ReportDraws),
     priority: Type.Optional(priority),
-    deadline: Type.Optional(Link(Deadline)),
+    deadline: Type.Optional(Ref(Deadline)),
     metadata: Type.Optional(Metadata),
-    webhook: Type.Optional(Link(JobWebhookRequest)),
+    webhook: Type.Optional(Ref(JobWebhookRequest)),
   },
   { $id: 'JobRequest', additionalProperties: false },
 );
 export type JobRequest = Static<typeof JobRequest>;
 
-/** Every value that a run depends on; what the answer echoes. */
+/** All values that a run depends on, none left out. Responses repeat them. */
 export const JobSettings = Type.Object({
   prompt,
   negativePrompt,
   preset: OneOf(PRESETS),
   model: Name,
-  reward: Link(RewardChoice),
-  optimizer: Link(Optimizer),
-  budget: Link(Budget),
-  sampler: Link(Sampler),
+  reward: Ref(RewardChoice),
+  optimizer: Ref(Optimizer),
+  budget: Ref(Budget),
+  sampler: Ref(Sampler),
   seed: Seed,
   samples: Type.Integer(),
   reportDraws: ReportDraws,
@@ -163,16 +190,17 @@ export const JobSettings = Type.Object({
 });
 export type JobSettings = Static<typeof JobSettings>;
 
+/** How far a job is. */
 export const Progress = Type.Object(
   {
     stage: OneOf(['waiting', 'searching', 'judging', 'sampling', 'ended']),
     iteration: Type.Integer(),
-    images: Type.Integer({ description: 'images of the search so far' }),
-    of: Type.Integer({ description: 'images the search may spend' }),
+    images: Type.Integer({ description: 'images that the search has made' }),
+    of: Type.Integer({ description: 'images that the search may make' }),
     fraction: Type.Number({
       minimum: 0,
       maximum: 1,
-      description: 'of all the work: search, report and samples',
+      description: 'share of all the work that is done: search, report and samples',
     }),
     secondsLeft: Nullable(Type.Number()),
     imagesPerSecond: Nullable(Type.Number()),
@@ -181,17 +209,21 @@ export const Progress = Type.Object(
 );
 export type Progress = Static<typeof Progress>;
 
+/** Rewards of a search. */
 export const RewardSummary = Type.Object(
   {
-    best: Type.Number({ description: 'highest reward that the search saw: not what a fresh draw will get' }),
-    mean: Type.Number({ description: 'mean over the search' }),
+    best: Type.Number({
+      description: 'highest reward in the search; the reward of a new sample is usually lower',
+    }),
+    mean: Type.Number({ description: 'mean of the search' }),
     latest: Type.Number({ description: 'mean of the latest iteration' }),
-    smoothed: Type.Number({ description: 'mean of the latest iterations, weighted by a Gaussian' }),
+    smoothed: Type.Number({ description: 'mean of the latest iterations with Gaussian weights' }),
   },
   { $id: 'RewardSummary' },
 );
 export type RewardSummary = Static<typeof RewardSummary>;
 
+/** A job as clients see it (`viewJob`). */
 export const Job = Type.Object(
   {
     object: Type.Literal('job'),
@@ -201,18 +233,20 @@ export const Job = Type.Object(
     startedAt: Nullable(Timestamp),
     finishedAt: Nullable(Timestamp),
     ...JobSettings.properties,
-    progress: Link(Progress),
-    queuePosition: Nullable(Type.Integer({ minimum: 1, description: '1: next; null: not waiting' })),
-    rewards: Nullable(Link(RewardSummary)),
-    report: Nullable(Link(Report)),
+    progress: Ref(Progress),
+    queuePosition: Nullable(
+      Type.Integer({ minimum: 1, description: '1: the next job to start; null: the job does not wait' }),
+    ),
+    rewards: Nullable(Ref(RewardSummary)),
+    report: Nullable(Ref(Report)),
     policyId: Nullable(Id('pol', 'the learned policy')),
-    sampleId: Nullable(Id('smp', 'the images asked for with `samples`')),
-    previewUrl: Nullable(Type.String({ description: 'best picture of the search so far' })),
-    error: Nullable(Link(Problem)),
-    warnings: Type.Array(Link(Warning)),
-    webhook: Nullable(Link(JobWebhook)),
-    attempts: Type.Integer({ description: 'how many times a worker took the job' }),
-    requestId: Nullable(Type.String({ description: 'the request that queued it' })),
+    sampleId: Nullable(Id('smp', 'the images of `samples`')),
+    previewUrl: Nullable(Type.String({ description: 'address of the best picture of the search so far' })),
+    error: Nullable(Ref(Problem)),
+    warnings: Type.Array(Ref(Warning)),
+    webhook: Nullable(Ref(JobWebhook)),
+    attempts: Type.Integer({ description: 'how often a worker began with the job' }),
+    requestId: Nullable(Type.String({ description: 'id of the request that created the job' })),
     urls: Type.Object({
       self: Type.String(),
       events: Type.String(),
@@ -228,8 +262,10 @@ export const Job = Type.Object(
 );
 export type Job = Static<typeof Job>;
 
+/** Response of GET /v1/jobs. */
 export const JobPage = Page(Job, 'JobPage');
 
+/** Query of GET /v1/jobs. */
 export const JobQuery = Type.Object(
   { ...pageQuery('job'), status: Type.Optional(OneOf(JOB_STATUSES)), model: Type.Optional(Name) },
   {
@@ -239,30 +275,16 @@ export const JobQuery = Type.Object(
   },
 );
 
+/** Body of POST /v1/jobs/{id}/cancel. */
 export const CancelRequest = Type.Object(
   {
     keepPartial: Type.Optional(
-      Type.Boolean({ default: false, description: 'store the policy learnt so far (without a report)' }),
+      Type.Boolean({
+        default: false,
+        description: 'store the policy that the job has learned so far, without a report',
+      }),
     ),
   },
   { $id: 'CancelRequest', additionalProperties: false },
 );
-
-export const RewardPoint = Type.Object({
-  image: Type.Integer({ minimum: 1 }),
-  iteration: Type.Integer({ minimum: 1 }),
-  reward: Type.Number(),
-  terms: Type.Optional(TermScores),
-});
-export type RewardPoint = Static<typeof RewardPoint>;
-export const RewardHistory = Type.Object(
-  {
-    jobId: Id('job', 'the job'),
-    sigma: Type.Number({ description: 'standard deviation of the Gaussian, in iterations' }),
-    data: Type.Array(RewardPoint),
-    iterations: Type.Array(
-      Type.Object({ iteration: Type.Integer(), mean: Type.Number(), smoothed: Type.Number() }),
-    ),
-  },
-  { $id: 'RewardHistory' },
-);
+export type CancelRequest = Static<typeof CancelRequest>;

@@ -1,53 +1,60 @@
 import { type Static, Type } from 'typebox';
 import {
+  FreeText,
   Id,
-  Link,
   Name,
   Nullable,
   OneOf,
   OptionalReward,
   Page,
-  Prose,
   pageQuery,
+  Ref,
   Sampler,
   Seed,
   Timestamp,
   Warning,
 } from './common.ts';
 
+/** A mean and its standard error. */
 const Estimate = Type.Object({ mean: Type.Number(), standardError: Type.Number() });
 
+/** Comparison of the learned distribution with N(0, I) on new samples. */
 export const Report = Type.Object(
   {
-    draws: Type.Integer({ description: 'fresh draws, never seen by the search' }),
+    draws: Type.Integer({ description: 'new samples of each distribution, which the search has not seen' }),
     base: Estimate,
     learned: Estimate,
     gain: Type.Object(
       { mean: Type.Number(), standardError: Type.Number() },
-      { description: 'learned minus base, the same noise through both distributions (paired)' },
+      { description: 'learned minus base, paired: both distributions transform the same noises' },
     ),
-    successRate: Type.Number({ description: "share of learned draws above the base's 90th percentile" }),
+    successRate: Type.Number({
+      description: 'share of learned samples whose reward is above the 90th percentile of the base',
+    }),
     diversityRatio: Nullable(
-      Type.Number({ description: 'mean pairwise distance of picture features, learned over base' }),
+      Type.Number({ description: 'mean pairwise distance of picture features: learned divided by base' }),
     ),
-    meanNorm: Type.Number({ description: 'mean of |z| / sqrt(d) of learned noises; N(0, I) has 1' }),
+    meanNorm: Type.Number({
+      description: 'mean of |z| / sqrt(d) of learned noises z of dimension d; about 1 for N(0, I)',
+    }),
     terms: Type.Optional(
       Type.Record(Type.String(), Type.Object({ base: Estimate, learned: Estimate }), {
-        description:
-          'the same for each term of the reward, before weighting; there when the reward is a list',
+        description: 'scores of each term before weighting; present when the reward is a list',
       }),
     ),
   },
-  { $id: 'Report', description: 'how the learned distribution does on fresh draws, against N(0, I)' },
+  { $id: 'Report', description: 'comparison of the learned distribution with N(0, I) on new samples' },
 );
 export type Report = Static<typeof Report>;
 
+/** The learned distribution, without its parameters. */
 const DistributionSummary = Type.Object({
   kind: OneOf(['gaussian', 'mixture']),
   components: Type.Integer(),
   shape: Type.Array(Type.Integer()),
 });
 
+/** A policy as clients see it (`viewPolicy`): a learned distribution for one prompt. */
 export const Policy = Type.Object(
   {
     object: Type.Literal('policy'),
@@ -58,28 +65,28 @@ export const Policy = Type.Object(
     prompt: Type.String(),
     negativePrompt: Type.String(),
     model: Name,
-    reward: Link(OptionalReward),
-    sampler: Link(Sampler),
+    reward: Ref(OptionalReward),
+    sampler: Ref(Sampler),
     optimizer: Nullable(
       Type.Unsafe<Record<string, unknown>>(Type.Object({}, { additionalProperties: true })),
     ),
     seed: Nullable(Seed),
     distribution: DistributionSummary,
     law: Type.Object(DistributionSummary.properties, {
-      description: 'the same as `distribution`, by its earlier name',
+      description: 'alias: the earlier name of `distribution`',
       deprecated: true,
     }),
     summary: Type.Unsafe<Record<string, unknown>>(
-      Type.Object({}, { additionalProperties: true, description: 'what the optimizer says of its result' }),
+      Type.Object({}, { additionalProperties: true, description: 'remarks of the optimizer on its result' }),
     ),
-    report: Nullable(Link(Report)),
-    imagesSpent: Nullable(Type.Integer({ description: 'images of search and report' })),
+    report: Nullable(Ref(Report)),
+    imagesSpent: Nullable(Type.Integer({ description: 'images that search and report made' })),
     seconds: Nullable(
-      Type.Number({ description: 'of work on it; a resumed job counts from its checkpoint' }),
+      Type.Number({ description: 'time of the work on it; a resumed job counts from its checkpoint' }),
     ),
     bytes: Type.Integer(),
     sha256: Type.String(),
-    warnings: Type.Array(Link(Warning)),
+    warnings: Type.Array(Ref(Warning)),
     urls: Type.Object({
       self: Type.String(),
       parameters: Type.String(),
@@ -91,16 +98,21 @@ export const Policy = Type.Object(
 );
 export type Policy = Static<typeof Policy>;
 
+/** Response of GET /v1/policies. */
 export const PolicyPage = Page(Policy, 'PolicyPage');
+/** Query of GET /v1/policies. */
 export const PolicyQuery = Type.Object(
   { ...pageQuery('pol'), model: Type.Optional(Name) },
   { $id: 'PolicyQuery', additionalProperties: false },
 );
 
+/** Query of POST /v1/policies, which imports a policy file. */
 export const ImportQuery = Type.Object(
   {
-    prompt: Type.Optional(Prose(1, 2000, "the prompt it was learned for; default: the file's own")),
-    negativePrompt: Type.Optional(Prose(0, 2000, "default: the file's own, else empty")),
+    prompt: Type.Optional(
+      FreeText(1, 2000, 'the prompt that the policy was learned for; default: that of the file'),
+    ),
+    negativePrompt: Type.Optional(FreeText(0, 2000, 'default: that of the file, or empty')),
     model: Type.Optional(Name),
     reward: Type.Optional(Name),
   },

@@ -1,15 +1,15 @@
 import { type Static, Type } from 'typebox';
 import {
-  AskedOptionalReward,
+  FreeText,
   Id,
-  Link,
   Metadata,
   Name,
   Nullable,
   OneOf,
   OptionalReward,
   Problem,
-  Prose,
+  Ref,
+  RequestedOptionalReward,
   Sampler,
   SamplerRequest,
   Seed,
@@ -19,18 +19,22 @@ import {
 } from './common.ts';
 import { PRIORITIES } from './job.ts';
 
+/** States of a batch of samples. */
 export const SAMPLE_STATUSES = ['queued', 'running', 'succeeded', 'failed'] as const;
+/** File formats of images. */
 export const FORMATS = ['png', 'webp', 'jpeg'] as const;
 
-const drawing = {
+/** Fields that requests for samples share. */
+const sampling = {
   count: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 64, default: 4, description: 'images to return' }),
+    Type.Integer({ minimum: 1, maximum: 64, default: 4, description: 'number of images' }),
   ),
   bestOf: Type.Optional(
     Type.Integer({
       minimum: 1,
       maximum: 256,
-      description: 'draw so many and return the `count` with the highest reward; at least `count`',
+      description:
+        'images to make; the `count` of them with the highest reward are returned; at least `count`',
     }),
   ),
   seed: Type.Optional(Seed),
@@ -43,36 +47,41 @@ const drawing = {
   height: Type.Optional(SamplerRequest.properties.height),
   format: Type.Optional(OneOf(FORMATS, { default: 'png' })),
   priority: Type.Optional(
-    OneOf(PRIORITIES, { description: 'waiting requests of a higher priority go first' }),
+    OneOf(PRIORITIES, {
+      description: 'requests of a higher priority start before other waiting requests of the tenant',
+    }),
   ),
   metadata: Type.Optional(Metadata),
 };
 
+/** Body of POST /v1/policies/{id}/samples. */
 export const PolicySampleRequest = Type.Object(
   {
-    reward: Type.Optional(AskedOptionalReward),
-    ...drawing,
+    reward: Type.Optional(RequestedOptionalReward),
+    ...sampling,
   },
   {
     $id: 'PolicySampleRequest',
     additionalProperties: false,
-    description: "what is left out is the policy's own",
+    description: 'values that are left out come from the policy',
   },
 );
 export type PolicySampleRequest = Static<typeof PolicySampleRequest>;
 
+/** Body of POST /v1/samples: images of the base model. */
 export const SampleRequest = Type.Object(
   {
-    prompt: Prose(1, 2000, 'what the pictures should show'),
-    negativePrompt: Type.Optional(Prose(0, 2000, 'what they should not show')),
+    prompt: FreeText(1, 2000, 'what the pictures should show'),
+    negativePrompt: Type.Optional(FreeText(0, 2000, 'what they should not show')),
     model: Type.Optional(Name),
-    reward: Type.Optional(AskedOptionalReward),
-    ...drawing,
+    reward: Type.Optional(RequestedOptionalReward),
+    ...sampling,
   },
   { $id: 'SampleRequest', additionalProperties: false },
 );
 export type SampleRequest = Static<typeof SampleRequest>;
 
+/** An image of a batch. */
 export const Image = Type.Object(
   {
     id: Id('img', 'the image'),
@@ -80,7 +89,7 @@ export const Image = Type.Object(
     seed: Seed,
     index: Type.Integer({
       minimum: 0,
-      description: 'which draw of the seed; the pair makes the image again',
+      description: 'index of its noise among those of the seed; seed and index reproduce the image',
     }),
     reward: Nullable(Type.Number()),
     terms: Type.Optional(TermScores),
@@ -92,14 +101,14 @@ export const Image = Type.Object(
 );
 export type Image = Static<typeof Image>;
 
-/** Every value that a sample batch depends on. */
+/** All values that a batch of samples depends on. Responses repeat them. */
 export const SampleSettings = Type.Object({
-  policyId: Nullable(Id('pol', 'the policy drawn from; null: N(0, I)')),
+  policyId: Nullable(Id('pol', 'the policy that is sampled; null: N(0, I)')),
   prompt: Type.String(),
   negativePrompt: Type.String(),
   model: Name,
-  reward: Link(OptionalReward),
-  sampler: Link(Sampler),
+  reward: Ref(OptionalReward),
+  sampler: Ref(Sampler),
   seed: Seed,
   count: Type.Integer(),
   bestOf: Type.Integer(),
@@ -109,18 +118,19 @@ export const SampleSettings = Type.Object({
 });
 export type SampleSettings = Static<typeof SampleSettings>;
 
+/** A batch of samples as clients see it (`viewSample`). */
 export const Sample = Type.Object(
   {
     object: Type.Literal('sample'),
-    id: Id('smp', 'the sample batch'),
+    id: Id('smp', 'the batch of samples'),
     status: OneOf(SAMPLE_STATUSES),
     createdAt: Timestamp,
     startedAt: Nullable(Timestamp),
     finishedAt: Nullable(Timestamp),
     ...SampleSettings.properties,
-    images: Type.Array(Link(Image)),
-    error: Nullable(Link(Problem)),
-    warnings: Type.Array(Link(Warning)),
+    images: Type.Array(Ref(Image)),
+    error: Nullable(Ref(Problem)),
+    warnings: Type.Array(Ref(Warning)),
     attempts: Type.Integer(),
     requestId: Nullable(Type.String()),
     urls: Type.Object({ self: Type.String(), policy: Nullable(Type.String()) }),

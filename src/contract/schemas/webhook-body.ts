@@ -1,20 +1,23 @@
 import { Type } from 'typebox';
-import { Id, Link, OneOf } from './common.ts';
+import { Id, OneOf, Ref } from './common.ts';
 import { Job } from './job.ts';
 import { Sample } from './sample.ts';
 import { JOB_EVENTS } from './webhook.ts';
 
-/** What is sent: the bodies of deliveries. */
-const body = { timestamp: Type.String({ format: 'date-time', description: 'when it happened' }) };
+/** Fields that the bodies of all deliveries share. */
+const body = { timestamp: Type.String({ format: 'date-time', description: 'time of the event' }) };
 
+/** Body of an event of a job. */
 export const JobWebhookBody = Type.Object(
-  { type: OneOf(JOB_EVENTS), ...body, data: Link(Job) },
-  { $id: 'JobWebhookBody', description: 'the job as GET shows it' },
+  { type: OneOf(JOB_EVENTS), ...body, data: Ref(Job) },
+  { $id: 'JobWebhookBody', description: '`data` is the job as GET /v1/jobs/{id} returns it' },
 );
+/** Body of an event of a batch of samples. */
 export const SampleWebhookBody = Type.Object(
-  { type: OneOf(['sample.succeeded', 'sample.failed']), ...body, data: Link(Sample) },
-  { $id: 'SampleWebhookBody', description: 'the sample as GET shows it' },
+  { type: OneOf(['sample.succeeded', 'sample.failed']), ...body, data: Ref(Sample) },
+  { $id: 'SampleWebhookBody', description: '`data` is the batch as GET /v1/samples/{id} returns it' },
 );
+/** Body of `webhook.test`. */
 export const TestWebhookBody = Type.Object(
   {
     type: Type.Literal('webhook.test'),

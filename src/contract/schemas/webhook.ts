@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { OneOf } from './common.ts';
 
-/** What can be told. `webhook.test` is sent on request alone. */
+/** Events that webhooks can receive. `webhook.test` is sent only on request. */
 export const WEBHOOK_EVENTS = [
   'job.succeeded',
   'job.failed',
@@ -11,34 +11,45 @@ export const WEBHOOK_EVENTS = [
   'sample.succeeded',
   'sample.failed',
 ] as const;
+/** An event of a job or a batch of samples. */
 export type WebhookEventType = (typeof WEBHOOK_EVENTS)[number];
+/** The events of jobs. */
 export const JOB_EVENTS = WEBHOOK_EVENTS.filter((type) => type.startsWith('job.'));
+/** The event of a delivery. */
 export type DeliveryType = WebhookEventType | 'webhook.test';
 
-/** What it is worth is checked by `src/webhooks/resolve-target.ts`: what is wrong with it may hold a password, and is not quoted. */
-export const AskedUrl = Type.String({
+/**
+ * The receiver's address in a request. It may contain a password, so problems do not quote it
+ * (`x-secret`).
+ */
+export const RequestedUrl = Type.String({
   minLength: 1,
   maxLength: 2048,
-  description: 'https://, a public host, no user name or password; redirects are not followed',
+  description: 'https, a public host, without user name and password; redirects are not followed',
   'x-accepts': 'an address of at most 2048 characters that begins with https://',
   'x-secret': true,
 });
-/** 24 to 64 bytes as base64 writes them: whole groups of four, and in the last one no bits that stand for nothing. */
+/**
+ * Pattern of 24 to 64 bytes in canonical base64: groups of four, the unused bits of the last one
+ * zero.
+ */
 const BASE64 = (() => {
   const [one, two] = ['[A-Za-z0-9+/][AQgw]==', '[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]='];
   const groups = (count: string) => `(?:[A-Za-z0-9+/]{4}){${count}}`;
   return `(?:${groups('8,20')}(?:${one}|${two})?|${groups('21')}(?:${one})?)`;
 })();
-export const AskedSecret = Type.String({
+/** The secret that signs deliveries, in a request. */
+export const RequestedSecret = Type.String({
   pattern: `^whsec_${BASE64}$`,
-  description: 'signs the deliveries (Standard Webhooks); one is made when it is left out',
+  description: 'signs the deliveries (Standard Webhooks); left out: the service makes one',
   'x-accepts': '"whsec_" and 24 to 64 bytes in base64, with its padding',
   'x-secret': true,
 });
-export const WebhookUrl = Type.String({ description: 'where deliveries go' });
+/** The receiver's address in a response. */
+export const WebhookUrl = Type.String({ description: 'address that receives the deliveries' });
 
-/** A choice of what to tell. */
-export const chosenEvents = <const T extends readonly string[]>(types: T, description: string) =>
+/** A schema for a selection of events. */
+export const eventSelection = <const T extends readonly string[]>(types: T, description: string) =>
   Type.Array(OneOf(types), {
     minItems: 1,
     maxItems: types.length,
@@ -47,31 +58,31 @@ export const chosenEvents = <const T extends readonly string[]>(types: T, descri
     'x-accepts': `1 to ${types.length} different of ${types.join(', ')}`,
   });
 
-/** `webhook` in the request of a job. */
+/** `webhook` in a request for a job. */
 export const JobWebhookRequest = Type.Object(
   {
-    url: AskedUrl,
-    secret: Type.Optional(AskedSecret),
-    events: Type.Optional(chosenEvents(JOB_EVENTS, 'left out: all of them')),
+    url: RequestedUrl,
+    secret: Type.Optional(RequestedSecret),
+    events: Type.Optional(eventSelection(JOB_EVENTS, 'left out: all events of the job')),
   },
   {
     $id: 'JobWebhookRequest',
     additionalProperties: false,
-    description: 'who is told how this job goes',
-    'x-accepts': '{"url", "secret", "events"}; only `url` is needed',
+    description: 'a receiver of events of this job, beside the endpoints',
+    'x-accepts': '{"url", "secret", "events"}; only `url` is required',
     'x-secret': true,
   },
 );
 export type JobWebhookRequest = Static<typeof JobWebhookRequest>;
 
-/** `webhook` of a job. */
+/** `webhook` of a job in responses. */
 export const JobWebhook = Type.Object(
   {
     url: WebhookUrl,
     events: Type.Array(OneOf(JOB_EVENTS)),
     secret: Type.Optional(
       Type.String({
-        description: 'the one that was made; in the answer to the request that queued the job alone',
+        description: 'the secret that the service made; only the response that created the job has it',
       }),
     ),
   },

@@ -1,54 +1,62 @@
-import type { GenerationSpec } from '../messages.ts';
+import type { GenerationSpec, ModelSpec } from '../generation-spec.ts';
 import type { TextEncoder } from '../text-encoder.ts';
 
-/** Inputs of a denoiser, by name, for ONE draw: dims without the batch axis. */
+/** Inputs of a denoiser for one row, by name; `dims` are without the batch axis. */
 export interface Inputs {
   readonly [name: string]: { readonly dims: readonly number[]; readonly data: Float32Array };
 }
 
-/** What a denoiser reads of a prompt. */
+/** The encoding of a prompt that conditions the denoiser. */
 export interface Conditioning {
-  readonly perDraw: Inputs;
-  /** The prompt as one vector; what optimizers know of it. */
+  /** Inputs of the denoiser for one row. */
+  readonly inputs: Inputs;
+  /** The prompt as one vector, for optimizers that use it. */
   readonly embedding: Float32Array;
 }
 
 /** A prompt or a negative prompt, tokenized. */
 export interface Text {
-  /** Token ids for each text encoder, in their order. */
+  /** Token ids for each text encoder, in order. */
   readonly ids: readonly (readonly number[])[];
   readonly isNegative: boolean;
 }
 
 /**
- * What one family of models does in its own way: how prompts become inputs of the denoiser, and how the denoiser is asked. The denoising loop is the
- * same for all. Each is written after its pipeline in diffusers, with the graph inputs that optimum's exporter names.
+ * The parts that differ between families of models: how prompts become inputs of the denoiser, and
+ * the form of its other inputs. The denoising loop is the same for all families. Each family
+ * follows its pipeline in diffusers, with the input names of optimum's exporter.
  */
 export interface Family {
-  /** Names of the denoiser's inputs for the latents and the timestep, and of its output. */
+  /** Name of the denoiser's input for the latents. */
   readonly latentsInput: string;
+  /** Name of the denoiser's output. */
   readonly output: string;
-  /** Axes of the latents as the denoiser takes them, with the batch. */
+  /** Number of axes of the denoiser's latents, batch included. */
   readonly rank: number;
-  /** Names of all other inputs that it gets for this model. */
-  inputs(model: GenerationSpec['model']): readonly string[];
-  /** The pooled output that each text encoder has to have; null: none, or whichever it has. */
+  /** Names of the denoiser's inputs besides latents and timestep, for this model. */
+  inputs(model: ModelSpec): readonly string[];
+  /** For each text encoder, the pooled output that it must have; null: optional, under any name. */
   readonly pooled: readonly ('text_embeds' | 'pooler_output' | null)[];
-  /** The denoiser's timestep for a scheduler's. */
+  /** Converts a scheduler's timestep to the denoiser's. */
   timestep(t: number): number;
+  /** Encodes a prompt; `encoders` are those of the model, in order. */
   encode(encoders: readonly TextEncoder[], text: Text, spec: GenerationSpec): Promise<Conditioning>;
-  /** Inputs that every draw shares, without a batch axis. */
+  /** Inputs that are the same for the whole batch, without a batch axis. */
   shared?(spec: GenerationSpec): Inputs;
-  /** The latents as the denoiser takes them, and back; left out: as they are. */
+  /** Converts latents to the denoiser's layout and back; absent if the layout is the same. */
   readonly packing?: {
-    /** Dims without the batch axis. */
+    /** Dims of one packed latent, without the batch axis. */
     dims(latentShape: readonly number[]): number[];
     pack(latents: Float32Array, latentShape: readonly number[]): Float32Array;
     unpack(packed: Float32Array, latentShape: readonly number[]): Float32Array;
   };
 }
 
-/** [width] vectors side by side, for each of the tokens: [tokens, sum of widths]. */
+/**
+ * Joins hidden states along their width, as encoders side by side: [tokens, width].
+ * @param parts all with the same number of tokens
+ * @param width at least the sum of the parts' widths; the rest stays 0
+ */
 export function joinWidths(
   parts: readonly { readonly hidden: Float32Array; readonly tokens: number; readonly width: number }[],
   width: number,
@@ -65,6 +73,7 @@ export function joinWidths(
   return joined;
 }
 
+/** Joins arrays end to end. */
 export function concatenate(parts: readonly Float32Array[]): Float32Array {
   const whole = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
   let offset = 0;
@@ -75,7 +84,7 @@ export function concatenate(parts: readonly Float32Array[]): Float32Array {
   return whole;
 }
 
-/** The mean over tokens, for encoders that make no vector of the whole text. */
+/** The mean of hidden states over tokens, for encoders without a pooled output. */
 export function meanOverTokens({
   hidden,
   tokens,
@@ -91,9 +100,9 @@ export function meanOverTokens({
 }
 
 /**
- * The guidance scale as UNets read it that were distilled with it: sines and cosines of 1000 (g - 1)
- * (Meng et al. 2023, arXiv 2210.03142; diffusers' get_guidance_scale_embedding).
- * @param width numbers, the UNet's `time_cond_proj_dim`
+ * The guidance scale g as an input of UNets that were distilled with guidance: sines and cosines of
+ * 1000 (g - 1) (Meng et al. 2023, arXiv 2210.03142; diffusers' get_guidance_scale_embedding).
+ * @param width length of the embedding, the UNet's `time_cond_proj_dim`
  */
 export function guidanceEmbedding(guidanceScale: number, width: number): Float32Array {
   const half = Math.floor(width / 2);

@@ -1,8 +1,9 @@
 import type { Family } from './family.ts';
 
 /**
- * FLUX.1: a flow-matching transformer over patches of 2 x 2 latents, with CLIP's pooled vector and T5's tokens. The guidance scale is an input of the
- * distilled model, there is no unconditional run and no negative prompt. diffusers' FluxPipeline.
+ * FLUX.1: a flow-matching transformer over patches of 2 x 2 latents, with CLIP's pooled vector and
+ * T5's tokens. The distilled model has the guidance scale as input, so there is no unconditional
+ * evaluation and no negative prompt. diffusers' FluxPipeline.
  */
 export const flux: Family = {
   latentsInput: 'hidden_states',
@@ -17,17 +18,18 @@ export const flux: Family = {
     ...(readsGuidance ? ['guidance'] : []),
   ],
   timestep: (t) => t / 1000,
-  async encode([clip, t5], { ids }, spec) {
+  async encode([clip, t5], { ids }, { model, sampler }) {
     const last = { from: 'last', clipSkip: 0 } as const;
     const { pooled } = await clip.encode(ids[0], last);
     const text = await t5.encode(ids[1], last);
+    // Not null: `pooled` above requires the output of this encoder.
     const embedding = pooled as Float32Array;
     return {
-      perDraw: {
+      inputs: {
         encoder_hidden_states: { dims: [text.tokens, text.width], data: text.hidden },
         pooled_projections: { dims: [embedding.length], data: embedding },
-        ...(spec.model.readsGuidance
-          ? { guidance: { dims: [], data: Float32Array.of(spec.guidanceScale) } }
+        ...(model.readsGuidance
+          ? { guidance: { dims: [], data: Float32Array.of(sampler.guidanceScale) } }
           : {}),
       },
       embedding,
@@ -50,22 +52,25 @@ export const flux: Family = {
   },
 };
 
-/** [C, H, W] to [H/2 * W/2, C * 4] and back, for every draw: patches row by row, in each the channels, in each of these the 2 x 2. */
+/**
+ * Each latent from [C, H, W] to [H/2 * W/2, C * 4] and back: patches row by row, in a patch the
+ * channels, in a channel its 2 x 2 latents.
+ */
 function permute(
   values: Float32Array,
   [channels, height, width]: readonly number[],
-  way: 'pack' | 'unpack',
+  direction: 'pack' | 'unpack',
 ): Float32Array {
   const moved = new Float32Array(values.length);
   const size = channels * height * width;
-  for (let draw = 0; draw < values.length; draw += size) {
+  for (let start = 0; start < values.length; start += size) {
     for (let c = 0; c < channels; c++) {
       for (let y = 0; y < height; y++) {
         for (let x = 0; x < width; x++) {
-          const plain = draw + (c * height + y) * width + x;
+          const plain = start + (c * height + y) * width + x;
           const patch = Math.floor(y / 2) * (width / 2) + Math.floor(x / 2);
-          const packed = draw + patch * channels * 4 + c * 4 + (y % 2) * 2 + (x % 2);
-          if (way === 'pack') moved[packed] = values[plain];
+          const packed = start + patch * channels * 4 + c * 4 + (y % 2) * 2 + (x % 2);
+          if (direction === 'pack') moved[packed] = values[plain];
           else moved[plain] = values[packed];
         }
       }

@@ -5,7 +5,10 @@ import { stableDiffusion } from './stable-diffusion.ts';
 import { stableDiffusion3 } from './stable-diffusion-3.ts';
 import { stableDiffusionXl } from './stable-diffusion-xl.ts';
 
-/** The families that can be run. A new one is a file beside this, a line here and one in src/bundles/families.ts. */
+/**
+ * The supported families. A new family is a file beside this one, an entry here, and a name and a
+ * layout in `bundles/families.ts`.
+ */
 export const FAMILIES: Readonly<Record<FamilyName, Family>> = {
   'stable-diffusion': stableDiffusion,
   'stable-diffusion-xl': stableDiffusionXl,

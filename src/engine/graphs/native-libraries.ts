@@ -4,8 +4,8 @@ import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 
-/** What libraries belong to, by how their names begin; and whether their version is the product's. */
-const PRODUCTS: readonly (readonly [prefix: string, product: string, sameVersion: boolean])[] = [
+/** Products by the prefix of their libraries, and whether a library has the product's version. */
+const PRODUCTS: readonly (readonly [prefix: string, product: string, hasProductVersion: boolean])[] = [
   ['libcudnn', 'cuDNN', true],
   ['libcublas', 'CUDA', true],
   ['libcudart', 'CUDA', true],
@@ -17,48 +17,59 @@ const PRODUCTS: readonly (readonly [prefix: string, product: string, sameVersion
 ];
 
 const PACKAGE = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
-/** Where onnxruntime-node keeps its libraries for this platform. */
+/** The folder of onnxruntime-node's libraries for this platform. */
 const LIBRARIES = join(dirname(PACKAGE), 'bin', 'napi-v6', process.platform, process.arch);
 
 /**
- * Why a provider that ONNX Runtime loads from a library of its own (`cuda`, `tensorrt`) can't be loaded, in words; null: its libraries are all there.
- * ONNX Runtime itself only says that it failed.
+ * Explains why the library of a provider (`cuda`, `tensorrt`) cannot be loaded. ONNX Runtime itself
+ * reports only that it failed.
+ * @returns the reason with what to do; null if the library can be loaded
  */
-export async function missingLibrary(provider: string): Promise<string | null> {
+export async function findMissingLibrary(provider: string): Promise<string | null> {
   const [prefix, suffix] = process.platform === 'win32' ? ['', '.dll'] : ['lib', '.so'];
   const names = ['shared', provider].map((part) => `${prefix}onnxruntime_providers_${part}${suffix}`);
   const absent = names.find((name) => !existsSync(join(LIBRARIES, name)));
   if (absent) {
+    const folder = relative(process.cwd(), LIBRARIES) || LIBRARIES;
     return (
-      `onnxruntime-node was installed without its libraries for GPUs: ${absent} is not in ${relative(process.cwd(), LIBRARIES) || LIBRARIES}. ` +
-      '`node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12` fetches them (Linux on x64; from nuget.org)'
+      `onnxruntime-node was installed without its libraries for GPUs: ${absent} is not in ${folder}. ` +
+      '`node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12` ' +
+      'fetches them (Linux on x64; from nuget.org)'
     );
   }
-  const said = await dynamicLinkerError(join(LIBRARIES, names[1]));
-  return said && explainLinkerError(said);
+  const message = await dynamicLinkerError(join(LIBRARIES, names[1]));
+  return message && explainLinkerError(message);
 }
 
-/** What the dynamic linker says of a library; null when it loads. Asked in a process of its own, which may die of it. */
+/**
+ * The dynamic linker's message about a library; null if it loads. A child process tries it, because
+ * loading may crash.
+ */
 async function dynamicLinkerError(path: string): Promise<string | null> {
   const script =
     'try { process.dlopen({ exports: {} }, process.argv[1]); } catch (error) { console.log(error.message); }';
   const { stdout } = await promisify(execFile)(process.execPath, ['-e', script, path], {
     timeout: 60_000,
   }).catch(() => ({ stdout: '' }));
-  // A library that is no addon of Node's loads and is then refused: all that it needs was there.
+  // A library that is no Node addon loads, and is then refused for not registering itself.
   return /self-register/.test(stdout) || stdout.trim() === '' ? null : stdout.trim();
 }
 
-/** The dynamic linker's words ("libcudnn.so.9: cannot open shared object file ...") with what to do. */
-export function explainLinkerError(said: string): string {
+/**
+ * Explains a message of the dynamic linker, such as
+ * "libcudnn.so.9: cannot open shared object file: No such file or directory".
+ * @returns the missing library with what to install
+ */
+export function explainLinkerError(message: string): string {
   const { name, base, version } =
-    /(?<name>(?<base>lib[\w-]+)\.so(?:\.(?<version>\d+)[.\d]*)?): cannot open shared object file/.exec(said)
-      ?.groups ?? {};
-  if (!name) return `its library can't be loaded: ${said}`;
+    /(?<name>(?<base>lib[\w-]+)\.so(?:\.(?<version>\d+)[.\d]*)?): cannot open shared object file/.exec(
+      message,
+    )?.groups ?? {};
+  if (!name) return `its library can't be loaded: ${message}`;
   if (base === 'libcuda')
     return `${name} is missing: the NVIDIA driver is not installed, or not passed into the container`;
-  const [, product = 'the package that it comes with', sameVersion = false] =
+  const [, product = 'the package that contains it', hasProductVersion = false] =
     PRODUCTS.find(([prefix]) => base.startsWith(prefix)) ?? [];
-  const what = sameVersion && version ? `${product} ${version}` : product;
+  const what = hasProductVersion && version ? `${product} ${version}` : product;
   return `${name} is missing; install ${what}, or put the folder that holds it into LD_LIBRARY_PATH`;
 }

@@ -1,68 +1,78 @@
 import ort from 'onnxruntime-node';
-import { EngineError } from './engine-error.ts';
-import { missingLibrary } from './native-libraries.ts';
+import { EngineError, withoutSourceLocations } from '../errors.ts';
+import { findMissingLibrary } from './native-libraries.ts';
 
-/** Where graphs run. */
+/** The hardware that graphs run on. */
 export interface Device {
+  /** ONNX Runtime execution provider, such as `cuda` or `cpu`. */
   readonly provider: string;
-  /** With the number of the GPU where the provider goes by numbers: `cuda:0`, `webgpu`, `cpu`. */
+  /** The provider, with the number of the GPU if it takes one: `cuda:0`, `webgpu`, `cpu`. */
   readonly name: string;
-  /** Why each provider that was named before it can't be used. */
+  /** Why each provider that was listed before this one cannot be used. */
   readonly passedOver: readonly string[];
 }
 
 /** Providers that take the number of a GPU. */
-const NUMBERED = ['cuda', 'tensorrt', 'dml'];
-/** Providers that find their kernels anew, or compile them, for each shape of inputs: few shapes are run, all of them before jobs are taken. */
-const TUNED = ['cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'];
+const NUMBERED_PROVIDERS = ['cuda', 'tensorrt', 'dml'];
+/** Providers that choose or compile kernels for each input shape. */
+const TUNING_PROVIDERS = ['cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'];
 
+/**
+ * Whether the first run with a new input shape is slow on this provider. Such a provider should see
+ * few shapes, all of them before jobs start.
+ */
 export function tunesShapes(provider: string): boolean {
-  return TUNED.includes(provider);
+  return TUNING_PROVIDERS.includes(provider);
 }
 
-/** What `executionProviders` of a session takes. */
+/** The provider as the session option `executionProviders` takes it. */
 export function sessionProvider(
   provider: string,
   deviceId: number,
 ): ort.InferenceSession.ExecutionProviderConfig {
-  return NUMBERED.includes(provider) ? { name: provider as 'cuda', deviceId } : provider;
+  // The types list each provider separately; those with a number differ in name only.
+  return NUMBERED_PROVIDERS.includes(provider) ? { name: provider as 'cuda', deviceId } : provider;
 }
 
 /**
- * The first of the `wanted` providers that works here, tried out on a graph of one sum.
- * @throws EngineError with the reason of each when none does
+ * The first of the `wanted` providers that works on this machine, tried with a graph of one sum.
+ * @throws EngineError with the reason of each if none works
  */
 export async function chooseDevice(wanted: readonly string[], deviceId: number): Promise<Device> {
-  // What it would write to stderr of a library that is missing is in the message, with what to do.
+  // ONNX Runtime would also write about missing libraries to stderr; the reason below has them.
   ort.env.logLevel = 'fatal';
   const passedOver: string[] = [];
   for (const provider of wanted) {
-    const reason = provider === 'cpu' ? null : await whyNot(provider, deviceId);
-    const name = NUMBERED.includes(provider) ? `${provider}:${deviceId}` : provider;
+    const reason = provider === 'cpu' ? null : await tryProvider(provider, deviceId);
+    const name = NUMBERED_PROVIDERS.includes(provider) ? `${provider}:${deviceId}` : provider;
     if (reason === null) return { provider, name, passedOver };
     passedOver.push(`${name}: ${reason}`);
   }
-  const has = ort.listSupportedBackends().map(({ name }) => name);
   throw new EngineError(
-    `FINDERY_PROVIDERS is "${wanted.join(',')}", and none of it can be used here. ${passedOver.map((line) => `${line}.`).join(' ')} ` +
-      `onnxruntime-node ${ort.env.versions.node ?? ''} has ${has.join(', ')} on ${process.platform} ${process.arch}. ` +
-      `Nothing else is tried, for nothing else is named: FINDERY_PROVIDERS=${[...wanted, 'cpu'].join(',')} goes on with the CPU instead.`,
+    `FINDERY_PROVIDERS is "${wanted.join(',')}", and none of it can be used here. ` +
+      `${passedOver.map((line) => `${line}.`).join(' ')} ` +
+      `onnxruntime-node ${ort.env.versions.node ?? ''} has ${installedProviders().join(', ')} ` +
+      `on ${process.platform} ${process.arch}. Only the listed providers are tried: with ` +
+      `FINDERY_PROVIDERS=${[...wanted, 'cpu'].join(',')} the CPU is used instead.`,
   );
 }
 
-/** y = x + x for one float32. */
-const SUM = Buffer.from(
+function installedProviders(): string[] {
+  return ort.listSupportedBackends().map(({ name }) => name);
+}
+
+/** A graph that computes y = x + x for one float32. */
+const SUM_GRAPH = Buffer.from(
   'CAgSADo1Cg4KAXgKAXgSAXkiA0FkZBIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEA0=',
   'base64',
 );
 
-/** null: it works. */
-async function whyNot(provider: string, deviceId: number): Promise<string | null> {
-  const has = ort.listSupportedBackends().map(({ name }) => name);
-  if (!has.includes(provider))
+/** Why a provider cannot be used; null if it works. */
+async function tryProvider(provider: string, deviceId: number): Promise<string | null> {
+  if (!installedProviders().includes(provider))
     return `onnxruntime-node has no such provider on ${process.platform} ${process.arch}`;
   try {
-    const session = await ort.InferenceSession.create(SUM, {
+    const session = await ort.InferenceSession.create(SUM_GRAPH, {
       executionProviders: [sessionProvider(provider, deviceId)],
       logSeverityLevel: 4,
     });
@@ -70,30 +80,23 @@ async function whyNot(provider: string, deviceId: number): Promise<string | null
     await session.release();
     return y.data[0] === 3 ? null : `it computes 1.5 + 1.5 = ${y.data[0]}`;
   } catch (error) {
-    return explain(provider, (error as Error).message);
+    return explainFailure(provider, (error as Error).message);
   }
 }
 
-async function explain(provider: string, said: string): Promise<string> {
-  if (/failed to load shared library/i.test(said) && ['cuda', 'tensorrt'].includes(provider)) {
-    const missing = await missingLibrary(provider);
+async function explainFailure(provider: string, message: string): Promise<string> {
+  if (/failed to load shared library/i.test(message) && ['cuda', 'tensorrt'].includes(provider)) {
+    const missing = await findMissingLibrary(provider);
     if (missing) return missing;
   }
-  if (/No supported adapters|Failed to get a WebGPU adapter/.test(said)) {
-    const vulkan =
-      'install libvulkan1 and the Vulkan driver of the GPU, and in containers of NVIDIA set NVIDIA_DRIVER_CAPABILITIES=all';
-    return `no GPU was found that WebGPU can use${process.platform === 'linux' ? `; ${vulkan}` : ''}`;
+  if (/No supported adapters|Failed to get a WebGPU adapter/.test(message)) {
+    const advice =
+      '; install libvulkan1 and the Vulkan driver of the GPU, and in containers of NVIDIA set ' +
+      'NVIDIA_DRIVER_CAPABILITIES=all';
+    return `no GPU was found that WebGPU can use${process.platform === 'linux' ? advice : ''}`;
   }
-  if (/no CUDA-capable device|invalid device ordinal|cudaErrorNoDevice|cudaErrorInvalidDevice/i.test(said))
-    return `there is no such GPU (${shorten(said)}); nvidia-smi lists those that there are, FINDERY_DEVICE picks one`;
-  return shorten(said);
-}
-
-/** Without the places in ONNX Runtime's source that its messages hold. */
-export function shorten(said: string): string {
-  return said
-    .replace(/\/\S+\.(?:cc|cpp|cu|h)(?::\d+)? .*?\)(?::?) (?=[A-Z])/g, '')
-    .replace(/\s+/g, ' ')
-    .trim()
-    .replace(/\.$/, '');
+  const reason = withoutSourceLocations(message);
+  if (/no CUDA-capable device|invalid device ordinal|cudaErrorNoDevice|cudaErrorInvalidDevice/i.test(message))
+    return `there is no such GPU (${reason}); nvidia-smi lists the GPUs, and FINDERY_DEVICE selects one`;
+  return reason;
 }

@@ -3,75 +3,86 @@ import type { BlobStore } from '../../storage/blobs.ts';
 import { encodeRecord } from '../../storage/record-file.ts';
 import type { Store } from '../../store/store.ts';
 import { VERSION } from '../../version.ts';
+import { forEachInParallel } from '../parallel.ts';
 import { copyKeys, type KeyCopy, scanKeys } from './redis-keys.ts';
 
-/** A backup is a store of blobs itself: those of the service, the keys of Redis in pieces, and last what is in it. */
-export const BLOBS = 'blobs/';
-export const KEYS = 'redis/';
-export const CONTENTS = 'backup.json';
+/*
+ * A backup is a store of blobs itself. It holds copies of the service's blobs (`blobs/`), the keys
+ * of Redis in pieces (`redis/000000.json`, ...) and its contents (`backup.json`), written last.
+ */
+
+/** Prefix of the copied blobs. */
+export const BLOB_PREFIX = 'blobs/';
+/** Prefix of the pieces with the keys of Redis. */
+const KEY_PREFIX = 'redis/';
+/** Key of the contents. A backup without them is incomplete. */
+export const CONTENTS_KEY = 'backup.json';
+/** Version of the format that this findery writes. */
 export const BACKUP_VERSION = 1;
 
-export interface Contents {
+/** The contents of a backup. */
+export interface BackupContents {
   readonly kind: 'backup';
   readonly version: number;
-  /** Of findery. */
+  /** Version of findery. */
   readonly writtenBy: string;
   /** RFC 3339. */
   readonly createdAt: string;
-  /** SHA-256 of every blob by its key. */
+  /** Hexadecimal SHA-256 of every blob, by its key. */
   readonly blobs: { readonly [key: string]: string };
-  /** How many pieces the keys are in, and how many keys. */
+  /** Number of pieces. */
   readonly pieces: number;
+  /** Number of keys of Redis. */
   readonly keys: number;
 }
 
-/** What a restored service makes anew: queues (from the records), signs of life, locks. */
-const VOLATILE = /^(queue:|worker:|workers$|sweep$|swept$|turns:)/;
-/** What belongs to one record, and has to fit to it. */
-const FAMILY = ['record', 'events', 'rewards', 'children'] as const;
-const KEYS_A_PIECE = 500;
-const BLOBS_AT_A_TIME = 8;
-/** How often a job may save a checkpoint while the one before is copied. */
-const PATIENCE = 20;
+/**
+ * Keys that are not copied: queues, which `restore` rebuilds from the records, announcements of
+ * workers, and locks.
+ */
+const VOLATILE_KEY = /^(queue:|worker:|workers$|sweep$|swept$|turns:)/;
+/** The keys of one record, which are copied together. */
+const RECORD_KEYS = ['record', 'events', 'rewards', 'children'] as const;
+const KEYS_PER_PIECE = 500;
+const CONCURRENT_BLOBS = 8;
+/** How often a job may replace its checkpoint while this process tries to copy it. */
+const MAX_CHECKPOINT_READS = 20;
 
 /**
- * Copies a service, which may run meanwhile: records first, then blobs, so that every record finds its bytes; what is deleted
- * in between is deleted in the copy too. Checkpoints that are replaced in between are fetched again with their records.
- * @param target empty; an interrupted backup lacks CONTENTS and can't be restored
+ * Copies a service, which may run meanwhile. Records are copied before blobs, so that the blobs of
+ * every copied record exist. Records that are deleted meanwhile are deleted in the copy too. A
+ * checkpoint that is replaced meanwhile is copied again, together with the record of its job.
+ * @param target an empty store. An interrupted backup has no contents and can't be restored.
+ * @param createdAt RFC 3339
  */
 export async function backup(
   store: Store,
   blobs: BlobStore,
   target: BlobStore,
   createdAt: string,
-): Promise<Contents> {
+): Promise<BackupContents> {
   const copies = await copyRedis(store);
   const hashes: { [key: string]: string } = {};
   const copyBlob = async (key: string): Promise<boolean> => {
     const bytes = await blobs.get(key);
     if (!bytes) return false;
-    await target.put(BLOBS + key, bytes);
+    await target.put(BLOB_PREFIX + key, bytes);
     hashes[key] = sha256Of(bytes);
     return true;
   };
-  const left = (await Array.fromAsync(blobs.list(''))).values();
-  await Promise.all(
-    Array.from({ length: BLOBS_AT_A_TIME }, async () => {
-      for (const key of left) await copyBlob(key);
-    }),
-  );
-  await fetchCheckpoints(store, copies, copyBlob, hashes);
-  await noteDeletions(store, copies);
+  await forEachInParallel(await Array.fromAsync(blobs.list('')), CONCURRENT_BLOBS, copyBlob);
+  await copyCheckpoints(store, copies, copyBlob, hashes);
+  await copyDeletions(store, copies);
 
   const keys = [...copies.values()].flat();
   let pieces = 0;
-  for (let i = 0; i < keys.length; i += KEYS_A_PIECE) {
+  for (let i = 0; i < keys.length; i += KEYS_PER_PIECE) {
     await target.put(
       pieceKey(pieces++),
-      encodeRecord({ kind: 'keys', keys: keys.slice(i, i + KEYS_A_PIECE) }),
+      encodeRecord({ kind: 'keys', keys: keys.slice(i, i + KEYS_PER_PIECE) }),
     );
   }
-  const contents: Contents = {
+  const contents: BackupContents = {
     kind: 'backup',
     version: BACKUP_VERSION,
     writtenBy: VERSION,
@@ -80,68 +91,79 @@ export async function backup(
     pieces,
     keys: keys.length,
   };
-  await target.put(CONTENTS, encodeRecord(contents));
+  await target.put(CONTENTS_KEY, encodeRecord(contents));
   return contents;
 }
 
-export const pieceKey = (piece: number) => `${KEYS}${String(piece).padStart(6, '0')}.json`;
+/** Key of a piece. @param piece from 0 */
+export const pieceKey = (piece: number) => `${KEY_PREFIX}${String(piece).padStart(6, '0')}.json`;
 
-/** Every key, those of one record together, by the record's key or their own. */
+/**
+ * Copies every key of Redis. The copies are grouped: the keys of one record under `record:ID`,
+ * others under their own name.
+ */
 async function copyRedis({ redis, keys: { prefix } }: Store): Promise<Map<string, KeyCopy[]>> {
   const copies = new Map<string, KeyCopy[]>();
   for await (const key of scanKeys(redis, prefix)) {
-    if (VOLATILE.test(key)) continue;
-    const name = familyOf(key) ?? key;
-    if (copies.has(name)) continue;
-    copies.set(name, await copyKeys(redis, prefix, membersOf(name)));
+    if (VOLATILE_KEY.test(key)) continue;
+    const group = groupOf(key);
+    if (copies.has(group)) continue;
+    copies.set(group, await copyKeys(redis, prefix, keysOfGroup(group)));
   }
   return copies;
 }
 
-function familyOf(key: string): string | null {
+function groupOf(key: string): string {
   const [, , id] = /^(record|events|rewards|children):(.+)$/.exec(key) ?? [];
-  return id === undefined ? null : `record:${id}`;
+  return id === undefined ? key : `record:${id}`;
 }
 
-function membersOf(name: string): string[] {
-  return name.startsWith('record:')
-    ? FAMILY.map((part) => `${part}:${name.slice('record:'.length)}`)
-    : [name];
+function keysOfGroup(group: string): string[] {
+  return group.startsWith('record:')
+    ? RECORD_KEYS.map((part) => `${part}:${group.slice('record:'.length)}`)
+    : [group];
 }
 
-/** A job that runs replaces its checkpoint now and then: its record and the checkpoint have to be of one moment. */
-async function fetchCheckpoints(
+/**
+ * Copies the missing checkpoints. A running job replaces its checkpoint, so a missing one is looked
+ * up in a new copy of the job's record: record and checkpoint must be of the same moment.
+ */
+async function copyCheckpoints(
   { redis, keys: { prefix } }: Store,
   copies: Map<string, KeyCopy[]>,
   copyBlob: (key: string) => Promise<boolean>,
   hashes: { readonly [key: string]: string },
 ): Promise<void> {
-  for (const name of copies.keys()) {
-    for (let tries = 0; tries < PATIENCE; tries++) {
-      const key = checkpointOf(copies.get(name) ?? []);
+  for (const group of copies.keys()) {
+    for (let tries = 0; tries < MAX_CHECKPOINT_READS; tries++) {
+      const key = checkpointOf(copies.get(group) ?? []);
       if (key === null || key in hashes || (await copyBlob(key))) break;
-      copies.set(name, await copyKeys(redis, prefix, membersOf(name)));
+      copies.set(group, await copyKeys(redis, prefix, keysOfGroup(group)));
     }
   }
 }
 
-function checkpointOf(family: readonly KeyCopy[]): string | null {
-  const fields = family.find(({ key }) => key.startsWith('record:job_'))?.value as
+/** The key of the checkpoint that the record of a job refers to; null when there is none. */
+function checkpointOf(group: readonly KeyCopy[]): string | null {
+  const fields = group.find(({ key }) => key.startsWith('record:job_'))?.value as
     | readonly string[]
     | undefined;
-  const at = fields?.indexOf('checkpoint') ?? -1;
-  if (!fields || at < 0) return null;
-  return (JSON.parse(fields[at + 1]) as { readonly key: string } | null)?.key ?? null;
+  const index = fields?.indexOf('checkpoint') ?? -1;
+  if (!fields || index < 0) return null;
+  return (JSON.parse(fields[index + 1]) as { readonly key: string } | null)?.key ?? null;
 }
 
-/** What was deleted while blobs were copied is deleted here too. */
-async function noteDeletions(
+/**
+ * Removes the records that were deleted since they were copied, and copies the notes of their
+ * deletion.
+ */
+async function copyDeletions(
   { redis, keys: { prefix } }: Store,
   copies: Map<string, KeyCopy[]>,
 ): Promise<void> {
-  for await (const key of scanKeys(redis, `${prefix}:gone`)) {
-    const name = `gone:${key}`;
-    copies.set(name, await copyKeys(redis, prefix, [name]));
-    copies.delete(`record:${key}`);
+  for await (const id of scanKeys(redis, `${prefix}:gone`)) {
+    const note = `gone:${id}`;
+    copies.set(note, await copyKeys(redis, prefix, [note]));
+    copies.delete(`record:${id}`);
   }
 }

@@ -1,20 +1,23 @@
 import type { Redis } from '../../redis/connection.ts';
 
-/** What a key of Redis holds, as JSON. */
+/** A key of Redis with its value, as JSON. */
 export interface KeyCopy {
-  /** Without the prefix of the service, so that it may be put back under another one. */
+  /** Without the prefix of the service, so that it can be restored under another one. */
   readonly key: string;
   readonly type: 'string' | 'hash' | 'list' | 'set' | 'zset' | 'stream';
-  /** A text; [field, value, ...]; values; members; [member, score, ...]; [id, [field, value, ...]] each. */
+  /**
+   * By type: a text; [field, value, ...]; values; members; [member, score, ...]; a list of
+   * [id, [field, value, ...]].
+   */
   readonly value: string | readonly string[] | readonly (readonly [string, readonly string[]])[];
-  /** Milliseconds until it expires; absent: never. */
+  /** Milliseconds until the key expires; absent when it does not. */
   readonly ttl?: number;
 }
 
-/** Entries of one command, so that none is too large. */
-const AT_A_TIME = 1000;
+/** Largest number of entries in one command. */
+const BATCH_SIZE = 1000;
 
-/** Every key under `prefix`, without it; one may come twice. */
+/** Lists every key under `prefix`, without the prefix. A key may be listed twice. */
 export async function* scanKeys(redis: Redis, prefix: string): AsyncGenerator<string> {
   for (let cursor = '0'; ; ) {
     const [next, found] = await redis.scan(cursor, 'MATCH', `${prefix}:*`, 'COUNT', 500);
@@ -24,9 +27,9 @@ export async function* scanKeys(redis: Redis, prefix: string): AsyncGenerator<st
   }
 }
 
-/** Copies of keys that belong together, as they are at one moment; those that are not there are left out. */
+/** Copies keys as they are at one moment. Missing keys are left out. */
 export async function copyKeys(redis: Redis, prefix: string, keys: readonly string[]): Promise<KeyCopy[]> {
-  // Types do not change, so they may be asked for before.
+  // The type of a key does not change, so it can be read before the transaction.
   const types = await Promise.all(keys.map((key) => redis.type(`${prefix}:${key}`)));
   const wanted = keys.map((key, i) => ({ key, type: types[i] })).filter(({ type }) => type !== 'none');
   const commands = redis.multi();
@@ -48,13 +51,13 @@ export async function copyKeys(redis: Redis, prefix: string, keys: readonly stri
     const [ttl, answer] = [Number(answers[2 * i]), answers[2 * i + 1]];
     const isObject = type === 'hash' && !Array.isArray(answer);
     const value = isObject ? Object.entries(answer as Record<string, string>).flat() : answer;
-    // It may have gone meanwhile.
+    // The key may have been deleted meanwhile.
     if (value === null || (Array.isArray(value) && value.length === 0)) return [];
     return [{ key, type, value, ...(ttl >= 0 ? { ttl } : {}) } as KeyCopy];
   });
 }
 
-/** Puts a key back, in place of what is there. */
+/** Restores a key and replaces its current value. */
 export async function putKey(
   redis: Redis,
   prefix: string,
@@ -68,12 +71,13 @@ export async function putKey(
       commands.xadd(full, id, ...fields);
   } else {
     const values = value as readonly string[];
-    for (let i = 0; i < values.length; i += AT_A_TIME) {
-      const some = values.slice(i, i + AT_A_TIME);
-      if (type === 'hash') commands.hset(full, ...some);
-      else if (type === 'list') commands.rpush(full, ...some);
-      else if (type === 'set') commands.sadd(full, ...some);
-      else commands.zadd(full, ...some.map((_, k) => (k % 2 === 0 ? some[k + 1] : some[k - 1])));
+    for (let i = 0; i < values.length; i += BATCH_SIZE) {
+      const batch = values.slice(i, i + BATCH_SIZE);
+      if (type === 'hash') commands.hset(full, ...batch);
+      else if (type === 'list') commands.rpush(full, ...batch);
+      else if (type === 'set') commands.sadd(full, ...batch);
+      // ZADD takes [score, member, ...].
+      else commands.zadd(full, ...batch.map((_, k) => (k % 2 === 0 ? batch[k + 1] : batch[k - 1])));
     }
   }
   if (ttl !== undefined) commands.pexpire(full, Math.max(1, ttl));

@@ -2,28 +2,35 @@ import type { BlobStore } from '../../storage/blobs.ts';
 import { decodeRecord } from '../../storage/record-file.ts';
 import type { Store } from '../../store/store.ts';
 import { listWorkers } from '../../store/worker-registry.ts';
+import { newestFirst } from '../newest-first.ts';
+import { forEachInParallel } from '../parallel.ts';
 import { isRedisEmpty } from '../sweep/orphans.ts';
-import { eachRecord } from '../sweep/pages.ts';
-import { BACKUP_VERSION, BLOBS, CONTENTS, type Contents, pieceKey } from './backup.ts';
+import { BACKUP_VERSION, type BackupContents, BLOB_PREFIX, CONTENTS_KEY, pieceKey } from './backup.ts';
 import { type KeyCopy, putKey } from './redis-keys.ts';
 
-/** There is no backup that can be restored, or it would go over something; the message says what to do. */
+/** The backup can't be restored, or its target is not empty. The message says what to do. */
 export class RestoreError extends Error {
   override readonly name = 'RestoreError';
 }
 
-export interface Restored {
+/** What `restore` did. */
+export interface RestoreReport {
+  /** Number of restored keys of Redis. */
   readonly keys: number;
   readonly blobs: number;
-  /** Jobs and samples that were not finished and wait again; they go on from their checkpoints. */
+  /**
+   * Number of unfinished jobs and samples that were queued. They continue from their checkpoints.
+   */
   readonly queued: number;
 }
 
-const BLOBS_AT_A_TIME = 8;
+const CONCURRENT_BLOBS = 8;
 
 /**
- * Puts a backup back: blobs first, then records, then what was not finished is queued. Broken off, it can be done over with `force`.
- * @param options.force also where there is something: what the backup has too is replaced, the rest stays
+ * Restores a backup: blobs, then records, then the queues. An interrupted restore can be repeated
+ * with `force`.
+ * @param options.force restore although the target is not empty: what the backup also has is
+ *   replaced
  * @throws RestoreError, DamagedBlobError, RecordFileError
  */
 export async function restore(
@@ -31,85 +38,87 @@ export async function restore(
   blobs: BlobStore,
   source: BlobStore,
   { force }: { readonly force: boolean },
-): Promise<Restored> {
+): Promise<RestoreReport> {
   const contents = await readContents(source);
   if (!force) await checkEmpty(store, blobs);
 
   const keys = Object.keys(contents.blobs);
-  const left = keys.values();
-  await Promise.all(
-    Array.from({ length: BLOBS_AT_A_TIME }, async () => {
-      for (const key of left) {
-        const bytes = await source.get(BLOBS + key, { sha256: contents.blobs[key] });
-        if (!bytes)
-          throw new RestoreError(
-            `The backup lacks its blob ${key}. It can't be restored whole; take another one.`,
-          );
-        await blobs.put(key, bytes);
-      }
-    }),
-  );
+  await forEachInParallel(keys, CONCURRENT_BLOBS, async (key) => {
+    const bytes = await source.get(BLOB_PREFIX + key, { sha256: contents.blobs[key] });
+    if (!bytes) throw incomplete(`its blob ${key}`);
+    await blobs.put(key, bytes);
+  });
   for (let piece = 0; piece < contents.pieces; piece++) {
     const bytes = await source.get(pieceKey(piece));
-    if (!bytes)
-      throw new RestoreError(
-        `The backup lacks ${pieceKey(piece)}. It can't be restored whole; take another one.`,
-      );
+    if (!bytes) throw incomplete(pieceKey(piece));
     for (const copy of decodeRecord(bytes).keys as KeyCopy[])
       await putKey(store.redis, store.keys.prefix, copy);
   }
   return { keys: contents.keys, blobs: keys.length, queued: await requeue(store) };
 }
 
-async function readContents(source: BlobStore): Promise<Contents> {
-  const bytes = await source.get(CONTENTS);
+function incomplete(missing: string): RestoreError {
+  return new RestoreError(`The backup lacks ${missing}. It is incomplete; use another backup.`);
+}
+
+async function readContents(source: BlobStore): Promise<BackupContents> {
+  const bytes = await source.get(CONTENTS_KEY);
   if (!bytes) {
-    throw new RestoreError(`There is no finished backup: ${CONTENTS}, which is written last, is not there.`);
+    throw new RestoreError(
+      `The backup is missing or unfinished: it has no ${CONTENTS_KEY}, which is written last.`,
+    );
   }
-  const contents = decodeRecord(bytes) as unknown as Contents;
+  // decodeRecord has checked the hash, so the body is what `backup` wrote.
+  const contents = decodeRecord(bytes) as unknown as BackupContents;
   if (contents.kind !== 'backup' || contents.version > BACKUP_VERSION) {
     throw new RestoreError(
-      `The backup is of version ${contents.version}, written by findery ${contents.writtenBy}; this one reads up to ${BACKUP_VERSION}. Use a newer findery.`,
+      `The backup has version ${contents.version}, written by findery ${contents.writtenBy}; ` +
+        `this findery reads up to ${BACKUP_VERSION}. Use a newer findery.`,
     );
   }
   return contents;
 }
 
 async function checkEmpty(store: Store, blobs: BlobStore): Promise<void> {
-  const there: string[] = [];
-  if (!(await isRedisEmpty(store))) there.push('Redis has records');
+  const found: string[] = [];
+  if (!(await isRedisEmpty(store))) found.push('Redis has records');
   let count = 0;
   for await (const _ of blobs.list('')) count++;
-  if (count > 0) there.push(`storage has ${count} blobs`);
+  if (count > 0) found.push(`storage has ${count} blobs`);
   const workers = (await listWorkers(store.redis, store.keys)).length;
-  if (workers > 0) there.push(`${workers} workers run`);
-  if (there.length === 0) return;
+  if (workers > 0) found.push(`${workers} workers run`);
+  if (found.length === 0) return;
   throw new RestoreError(
-    `Nothing was restored: ${there.join(', ')}. Stop the service and restore into an empty Redis and storage (FINDERY_REDIS_PREFIX, FINDERY_DATA, FINDERY_STORAGE), or use --force: what the backup has too is replaced then.`,
+    `Nothing was restored: ${found.join(', ')}. ` +
+      'Stop the service and restore into an empty Redis and storage (FINDERY_REDIS_PREFIX, FINDERY_DATA, ' +
+      'FINDERY_STORAGE), or use --force, which replaces what the backup also has.',
   );
 }
 
-/** Queues do not come with a backup: whatever waited or ran waits now, and deliveries of webhooks begin their round anew. */
+/**
+ * Queues the unfinished work, because a backup has no queues. Running work is queued again, and
+ * pending webhook deliveries begin their round again.
+ * @returns the number of jobs and samples
+ */
 async function requeue(store: Store): Promise<number> {
   let count = 0;
-  for (const [name, records] of [
-    ['optimize', store.jobs],
-    ['sample', store.samples],
-  ] as const) {
-    for await (const record of eachRecord(records as typeof store.jobs)) {
-      const { id, status } = record;
-      if (!isWork(status)) continue;
-      if (status === 'running')
-        await (records as typeof store.jobs).change(id, { set: { status: 'queued' } });
-      await store.queues.add(name, record);
-      count++;
-    }
+  for await (const job of newestFirst(store.jobs)) {
+    if (!isUnfinished(job.status)) continue;
+    if (job.status === 'running') await store.jobs.change(job.id, { set: { status: 'queued' } });
+    await store.queues.add('optimize', job);
+    count++;
   }
-  for await (const delivery of store.webhooks.deliveries.fromOldest()) {
-    if (delivery.status === 'pending') await store.webhooks.queueUp(delivery, delivery.round);
+  for await (const sample of newestFirst(store.samples)) {
+    if (!isUnfinished(sample.status)) continue;
+    if (sample.status === 'running') await store.samples.change(sample.id, { set: { status: 'queued' } });
+    await store.queues.add('sample', sample);
+    count++;
+  }
+  for await (const delivery of store.webhooks.deliveries.oldestFirst()) {
+    if (delivery.status === 'pending') await store.webhooks.enqueue(delivery, delivery.round);
   }
   return count;
 }
 
-/** Also one that is to be canceled: a worker ends it. */
-const isWork = (status: string) => ['queued', 'running', 'canceling'].includes(status);
+/** Work that is being canceled is unfinished too: a worker ends it. */
+const isUnfinished = (status: string) => ['queued', 'running', 'canceling'].includes(status);

@@ -1,101 +1,107 @@
 import type { BlobEntry } from '../../storage/blobs.ts';
 import type { Store } from '../../store/store.ts';
 
+/** A blob that no record needs. */
 export interface Orphan {
   readonly key: string;
   readonly bytes: number;
-  /** For people. */
+  /** Why it is an orphan, as a phrase for people. */
   readonly reason: string;
 }
 
-/** Blobs that Redis is asked about at once. */
-const AT_A_TIME = 100;
-/** Those of 0.1.0 end in their iteration, later ones in the token of the worker that had the job. */
+/** Blobs whose records are looked up at the same time. */
+const BATCH_SIZE = 100;
+/**
+ * The key of a checkpoint ends in its iteration (0.1.0), or in that and the worker's lease token.
+ */
 const CHECKPOINT = /^checkpoints\/(job_[^/-]+)-\d+(?:-[^/.]+)?\.safetensors$/;
 const IMAGE = /^images\/(img_[^/.]+)\.[a-z]+$/;
 const POLICY = /^policies\/(pol_[^/.]+)\.safetensors$/;
 const RECORD = /^records\/([a-z]{3}_[^/.]+)\.json$/;
 
 /**
- * Blobs that nothing needs any more: of deleted things, checkpoints that dead workers left, pictures whose record never came to be.
- * Only what was last written before `before` counts, for what is young may be about to be pointed at. Policies and records go only
- * when they were deleted; where storage has some that Redis does not know, Redis was lost, and only what is certain goes.
+ * Finds blobs that no record needs: those of deleted records, checkpoints that dead workers left,
+ * images whose record was never written. Only blobs that were last written before `before` count,
+ * because the record of a younger one may be about to be written. A policy or archived record is an
+ * orphan only if its deletion was noted. If storage has some that Redis does not know, Redis was
+ * lost; then only blobs that are certain orphans count.
  * @param options.before milliseconds since 1970
- * @param options.isEmpty whether Redis had no record at all before anything was deleted
- * @param found is given each of them, as soon as it is sure that it may go
- * @returns why some blobs that nothing points at are left alone; null: none are
+ * @param options.isEmpty whether Redis had no record when the sweep began
+ * @param onOrphan called with each orphan, once it may be deleted
+ * @returns a warning when Redis seems to be lost and orphans were left alone; null otherwise
  */
 export async function findOrphans(
   store: Store,
   entries: AsyncIterable<BlobEntry>,
   { before, isEmpty }: { readonly before: number; readonly isEmpty: boolean },
-  found: (orphan: Orphan) => Promise<void>,
+  onOrphan: (orphan: Orphan) => Promise<void>,
 ): Promise<string | null> {
-  /** Those that go unless Redis was lost, which only the last blob may tell. */
+  /** Orphans unless Redis was lost, which is known only after the last blob. */
   let likely: Orphan[] = [];
-  let left = 0;
+  let skipped = 0;
   let unknown = 0;
-  for await (const some of inPieces(entries, AT_A_TIME)) {
-    const verdicts = await Promise.all(some.map(({ key }) => judge(store, key)));
+  for await (const batch of inBatches(entries, BATCH_SIZE)) {
+    const verdicts = await Promise.all(batch.map(({ key }) => classify(store, key)));
     for (const [k, verdict] of verdicts.entries()) {
-      const { key, bytes, modifiedAt } = some[k];
+      const { key, bytes, modifiedAt } = batch[k];
       if (verdict === 'unknown') unknown++;
       if (verdict === 'needed' || verdict === 'unknown' || modifiedAt >= before) continue;
       const orphan = { key, bytes, reason: verdict.reason };
-      if (verdict.isCertain) await found(orphan);
+      if (verdict.isCertain) await onOrphan(orphan);
       else likely.push(orphan);
     }
     if (unknown === 0 && !isEmpty) continue;
-    left += likely.length;
+    skipped += likely.length;
     likely = [];
   }
-  for (const orphan of likely) await found(orphan);
-  if (left === 0) return null;
-  return `${left} blobs that nothing points at stay, because Redis ${
-    isEmpty ? 'is empty' : `does not know ${unknown} records and policies that storage has`
-  }: run findery reindex first.`;
+  for (const orphan of likely) await onOrphan(orphan);
+  if (skipped === 0) return null;
+  const reason = isEmpty ? 'is empty' : `does not have ${unknown} records and policies that storage has`;
+  return `${skipped} orphaned blobs were not deleted, because Redis ${reason}. Run findery reindex first.`;
 }
 
-async function* inPieces<T>(items: AsyncIterable<T>, length: number): AsyncGenerator<T[]> {
-  let piece: T[] = [];
+async function* inBatches<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+  let batch: T[] = [];
   for await (const item of items) {
-    if (piece.push(item) < length) continue;
-    yield piece;
-    piece = [];
+    if (batch.push(item) < size) continue;
+    yield batch;
+    batch = [];
   }
-  if (piece.length > 0) yield piece;
+  if (batch.length > 0) yield batch;
 }
 
+/**
+ * `unknown`: storage has a policy or record that Redis does not know, so Redis may have been lost.
+ */
 type Verdict = 'needed' | 'unknown' | { readonly isCertain: boolean; readonly reason: string };
 
-async function judge(store: Store, key: string): Promise<Verdict> {
+async function classify(store: Store, key: string): Promise<Verdict> {
   const [, job] = CHECKPOINT.exec(key) ?? [];
   if (job !== undefined) {
     const record = await store.jobs.find(job);
-    if (record)
-      return record.checkpoint?.key === key ? 'needed' : surely('a checkpoint that its job does not use');
-    return (await isGone(store, job)) ? surely(`${job} was deleted`) : likely(`there is no ${job}`);
+    if (record) return record.checkpoint?.key === key ? 'needed' : certain('its job has another checkpoint');
+    return (await isGone(store, job)) ? certain(`${job} was deleted`) : likely(`${job} does not exist`);
   }
   const [, image] = IMAGE.exec(key) ?? [];
   if (image !== undefined) {
     const record = await store.images.find(image);
-    if (record) return record.key === key ? 'needed' : surely('its image lies elsewhere');
-    return (await isGone(store, image)) ? surely(`${image} was deleted`) : likely(`there is no ${image}`);
+    if (record) return record.key === key ? 'needed' : certain('its image has another blob');
+    return (await isGone(store, image)) ? certain(`${image} was deleted`) : likely(`${image} does not exist`);
   }
   const [, id] = POLICY.exec(key) ?? RECORD.exec(key) ?? [];
-  if (id === undefined) return 'needed'; // not ours to judge
+  if (id === undefined) return 'needed'; // a blob of another kind
   if ((await store.redis.exists(store.keys.record(id))) === 1) return 'needed';
-  return (await isGone(store, id)) ? surely(`${id} was deleted`) : 'unknown';
+  return (await isGone(store, id)) ? certain(`${id} was deleted`) : 'unknown';
 }
 
-const surely = (reason: string): Verdict => ({ isCertain: true, reason });
+const certain = (reason: string): Verdict => ({ isCertain: true, reason });
 const likely = (reason: string): Verdict => ({ isCertain: false, reason });
 
 async function isGone({ redis, keys }: Store, id: string): Promise<boolean> {
   return (await redis.exists(keys.gone(id))) === 1;
 }
 
-/** Whether Redis has no record at all: nothing was ever done, or it was lost. */
+/** Whether Redis has no job, sample or policy: the service is new, or Redis was lost. */
 export async function isRedisEmpty({ redis, keys }: Store): Promise<boolean> {
   return (await redis.exists(keys.index('job'), keys.index('smp'), keys.index('pol'))) === 0;
 }

@@ -1,29 +1,31 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Passes on what comes, in its own time. */
+/** Yields the items of an iteration, possibly with rests between them. */
 export type Pace = <T>(items: AsyncIterable<T>) => AsyncIterable<T>;
 
-/** As fast as they come. */
-export const atOnce: Pace = (items) => items;
+/** Yields items without rests. */
+export const unpaced: Pace = (items) => items;
 
-/** Items between two rests: as many as are fetched together. */
-const AT_A_TIME = 100;
-/** How many times as long as the work before it a rest is, and milliseconds that it takes at most: what waits for storage is no load. */
-const REST = 9;
-const LONGEST_REST = 1000;
+/** Items between two rests; as many are read from Redis or storage at a time. */
+const BATCH_SIZE = 100;
+/** Length of a rest as a multiple of the time that the items before it took. */
+const REST_FACTOR = 9;
+/** Longest rest. Long work mostly waits for storage, which is no load. */
+const MAX_REST_MS = 1000;
 
 /**
- * For work beside requests: a tenth of the time, so that they hardly wait for it.
- * @param closing ends it: what goes through the items meets an AbortError
+ * A pace for work beside requests: it works a tenth of the time, so that requests are hardly
+ * delayed.
+ * @param closing ends the iteration with an AbortError
  */
-export function beside(closing: AbortSignal): Pace {
+export function inBackground(closing: AbortSignal): Pace {
   return async function* paced(items) {
     let count = 0;
     let since = performance.now();
     for await (const item of items) {
       yield item;
-      if (++count % AT_A_TIME !== 0) continue;
-      const rest = Math.min(LONGEST_REST, REST * (performance.now() - since));
+      if (++count % BATCH_SIZE !== 0) continue;
+      const rest = Math.min(MAX_REST_MS, REST_FACTOR * (performance.now() - since));
       await sleep(rest, undefined, { signal: closing });
       since = performance.now();
     }

@@ -3,94 +3,109 @@ import { FINAL_STATUSES } from '../../contract/schemas/job.ts';
 import { removeJob, removePolicy, removeSample } from '../../jobs/remove.ts';
 import type { BlobStore } from '../../storage/blobs.ts';
 import type { Store } from '../../store/store.ts';
+import { newestFirst } from '../newest-first.ts';
 import type { Pace } from './pace.ts';
-import { eachRecord } from './pages.ts';
+import type { LimitsByTenant } from './retention-limits.ts';
 
-/** How much is kept; null: no limit. */
-export interface Limits {
-  /** Days after the end of a job or a sample, or after the last use of a policy. */
-  readonly days: number | null;
-  /** Ended jobs, with what they made. */
-  readonly jobs: number | null;
-  /** Ended sample batches. */
-  readonly samples: number | null;
-}
-
-/** The limits of a tenant. */
-export type LimitsOf = (tenant: string) => Limits;
-
-export interface Expired {
+/** A record that exceeds the retention limits. */
+export interface ExpiredRecord {
   readonly kind: 'job' | 'policy' | 'sample';
   readonly id: string;
-  /** For people. */
+  /** The limit that it exceeds, as a phrase for people. */
   readonly reason: string;
 }
 
-const DAY = 86_400_000;
-const hasEnded = ({ status }: { readonly status: string }) => FINAL_STATUSES.includes(status);
+/** The input of a search for expired records. */
+interface Search {
+  readonly store: Store;
+  readonly limitsOf: LimitsByTenant;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  readonly pace: Pace;
+}
+
+const DAY_MS = 86_400_000;
 
 /**
- * What is beyond the limits, and needed by nothing that lives: not what has not ended, nor the policy of a live job, nor one that a
- * live sample draws from. It may be deleted as it comes; samples come last, for they tell when a policy was last drawn from.
+ * Finds the records beyond the retention limits that no unfinished work needs: ended jobs, ended
+ * samples, and policies without an unfinished job or sample. The caller may delete each one as it
+ * is found. Samples come last, because they tell when a policy was last used.
  * @param now milliseconds since 1970
  */
 export async function* findExpired(
   store: Store,
-  limitsOf: LimitsOf,
+  limitsOf: LimitsByTenant,
   now: number,
   pace: Pace,
-): AsyncGenerator<Expired> {
-  const isOld = (time: number, days: number | null): days is number =>
-    days !== null && time < now - days * DAY;
+): AsyncGenerator<ExpiredRecord> {
+  const search = { store, limitsOf, now, pace };
+  const policiesOfExpiredJobs = new Set<string>();
+  for await (const record of findExpiredJobs(search)) {
+    if (record.kind === 'policy') policiesOfExpiredJobs.add(record.id);
+    yield record;
+  }
+  yield* findExpiredPolicies(search, policiesOfExpiredJobs);
+  yield* findExpiredSamples(search);
+}
 
-  const jobs = new Map<string, number>();
-  const withTheirJobs = new Set<string>();
-  for await (const job of pace(eachRecord(store.jobs))) {
+/** Jobs by age and by number. A job that exceeds the number is yielded with its policy. */
+async function* findExpiredJobs({ store, limitsOf, now, pace }: Search): AsyncGenerator<ExpiredRecord> {
+  const counts = new Map<string, number>();
+  for await (const job of pace(newestFirst(store.jobs))) {
     if (!hasEnded(job)) continue;
     const limits = limitsOf(job.tenant);
-    const tooMany = beyond(countUp(jobs, job.tenant), limits.jobs, 'jobs');
-    if (tooMany) {
-      // Together, or the policy would never be found again by its job.
+    const reason = reasonBeyond(countUp(counts, job.tenant), limits.jobs, 'jobs');
+    if (reason) {
+      // Job and policy expire together: without its job, the policy would never exceed a number.
       const policy = job.policyId === null ? null : await store.policies.find(job.policyId);
       if (policy && (await samplesOf(store, policy.id)).some((sample) => !hasEnded(sample))) continue;
-      yield { kind: 'job', id: job.id, reason: tooMany };
-      if (!policy) continue;
-      withTheirJobs.add(policy.id);
-      yield { kind: 'policy', id: policy.id, reason: tooMany };
-    } else if (isOld(endOf(job), limits.days))
+      yield { kind: 'job', id: job.id, reason };
+      if (policy) yield { kind: 'policy', id: policy.id, reason };
+    } else if (isOlder(endOf(job), limits.days, now)) {
       yield { kind: 'job', id: job.id, reason: olderThan(limits.days) };
+    }
   }
+}
 
-  for await (const policy of pace(eachRecord(store.policies))) {
+/** Policies that were neither created nor sampled from within the days of the tenant. */
+async function* findExpiredPolicies(
+  { store, limitsOf, now, pace }: Search,
+  exclude: ReadonlySet<string>,
+): AsyncGenerator<ExpiredRecord> {
+  for await (const policy of pace(newestFirst(store.policies))) {
     const { days } = limitsOf(policy.tenant);
-    if (!isOld(Date.parse(policy.createdAt), days) || withTheirJobs.has(policy.id)) continue;
-    const drawn = await samplesOf(store, policy.id);
-    if (await isNeeded(store, policy, drawn)) continue;
-    if (drawn.every(({ createdAt }) => isOld(Date.parse(createdAt), days)))
-      yield { kind: 'policy', id: policy.id, reason: `not drawn from for ${days} days` };
+    if (!isOlder(Date.parse(policy.createdAt), days, now) || exclude.has(policy.id)) continue;
+    const samples = await samplesOf(store, policy.id);
+    if (await isNeeded(store, policy, samples)) continue;
+    if (samples.every(({ createdAt }) => isOlder(Date.parse(createdAt), days, now)))
+      yield { kind: 'policy', id: policy.id, reason: `not sampled from for ${days} days` };
   }
+}
 
-  const samples = new Map<string, number>();
-  for await (const sample of pace(eachRecord(store.samples))) {
+/** Samples by age and by number. */
+async function* findExpiredSamples({ store, limitsOf, now, pace }: Search): AsyncGenerator<ExpiredRecord> {
+  const counts = new Map<string, number>();
+  for await (const sample of pace(newestFirst(store.samples))) {
     if (!hasEnded(sample)) continue;
     const limits = limitsOf(sample.tenant);
-    const count = countUp(samples, sample.tenant);
-    const reason = isOld(endOf(sample), limits.days)
+    const count = countUp(counts, sample.tenant);
+    const reason = isOlder(endOf(sample), limits.days, now)
       ? olderThan(limits.days)
-      : beyond(count, limits.samples, 'samples');
+      : reasonBeyond(count, limits.samples, 'samples');
     if (reason) yield { kind: 'sample', id: sample.id, reason };
   }
 }
 
 /**
- * Deletes one of them, unless it is needed by now or gone already. Afterwards it answers with 410, as what a client deleted.
+ * Deletes an expired record, unless it was deleted meanwhile or is needed by now. Afterwards it
+ * answers 410, like a record that a client deleted.
  * @param now RFC 3339
  * @returns whether it was deleted
  */
 export async function removeExpired(
   store: Store,
   blobs: BlobStore,
-  { kind, id }: Expired,
+  { kind, id }: ExpiredRecord,
   now: string,
 ): Promise<boolean> {
   if (kind === 'job') return removeJob(store, blobs, id, now);
@@ -106,22 +121,32 @@ export async function removeExpired(
   return true;
 }
 
+/** Whether the job of a policy, or a sample of it, is unfinished. */
 async function isNeeded(
   store: Store,
   { jobId }: PolicyRecord,
-  drawn: readonly SampleRecord[],
+  samples: readonly SampleRecord[],
 ): Promise<boolean> {
   const job = jobId === null ? null : await store.jobs.find(jobId);
-  return (job !== null && !hasEnded(job)) || drawn.some((sample) => !hasEnded(sample));
+  return (job !== null && !hasEnded(job)) || samples.some((sample) => !hasEnded(sample));
 }
 
-async function samplesOf(store: Store, policy: string): Promise<SampleRecord[]> {
-  const ids = await store.policies.children(policy);
+async function samplesOf(store: Store, policyId: string): Promise<SampleRecord[]> {
+  const ids = await store.policies.children(policyId);
   return (await Promise.all(ids.map((id) => store.samples.find(id)))).filter((sample) => sample !== null);
 }
 
+function hasEnded({ status }: { readonly status: string }): boolean {
+  return FINAL_STATUSES.includes(status);
+}
+
+/** Milliseconds since 1970. */
 function endOf({ finishedAt, createdAt }: JobRecord | SampleRecord): number {
   return Date.parse(finishedAt ?? createdAt);
+}
+
+function isOlder(time: number, days: number | null, now: number): days is number {
+  return days !== null && time < now - days * DAY_MS;
 }
 
 function countUp(counts: Map<string, number>, tenant: string): number {
@@ -132,6 +157,6 @@ function countUp(counts: Map<string, number>, tenant: string): number {
 
 const olderThan = (days: number) => `ended more than ${days} days ago`;
 
-function beyond(count: number, most: number | null, noun: string): string | null {
-  return most !== null && count > most ? `there are ${most} newer ${noun}` : null;
+function reasonBeyond(count: number, limit: number | null, noun: string): string | null {
+  return limit !== null && count > limit ? `there are ${limit} newer ${noun}` : null;
 }

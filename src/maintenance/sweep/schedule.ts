@@ -2,35 +2,43 @@ import type { Logger } from 'pino';
 import type { Config } from '../../config/config.ts';
 import type { BlobStore } from '../../storage/blobs.ts';
 import type { Store } from '../../store/store.ts';
-import { beside } from './pace.ts';
+import { inBackground } from './pace.ts';
+import { readLimits } from './retention-limits.ts';
 import { sweep } from './sweep.ts';
-import { limitsFor } from './tenant-limits.ts';
 
-/** Seconds between two sweeps, whichever process does them. */
-const PAUSE = 6 * 3600;
-/** Milliseconds between looks whether it is time. */
-const LOOK = 600_000;
+/** Seconds between two sweeps of all processes together: six hours. */
+const SWEEP_INTERVAL_SECONDS = 6 * 3600;
+/** How often each process checks whether a sweep is due: ten minutes. */
+const CHECK_INTERVAL_MS = 600_000;
 
-/** Sweeps now and then, in one of the processes that call this, slowly. Returns what ends it. */
-export function startSweeping(store: Store, blobs: BlobStore, config: Config, logger: Logger): () => void {
+/**
+ * Starts periodic sweeps in the background. Any number of processes may do so; one of them sweeps.
+ * @returns a function that stops the sweeps
+ */
+export function startPeriodicSweep(
+  store: Store,
+  blobs: BlobStore,
+  config: Config,
+  logger: Logger,
+): () => void {
   const closing = new AbortController();
-  const look = async () => {
-    if ((await store.redis.set(store.keys.swept(), new Date().toISOString(), 'EX', PAUSE, 'NX')) === null)
-      return;
+  const sweepIfDue = async () => {
+    const now = new Date().toISOString();
+    const isDue = await store.redis.set(store.keys.sweepPause(), now, 'EX', SWEEP_INTERVAL_SECONDS, 'NX');
+    if (isDue === null) return;
     await sweep(store, blobs, {
-      limitsOf: await limitsFor(blobs, config),
+      limitsOf: await readLimits(blobs, config),
       now: Date.now(),
       isDry: false,
-      pace: beside(closing.signal),
+      pace: inBackground(closing.signal),
       logger,
     });
   };
   const timer = setInterval(() => {
-    look().catch((error: unknown) => {
-      if (!closing.signal.aborted)
-        logger.warn({ err: error }, 'the sweep was broken off; the next one goes on');
+    sweepIfDue().catch((error: unknown) => {
+      if (!closing.signal.aborted) logger.warn({ err: error }, 'the sweep failed; the next one continues');
     });
-  }, LOOK);
+  }, CHECK_INTERVAL_MS);
   timer.unref();
   return () => {
     clearInterval(timer);

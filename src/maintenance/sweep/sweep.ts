@@ -4,30 +4,33 @@ import { withLock } from '../../redis/lock.ts';
 import type { BlobStore } from '../../storage/blobs.ts';
 import type { Store } from '../../store/store.ts';
 import { findOrphans, isRedisEmpty, type Orphan } from './orphans.ts';
-import { atOnce, type Pace } from './pace.ts';
-import { type Expired, findExpired, type LimitsOf, removeExpired } from './retention.ts';
-import { unarchived } from './unarchived.ts';
+import { type Pace, unpaced } from './pace.ts';
+import { type ExpiredRecord, findExpired, removeExpired } from './retention.ts';
+import type { LimitsByTenant } from './retention-limits.ts';
+import { findUnarchived } from './unarchived-records.ts';
 
-/** A blob that nothing points at is left alone for so long, milliseconds: its record may be on its way. */
-export const ORPHAN_AGE = 86_400_000;
+/** Age from which a blob without a record is an orphan. The record of a younger one may follow. */
+export const ORPHAN_AGE_MS = 86_400_000;
 
-export interface Swept {
-  /** Ids of ended things whose record storage did not have; it was kept. */
+/** What a sweep did, or would do. */
+export interface SweepReport {
+  /** Ids of ended records that were archived. */
   readonly archived: readonly string[];
-  readonly expired: readonly Expired[];
+  readonly expired: readonly ExpiredRecord[];
   readonly orphans: readonly Orphan[];
-  /** Why some orphans stay; null: none do. */
-  readonly held: string | null;
+  /** Why orphans were left alone; null when none were. */
+  readonly warning: string | null;
 }
 
 /**
- * Archives what ended without being archived, deletes what is beyond the limits, then blobs that nothing needs. In one process at
- * a time; each deletion is logged. Records and blobs are gone through as they are read: an API sweeps beside its other work, and
- * its memory must not grow with what there is.
+ * Sweeps the service in three steps: archives ended records that are not archived, deletes records
+ * beyond the retention limits, then deletes orphaned blobs. One process sweeps at a time. Every
+ * deletion is logged. Records and blobs are processed as they are read, so the memory of an API
+ * that sweeps does not grow with their number.
  * @param options.now milliseconds since 1970
- * @param options.isDry only say what would be done
- * @param options.pace how fast; left out: at once
- * @returns null when another process sweeps
+ * @param options.isDry report what would be done, and change nothing
+ * @param options.pace default: without rests
+ * @returns null when another process is sweeping
  */
 export async function sweep(
   store: Store,
@@ -36,45 +39,50 @@ export async function sweep(
     limitsOf,
     now,
     isDry,
-    pace = atOnce,
+    pace = unpaced,
     logger,
   }: {
-    readonly limitsOf: LimitsOf;
+    readonly limitsOf: LimitsByTenant;
     readonly now: number;
     readonly isDry: boolean;
     readonly pace?: Pace;
     readonly logger?: Logger;
   },
-): Promise<Swept | null> {
-  return withLock(store.redis, store.keys.sweep(), async (lost) => {
+): Promise<SweepReport | null> {
+  return withLock(store.redis, store.keys.sweepLock(), async (lost) => {
     const isEmpty = await isRedisEmpty(store);
     const archived: string[] = [];
-    for await (const id of unarchived(store, blobs, pace)) {
+    for await (const id of findUnarchived(store, blobs, pace)) {
       lost.throwIfAborted();
       if (!isDry) await archiveEnded(store, blobs, id);
       archived.push(id);
     }
 
-    const expired: Expired[] = [];
-    for await (const one of findExpired(store, limitsOf, now, pace)) {
+    const expired: ExpiredRecord[] = [];
+    for await (const record of findExpired(store, limitsOf, now, pace)) {
       lost.throwIfAborted();
-      if (!isDry && !(await removeExpired(store, blobs, one, new Date(now).toISOString()))) continue;
-      expired.push(one);
+      if (!isDry && !(await removeExpired(store, blobs, record, new Date(now).toISOString()))) continue;
+      expired.push(record);
       if (!isDry)
-        logger?.info({ id: one.id, reason: one.reason }, `${one.kind} deleted: beyond what is kept`);
+        logger?.info({ id: record.id, reason: record.reason }, `${record.kind} deleted by retention`);
     }
 
     const orphans: Orphan[] = [];
     const entries = pace(blobs.entries(''));
-    const held = await findOrphans(store, entries, { before: now - ORPHAN_AGE, isEmpty }, async (orphan) => {
-      lost.throwIfAborted();
-      orphans.push(orphan);
-      if (isDry) return;
-      await blobs.delete(orphan.key);
-      logger?.info({ key: orphan.key, reason: orphan.reason }, 'orphaned blob deleted');
-    });
-    if (held) logger?.warn(held);
-    if (archived.length > 0) logger?.info({ records: archived.length }, 'archived what storage did not have');
-    return { archived, expired, orphans, held };
+    const warning = await findOrphans(
+      store,
+      entries,
+      { before: now - ORPHAN_AGE_MS, isEmpty },
+      async (orphan) => {
+        lost.throwIfAborted();
+        orphans.push(orphan);
+        if (isDry) return;
+        await blobs.delete(orphan.key);
+        logger?.info({ key: orphan.key, reason: orphan.reason }, 'orphaned blob deleted');
+      },
+    );
+    if (warning) logger?.warn(warning);
+    if (archived.length > 0) logger?.info({ records: archived.length }, 'ended records archived');
+    return { archived, expired, orphans, warning };
   });
 }

@@ -1,7 +1,8 @@
-import { checkDistribution, dimension } from './check.ts';
-import type { NoiseDistribution } from './noise-distribution.ts';
+import { checkDistribution, dimension, type NoiseDistribution } from './noise-distribution.ts';
 
-/** N(0, I), what a pipeline draws its latents from when nothing has been learnt. */
+/**
+ * N(0, I): the distribution from which a pipeline samples its latents before anything is learned.
+ */
 export function standardNormalDistribution(shape: readonly number[]): NoiseDistribution {
   return {
     shape: [...shape],
@@ -14,8 +15,10 @@ export function standardNormalDistribution(shape: readonly number[]): NoiseDistr
 /**
  * FIND's policy pi_theta: z = mean + std * eps (Chen et al. 2024, section 3).
  *
+ * @param shape of one latent, d numbers
  * @param mean d numbers; copied
- * @param std one number for all, or d numbers; > 0; copied
+ * @param std one number for all dimensions, or d numbers; > 0; copied
+ * @throws RangeError if `checkDistribution` rejects the result
  */
 export function gaussianDistribution(
   shape: readonly number[],

@@ -1,19 +1,21 @@
-import { checkDistribution, dimension } from './check.ts';
-import type { NoiseDistribution } from './noise-distribution.ts';
+import { checkDistribution, dimension, type NoiseDistribution } from './noise-distribution.ts';
 
 /** One Gaussian of a mixture. */
 export interface MixtureComponent {
   /** d numbers. */
   readonly mean: ArrayLike<number>;
-  /** One number for all, or d numbers; > 0. */
+  /** One number for all dimensions, or d numbers; > 0. */
   readonly std: number | ArrayLike<number>;
   /** >= 0; the weights of all components sum to 1. */
   readonly weight: number;
 }
 
 /**
- * The mixture of `components`, whose numbers are copied. The standard deviations are stored as one per component where
- * every component gives a single one, else as d per component. Throws a RangeError like `checkLaw`.
+ * The mixture of `components`, whose numbers are copied. It stores one standard deviation per
+ * component if every component gives a single number, else d per component.
+ *
+ * @param shape of one latent, d numbers
+ * @throws RangeError if a length does not fit the shape or `checkDistribution` rejects the result
  */
 export function mixtureDistribution(
   shape: readonly number[],
@@ -47,42 +49,46 @@ export function mixtureDistribution(
 
 /**
  * The mixture of variance-preserving Gaussians anchored at good noises z_k: mean_k = c_k * z_k and
- * std_k = sqrt(1 - c_k^2), so that its draws c * z + sqrt(1 - c^2) * eps keep the norm sqrt(d) of the noises the model
- * was trained on (the preconditioned Crank-Nicolson proposal of Cotter et al. 2013, equation 4.4, read as a distribution).
+ * std_k = sqrt(1 - c_k^2). Its samples c * z + sqrt(1 - c^2) * eps keep the norm sqrt(d) of the
+ * noises that the model was trained on. As a proposal this is the preconditioned Crank-Nicolson
+ * step of Cotter et al. 2013, equation 4.4; here it is a distribution.
  *
- * @param centres K good noises of d numbers each
- * @param c how near to its centre a draw stays, in [0, 1): about the cosine between the two; one for all or one per centre
- * @param weights K weights >= 0 that sum to 1; equal when left out
+ * @param shape of one latent, d numbers
+ * @param anchors K good noises of d numbers each, of norm about sqrt(d)
+ * @param c cosine of a sample to its anchor (about), in [0, 1); one number for all or one per
+ *   anchor
+ * @param weights K weights >= 0 whose sum is 1; without them all weights are equal
+ * @throws RangeError for a `c` or weights out of range, or lengths that do not fit
  */
 export function anchoredDistribution(
   shape: readonly number[],
-  centres: readonly Float32Array[],
+  anchors: readonly Float32Array[],
   c: number | readonly number[],
   weights?: ArrayLike<number>,
 ): NoiseDistribution {
-  if (typeof c !== 'number' && c.length !== centres.length) {
+  if (typeof c !== 'number' && c.length !== anchors.length) {
     throw new RangeError(
-      `c has ${c.length} numbers for ${centres.length} centres; give one number or one per centre.`,
+      `c has ${c.length} numbers for ${anchors.length} anchors; give one number or one per anchor.`,
     );
   }
-  if (weights !== undefined && weights.length !== centres.length) {
+  if (weights !== undefined && weights.length !== anchors.length) {
     throw new RangeError(
-      `There are ${weights.length} weights for ${centres.length} centres; give one per centre.`,
+      `There are ${weights.length} weights for ${anchors.length} anchors; give one per anchor.`,
     );
   }
   return mixtureDistribution(
     shape,
-    centres.map((centre, k) => {
-      const nearness = typeof c === 'number' ? c : c[k];
-      if (!(nearness >= 0 && nearness < 1)) {
+    anchors.map((anchor, k) => {
+      const cosine = typeof c === 'number' ? c : c[k];
+      if (!(cosine >= 0 && cosine < 1)) {
         throw new RangeError(
-          `c is ${nearness}; it must be in [0, 1): at 1 the distribution would be a single noise.`,
+          `c is ${cosine}; it must be in [0, 1): at 1 the distribution would be a single noise.`,
         );
       }
       return {
-        mean: centre.map((value) => nearness * value),
-        std: Math.sqrt(1 - nearness * nearness),
-        weight: weights === undefined ? 1 / centres.length : weights[k],
+        mean: anchor.map((value) => cosine * value),
+        std: Math.sqrt(1 - cosine * cosine),
+        weight: weights === undefined ? 1 / anchors.length : weights[k],
       };
     }),
   );
@@ -90,6 +96,7 @@ export function anchoredDistribution(
 
 function wrongLength(name: string, component: number, length: number, shape: readonly number[]): RangeError {
   return new RangeError(
-    `The ${name} of component ${component} has ${length} numbers; shape [${shape.join(', ')}] needs ${dimension(shape)}.`,
+    `The ${name} of component ${component} has ${length} numbers; ` +
+      `shape [${shape.join(', ')}] needs ${dimension(shape)}.`,
   );
 }

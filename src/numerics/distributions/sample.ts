@@ -1,25 +1,28 @@
 import type { NoiseKey } from '../../core/noise.ts';
 import { LANES, standardNormal, uniform } from '../normal.ts';
-import { dimension } from './check.ts';
-import type { NoiseDistribution } from './noise-distribution.ts';
+import { dimension, type NoiseDistribution } from './noise-distribution.ts';
 
 /**
- * z = mean_k + std_k * eps: the noise of `distribution` that standard normal numbers and a uniform one stand for. Pure; the same
- * (eps, u) through two distributions gives a pair of noises that are as alike as the distributions are.
+ * Maps standard normal numbers to a noise of `distribution`: z = mean_k + std_k * eps. Pure: the
+ * same (eps, u) gives a pair of comparable noises in two distributions.
  *
  * @param eps d standard normal numbers
- * @param u in [0, 1): chooses component k, the first at which the weights' running sum exceeds u
+ * @param u in [0, 1): selects the first component k at which the running sum of the weights exceeds
+ *   u
+ * @returns d numbers
+ * @throws RangeError for another length of `eps` or a `u` out of range
  */
 export function reparameterize(distribution: NoiseDistribution, eps: Float32Array, u: number): Float32Array {
   const d = dimension(distribution.shape);
   if (eps.length !== d) {
     throw new RangeError(
-      `eps has ${eps.length} numbers; a distribution of shape [${distribution.shape.join(', ')}] needs ${d}.`,
+      `eps has ${eps.length} numbers; ` +
+        `a distribution of shape [${distribution.shape.join(', ')}] needs ${d}.`,
     );
   }
   if (!(u >= 0 && u < 1)) throw new RangeError(`u is ${u}; it must be in [0, 1).`);
   const { mean, std } = distribution;
-  const offset = chooseComponent(distribution.weights, u) * d;
+  const offset = selectComponent(distribution.weights, u) * d;
   const isScalar = std.length === distribution.weights.length && std.length !== mean.length;
   const noise = new Float32Array(d);
   for (let i = 0; i < d; i++) {
@@ -29,8 +32,8 @@ export function reparameterize(distribution: NoiseDistribution, eps: Float32Arra
 }
 
 /**
- * The noise of `distribution` at an address: eps is the N(0, I) noise there, so the same key of two distributions shares its eps; for
- * the standard distribution the result is that very noise.
+ * Samples the noise of `distribution` at `key`: d numbers. The same key gives the same eps in every
+ * distribution; in N(0, I) it gives `standardNormal(key, d)`.
  */
 export function sampleNoise(distribution: NoiseDistribution, key: NoiseKey): Float32Array {
   return reparameterize(
@@ -40,7 +43,7 @@ export function sampleNoise(distribution: NoiseDistribution, key: NoiseKey): Flo
   );
 }
 
-function chooseComponent(weights: Float32Array, u: number): number {
+function selectComponent(weights: Float32Array, u: number): number {
   let last = 0;
   let sum = 0;
   for (let k = 0; k < weights.length; k++) {

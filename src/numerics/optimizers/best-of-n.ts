@@ -1,52 +1,78 @@
 import { type NoiseKey, STREAMS } from '../../core/noise.ts';
-import { dimension } from '../distributions/check.ts';
 import { standardNormalDistribution } from '../distributions/gaussian.ts';
-import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
+import { dimension, type NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { standardNormal } from '../normal.ts';
-import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+import type {
+  Optimizer,
+  OptimizerDefinition,
+  OptimizerState,
+  ParameterDescriptions,
+  Proposal,
+  SearchProblem,
+  SettingsOf,
+} from './optimizer.ts';
 
-interface Scored {
+const PARAMETERS = {
+  batchSize: {
+    type: 'integer',
+    default: 8,
+    minimum: 1,
+    maximum: 256,
+    description: 'images per iteration',
+  },
+  keep: {
+    type: 'integer',
+    default: 10,
+    minimum: 1,
+    maximum: 100,
+    description: 'number of best noise keys that the policy lists',
+  },
+} as const satisfies ParameterDescriptions;
+
+interface ScoredKey {
   readonly index: number;
   readonly reward: number;
 }
 
 /**
- * Random search: every key is N(0, I), and the best are remembered. What a user does by hand with seeds. Its distribution is N(0, I)
- * itself: a lucky noise says nothing of a fresh one.
+ * Random search, as users do it by hand with seeds: every proposal is a noise from N(0, I), and the
+ * summary lists the best ones. The learned distribution is N(0, I) itself, because a lucky noise
+ * says nothing about new ones. The baseline of Ma et al. 2025, "Inference-time scaling for
+ * diffusion models beyond scaling denoising steps" (arXiv 2501.09732).
  */
 class BestOfN implements Optimizer {
   readonly #problem: SearchProblem;
-  readonly #batchSize: number;
-  readonly #keep: number;
-  #asked: NoiseKey[] = [];
+  readonly #settings: SettingsOf<typeof PARAMETERS>;
+  #askedKeys: NoiseKey[] = [];
+  /** Rewards received so far: the index of the next noise key. */
   #count = 0;
-  #best: Scored[] = [];
+  /** Best first. */
+  #best: ScoredKey[] = [];
 
-  constructor(problem: SearchProblem, { batchSize, keep }: { batchSize: number; keep: number }) {
+  constructor(problem: SearchProblem, settings: SettingsOf<typeof PARAMETERS>) {
     this.#problem = problem;
-    this.#batchSize = batchSize;
-    this.#keep = keep;
+    this.#settings = settings;
   }
 
   batchSize(): number {
-    return this.#batchSize;
+    return this.#settings.batchSize;
   }
 
   ask(count: number): Proposal[] {
     const { seed, shape } = this.#problem;
-    this.#asked = Array.from({ length: count }, (_, i) => ({
+    this.#askedKeys = Array.from({ length: count }, (_, i) => ({
       seed,
       stream: STREAMS.search,
       index: this.#count + i,
     }));
-    return this.#asked.map((key) => ({ key, values: standardNormal(key, dimension(shape)) }));
+    return this.#askedKeys.map((key) => ({ key, values: standardNormal(key, dimension(shape)) }));
   }
 
   tell(rewards: readonly number[]): void {
-    const scored = rewards.map((reward, i) => ({ index: this.#asked[i].index, reward }));
+    const scored = rewards.map((reward, i) => ({ index: this.#askedKeys[i].index, reward }));
     this.#best = [...this.#best, ...scored]
       .sort((a, b) => b.reward - a.reward || a.index - b.index)
-      .slice(0, this.#keep);
+      .slice(0, this.#settings.keep);
     this.#count += rewards.length;
   }
 
@@ -65,25 +91,17 @@ class BestOfN implements Optimizer {
 
   restore({ values }: OptimizerState): void {
     this.#count = values.count as number;
-    this.#best = [...(values.best as Scored[])];
+    this.#best = [...(values.best as ScoredKey[])];
   }
 }
 
+/** Definition of `best-of-n`. */
 export const bestOfN: OptimizerDefinition = {
   name: 'best-of-n',
   title: 'Random search',
   source:
-    'the baseline of Ma et al. 2025, "Inference-time scaling for diffusion models beyond scaling denoising steps"',
-  parameters: {
-    batchSize: { type: 'integer', default: 8, minimum: 1, maximum: 256, description: 'draws an iteration' },
-    keep: {
-      type: 'integer',
-      default: 10,
-      minimum: 1,
-      maximum: 100,
-      description: 'best draws to be listed in the policy',
-    },
-  },
-  create: (problem, { batchSize, keep }) =>
-    new BestOfN(problem, { batchSize: Number(batchSize), keep: Number(keep) }),
+    'the baseline of Ma et al. 2025, ' +
+    '"Inference-time scaling for diffusion models beyond scaling denoising steps"',
+  parameters: PARAMETERS,
+  create: (problem, settings: SettingsOf<typeof PARAMETERS>) => new BestOfN(problem, settings),
 };

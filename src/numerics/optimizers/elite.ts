@@ -1,47 +1,63 @@
 import { rootMeanSquare } from '../statistics.ts';
 
-/** A noise that scored well. */
+/** A noise with its reward and its descent. The fields except `noise` are stored in checkpoints. */
 export interface Elite {
-  /** The draw at which it was found. */
+  /** Index of its noise key in the stream of the search. */
   readonly index: number;
+  /** Its reward. */
   readonly reward: number;
-  /** Index of the warm-up draw that it descends from. */
+  /** Index of its founder: the noise from N(0, I) that its lineage started with. */
   readonly founder: number;
+  /** d numbers. */
   readonly noise: Float32Array;
 }
 
-/** The best `elites` of the candidates, best first, at most `perFounder` of one lineage. */
-export function chooseCentres(
+/**
+ * Selects the candidates with the highest rewards, best first.
+ *
+ * @param limits.elites maximum number of candidates to select
+ * @param limits.perFounder maximum number of them with one founder
+ */
+export function selectElites(
   candidates: readonly Elite[],
-  { elites, perFounder }: { readonly elites: number; readonly perFounder: number },
+  limits: { readonly elites: number; readonly perFounder: number },
 ): Elite[] {
-  const siblings = new Map<number, number>();
+  const counts = new Map<number, number>();
   return candidates
     .toSorted((a, b) => b.reward - a.reward || a.index - b.index)
     .filter(({ founder }) => {
-      const count = (siblings.get(founder) ?? 0) + 1;
-      siblings.set(founder, count);
-      return count <= perFounder;
+      const count = (counts.get(founder) ?? 0) + 1;
+      counts.set(founder, count);
+      return count <= limits.perFounder;
     })
-    .slice(0, elites);
+    .slice(0, limits.elites);
 }
 
 /**
- * The noise at the norm sqrt(d) that N(0, I) has on average: single noises are a little longer or shorter, and what a search
- * prefers would add up over generations.
+ * Scales a noise to the norm sqrt(d), which noises from N(0, I) have on average ("the shell").
+ * Single noises are slightly longer or shorter; without the projection the preference of a search
+ * for either would add up over generations.
  */
-export function onShell(noise: Float32Array): Float32Array {
+export function projectToShell(noise: Float32Array): Float32Array {
   const scale = 1 / rootMeanSquare(noise);
   return noise.map((value) => value * scale);
 }
 
-/** c z + sqrt(1 - c^2) eps: as long as z and eps are, when both come from N(0, I). */
+/**
+ * A variance-preserving step from a noise: c * centre + sqrt(1 - c^2) * eps. If both come from N(0,
+ * I), so does the result.
+ *
+ * @param c cosine of the result to `centre` (about), in [0, 1]
+ */
 export function blend(centre: Float32Array, eps: Float32Array, c: number): Float32Array {
   const spread = Math.sqrt(1 - c * c);
   return centre.map((value, i) => c * value + spread * eps[i]);
 }
 
-/** A list of elites as a checkpoint holds them: small values, and their noises in one array. */
+/**
+ * The checkpoint of a list of elites: their small values, and their noises in one array, n * d
+ * numbers.
+ */
 export function packElites(
   elites: readonly Elite[],
   d: number,
@@ -51,7 +67,10 @@ export function packElites(
   return { values: elites.map(({ index, reward, founder }) => ({ index, reward, founder })), noises };
 }
 
-/** What `packElites` packed. Throws a RangeError when the noises do not fit the list. */
+/**
+ * The inverse of `packElites`.
+ * @throws RangeError if the number of noises is not that of the values
+ */
 export function unpackElites(values: unknown, noises: ArrayLike<number> | undefined, d: number): Elite[] {
   const entries = values as Omit<Elite, 'noise'>[];
   if (noises?.length !== entries.length * d) {

@@ -1,51 +1,115 @@
 import { STREAMS } from '../../core/noise.ts';
-import { dimension } from '../distributions/check.ts';
 import { standardNormalDistribution } from '../distributions/gaussian.ts';
 import { anchoredDistribution } from '../distributions/mixture.ts';
-import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
+import { dimension, type NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { sampleNoise } from '../distributions/sample.ts';
 import { standardNormal } from '../normal.ts';
 import { mean, standardError } from '../statistics.ts';
-import { blend, chooseCentres, type Elite, onShell, packElites, unpackElites } from './elite.ts';
-import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+import { blend, type Elite, packElites, projectToShell, selectElites, unpackElites } from './elite.ts';
+import type {
+  Optimizer,
+  OptimizerDefinition,
+  OptimizerState,
+  ParameterDescriptions,
+  Proposal,
+  SearchProblem,
+  SettingsOf,
+} from './optimizer.ts';
 
-interface Settings {
-  readonly batchSize: number;
-  /** Components of the distribution. */
-  readonly elites: number;
-  /** Shares of the budget. */
-  readonly warmUp: number;
-  readonly heldOut: number;
-  /** Most components from one founder. */
-  readonly perFounder: number;
-  readonly smallestC: number;
-  readonly largestC: number;
+const PARAMETERS = {
+  batchSize: {
+    type: 'integer',
+    default: 10,
+    minimum: 1,
+    maximum: 256,
+    description: 'images per iteration',
+  },
+  elites: {
+    type: 'integer',
+    default: 5,
+    minimum: 1,
+    maximum: 64,
+    description: 'components of the distribution',
+  },
+  warmUp: {
+    type: 'number',
+    default: 0.2,
+    minimum: 0.01,
+    maximum: 1,
+    description: 'share of the budget that is sampled from N(0, I)',
+  },
+  heldOut: {
+    type: 'number',
+    default: 0.2,
+    minimum: 0,
+    maximum: 0.5,
+    description: 'share of the budget that selects the width of the distribution',
+  },
+  perFounder: {
+    type: 'integer',
+    default: 2,
+    minimum: 1,
+    maximum: 64,
+    description:
+      'maximum number of components that descend from one warm-up noise; ' +
+      'fewer keep the pictures more different',
+  },
+  smallestC: {
+    type: 'number',
+    default: 0.8,
+    minimum: 0.1,
+    maximum: 0.99,
+    description: 'smallest cosine of a proposal to its centre',
+  },
+  largestC: {
+    type: 'number',
+    default: 0.98,
+    minimum: 0.1,
+    maximum: 0.99,
+    description: 'largest cosine; above 0.98 a search attacks the reward instead of improving the picture',
+  },
+} as const satisfies ParameterDescriptions;
+
+type Settings = SettingsOf<typeof PARAMETERS>;
+
+/** A proposal with what `tell` has to know about it. */
+interface Asked {
+  readonly proposal: Proposal;
+  /** The elite that it descends from; null for warm-up and held-out noises. */
+  readonly parent: Elite | null;
+  /** Index of the width that a held-out noise tests; null for all others. */
+  readonly width: number | null;
 }
 
 /**
- * A variance-preserving mixture around elites (METHOD.md section 5). Three parts of the budget:
+ * A variance-preserving mixture around elites (docs/method.md, section 5). The budget has three
+ * parts:
  *
- * 1. warm-up: draws from N(0, I), each the founder of a lineage;
- * 2. search: proposals z' = c z + sqrt(1 - c^2) eps around the best noises so far, which keeps |z'| where the model was
- *    trained. The centres are the global top-k, at most `perFounder` of one lineage: the first buys reward, the second keeps
- *    the pictures different. c follows success: wider while children beat their parents, closer when they do not;
- * 3. held-out: fresh draws from distributions of several widths around the final elites. They choose c, because an elite's own reward
- *    is the best of many and says too much of it (winner's curse).
+ * 1. Warm-up: noises from N(0, I), each the founder of a lineage.
+ * 2. Search: proposals z' = c z + sqrt(1 - c^2) eps around the best noises so far, which keep the
+ *    norm that the model was trained on. The elites are the global top-k, which buys reward, with
+ *    at most `perFounder` of one lineage, which keeps the pictures different. c adapts to success:
+ *    it falls (wider proposals) while children beat their parents and rises otherwise.
+ * 3. Held-out: new samples from distributions of several widths around the final elites select the
+ *    final c. The elites' own rewards cannot: each is the best of many, hence too high (winner's
+ *    curse).
  *
- * The distribution is sum_k w_k N(c z_k, (1 - c^2) I).
+ * The learned distribution is sum_k w_k N(c z_k, (1 - c^2) I) with equal weights w_k.
  */
 class Elites implements Optimizer {
   readonly #problem: SearchProblem;
   readonly #settings: Settings;
   readonly #dimension: number;
+  /** Number of images after which the warm-up ends. */
   readonly #warmUpEnd: number;
+  /** Number of images after which the search ends and the held-out part begins. */
   readonly #searchEnd: number;
-  /** The best noises so far, best first: the centres of the distribution. */
+  /** The best noises so far, best first. */
   #archive: Elite[] = [];
   #count = 0;
   #c: number;
-  #asked: { proposal: Proposal; parent: Elite | null; width: number }[] = [];
-  /** Rewards of held-out draws by the index of their width. */
+  #asked: Asked[] = [];
+  /** Rewards of the held-out noises, by the index of their width. */
   #heldOut: number[][];
 
   constructor(problem: SearchProblem, settings: Settings) {
@@ -54,29 +118,31 @@ class Elites implements Optimizer {
     this.#dimension = dimension(problem.shape);
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
     const heldOut =
-      Math.floor((settings.heldOut * problem.budget) / widths(settings).length) * widths(settings).length;
+      Math.floor((settings.heldOut * problem.budget) / candidateWidths(settings).length) *
+      candidateWidths(settings).length;
     this.#searchEnd = problem.budget - heldOut;
     this.#c = (settings.smallestC + settings.largestC) / 2;
-    this.#heldOut = widths(settings).map(() => []);
+    this.#heldOut = candidateWidths(settings).map(() => []);
   }
 
-  /** Iterations end where a part of the budget ends. */
+  /** No iteration crosses the end of a part of the budget. */
   batchSize(): number {
-    const part = [this.#warmUpEnd, this.#searchEnd].find((end) => this.#count < end) ?? this.#problem.budget;
-    return Math.max(1, Math.min(this.#settings.batchSize, part - this.#count));
+    const end = [this.#warmUpEnd, this.#searchEnd].find((end) => this.#count < end) ?? this.#problem.budget;
+    return Math.max(1, Math.min(this.#settings.batchSize, end - this.#count));
   }
 
   ask(count: number): Proposal[] {
     const part =
       this.#count < this.#warmUpEnd ? 'warm-up' : this.#count < this.#searchEnd ? 'search' : 'held-out';
-    this.#asked = Array.from({ length: count }, (_, i) => {
+    this.#asked = Array.from({ length: count }, (_, i): Asked => {
       const index = this.#count + i;
       if (part === 'held-out') return this.#proposeHeldOut(index);
       const key = { seed: this.#problem.seed, stream: STREAMS.search, index };
       const eps = standardNormal(key, this.#dimension);
-      if (part === 'warm-up') return { proposal: { key, values: eps }, parent: null, width: -1 };
+      if (part === 'warm-up') return { proposal: { key, values: eps }, parent: null, width: null };
       const parent = this.#archive[index % this.#archive.length];
-      return { proposal: { key, values: blend(onShell(parent.noise), eps, this.#c) }, parent, width: -1 };
+      const noise = blend(projectToShell(parent.noise), eps, this.#c);
+      return { proposal: { key, values: noise }, parent, width: null };
     });
     return this.#asked.map(({ proposal }) => proposal);
   }
@@ -86,7 +152,7 @@ class Elites implements Optimizer {
     let children = 0;
     for (const [i, reward] of rewards.entries()) {
       const { proposal, parent, width } = this.#asked[i];
-      if (width >= 0) {
+      if (width !== null) {
         this.#heldOut[width].push(reward);
         continue;
       }
@@ -98,20 +164,20 @@ class Elites implements Optimizer {
       }
     }
     if (children > 0) this.#adapt(successes / children);
-    this.#archive = chooseCentres(this.#archive, this.#settings);
+    this.#archive = selectElites(this.#archive, this.#settings);
     this.#count += rewards.length;
   }
 
   policy(): NoiseDistribution {
     if (this.#archive.length === 0) return standardNormalDistribution(this.#problem.shape);
-    return this.#distribution(this.#finalC());
+    return this.#distribution(this.#selectC());
   }
 
   summary(): { readonly [key: string]: unknown } {
     return {
-      c: this.#finalC(),
+      c: this.#selectC(),
       elites: this.#archive.map(({ index, reward, founder }) => ({ index, reward, founder })),
-      heldOut: widths(this.#settings).map((c, i) => ({
+      heldOut: candidateWidths(this.#settings).map((c, i) => ({
         c,
         draws: this.#heldOut[i].length,
         mean: this.#heldOut[i].length > 0 ? mean(this.#heldOut[i]) : null,
@@ -139,119 +205,79 @@ class Elites implements Optimizer {
     this.#archive = unpackElites(values.archive, tensors.noises, this.#dimension);
   }
 
-  /** One-fifth rule: the step sqrt(1 - c^2) grows while more than a fifth of the children beat their parents. */
+  /**
+   * The one-fifth success rule (Rechenberg 1973): the step length sqrt(1 - c^2) grows while more
+   * than a fifth of the children beat their parents.
+   */
   #adapt(successRate: number): void {
     const { smallestC, largestC } = this.#settings;
     const step = Math.sqrt(1 - this.#c ** 2) * Math.exp(0.5 * (successRate - 0.2));
     this.#c = Math.min(largestC, Math.max(smallestC, Math.sqrt(Math.max(0, 1 - step ** 2))));
   }
 
-  #proposeHeldOut(index: number): { proposal: Proposal; parent: null; width: number } {
-    const choices = widths(this.#settings);
+  #proposeHeldOut(index: number): Asked {
+    const widths = candidateWidths(this.#settings);
     const position = index - this.#searchEnd;
-    const width = position % choices.length;
-    // Every width is tried on the same noises, so that luck is shared.
+    const width = position % widths.length;
+    // All widths share their noise keys, so that luck does not decide between them.
     const key = {
       seed: this.#problem.seed,
       stream: STREAMS.heldOut,
-      index: Math.floor(position / choices.length),
+      index: Math.floor(position / widths.length),
     };
-    return {
-      proposal: { key, values: sampleNoise(this.#distribution(choices[width]), key) },
-      parent: null,
-      width,
-    };
+    const noise = sampleNoise(this.#distribution(widths[width]), key);
+    return { proposal: { key, values: noise }, parent: null, width };
   }
 
   /**
-   * The widest distribution that is as good as the best one, as far as its held-out draws can tell: within one standard error of
-   * their paired difference (the one-standard-error rule). Width is what keeps pictures different; it is given up for reward
-   * only where the reward shows.
+   * Selects the widest distribution whose held-out samples are as good as those of the best width,
+   * up to one standard error of their paired differences (the one-standard-error rule). Width keeps
+   * the pictures different, so it is given up only for a visible gain in reward.
    */
-  #finalC(): number {
-    const choices = widths(this.#settings);
-    const complete = Math.min(...this.#heldOut.map((rewards) => rewards.length));
-    if (complete === 0) return this.#c;
+  #selectC(): number {
+    const widths = candidateWidths(this.#settings);
+    const pairs = Math.min(...this.#heldOut.map((rewards) => rewards.length));
+    if (pairs === 0) return this.#c;
     const means = this.#heldOut.map(mean);
     const best = means.indexOf(Math.max(...means));
     const isAsGood = (rewards: readonly number[]) => {
-      const losses = Array.from({ length: complete }, (_, i) => this.#heldOut[best][i] - rewards[i]);
-      return complete < 2 ? rewards === this.#heldOut[best] : mean(losses) <= standardError(losses);
+      const losses = Array.from({ length: pairs }, (_, i) => this.#heldOut[best][i] - rewards[i]);
+      return pairs < 2 ? rewards === this.#heldOut[best] : mean(losses) <= standardError(losses);
     };
-    return choices[this.#heldOut.findIndex(isAsGood)];
+    return widths[this.#heldOut.findIndex(isAsGood)];
   }
 
   #distribution(c: number): NoiseDistribution {
     return anchoredDistribution(
       this.#problem.shape,
-      this.#archive.map(({ noise }) => onShell(noise)),
+      this.#archive.map(({ noise }) => projectToShell(noise)),
       c,
     );
   }
 }
 
-/** Candidates for the final c, from wide to narrow: half as wide again as the narrowest, and the narrowest. */
-function widths({ smallestC, largestC }: Settings): number[] {
+/**
+ * Candidates for the final c, wide before narrow: 1.5 times the narrowest sqrt(1 - c^2), and the
+ * narrowest.
+ */
+function candidateWidths({ smallestC, largestC }: Settings): number[] {
   const wider = Math.sqrt(Math.max(0, 1 - 1.5 ** 2 * (1 - largestC ** 2)));
   return [...new Set([Math.max(smallestC, wider), largestC])];
 }
 
+/** Definition of `elites`. */
 export const elites: OptimizerDefinition = {
   name: 'elites',
   title: 'Mixture of elites',
   source:
-    'findery; niches and re-centring after CoSyNE and evolution strategies, widths after Jajal et al. 2025 (arXiv 2506.00299)',
-  parameters: {
-    batchSize: { type: 'integer', default: 10, minimum: 1, maximum: 256, description: 'draws an iteration' },
-    elites: {
-      type: 'integer',
-      default: 5,
-      minimum: 1,
-      maximum: 64,
-      description: 'components of the distribution',
-    },
-    warmUp: {
-      type: 'number',
-      default: 0.2,
-      minimum: 0.01,
-      maximum: 1,
-      description: 'share of the budget drawn from N(0, I)',
-    },
-    heldOut: {
-      type: 'number',
-      default: 0.2,
-      minimum: 0,
-      maximum: 0.5,
-      description: 'share of the budget by which the width of the distribution is chosen',
-    },
-    perFounder: {
-      type: 'integer',
-      default: 2,
-      minimum: 1,
-      maximum: 64,
-      description:
-        'most components that descend from one warm-up key: fewer keep the pictures more different',
-    },
-    smallestC: {
-      type: 'number',
-      default: 0.8,
-      minimum: 0.1,
-      maximum: 0.99,
-      description: 'smallest cosine of a proposal to its centre',
-    },
-    largestC: {
-      type: 'number',
-      default: 0.98,
-      minimum: 0.1,
-      maximum: 0.99,
-      description: 'largest cosine; above 0.98 a search attacks the reward instead of improving the picture',
-    },
-  },
-  create(problem, parameters) {
-    const settings = parameters as unknown as Settings;
+    'findery; niches and re-centring after CoSyNE and evolution strategies, ' +
+    'widths after Jajal et al. 2025 (arXiv 2506.00299)',
+  parameters: PARAMETERS,
+  create(problem, settings: Settings) {
     if (settings.smallestC > settings.largestC)
       throw new RangeError(
-        `smallestC is ${settings.smallestC} and largestC ${settings.largestC}; smallestC has to be the smaller one.`,
+        `smallestC is ${settings.smallestC} and largestC ${settings.largestC}; ` +
+          'smallestC must not be larger than largestC.',
       );
     return new Elites(problem, settings);
   },

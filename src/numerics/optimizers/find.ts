@@ -1,59 +1,123 @@
 import { type NoiseKey, STREAMS } from '../../core/noise.ts';
-import { dimension } from '../distributions/check.ts';
 import { gaussianDistribution } from '../distributions/gaussian.ts';
-import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
+import { dimension, type NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { standardNormal } from '../normal.ts';
 import { createMoments, FIND_ADAMW, type Moments, stepAdamW } from './adamw.ts';
 import { CalibrationNetwork } from './calibration-network.ts';
-import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+import type {
+  Optimizer,
+  OptimizerDefinition,
+  OptimizerState,
+  ParameterDescriptions,
+  Proposal,
+  SearchProblem,
+  SettingsOf,
+} from './optimizer.ts';
 import { Sketch } from './sketch.ts';
 import { type Rollout, standardizedSquares, surrogateGradient } from './surrogate.ts';
 
+/** Lower bound of sigma, from the authors' code. */
 const SMALLEST_STD = 1e-4;
+/** Steps of the calibration network per iteration, from the authors' code. */
 const CALIBRATION_STEPS = 5;
+/** Numbers that the calibration network reads of mu, of sigma and of the prompt embedding. */
 const SKETCH_SIZE = 32;
-const LARGEST_GRADIENT = 1e15;
+/**
+ * AdamW stores squares of gradients as float32; its steps do not depend on the gradients' scale.
+ */
+const MAX_ABSOLUTE_GRADIENT = 1e15;
 
-interface Settings {
-  readonly batchSize: number;
-  readonly learningRate: number;
-  readonly clip: number;
-  /** Iterations whose draws are used again. */
-  readonly history: number;
-  /** Steps on (mu, sigma) an iteration. */
-  readonly epochs: number;
-  readonly rewardWeight: number;
-  readonly regularization: number;
-  /** false: r* = f_r, the paper's ablation. */
-  readonly calibration: boolean;
-}
+const PARAMETERS = {
+  batchSize: {
+    type: 'integer',
+    default: 1,
+    minimum: 1,
+    maximum: 256,
+    description: 'images per iteration',
+  },
+  learningRate: {
+    type: 'number',
+    default: 1e-3,
+    minimum: 1e-6,
+    maximum: 1,
+    description: 'learning rate of AdamW for mu and sigma',
+  },
+  clip: {
+    type: 'number',
+    default: 0.2,
+    minimum: 0.001,
+    maximum: 1e6,
+    description: 'epsilon that clips the ratio of each dimension; a very large one turns clipping off',
+  },
+  history: {
+    type: 'integer',
+    default: 10,
+    minimum: 1,
+    maximum: 100,
+    description: 'number of latest iterations whose images are reused',
+  },
+  epochs: {
+    type: 'integer',
+    default: 1,
+    minimum: 1,
+    maximum: 100,
+    description: 'steps on mu and sigma per iteration',
+  },
+  rewardWeight: {
+    type: 'number',
+    default: 10,
+    minimum: 0,
+    maximum: 1e6,
+    description: 'weight of the reward against the regularization',
+  },
+  regularization: {
+    type: 'number',
+    default: 0.01,
+    minimum: 0,
+    maximum: 1e6,
+    description: 'weight of mean(mu^2 + (sigma - 1)^2)',
+  },
+  calibration: {
+    type: 'boolean',
+    default: true,
+    description: 'subtract the prediction of the calibration network from the rewards',
+  },
+} as const satisfies ParameterDescriptions;
 
 /**
- * FIND (Chen et al., ACM MM 2024), as its equations say: a diagonal Gaussian z = mu + sigma eps, learned by policy gradient
- * on calibrated rewards r* = f_r - Phi(mu, sigma, prompt), with PPO's clipped surrogate over the latest draws.
+ * FIND (Chen et al., ACM MM 2024), as its equations define it: policy gradient on a diagonal
+ * Gaussian z = mu + sigma eps with calibrated rewards r* = f_r - Phi(mu, sigma, prompt) and PPO's
+ * clipped surrogate over the latest noises:
  *
- *   loss = - rewardWeight * L_clip(r*) + regularization * mean(mu^2 + (sigma - 1)^2)
+ *   loss = - rewardWeight * L_clip(r*) + regularization * mean(mu^2 + (sigma - 1)^2).
  *
- * Four faults of the authors' code are not here: reward i goes with noise i; the ratio can bind (`surrogate.ts` says what is
- * clipped); the minimum keeps the way back open; and eta, which is the sampler's, is 0 unless asked for.
+ * This code differs from the authors' in four points (docs/method.md, section 2): reward i belongs
+ * to noise i; the ratio is clipped per dimension, so the clip can bind (`surrogate.ts`); PPO's
+ * minimum lets a clipped dimension return; and the sampler's eta is 0 unless a request sets it.
+ * Without `calibration`, r* = f_r: the ablation of the paper.
  */
 class Find implements Optimizer {
   readonly #problem: SearchProblem;
-  readonly #settings: Settings;
+  readonly #settings: SettingsOf<typeof PARAMETERS>;
   readonly #dimension: number;
+  /** mu, d numbers. */
   readonly #mean: Float32Array;
+  /** sigma, d numbers. */
   readonly #std: Float32Array;
   readonly #moments: { mean: Moments; std: Moments };
-  /** Of mu, sigma and the prompt embedding: what Phi reads. */
+  /** Of mu, of sigma and of the prompt embedding: together the input of Phi. */
   readonly #sketches: readonly Sketch[];
   readonly #phi: CalibrationNetwork | null;
+  /** The latest `history` iterations. */
   #rollouts: Rollout[] = [];
   #asked: Proposal[] = [];
   #count = 0;
+  /** Steps of AdamW on mu and sigma so far. */
   #step = 0;
+  /** Share of clipped ratios in the last step, 0 to 1. */
   #clipped = 0;
 
-  constructor(problem: SearchProblem, settings: Settings) {
+  constructor(problem: SearchProblem, settings: SettingsOf<typeof PARAMETERS>) {
     this.#problem = problem;
     this.#settings = settings;
     this.#dimension = dimension(problem.shape);
@@ -147,22 +211,26 @@ class Find implements Optimizer {
       this.#moments[name].second.set(tensors[`${name}.second`]);
     }
     this.#phi?.restore(values.phiStep as number, tensors);
-    const latent = (name: string) => {
+    const latents = (name: string) => {
       const found = tensors[name] as Float32Array | undefined;
       if (found?.length === this.#dimension) return found;
       throw new RangeError(`${name} has ${found?.length ?? 'no'} numbers instead of ${this.#dimension}.`);
     };
     this.#rollouts = (values.advantages as number[][]).map((advantages, i) =>
       withSquares({
-        mean: latent(`rollout.${i}.mean`),
-        std: latent(`rollout.${i}.std`),
-        noises: advantages.map((_, j) => latent(`rollout.${i}.noise.${j}`)),
+        mean: latents(`rollout.${i}.mean`),
+        std: latents(`rollout.${i}.std`),
+        noises: advantages.map((_, j) => latents(`rollout.${i}.noise.${j}`)),
         advantages,
       }),
     );
   }
 
-  /** Phi's prediction for the distribution that was asked, from before it learned of these rewards; 0 without calibration. */
+  /**
+   * Predicts the expected reward of the current policy, then trains Phi on the rewards of its
+   * noises.
+   * @returns the prediction before the training; 0 without calibration
+   */
   #calibrate(rewards: readonly number[]): number {
     if (!this.#phi) return 0;
     const parts = [this.#mean, this.#std, this.#problem.promptEmbedding];
@@ -172,16 +240,17 @@ class Find implements Optimizer {
     return baseline;
   }
 
+  /** One step of AdamW on mu and sigma. */
   #improve(): void {
     const { learningRate, clip, rewardWeight, regularization } = this.#settings;
     const [mean, std] = [this.#mean, this.#std];
     const gradient = surrogateGradient(this.#rollouts, mean, std, clip);
     this.#clipped = gradient.clipped;
     const pull = (2 * regularization) / this.#dimension;
-    // From uphill of the surrogate to downhill of the loss, in place.
+    // Turns the uphill gradient of the surrogate into the gradient of the loss, in place.
     for (let i = 0; i < mean.length; i++) {
-      gradient.mean[i] = bounded(-rewardWeight * gradient.mean[i] + pull * mean[i]);
-      gradient.std[i] = bounded(-rewardWeight * gradient.std[i] + pull * (std[i] - 1));
+      gradient.mean[i] = clampGradient(-rewardWeight * gradient.mean[i] + pull * mean[i]);
+      gradient.std[i] = clampGradient(-rewardWeight * gradient.std[i] + pull * (std[i] - 1));
     }
     this.#step++;
     const adamW = { ...FIND_ADAMW, learningRate };
@@ -195,65 +264,17 @@ function withSquares(rollout: Rollout): Rollout {
   return { ...rollout, squares: standardizedSquares(rollout) };
 }
 
-/** AdamW keeps squares of gradients as float32; its steps do not depend on their scale. */
-function bounded(gradient: number): number {
-  return Math.max(-LARGEST_GRADIENT, Math.min(LARGEST_GRADIENT, gradient));
+function clampGradient(gradient: number): number {
+  return Math.max(-MAX_ABSOLUTE_GRADIENT, Math.min(MAX_ABSOLUTE_GRADIENT, gradient));
 }
 
+/** Definition of `find`. */
 export const find: OptimizerDefinition = {
   name: 'find',
   title: 'FIND: policy gradient on a diagonal Gaussian',
   source:
-    'Chen et al., "FIND: Fine-tuning Initial Noise Distribution with Policy Optimization for Diffusion Models", ACM MM 2024, arXiv 2407.19453',
-  parameters: {
-    batchSize: { type: 'integer', default: 1, minimum: 1, maximum: 256, description: 'draws an iteration' },
-    learningRate: {
-      type: 'number',
-      default: 1e-3,
-      minimum: 1e-6,
-      maximum: 1,
-      description: "AdamW's, of mu and sigma",
-    },
-    clip: {
-      type: 'number',
-      default: 0.2,
-      minimum: 0.001,
-      maximum: 1e6,
-      description: 'epsilon of the ratio of each dimension; a huge one turns clipping off',
-    },
-    history: {
-      type: 'integer',
-      default: 10,
-      minimum: 1,
-      maximum: 100,
-      description: 'iterations whose draws are used again',
-    },
-    epochs: {
-      type: 'integer',
-      default: 1,
-      minimum: 1,
-      maximum: 100,
-      description: 'steps on mu and sigma an iteration',
-    },
-    rewardWeight: {
-      type: 'number',
-      default: 10,
-      minimum: 0,
-      maximum: 1e6,
-      description: 'weight of the reward against the regulariser',
-    },
-    regularization: {
-      type: 'number',
-      default: 0.01,
-      minimum: 0,
-      maximum: 1e6,
-      description: 'weight of mean(mu^2 + (sigma - 1)^2)',
-    },
-    calibration: {
-      type: 'boolean',
-      default: true,
-      description: 'train on rewards less their prediction by the calibration network',
-    },
-  },
-  create: (problem, parameters) => new Find(problem, parameters as unknown as Settings),
+    'Chen et al., "FIND: Fine-tuning Initial Noise Distribution with Policy Optimization for ' +
+    'Diffusion Models", ACM MM 2024, arXiv 2407.19453',
+  parameters: PARAMETERS,
+  create: (problem, settings: SettingsOf<typeof PARAMETERS>) => new Find(problem, settings),
 };

@@ -1,54 +1,118 @@
 import { STREAMS } from '../../core/noise.ts';
-import { dimension } from '../distributions/check.ts';
 import { standardNormalDistribution } from '../distributions/gaussian.ts';
 import { anchoredDistribution } from '../distributions/mixture.ts';
-import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
+import { dimension, type NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { standardNormal } from '../normal.ts';
 import { mean, sampleStandardDeviation } from '../statistics.ts';
-import { blend, chooseCentres, type Elite, packElites, unpackElites } from './elite.ts';
+import { blend, type Elite, packElites, selectElites, unpackElites } from './elite.ts';
 import type { Kernel } from './gaussian-process.ts';
-import { Lineage } from './lineage.ts';
-import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+import { Lineage, type RewardScale } from './lineage.ts';
+import type {
+  Optimizer,
+  OptimizerDefinition,
+  OptimizerState,
+  ParameterDescriptions,
+  Proposal,
+  SearchProblem,
+  SettingsOf,
+} from './optimizer.ts';
 
-interface Settings {
-  readonly batchSize: number;
-  readonly components: number;
-  readonly warmUp: number;
-  readonly searchC: number;
-  readonly c: number;
-  readonly trust: number;
-  readonly power: number;
-  readonly nugget: number;
-}
+const PARAMETERS = {
+  batchSize: {
+    type: 'integer',
+    default: 4,
+    minimum: 1,
+    maximum: 256,
+    description: 'images per iteration',
+  },
+  components: {
+    type: 'integer',
+    default: 2,
+    minimum: 1,
+    maximum: 64,
+    description: 'components of the distribution',
+  },
+  warmUp: {
+    type: 'number',
+    default: 0.2,
+    minimum: 0.01,
+    maximum: 1,
+    description: 'share of the budget that is sampled from N(0, I)',
+  },
+  searchC: {
+    type: 'number',
+    default: 0.9,
+    minimum: 0.1,
+    maximum: 0.99,
+    description: 'cosine of a proposal to the centre of its lineage',
+  },
+  c: {
+    type: 'number',
+    default: 0.99,
+    minimum: 0.1,
+    maximum: 0.99,
+    description: 'cosine of a sample of the distribution to its anchor',
+  },
+  trust: {
+    type: 'number',
+    default: 0.5,
+    minimum: 0,
+    maximum: 1,
+    description:
+      "weight of the Gaussian process's optimum in an anchor; the best noise of the lineage has the rest",
+  },
+  power: {
+    type: 'number',
+    default: 4,
+    minimum: 1,
+    maximum: 64,
+    description: 'power of the cosine of two noises with which the covariance of their rewards decreases',
+  },
+  nugget: {
+    type: 'number',
+    default: 0.25,
+    minimum: 0.001,
+    maximum: 0.9,
+    description: 'share of the variance of a reward that its neighbours say nothing about',
+  },
+} as const satisfies ParameterDescriptions;
 
 /**
- * Lineages climbed by Gaussian processes.
+ * Bayesian optimization with one Gaussian process per lineage.
  *
- * 1. A share `warmUp` of the budget is drawn from N(0, I); its best `components` draws found a lineage each. Draws of N(0, I) are all but orthogonal, so
- *    the lineages stay apart, which is what keeps the learned distribution's pictures different from each other.
- * 2. Each lineage in turn proposes near its centre, at cosine `searchC`, on the shell. The rewards of a lineage condition a Gaussian process over directions
- *    of noise, whose covariance falls off with the `power` of their cosine, with a `nugget` for what neighbours say nothing of (Matheron 1963;
- *    Rasmussen and Williams 2006, section 2.2). The next centre is where its mean is highest on the sphere of the lineage's span: not the best
- *    key, which is mostly the luckiest, but the combination of all draws that is expected to be best.
- * 3. The distribution is a mixture with equal weights of z = c * anchor_k + sqrt(1 - c^2) * eps, one component per lineage. An anchor is half way
- *    (`trust`) between the centre, which has never been seen, and the lineage's best key, which has.
+ * 1. Warm-up: a share `warmUp` of the budget is sampled from N(0, I). Its best `components` noises
+ *    become the founders: each starts a lineage. Noises from N(0, I) are almost orthogonal, so
+ *    lineages stay apart, which keeps the pictures of the learned distribution different from each
+ *    other.
+ * 2. Search: the lineages take turns. A lineage proposes noises at cosine `searchC` to its centre,
+ *    on the shell. Its rewards condition a Gaussian process over directions of noise (Matheron
+ *    1963; Rasmussen and Williams 2006, section 2.2), whose covariance decreases with the `power`
+ *    of the cosine and has a `nugget` for the part of a reward that neighbours do not share. The
+ *    next centre maximizes the expected reward on the sphere in the lineage's span. It is a
+ *    combination of all noises, and better than the best noise, which mostly is the luckiest.
+ * 3. Distribution: a mixture with equal weights of z = c * anchor_k + sqrt(1 - c^2) * eps, one
+ *    component per lineage. An anchor lies between the centre, which was never evaluated, and the
+ *    best noise of the lineage, which was (`trust`).
  *
- * Kernel and cosines are one set for all prompts and budgets. A step costs O(n^2 d / components) for n draws of d numbers.
+ * One kernel and one set of cosines serve all prompts and budgets. An iteration costs O(n^2 d /
+ * components) for n noises of d numbers.
  */
 class GaussianProcessSearch implements Optimizer {
   readonly #problem: SearchProblem;
-  readonly #settings: Settings;
+  readonly #settings: SettingsOf<typeof PARAMETERS>;
   readonly #kernel: Kernel;
   readonly #dimension: number;
+  /** Number of images after which the warm-up ends. */
   readonly #warmUpEnd: number;
-  /** The best warm-up draws, best first: the founders to be. */
+  /** The best warm-up noises, best first: the future founders. */
   #founders: Elite[] = [];
   #warmUpRewards: number[] = [];
+  /** One per founder; empty during the warm-up. */
   #lineages: Lineage[] = [];
   #asked: { proposal: Proposal; lineage: Lineage | null }[] = [];
   #count = 0;
 
-  constructor(problem: SearchProblem, settings: Settings) {
+  constructor(problem: SearchProblem, settings: SettingsOf<typeof PARAMETERS>) {
     this.#problem = problem;
     this.#settings = settings;
     this.#kernel = { linear: 0, smooth: 1 - settings.nugget, power: settings.power, nugget: settings.nugget };
@@ -56,13 +120,14 @@ class GaussianProcessSearch implements Optimizer {
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
   }
 
+  /** No iteration crosses the end of the warm-up. */
   batchSize(): number {
     const end = this.#count < this.#warmUpEnd ? this.#warmUpEnd : this.#problem.budget;
     return Math.max(1, Math.min(this.#settings.batchSize, end - this.#count));
   }
 
   ask(count: number): Proposal[] {
-    const scale = this.#scale();
+    const scale = this.#rewardScale();
     this.#asked = Array.from({ length: count }, (_, i) => {
       const index = this.#count + i;
       const key = { seed: this.#problem.seed, stream: STREAMS.search, index };
@@ -87,7 +152,7 @@ class GaussianProcessSearch implements Optimizer {
       this.#warmUpRewards.push(reward);
       this.#founders.push(point);
     }
-    this.#founders = chooseCentres(this.#founders, { elites: this.#settings.components, perFounder: 1 });
+    this.#founders = selectElites(this.#founders, { elites: this.#settings.components, perFounder: 1 });
     this.#count += rewards.length;
     if (this.#count >= this.#warmUpEnd && this.#lineages.length === 0) {
       this.#lineages = this.#founders.map((founder) => {
@@ -101,16 +166,16 @@ class GaussianProcessSearch implements Optimizer {
   policy(): NoiseDistribution {
     const { shape } = this.#problem;
     if (this.#count === 0) return standardNormalDistribution(shape);
-    const scale = this.#scale();
-    const centres =
+    const scale = this.#rewardScale();
+    const anchors =
       this.#lineages.length > 0
         ? this.#lineages.map((lineage) => lineage.anchor(scale, this.#settings.trust))
         : this.#founders.map(({ noise }) => noise);
-    return anchoredDistribution(shape, centres, this.#settings.c);
+    return anchoredDistribution(shape, anchors, this.#settings.c);
   }
 
   summary(): { readonly [key: string]: unknown } {
-    const scale = this.#scale();
+    const scale = this.#rewardScale();
     return {
       lineages: this.#lineages.map((lineage) => ({
         founder: lineage.founder,
@@ -147,72 +212,22 @@ class GaussianProcessSearch implements Optimizer {
     );
   }
 
-  /** Of the rewards of N(0, I). */
-  #scale(): { mean: number; deviation: number } {
+  /** Mean and standard deviation of the rewards of N(0, I). */
+  #rewardScale(): RewardScale {
     const rewards = this.#warmUpRewards;
     if (rewards.length < 2) return { mean: 0, deviation: 1 };
     return { mean: mean(rewards), deviation: sampleStandardDeviation(rewards) || 1 };
   }
 }
 
+/** Definition of `gp`, the default optimizer. */
 export const gp: OptimizerDefinition = {
   name: 'gp',
   aliases: ['kriging'],
   title: 'Lineages climbed by Gaussian processes',
   source:
-    'findery; Gaussian process regression as in Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", section 2.2',
-  parameters: {
-    batchSize: { type: 'integer', default: 4, minimum: 1, maximum: 256, description: 'draws an iteration' },
-    components: {
-      type: 'integer',
-      default: 2,
-      minimum: 1,
-      maximum: 64,
-      description: 'components of the distribution',
-    },
-    warmUp: {
-      type: 'number',
-      default: 0.2,
-      minimum: 0.01,
-      maximum: 1,
-      description: 'share of the budget drawn from N(0, I)',
-    },
-    searchC: {
-      type: 'number',
-      default: 0.9,
-      minimum: 0.1,
-      maximum: 0.99,
-      description: 'cosine of a proposal to the centre of its lineage',
-    },
-    c: {
-      type: 'number',
-      default: 0.99,
-      minimum: 0.1,
-      maximum: 0.99,
-      description: 'cosine of a sample of the distribution to its anchor',
-    },
-    trust: {
-      type: 'number',
-      default: 0.5,
-      minimum: 0,
-      maximum: 1,
-      description:
-        "share of the Gaussian process's optimum in an anchor; the rest is the best key of its lineage",
-    },
-    power: {
-      type: 'number',
-      default: 4,
-      minimum: 1,
-      maximum: 64,
-      description: 'of the cosine of two noises by which the covariance of their rewards falls off',
-    },
-    nugget: {
-      type: 'number',
-      default: 0.25,
-      minimum: 0.001,
-      maximum: 0.9,
-      description: 'share of the variance of a reward that its neighbours say nothing of',
-    },
-  },
-  create: (problem, parameters) => new GaussianProcessSearch(problem, parameters as unknown as Settings),
+    'findery; Gaussian process regression as in Rasmussen and Williams 2006, ' +
+    '"Gaussian Processes for Machine Learning", section 2.2',
+  parameters: PARAMETERS,
+  create: (problem, settings: SettingsOf<typeof PARAMETERS>) => new GaussianProcessSearch(problem, settings),
 };

@@ -1,51 +1,57 @@
-import { checkDistribution, dimension } from '../distributions/check.ts';
-import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
-import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+import { MAX_ABSOLUTE_REWARD } from '../../core/evaluator.ts';
+import { checkDistribution, dimension, type NoiseDistribution } from '../distributions/noise-distribution.ts';
+import type {
+  Optimizer,
+  OptimizerDefinition,
+  OptimizerState,
+  ParameterValues,
+  Proposal,
+  SearchProblem,
+} from './optimizer.ts';
 
 /**
- * Rewards beyond this are taken as this. No reward model comes near it; it keeps means of rewards and squares of gradients finite
- * whatever a user's own scorer answers.
+ * Decorates a definition so that its optimizers reject bad input before they see it:
+ *
+ * - `ask` takes an integer >= 1; `tell` takes one finite reward per proposal. Anything else throws
+ *   a RangeError and changes nothing.
+ * - Rewards beyond `MAX_ABSOLUTE_REWARD` are clamped to it. Scores have the same bound, but a
+ *   weighted sum of scores can exceed it.
+ * - A state names the optimizer, shape, seed, budget and parameters that it belongs to. `restore`
+ *   throws an Error for a state of others and for a damaged one, and leaves the optimizer
+ *   unchanged.
  */
-export const MAX_ABSOLUTE_REWARD = 1e9;
-
-/**
- * The definition with every optimizer of it guarded against bad input, so that none has to think of it:
- * - `ask` wants an integer >= 1; `tell` as many finite rewards as were asked for, else it throws a RangeError and nothing changes;
- * - a state says what it is of; `restore` throws an Error for that of another optimizer, shape, seed, budget or parameters, and for a
- *   damaged one, and leaves the optimizer as it was.
- */
-export function guarded(definition: OptimizerDefinition): OptimizerDefinition {
+export function guardOptimizer(definition: OptimizerDefinition): OptimizerDefinition {
   return {
     ...definition,
     create: (problem, parameters) => {
       if (!Number.isInteger(problem.budget) || problem.budget < 1) {
         throw new RangeError(`The budget is ${problem.budget} images; it must be an integer >= 1.`);
       }
-      return new Guarded(definition, problem, parameters);
+      return new GuardedOptimizer(definition, problem, parameters);
     },
   };
 }
 
-/** What a state belongs to, as one line of text. */
-type Stamp = string;
+/**
+ * What a state belongs to, as one line of text. It is part of checkpoints, so its format must not
+ * change.
+ */
+type StateOwner = string;
 
-class Guarded implements Optimizer {
-  readonly #make: () => Optimizer;
-  readonly #stamp: Stamp;
-  /** Stamps under earlier names of the optimizer. */
-  readonly #earlierStamps: readonly Stamp[];
+class GuardedOptimizer implements Optimizer {
+  readonly #create: () => Optimizer;
+  readonly #owner: StateOwner;
+  /** The same owner under earlier names of the optimizer. */
+  readonly #aliases: readonly StateOwner[];
   #inner: Optimizer;
+  /** Number of proposals without rewards. */
   #asked = 0;
 
-  constructor(
-    definition: OptimizerDefinition,
-    problem: SearchProblem,
-    parameters: { readonly [name: string]: number | boolean },
-  ) {
-    this.#make = () => definition.create(problem, parameters);
-    this.#stamp = stampOf(definition.name, problem, parameters);
-    this.#earlierStamps = (definition.aliases ?? []).map((name) => stampOf(name, problem, parameters));
-    this.#inner = this.#make();
+  constructor(definition: OptimizerDefinition, problem: SearchProblem, parameters: ParameterValues) {
+    this.#create = () => definition.create(problem, parameters);
+    this.#owner = describeOwner(definition.name, problem, parameters);
+    this.#aliases = (definition.aliases ?? []).map((name) => describeOwner(name, problem, parameters));
+    this.#inner = this.#create();
   }
 
   batchSize(): number {
@@ -54,7 +60,7 @@ class Guarded implements Optimizer {
 
   ask(count: number): Proposal[] {
     if (!Number.isInteger(count) || count < 1) {
-      throw new RangeError(`${count} proposals were asked for; it must be an integer >= 1.`);
+      throw new RangeError(`ask got ${count} as the number of proposals; it must be an integer >= 1.`);
     }
     this.#asked = count;
     return this.#inner.ask(count);
@@ -63,7 +69,7 @@ class Guarded implements Optimizer {
   tell(rewards: readonly number[]): void {
     if (rewards.length !== this.#asked) {
       throw new RangeError(
-        `${rewards.length} rewards were told for ${this.#asked} proposals; there must be one for each.`,
+        `tell got ${rewards.length} rewards for ${this.#asked} proposals; pass one reward per proposal.`,
       );
     }
     const wrong = rewards.findIndex((reward) => !Number.isFinite(reward));
@@ -85,22 +91,24 @@ class Guarded implements Optimizer {
 
   state(): OptimizerState {
     const { values, tensors } = this.#inner.state();
-    return { values: { ...values, of: this.#stamp }, tensors };
+    return { values: { ...values, of: this.#owner }, tensors };
   }
 
   restore(state: OptimizerState): void {
     const { of } = state.values;
-    if (of !== this.#stamp && !this.#earlierStamps.some((stamp) => stamp === of)) {
-      throw new Error(`The state is of ${of ?? 'an unknown optimizer'}; this optimizer is ${this.#stamp}.`);
+    if (of !== this.#owner && !this.#aliases.some((alias) => alias === of)) {
+      throw new Error(
+        `The state belongs to ${of ?? 'an unknown optimizer'}, but this optimizer is ${this.#owner}.`,
+      );
     }
-    const restored = this.#make();
+    const restored = this.#create();
     try {
-      checkTensors(state.tensors);
+      checkFinite(state.tensors);
       restored.restore(state);
-      checkSame(state.tensors, restored.state().tensors);
+      checkLengths(state.tensors, restored.state().tensors);
       checkDistribution(restored.policy());
     } catch (error) {
-      throw new Error(`The state of ${this.#stamp} is damaged: ${(error as Error).message}`, {
+      throw new Error(`The state of ${this.#owner} is damaged: ${(error as Error).message}`, {
         cause: error,
       });
     }
@@ -111,15 +119,15 @@ class Guarded implements Optimizer {
 
 type Tensors = OptimizerState['tensors'];
 
-function checkTensors(tensors: Tensors): void {
+function checkFinite(tensors: Tensors): void {
   for (const [name, values] of Object.entries(tensors)) {
     const wrong = values.findIndex((value) => !Number.isFinite(value));
     if (wrong >= 0) throw new RangeError(`${name}[${wrong}] is ${values[wrong]}.`);
   }
 }
 
-/** What was restored has to be all of what was given. */
-function checkSame(given: Tensors, restored: Tensors): void {
+/** The restored optimizer must have every tensor that the state has, and no others. */
+function checkLengths(given: Tensors, restored: Tensors): void {
   for (const name of new Set([...Object.keys(given), ...Object.keys(restored)])) {
     const [before, after] = [given[name]?.length, restored[name]?.length];
     if (before === undefined || before !== after)
@@ -127,11 +135,12 @@ function checkSame(given: Tensors, restored: Tensors): void {
   }
 }
 
-function stampOf(
+function describeOwner(
   name: string,
   { shape, seed, budget }: SearchProblem,
-  parameters: { readonly [name: string]: number | boolean },
-): Stamp {
+  parameters: ParameterValues,
+): StateOwner {
+  // Reject an invalid shape when the optimizer is created.
   dimension(shape);
   const settings = Object.entries(parameters)
     .sort(([a], [b]) => (a < b ? -1 : 1))

@@ -1,126 +1,151 @@
 import { dot } from '../dot.ts';
-import { type Elite, onShell, packElites, unpackElites } from './elite.ts';
-import { Factor, GaussianProcess, type Kernel } from './gaussian-process.ts';
+import { type Elite, packElites, projectToShell, unpackElites } from './elite.ts';
+import { CholeskyFactor, GaussianProcess, type Kernel } from './gaussian-process.ts';
 
-/** Mean and deviation of the rewards of N(0, I). */
-interface Scale {
+/**
+ * Mean and standard deviation of the rewards of N(0, I), by which a lineage standardizes its
+ * rewards.
+ */
+export interface RewardScale {
   readonly mean: number;
   readonly deviation: number;
 }
 
-/** Where a Gaussian process expects the highest reward: a combination of its points. */
+/** The maximum of a Gaussian process's expectation, as a combination of its points. */
 interface Optimum {
   readonly coefficients: Float64Array;
-  /** In deviations above the mean. */
+  /** Expected reward in standard deviations above the mean. */
   readonly expected: number;
 }
 
+/** Rows that the matrix of cosines has room for at first. */
+const INITIAL_CAPACITY = 8;
+
 /**
- * A founder, its descendants, and where the best noise among and between them is expected to be. Lineages of independent founders are all but
- * orthogonal, so each has a Gaussian process of its own.
+ * A founder (a noise from N(0, I)) with its descendants, and the Gaussian process that says where
+ * the best noise among and between them is expected. Independent founders are almost orthogonal, so
+ * each lineage has a process of its own.
  */
 export class Lineage {
   readonly #kernel: Kernel;
-  readonly #factor: Factor;
+  readonly #factor: CholeskyFactor;
+  /** The founder first; their noises lie on the shell. */
   readonly #points: Elite[] = [];
-  /** Row i: cosines of point i to all n, and room for those to come. */
+  /** Row i holds the cosines of point i to all n points, followed by unused capacity. */
   readonly #cosines: Float64Array[] = [];
+  /** Computed on demand; every new point invalidates it. */
   #optimum: Optimum | null = null;
   #centre: Float32Array | null = null;
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
-    this.#factor = new Factor(kernel);
+    this.#factor = new CholeskyFactor(kernel);
   }
 
+  /** The founder and its descendants in the order in which they were added. */
   get points(): readonly Elite[] {
     return this.#points;
   }
 
+  /** Index of the founder's noise key. */
   get founder(): number {
     return this.#points[0].founder;
   }
 
+  /** Adds a noise with its reward; the first one is the founder. */
   add(point: Elite): void {
-    const noise = onShell(point.noise);
-    const row = this.#points.map((known) => cosine(known.noise, noise));
-    this.#append(row);
+    const noise = projectToShell(point.noise);
+    const row = this.#points.map((known) => cosineOnShell(known.noise, noise));
+    this.#appendCosines(row);
     this.#factor.add(row);
     this.#points.push({ ...point, noise });
     this.#optimum = null;
     this.#centre = null;
   }
 
-  /** The matrix grows by a row and a column; room is doubled when it is used up, so that this costs O(n) on average. */
-  #append(row: readonly number[]): void {
+  /**
+   * Grows the matrix by a row and a column. The capacity doubles when it is used up, so a point
+   * costs O(n) on average.
+   */
+  #appendCosines(row: readonly number[]): void {
     const count = row.length;
-    const room = this.#cosines[0]?.length ?? 0;
-    const wanted = count < room ? room : Math.max(8, 2 * room);
-    if (wanted > room) {
+    const capacity = this.#cosines[0]?.length ?? 0;
+    const required = count < capacity ? capacity : Math.max(INITIAL_CAPACITY, 2 * capacity);
+    if (required > capacity) {
       for (const [i, known] of this.#cosines.entries()) {
-        this.#cosines[i] = new Float64Array(wanted);
+        this.#cosines[i] = new Float64Array(required);
         this.#cosines[i].set(known);
       }
     }
     for (let i = 0; i < count; i++) this.#cosines[i][count] = row[i];
-    const added = new Float64Array(wanted);
+    const added = new Float64Array(required);
     added.set(row);
     added[count] = 1;
     this.#cosines.push(added);
   }
 
-  /** The noise whose expected reward is highest, a combination of the points on the shell: what is worth trying next. */
-  centre(scale: Scale): Float32Array {
+  /**
+   * The noise on the shell with the highest expected reward, around which the next proposals lie.
+   */
+  centre(scale: RewardScale): Float32Array {
     this.#centre ??= this.#combine(this.#findOptimum(scale).coefficients);
     return this.#centre;
   }
 
   /**
-   * The noise that is worth handing out, on the shell between the optimum and the best point: the optimum alone has never been seen, and its expected
-   * reward, the highest of very many, is too high; the best point alone may be a needle that its surroundings do not share.
-   * @param trust the optimum's share, 0 to 1
+   * The noise at which the learned distribution is anchored: on the shell, between the optimum and
+   * the best point. The optimum alone was never evaluated, and its expected reward, the highest of
+   * very many, is too high. The best point alone may owe its reward to luck that its neighbours do
+   * not share.
+   *
+   * @param trust weight of the optimum, 0 to 1; the best point has the rest
    */
-  anchor(scale: Scale, trust: number): Float32Array {
+  anchor(scale: RewardScale, trust: number): Float32Array {
     const coefficients = this.#findOptimum(scale).coefficients.map((coefficient) => trust * coefficient);
     const rewards = this.#points.map(({ reward }) => reward);
     coefficients[rewards.indexOf(Math.max(...rewards))] += 1 - trust;
     return this.#combine(coefficients);
   }
 
-  /** The reward expected at the centre. */
-  expected(scale: Scale): number {
+  /** Expected reward at the centre, in the units of the rewards. */
+  expected(scale: RewardScale): number {
     return scale.mean + scale.deviation * this.#findOptimum(scale).expected;
   }
 
+  /** The checkpoint of the points, as `packElites` makes it. */
   state(d: number) {
     return packElites(this.#points, d);
   }
 
+  /** The lineage of a checkpoint. */
   static restore(kernel: Kernel, values: unknown, noises: ArrayLike<number> | undefined, d: number): Lineage {
     const lineage = new Lineage(kernel);
     for (const point of unpackElites(values, noises, d)) lineage.add(point);
     return lineage;
   }
 
-  #findOptimum({ mean, deviation }: Scale): Optimum {
+  #findOptimum({ mean, deviation }: RewardScale): Optimum {
     if (this.#optimum) return this.#optimum;
     const rewards = this.#points.map(({ reward }) => (reward - mean) / deviation);
     const cosines = this.#cosines.map((row) => row.subarray(0, rewards.length));
     const process = new GaussianProcess(this.#kernel, cosines, rewards, this.#factor);
-    const guesses = cosines.map((row) => process.predict(row));
-    this.#optimum = process.climb(guesses.indexOf(Math.max(...guesses)));
+    const predictions = cosines.map((row) => process.predict(row));
+    this.#optimum = process.climb(predictions.indexOf(Math.max(...predictions)));
     return this.#optimum;
   }
 
   #combine(coefficients: Float64Array): Float32Array {
-    return onShell(combine(coefficients, this.#points));
+    return projectToShell(combine(coefficients, this.#points));
   }
 }
 
-/** Of two noises of mean square 1. */
-const cosine = (a: Float32Array, b: Float32Array): number => dot(a, b) / a.length;
+/** Cosine of two noises whose norm is sqrt(d). */
+const cosineOnShell = (a: Float32Array, b: Float32Array): number => dot(a, b) / a.length;
 
-/** sum_i coefficients[i] * points[i], four points at a time: each pass over the sum costs as much as one over a point. */
+/**
+ * sum_i coefficients[i] * points[i], d numbers, four points at a time: a pass over the sum costs as
+ * much as one over a point.
+ */
 function combine(coefficients: Float64Array, points: readonly Elite[]): Float32Array {
   const sum = new Float32Array(points[0].noise.length);
   for (let i = 0; i < points.length; i += 4) {

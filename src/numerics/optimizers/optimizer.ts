@@ -1,51 +1,62 @@
 import type { Noise } from '../../core/noise.ts';
 import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
 
-/** A noise that an optimizer proposes; its values are always there. */
+/** A noise that an optimizer proposes; `values` is always present. */
 export type Proposal = Required<Noise>;
 
-/** What an optimizer is told at its start; all of it stays the same through a run. */
+/** The constants of one search. */
 export interface SearchProblem {
-  /** Shape of one latent without the batch axis. */
+  /** Shape of one latent without the batch axis, such as [4, 64, 64]. */
   readonly shape: readonly number[];
-  /** Seed of every draw. */
+  /** Seed of all noise keys of the search. */
   readonly seed: number;
-  /** How many full denoisings the run may spend in all. */
+  /** Number of images that the search may evaluate, an integer >= 1. */
   readonly budget: number;
-  /** Embedding of the prompt, any length; FIND's calibration network reads it. */
+  /** Embedding of the prompt, of any length; FIND's calibration network reads it. */
   readonly promptEmbedding: Float32Array;
 }
 
-/** Everything an optimizer needs to go on elsewhere, to the same bits. */
+/**
+ * A snapshot with which an optimizer continues elsewhere to the same bits. Its keys are a stored
+ * format.
+ */
 export interface OptimizerState {
-  /** Small values; must survive JSON.stringify / JSON.parse unchanged. */
+  /** Small values, unchanged by JSON.stringify and JSON.parse. */
   readonly values: { readonly [key: string]: unknown };
-  /** Large values. Arrays are copies: the optimizer does not change them afterwards. */
+  /** Large values. The arrays are copies: the optimizer does not change them afterwards. */
   readonly tensors: { readonly [key: string]: Float32Array | Float64Array };
 }
 
 /**
- * Ask / tell. Pure numbers: no I/O, no clock, no `Math.random`; a run is a function of its problem, its parameters and
- * the rewards that it was told.
+ * A search over initial noises with the ask / tell interface. An optimizer is pure: no I/O, no
+ * clock, no `Math.random`. A run is a function of its problem, its parameters and the rewards
+ * passed to `tell`.
  */
 export interface Optimizer {
-  /** How many proposals an iteration should ask for next: an integer >= 1. */
+  /** Number of proposals to ask for in the next iteration, an integer >= 1. */
   batchSize(): number;
-  /** `count` new proposals; the optimizer may expect them to be told, in this order, before the next ask. */
+  /** `count` new proposals. The caller passes their rewards to `tell` before the next `ask`. */
   ask(count: number): Proposal[];
-  /** The rewards of the proposals last asked for, in their order; finite numbers, higher is better. */
+  /**
+   * Learns from the rewards of the last proposals: finite numbers in their order, higher is better.
+   */
   tell(rewards: readonly number[]): void;
-  /** The distribution as learnt so far; callable at any time between a tell and the next ask. */
+  /** The distribution learned so far; may be called at any time between `tell` and `ask`. */
   policy(): NoiseDistribution;
-  /** Figures worth keeping with the policy, such as the chosen width; must survive JSON. */
+  /**
+   * Figures to store with the policy, such as the selected width, as JSON. The keys are a stored
+   * format.
+   */
   summary(): { readonly [key: string]: unknown };
-  /** A snapshot: where the latest tell left it. What was asked since and not told is not in it. */
+  /**
+   * A snapshot after the last `tell`; proposals that are still without rewards are not part of it.
+   */
   state(): OptimizerState;
-  /** Puts a snapshot of an optimizer with the same problem and parameters back. */
+  /** Continues from a snapshot of an optimizer with the same problem and parameters. */
   restore(state: OptimizerState): void;
 }
 
-/** A parameter that users may set, as data: the API makes its validation and documentation from it. */
+/** A parameter that users may set. The API derives its validation and documentation from this. */
 export type ParameterDescription =
   | {
       readonly type: 'number' | 'integer';
@@ -56,16 +67,38 @@ export type ParameterDescription =
     }
   | { readonly type: 'boolean'; readonly default: boolean; readonly description: string };
 
+/** The parameters of an optimizer by name. */
+export interface ParameterDescriptions {
+  readonly [name: string]: ParameterDescription;
+}
+
+/** Values of parameters by name, each within the range of its description. */
+export interface ParameterValues {
+  readonly [name: string]: number | boolean;
+}
+
+/** The type of the values that `Descriptions` describes. */
+export type SettingsOf<Descriptions extends ParameterDescriptions> = {
+  readonly [Name in keyof Descriptions]: Descriptions[Name]['type'] extends 'boolean' ? boolean : number;
+};
+
 /** An optimizer that users can name. */
 export interface OptimizerDefinition {
-  /** The name that users meet, such as `elites`. */
+  /** The name in requests and records, such as `elites`. */
   readonly name: string;
   /** Earlier names that requests and stored jobs may still use. */
   readonly aliases?: readonly string[];
+  /** One line for people. */
   readonly title: string;
-  /** Where it comes from. */
+  /** The publication or project that the method comes from. */
   readonly source: string;
-  readonly parameters: { readonly [name: string]: ParameterDescription };
-  /** `parameters` holds a value within its range for every described parameter. */
-  create(problem: SearchProblem, parameters: { readonly [name: string]: number | boolean }): Optimizer;
+  readonly parameters: ParameterDescriptions;
+  /**
+   * A method rather than a function property, so that an optimizer may declare its own
+   * `SettingsOf`.
+   *
+   * @param parameters a value for every described parameter
+   * @throws RangeError for values that exclude each other
+   */
+  create(problem: SearchProblem, parameters: ParameterValues): Optimizer;
 }

@@ -3,12 +3,15 @@ import { elites } from './elites.ts';
 import { find } from './find.ts';
 import { genetic } from './genetic.ts';
 import { gp } from './gp.ts';
-import { guarded } from './guard.ts';
+import { guardOptimizer } from './guard.ts';
 import type { OptimizerDefinition } from './optimizer.ts';
 import { snes } from './snes.ts';
 import { zeroOrder } from './zero-order.ts';
 
-/** The optimizers that users can name; the first is the default. A new one is a file beside this and a line here. */
+/**
+ * The optimizers that users can name, the default first. To add one, write a file beside this one
+ * and add its definition to the list.
+ */
 export const OPTIMIZERS: readonly OptimizerDefinition[] = [
   gp,
   elites,
@@ -17,17 +20,18 @@ export const OPTIMIZERS: readonly OptimizerDefinition[] = [
   snes,
   zeroOrder,
   bestOfN,
-].map(guarded);
+].map(guardOptimizer);
 
+/** Name of the optimizer that is used when a request names none. */
 export const DEFAULT_OPTIMIZER = OPTIMIZERS[0].name;
 
-/** The optimizer of that name or alias; undefined: there is none. */
+/** The optimizer with this name or alias, or undefined. */
 export function lookUpOptimizer(name: string): OptimizerDefinition | undefined {
   return OPTIMIZERS.find((optimizer) => optimizer.name === name || optimizer.aliases?.includes(name));
 }
 
 /**
- * The optimizer of that name or alias.
+ * The optimizer with this name or alias.
  * @throws Error that lists the accepted names
  */
 export function findOptimizer(name: string): OptimizerDefinition {

@@ -1,15 +1,20 @@
-/** Draws of one past iteration, with the distribution that they came from. */
+/** The noises of one past iteration with the policy that they were sampled from. */
 export interface Rollout {
+  /** mu_old, d numbers. */
   readonly mean: Float32Array;
+  /** sigma_old, d numbers. */
   readonly std: Float32Array;
+  /** n noises of d numbers each. */
   readonly noises: readonly Float32Array[];
-  /** Calibrated rewards r*; entry i belongs to noise i. */
+  /** n calibrated rewards r*, in the order of the noises. */
   readonly advantages: readonly number[];
-  /** What `standardizedSquares` gives, kept where a rollout is used again and again. */
+  /**
+   * The result of `standardizedSquares`, cached for rollouts that are used in several iterations.
+   */
   readonly squares?: readonly Float64Array[];
 }
 
-/** ((z_i - mu_old_i) / sigma_old_i)^2 of each noise: what does not change while a rollout is used again. */
+/** ((z_i - mu_old_i) / sigma_old_i)^2 of each noise: the part of the ratio that never changes. */
 export function standardizedSquares({ mean, std, noises }: Rollout): Float64Array[] {
   const precision = inverse(std);
   return noises.map((noise) => {
@@ -23,20 +28,26 @@ export function standardizedSquares({ mean, std, noises }: Rollout): Float64Arra
 }
 
 /**
- * Gradient of PPO's clipped surrogate (Schulman et al. 2017, eq. 7; FIND, appendix A.2), uphill, averaged over draws and
- * dimensions:
+ * Uphill gradient of PPO's clipped surrogate (Schulman et al. 2017, equation 7; FIND, appendix A.2)
+ * with respect to mu and sigma:
  *
- *   L = mean over draws and dimensions i of min(rho_i r*, clip(rho_i, 1 - eps, 1 + eps) r*),
+ *   L = mean over noises and dimensions i of min(rho_i r*, clip(rho_i, 1 - eps, 1 + eps) r*),
  *   rho_i = N(z_i; mu_i, sigma_i) / N(z_i; mu_old_i, sigma_old_i).
  *
- * What is clipped is the ratio of EACH DIMENSION. The density is a product over the dimensions, so at mu = mu_old the gradient is
- * that of the joint density (r* d log pi). The joint ratio itself is the product of thousands of such factors: it leaves
- * [1 - eps, 1 + eps] after the smallest step and would clip everything; the mean of the log-density, as in the authors'
- * code, never leaves it and would clip nothing. Per dimension the clip binds exactly where the distribution has moved by about
- * eps * sigma along the way that this noise argued for.
+ * The ratio of EACH DIMENSION is clipped. The density is a product over the dimensions, so at mu =
+ * mu_old the gradient is that of the joint density, r* d log pi. The joint ratio is a product of
+ * thousands of factors: it leaves [1 - eps, 1 + eps] after the smallest step, so clipping it would
+ * stop all learning. The mean of the log-density, which the authors' code uses, never leaves the
+ * interval, so clipping it would have no effect. The ratio of a dimension binds where the policy
+ * has moved by about eps * sigma in the direction that the noise argues for.
  *
- * With the minimum (and only with it) a dimension that has moved against its noise's advantage keeps its gradient, however far it
- * went, and can come back.
+ * The minimum keeps the gradient of a dimension that moved against the advantage of its noise,
+ * however far it moved, so that the dimension can return.
+ *
+ * @param mean mu, d numbers
+ * @param std sigma, d numbers
+ * @param clip eps
+ * @returns the gradients of mu and sigma, d numbers each, and the share of clipped ratios in [0, 1]
  */
 export function surrogateGradient(
   rollouts: readonly Rollout[],
@@ -45,33 +56,34 @@ export function surrogateGradient(
   clip: number,
 ): { mean: Float32Array; std: Float32Array; clipped: number } {
   const d = mean.length;
-  const sum: Sum = { mean: new Float32Array(d), std: new Float32Array(d), clipped: 0 };
-  const draws = rollouts.reduce((count, { noises }) => count + noises.length, 0);
-  // Divisions are what these loops would spend their time on.
-  const distribution: PreciseLaw = { mean, precision: inverse(std) };
+  const sum: GradientSum = { mean: new Float32Array(d), std: new Float32Array(d), clipped: 0 };
+  const count = rollouts.reduce((total, { noises }) => total + noises.length, 0);
+  // Multiplications by the precision replace the divisions that would dominate the inner loop.
+  const policy: Policy = { mean, precision: inverse(std) };
   for (const rollout of rollouts) {
     const squares = rollout.squares ?? standardizedSquares(rollout);
     for (const [index, noise] of rollout.noises.entries()) {
-      const advantage = rollout.advantages[index] / (draws * d);
-      addDraw(sum, distribution, { noise, squares: squares[index], oldStd: rollout.std, advantage, clip });
+      const advantage = rollout.advantages[index] / (count * d);
+      addGradient(sum, policy, { noise, squares: squares[index], oldStd: rollout.std, advantage, clip });
     }
   }
-  return { mean: sum.mean, std: sum.std, clipped: sum.clipped / (draws * d) };
+  return { mean: sum.mean, std: sum.std, clipped: sum.clipped / (count * d) };
 }
 
-interface Sum {
+interface GradientSum {
   readonly mean: Float32Array;
   readonly std: Float32Array;
+  /** Number of clipped ratios. */
   clipped: number;
 }
 
-interface PreciseLaw {
+interface Policy {
   readonly mean: Float32Array;
   /** 1 / sigma. */
   readonly precision: Float64Array;
 }
 
-interface WeighedDraw {
+interface WeightedNoise {
   readonly noise: Float32Array;
   readonly squares: Float64Array;
   readonly oldStd: Float32Array;
@@ -79,26 +91,32 @@ interface WeighedDraw {
   readonly clip: number;
 }
 
-/** One draw's part of the gradient: nearly all of FIND's time, so a loop over plain arrays, in a function that is compiled early. */
-function addDraw(
-  sum: Sum,
-  { mean, precision }: PreciseLaw,
-  { noise, squares, oldStd, advantage, clip }: WeighedDraw,
+/**
+ * Adds the gradient of one noise. `find` spends nearly all its time here, so this is a loop over
+ * plain arrays in a function of its own, which the JIT compiles early.
+ */
+function addGradient(
+  sum: GradientSum,
+  { mean, precision }: Policy,
+  { noise, squares, oldStd, advantage, clip }: WeightedNoise,
 ) {
   const { mean: meanGradient, std: stdGradient } = sum;
-  const least = advantage > 0 ? Number.NEGATIVE_INFINITY : 1 - clip;
-  const most = advantage > 0 ? 1 + clip : Number.POSITIVE_INFINITY;
+  // The minimum of equation 7: only one side of the interval clips, depending on the advantage's
+  // sign.
+  const lowest = advantage > 0 ? Number.NEGATIVE_INFINITY : 1 - clip;
+  const highest = advantage > 0 ? 1 + clip : Number.POSITIVE_INFINITY;
   let clipped = 0;
   for (let i = 0; i < mean.length; i++) {
     const p = precision[i];
     const z = (noise[i] - mean[i]) * p;
     const square = z * z;
     const ratio = oldStd[i] * p * exponential((squares[i] - square) / 2);
-    if (ratio < least || ratio > most) {
+    if (ratio < lowest || ratio > highest) {
       clipped++;
       continue;
     }
-    // d log N / d mu = (z - mu) / sigma^2 and d log N / d sigma = ((z - mu)^2 - sigma^2) / sigma^3 (appendix A.1)
+    // Appendix A.1: d log N / d mu = (z - mu) / sigma^2,
+    // d log N / d sigma = ((z - mu)^2 - sigma^2) / sigma^3.
     const weight = advantage * ratio;
     meanGradient[i] += weight * z * p;
     stdGradient[i] += weight * (square - 1) * p;
@@ -112,7 +130,10 @@ function inverse(values: Float32Array): Float64Array {
   return inverses;
 }
 
-/** exp(x). Distributions move slowly, so nearly all exponents are small: there Taylor's series is within 1e-13 of it, and much quicker. */
+/**
+ * exp(x). The policy moves slowly, so nearly all exponents are small; for these a Taylor series is
+ * accurate to 1e-13 and much faster than `Math.exp`.
+ */
 function exponential(x: number): number {
   if (x > 0.1 || x < -0.1) return Math.exp(x);
   const rest = 1 / 120 + x * (1 / 720 + x * (1 / 5040 + x * (1 / 40320 + x * (1 / 362880))));

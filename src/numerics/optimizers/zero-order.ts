@@ -1,32 +1,54 @@
 import { STREAMS } from '../../core/noise.ts';
-import { dimension } from '../distributions/check.ts';
 import { standardNormalDistribution } from '../distributions/gaussian.ts';
 import { anchoredDistribution } from '../distributions/mixture.ts';
-import type { NoiseDistribution } from '../distributions/noise-distribution.ts';
+import { dimension, type NoiseDistribution } from '../distributions/noise-distribution.ts';
 import { standardNormal } from '../normal.ts';
-import { blend, type Elite, onShell, packElites, unpackElites } from './elite.ts';
-import type { Optimizer, OptimizerDefinition, OptimizerState, Proposal, SearchProblem } from './optimizer.ts';
+import { blend, type Elite, packElites, projectToShell, unpackElites } from './elite.ts';
+import type {
+  Optimizer,
+  OptimizerDefinition,
+  OptimizerState,
+  ParameterDescriptions,
+  Proposal,
+  SearchProblem,
+  SettingsOf,
+} from './optimizer.ts';
 
-interface Settings {
-  readonly batchSize: number;
-  /** Cosine of a neighbour to the pivot, and of a draw of the distribution. */
-  readonly c: number;
-}
+const PARAMETERS = {
+  batchSize: {
+    type: 'integer',
+    default: 8,
+    minimum: 1,
+    maximum: 256,
+    description: 'neighbours per iteration',
+  },
+  c: {
+    type: 'number',
+    default: 0.95,
+    minimum: 0.1,
+    maximum: 0.99,
+    description: 'cosine of a neighbour, and of a sample of the distribution, to the pivot',
+  },
+} as const satisfies ParameterDescriptions;
 
 /**
- * Zero-order search (Ma et al. 2025, section 3.1): a pivot, neighbours of it at cosine `c`, and the best of them, if it is better, is
- * the next pivot. The first iteration draws from N(0, I). Its distribution is the neighbourhood of the last pivot: a single component, so its
- * pictures resemble each other.
+ * Zero-order search (Ma et al. 2025, section 3.1). The first iteration proposes noises from N(0,
+ * I); the best noise is the pivot. Every later iteration proposes neighbours of the pivot at cosine
+ * `c`, and a better neighbour becomes the next pivot.
+ *
+ * The learned distribution is the neighbourhood of the last pivot. It has a single component, so
+ * its pictures resemble each other.
  */
 class ZeroOrder implements Optimizer {
   readonly #problem: SearchProblem;
-  readonly #settings: Settings;
+  readonly #settings: SettingsOf<typeof PARAMETERS>;
   readonly #dimension: number;
+  /** The best noise so far; null before the first rewards. */
   #pivot: Elite | null = null;
   #asked: Proposal[] = [];
   #count = 0;
 
-  constructor(problem: SearchProblem, settings: Settings) {
+  constructor(problem: SearchProblem, settings: SettingsOf<typeof PARAMETERS>) {
     this.#problem = problem;
     this.#settings = settings;
     this.#dimension = dimension(problem.shape);
@@ -37,7 +59,7 @@ class ZeroOrder implements Optimizer {
   }
 
   ask(count: number): Proposal[] {
-    const pivot = this.#pivot && onShell(this.#pivot.noise);
+    const pivot = this.#pivot && projectToShell(this.#pivot.noise);
     this.#asked = Array.from({ length: count }, (_, i) => {
       const key = { seed: this.#problem.seed, stream: STREAMS.search, index: this.#count + i };
       const eps = standardNormal(key, this.#dimension);
@@ -57,7 +79,7 @@ class ZeroOrder implements Optimizer {
 
   policy(): NoiseDistribution {
     if (!this.#pivot) return standardNormalDistribution(this.#problem.shape);
-    return anchoredDistribution(this.#problem.shape, [onShell(this.#pivot.noise)], this.#settings.c);
+    return anchoredDistribution(this.#problem.shape, [projectToShell(this.#pivot.noise)], this.#settings.c);
   }
 
   summary(): { readonly [key: string]: unknown } {
@@ -75,26 +97,13 @@ class ZeroOrder implements Optimizer {
   }
 }
 
+/** Definition of `zero-order`. */
 export const zeroOrder: OptimizerDefinition = {
   name: 'zero-order',
   title: 'Zero-order search around a pivot',
   source:
-    'Ma et al. 2025, "Inference-time scaling for diffusion models beyond scaling denoising steps" (arXiv 2501.09732), section 3',
-  parameters: {
-    batchSize: {
-      type: 'integer',
-      default: 8,
-      minimum: 1,
-      maximum: 256,
-      description: 'neighbours an iteration',
-    },
-    c: {
-      type: 'number',
-      default: 0.95,
-      minimum: 0.1,
-      maximum: 0.99,
-      description: 'cosine of a neighbour, and of a sample of the distribution, to the pivot',
-    },
-  },
-  create: (problem, parameters) => new ZeroOrder(problem, parameters as unknown as Settings),
+    'Ma et al. 2025, "Inference-time scaling for diffusion models beyond scaling denoising steps" ' +
+    '(arXiv 2501.09732), section 3',
+  parameters: PARAMETERS,
+  create: (problem, settings: SettingsOf<typeof PARAMETERS>) => new ZeroOrder(problem, settings),
 };

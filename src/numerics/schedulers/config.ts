@@ -1,62 +1,63 @@
 import { KNOWN_KEYS } from './known-keys.ts';
 import type { SchedulerConfig } from './scheduler.ts';
 
-/** Typed look at a `scheduler_config.json`; every method throws an Error that names key, value and what is accepted. */
+/**
+ * Typed access to a `scheduler_config.json`. Every method throws an Error that names the key, its
+ * value and the accepted values. A key that is missing or null has the fallback.
+ */
 export interface ConfigReader {
+  /** A number from `minimum` to `maximum`. */
   number(key: string, fallback: number, minimum: number, maximum: number): number;
+  /** An integer from `minimum` to `maximum`. */
   integer(key: string, fallback: number, minimum: number, maximum: number): number;
   boolean(key: string, fallback: boolean): boolean;
+  /** One of the `accepted` texts. */
   choice<Choice extends string>(key: string, fallback: Choice, accepted: readonly Choice[]): Choice;
-  /** A number > 0, or null when it is missing or null. */
+  /** A finite number > 0; null if it is missing. */
   positiveOrNull(key: string): number | null;
-  /** A list of numbers in [0, 1], or null when it is missing or null. */
+  /** A list of numbers in [0, 1]; null if it is missing. */
   fractionsOrNull(key: string): readonly number[] | null;
-  /** A list of integers >= 0, empty when it is missing or null. */
+  /** A list of integers >= 0; empty if it is missing. */
   indices(key: string): readonly number[];
-  /** Throws when the key is there and true: an option of diffusers that this scheduler does not have. */
-  refuse(key: string): void;
+  /** Rejects `true` for an option of diffusers that this scheduler does not have. */
+  requireFalse(key: string): void;
 }
 
-/** How a model's latents go from picture to noise: it decides which schedulers can sample it. */
+/** The forward process of a model, on which the schedulers that can sample it depend. */
 export type Formulation = 'variance-preserving' | 'flow-matching';
 
-/** Classes whose models are not of the variance-preserving kind that DDIM and DPM-Solver++ integrate here. */
+/** Classes of diffusers for models whose process is not the variance-preserving one of DDIM. */
 const OTHER_FORMULATIONS = /^(FlowMatch|EDM|CogVideoX|HeliosDPM|ScoreSde|CMStochastic)/;
-/** Classes whose models are straight flows. */
+/** Classes of diffusers for rectified flows. */
 const FLOW_MATCHING = /^FlowMatch/;
 
 /**
- * Reads a config in the way of diffusers' `from_config`: keys of other classes, private keys (`_class_name`) and those
- * listed under `_use_default_values` are ignored, missing ones get the default of the class that is made.
+ * Opens a config as diffusers' `from_config` does: it ignores keys of other classes, private keys
+ * (`_class_name`) and keys that `_use_default_values` lists, and gives missing keys the default of
+ * the class.
  *
- * @param className diffusers' class that is being made, for messages
- * @param formulation of the models that this class samples
- * @throws Error for a key that no scheduler of diffusers knows, and for configs of models of another formulation
+ * @param className diffusers' class that is being created, for messages
+ * @param formulation of the models that the class samples
+ * @throws Error for a key that no scheduler of diffusers knows, and for a config of models of
+ *   another formulation
  */
 export function readConfig(
   config: SchedulerConfig,
   className: string,
   formulation: Formulation = 'variance-preserving',
 ): ConfigReader {
-  const unknown = Object.keys(config).filter(
-    (key) => !key.startsWith('_') && key !== 'quantization_config' && !KNOWN_KEYS.has(key),
-  );
-  if (unknown.length > 0) {
-    throw new Error(
-      `The scheduler config has ${unknown.length === 1 ? 'a key' : 'keys'} that no scheduler of diffusers 0.42 knows: ` +
-        `${unknown.join(', ')}. Correct or remove ${unknown.length === 1 ? 'it' : 'them'} in scheduler_config.json.`,
-    );
-  }
+  checkKeys(config);
   checkFormulation(config, className, formulation);
-  const defaulted = new Set(Array.isArray(config._use_default_values) ? config._use_default_values : []);
+  const defaultKeys = new Set(Array.isArray(config._use_default_values) ? config._use_default_values : []);
 
   function read(key: string): unknown {
-    return defaulted.has(key) ? undefined : config[key];
+    return defaultKeys.has(key) ? undefined : config[key];
   }
 
   function fail(key: string, value: unknown, accepted: string): never {
     throw new Error(
-      `${key} of the scheduler config is ${JSON.stringify(value)}; ${className} here takes ${accepted}.`,
+      `${key} of the scheduler config is ${JSON.stringify(value)}; ` +
+        `findery's ${className} accepts ${accepted}.`,
     );
   }
 
@@ -106,34 +107,48 @@ export function readConfig(
         ? value
         : fail(key, value, 'a list of integers >= 0');
     },
-    refuse(key) {
+    requireFalse(key) {
       if (read(key) === true) fail(key, true, 'only false');
     },
   };
 }
 
-/** The config with these keys set over it, for schedulers that are another one with an option, such as `euler-karras`. */
-export function setOver(config: SchedulerConfig, options: SchedulerConfig): SchedulerConfig {
-  const { _use_default_values: defaulted } = config;
-  // A key that is set must not be taken for one that is left to the class.
-  const left = Array.isArray(defaulted) ? defaulted.filter((key) => !Object.hasOwn(options, key)) : defaulted;
-  return { ...config, ...options, _use_default_values: left };
+/** The config with `options` in place of its own, for schedulers such as `euler-karras`. */
+export function overrideConfig(config: SchedulerConfig, options: SchedulerConfig): SchedulerConfig {
+  const { _use_default_values: defaultKeys } = config;
+  // An overridden key must not count as one that is left to the default of the class.
+  const remaining = Array.isArray(defaultKeys)
+    ? defaultKeys.filter((key) => !Object.hasOwn(options, key))
+    : defaultKeys;
+  return { ...config, ...options, _use_default_values: remaining };
+}
+
+function checkKeys(config: SchedulerConfig): void {
+  const unknown = Object.keys(config).filter(
+    (key) => !key.startsWith('_') && key !== 'quantization_config' && !KNOWN_KEYS.has(key),
+  );
+  if (unknown.length === 0) return;
+  const isOne = unknown.length === 1;
+  throw new Error(
+    `The scheduler config has ${isOne ? 'a key' : 'keys'} that no scheduler of diffusers 0.42 knows: ` +
+      `${unknown.join(', ')}. Correct or remove ${isOne ? 'it' : 'them'} in scheduler_config.json.`,
+  );
 }
 
 function checkFormulation(config: SchedulerConfig, className: string, formulation: Formulation): void {
-  const madeFor = config._class_name;
-  // Classes for either kind of model say with use_flow_sigmas which it is.
-  if (typeof madeFor !== 'string' || (formulation === 'flow-matching' && config.use_flow_sigmas === true))
+  const origin = config._class_name;
+  // Classes for both formulations say in use_flow_sigmas which one the model has.
+  if (typeof origin !== 'string' || (formulation === 'flow-matching' && config.use_flow_sigmas === true))
     return;
-  if (formulation === 'variance-preserving' && OTHER_FORMULATIONS.test(madeFor)) {
+  if (formulation === 'variance-preserving' && OTHER_FORMULATIONS.test(origin)) {
     throw new Error(
-      `The scheduler config was made for ${madeFor}, whose models ${className} cannot sample; ` +
+      `The scheduler config was made for ${origin}, whose models ${className} cannot sample; ` +
         'it needs a variance-preserving model such as Stable Diffusion 1.x, 2.x or XL.',
     );
   }
-  if (formulation === 'flow-matching' && madeFor.endsWith('Scheduler') && !FLOW_MATCHING.test(madeFor)) {
+  if (formulation === 'flow-matching' && origin.endsWith('Scheduler') && !FLOW_MATCHING.test(origin)) {
     throw new Error(
-      `The scheduler config was made for ${madeFor}, whose models ${className} cannot sample; ` +
+      `The scheduler config was made for ${origin}, whose models ${className} cannot sample; ` +
         'it needs a flow-matching model such as Stable Diffusion 3 or Flux.',
     );
   }

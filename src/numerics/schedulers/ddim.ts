@@ -1,22 +1,26 @@
-import { roundHalfToEven } from '../rounding.ts';
 import { readConfig } from './config.ts';
 import { checkNoiseLevels, readNoiseSchedule } from './noise-schedule.ts';
+import {
+  atAlphaCumprod,
+  combine,
+  epsilonCoefficients,
+  originalSampleCoefficients,
+  PREDICTION_TYPES,
+} from './prediction.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import { checkNoise, refuseNoise } from './step-noise.ts';
-import { clip, readThreshold } from './thresholding.ts';
-import { checkStep, checkSteps, checkTimesteps, trailingTimesteps } from './timesteps.ts';
-
-const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
-const TIMESTEP_SPACINGS = ['leading', 'linspace', 'trailing'] as const;
+import { checkEta, checkNoise, checkStep, checkSteps, checkTimesteps, rejectNoise } from './step-checks.ts';
+import { readSampleRange } from './thresholding.ts';
+import { readTimestepSpacing, spaceTimesteps } from './timesteps.ts';
 
 /**
- * DDIM: Song, Meng and Ermon, "Denoising diffusion implicit models" (ICLR 2021, arXiv 2010.02502), formulas (12) and
- * (16), as diffusers' DDIMScheduler computes them. With eta = 0 the picture is a function of the initial noise alone;
- * eta = 1, FIND's setting, adds the noise of DDPM at every step.
+ * DDIM: Song, Meng and Ermon, "Denoising diffusion implicit models" (ICLR 2021, arXiv 2010.02502),
+ * equations (12) and (16), as diffusers' DDIMScheduler computes them. With eta = 0 the picture is a
+ * function of the initial noise; eta = 1, FIND's setting, adds the noise of DDPM at every step.
  *
- * Defaults are those of diffusers' class, which clips x_0 to [-1, 1]: the config of a latent model says
- * `clip_sample: false`. With eta = 1 from a timestep without any signal, the direction's share is 0; diffusers takes the
- * root of a rounding error there, which is up to 2e-4 or NaN.
+ * The defaults are those of diffusers' class, which clips x_0 to [-1, 1]; the config of a latent
+ * model sets `clip_sample` to false. With eta = 1, at a timestep without signal, the coefficient of
+ * the direction is 0. There diffusers takes the root of a rounding error, which is up to 2e-4 or
+ * NaN.
  */
 export const ddim: SchedulerDefinition = {
   name: 'ddim',
@@ -27,24 +31,23 @@ export const ddim: SchedulerDefinition = {
   create: createDdim,
 };
 
-function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: SchedulerOptions): Scheduler {
-  const reader = readConfig(config, 'DDIMScheduler');
-  const { trainTimesteps, alphasCumprod } = readNoiseSchedule(reader);
-  const predictionType = reader.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
-  const threshold = readThreshold(reader, sampleLength);
-  const clips = reader.boolean('clip_sample', true);
-  const clipRange = reader.number('clip_sample_range', 1, 0, Number.MAX_VALUE);
-  const finalAlpha = reader.boolean('set_alpha_to_one', true) ? 1 : alphasCumprod[0];
-  const spacing = reader.choice('timestep_spacing', 'leading', TIMESTEP_SPACINGS);
-  const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
-  checkSteps(steps, trainTimesteps);
-  if (!(eta >= 0 && eta <= 1))
-    throw new RangeError(`eta is ${eta}; it must be from 0 (deterministic) to 1 (DDPM).`);
+function createDdim(
+  schedulerConfig: SchedulerConfig,
+  { steps, eta, sampleLength }: SchedulerOptions,
+): Scheduler {
+  const config = readConfig(schedulerConfig, 'DDIMScheduler');
+  const { numTrainTimesteps, alphasCumprod } = readNoiseSchedule(config);
+  const predictionType = config.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
+  const bringIntoRange = readSampleRange(config, sampleLength, true);
+  const finalAlphaCumprod = config.boolean('set_alpha_to_one', true) ? 1 : alphasCumprod[0];
+  const spacing = readTimestepSpacing(config, numTrainTimesteps, 'leading');
+  checkSteps(steps, numTrainTimesteps);
+  checkEta(eta);
 
-  const timesteps = spaceTimesteps(spacing, steps, trainTimesteps, offset);
-  checkTimesteps(timesteps, trainTimesteps);
+  const timesteps = spaceTimesteps(spacing, steps, numTrainTimesteps);
+  checkTimesteps(timesteps, numTrainTimesteps);
   checkNoiseLevels(timesteps, alphasCumprod, predictionType === 'epsilon');
-  const stride = Math.floor(trainTimesteps / steps);
+  const stride = Math.floor(numTrainTimesteps / steps);
   const stochastic = eta > 0;
 
   return {
@@ -55,74 +58,40 @@ function createDdim(config: SchedulerConfig, { steps, eta, sampleLength }: Sched
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
       if (stochastic) checkNoise(noise, latents, `eta is ${eta}`);
-      else refuseNoise(noise, 'eta is 0');
+      else rejectNoise(noise, 'eta is 0');
+
+      // As diffusers: the previous timestep is one stride back, whatever the spacing.
       const timestep = timesteps[step];
-      // As diffusers: one stride back, whatever the spacing.
-      const alpha = alphasCumprod[timestep];
-      const previousAlpha = timestep >= stride ? alphasCumprod[timestep - stride] : finalAlpha;
-      const signal = Math.sqrt(alpha);
-      const deviation = Math.sqrt(1 - alpha);
+      const alphaProdT = alphasCumprod[timestep];
+      const alphaProdTPrev = timestep >= stride ? alphasCumprod[timestep - stride] : finalAlphaCumprod;
 
-      // x_0 and eps as sums of the latents and the model's output (formula (9) and its forms for v and x_0).
-      let [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [
-        0,
-        1,
-        1 / deviation,
-        -signal / deviation,
-      ];
-      if (predictionType === 'epsilon') {
-        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [
-          1 / signal,
-          -deviation / signal,
-          0,
-          1,
-        ];
-      } else if (predictionType === 'v_prediction') {
-        [cleanOfLatents, cleanOfOutput, noiseOfLatents, noiseOfOutput] = [
-          signal,
-          -deviation,
-          deviation,
-          signal,
-        ];
-      }
+      // Equation (9), and its forms for the predictions of v and x_0.
+      const point = atAlphaCumprod(alphaProdT);
+      const predOriginalSample = combine(
+        originalSampleCoefficients(predictionType, point),
+        latents,
+        modelOutput,
+      );
+      bringIntoRange?.(predOriginalSample);
 
-      // sigma_t(eta), formula (16).
-      const variance = ((1 - previousAlpha) / (1 - alpha)) * (1 - alpha / previousAlpha);
-      const sigma = eta * Math.sqrt(Math.max(0, variance));
-      // Formula (12): x_{t-1} = sqrt(a_{t-1}) x_0 + sqrt(1 - a_{t-1} - sigma^2) eps + sigma noise.
-      const previousSignal = Math.sqrt(previousAlpha);
-      const direction = Math.sqrt(Math.max(0, 1 - previousAlpha - sigma * sigma));
-      const clean = new Float32Array(latents.length);
-      for (let i = 0; i < clean.length; i++)
-        clean[i] = cleanOfLatents * latents[i] + cleanOfOutput * modelOutput[i];
-      // Thresholding comes before clipping, and instead of it.
-      if (threshold) threshold(clean);
-      else if (clips) clip(clean, clipRange);
-      const previous = new Float32Array(latents.length);
-      for (let i = 0; i < previous.length; i++) {
-        // eps stays the model's own, as in diffusers, though x_0 was brought into range.
-        previous[i] =
-          previousSignal * clean[i] +
-          direction * (noiseOfLatents * latents[i] + noiseOfOutput * modelOutput[i]);
+      // Equation (16): sigma_t(eta).
+      const variance = ((1 - alphaProdTPrev) / (1 - alphaProdT)) * (1 - alphaProdT / alphaProdTPrev);
+      const stdDevT = eta * Math.sqrt(Math.max(0, variance));
+
+      // Equation (12): x_{t-1} = sqrt(a_{t-1}) x_0 + sqrt(1 - a_{t-1} - sigma_t^2) eps + sigma_t
+      // noise. As in diffusers, eps follows from the model's output, not from an x_0 that was
+      // brought into range.
+      const signal = Math.sqrt(alphaProdTPrev);
+      const direction = Math.sqrt(Math.max(0, 1 - alphaProdTPrev - stdDevT * stdDevT));
+      const [epsilonOfLatents, epsilonOfOutput] = epsilonCoefficients(predictionType, point);
+      const prevSample = new Float32Array(latents.length);
+      for (let i = 0; i < prevSample.length; i++) {
+        prevSample[i] =
+          signal * predOriginalSample[i] +
+          direction * (epsilonOfLatents * latents[i] + epsilonOfOutput * modelOutput[i]);
       }
-      if (noise !== undefined) for (let i = 0; i < noise.length; i++) previous[i] += sigma * noise[i];
-      return previous;
+      if (noise !== undefined) for (let i = 0; i < noise.length; i++) prevSample[i] += stdDevT * noise[i];
+      return prevSample;
     },
   };
-}
-
-/** Table 2 of Lin et al. 2023 (arXiv 2305.08891), rounded as diffusers' DDIM rounds. */
-function spaceTimesteps(
-  spacing: (typeof TIMESTEP_SPACINGS)[number],
-  steps: number,
-  trainTimesteps: number,
-  offset: number,
-): number[] {
-  if (spacing === 'trailing') return trailingTimesteps(trainTimesteps, trainTimesteps / steps);
-  if (spacing === 'leading') {
-    const stride = Math.floor(trainTimesteps / steps);
-    return Array.from({ length: steps }, (_, i) => (steps - 1 - i) * stride + offset);
-  }
-  const stride = steps === 1 ? 0 : (trainTimesteps - 1) / (steps - 1);
-  return Array.from({ length: steps }, (_, i) => roundHalfToEven((steps - 1 - i) * stride));
 }

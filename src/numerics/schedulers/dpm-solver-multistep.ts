@@ -1,122 +1,143 @@
 import { roundHalfToEven } from '../rounding.ts';
-import { type ConfigReader, readConfig, setOver } from './config.ts';
-import { ALGORITHMS, type Algorithm, shareStep } from './dpm-solver-step.ts';
-import { readMu, shiftLevel } from './flow-shift.ts';
-import { readNoiseSchedule, trainedNoiseLevels } from './noise-schedule.ts';
-import { atFlowLevel, atKarrasLevel, readDataPrediction, readNoisePrediction } from './prediction.ts';
+import { type ConfigReader, readConfig } from './config.ts';
+import { readMu, shiftSigma } from './flow-shift.ts';
+import { readNoiseSchedule, trainedSigmas } from './noise-schedule.ts';
+import {
+  atFlowSigma,
+  atKarrasSigma,
+  readDataPrediction,
+  readNoisePrediction,
+  type SolverPoint,
+} from './prediction.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
 import {
-  checkLevels,
-  findTimestep,
-  readLevelSpacing,
-  readRange,
+  checkSigmas,
+  readSigmaRange,
+  readSigmaSpacing,
   spaceExponentially,
   spaceInLambda,
   spaceKarras,
-  spaceTimesteps,
-  TIMESTEP_SPACINGS,
-} from './sigma-spacing.ts';
-import { checkNoise, refuseNoise } from './step-noise.ts';
+  timestepOf,
+  withKarrasSigmas,
+} from './sigmas.ts';
+import {
+  checkNextStep,
+  checkNoise,
+  checkStep,
+  checkSteps,
+  checkTimesteps,
+  rejectNoise,
+} from './step-checks.ts';
 import { readThreshold } from './thresholding.ts';
-import { checkNextStep, checkStep, checkSteps, checkTimesteps, linearSpace } from './timesteps.ts';
-
-/** Fewer steps than this end with lower orders when `lower_order_final` is set; diffusers' number. */
-const FEW_STEPS = 15;
+import { linspace, readTimestepSpacing, spaceTimesteps } from './timesteps.ts';
 
 /**
- * DPM-Solver++, multistep: Lu et al., "DPM-Solver++: fast solver for guided sampling of diffusion probabilistic models"
- * (arXiv 2211.01095), algorithm 2, as diffusers' DPMSolverMultistepScheduler computes it. Deterministic: 10 to 25 steps
- * do what DDIM does in 50.
- *
- * Every option of diffusers' class is there but `use_beta_sigmas` (an error): orders 1 to 3, midpoint and heun,
- * thresholding, Karras', Lu's, exponential and flow levels. The scheduler's name says the algorithm, whatever
- * `algorithm_type` is; the names that the sister classes DEIS and UniPC use for it and for `solver_type` are taken, the
- * latter for midpoint, as diffusers does. `variance_type` is not looked at: outputs are as long as the latents.
+ * diffusers' `algorithm_type`: with ++ x_0 is integrated, without it the noise; `sde` is the
+ * stochastic form.
  */
-export const dpmSolverMultistep = define('dpmsolver++', ['DPM++ 2M', 'dpmpp_2m', 'k_dpmpp_2m']);
+const ALGORITHM_TYPES = ['dpmsolver++', 'sde-dpmsolver++', 'dpmsolver', 'sde-dpmsolver'] as const;
+type AlgorithmType = (typeof ALGORITHM_TYPES)[number];
 
-/** The same for the SDE, with fresh noise at every step: the paper's SDE-DPM-Solver++. */
-export const sdeDpmSolverMultistep = define('sde-dpmsolver++', [
+/**
+ * With fewer steps and `lower_order_final`, a run ends with steps of lower order; diffusers'
+ * number.
+ */
+const MANY_STEPS = 15;
+
+/**
+ * DPM-Solver++, multistep: Lu et al., "DPM-Solver++: fast solver for guided sampling of diffusion
+ * probabilistic models" (arXiv 2211.01095), algorithm 2, as diffusers' DPMSolverMultistepScheduler
+ * computes it. It is deterministic; 10 to 25 steps are as good as 50 of DDIM.
+ *
+ * All options of diffusers' class are supported except `use_beta_sigmas` (an error): orders 1 to 3,
+ * midpoint and heun, thresholding, and Karras', Lu's, exponential and flow levels. The name of the
+ * scheduler determines the algorithm, whatever `algorithm_type` is; the names of the classes DEIS
+ * and UniPC for it are accepted. Their names for `solver_type` mean midpoint, as in diffusers.
+ * `variance_type` is ignored, because a model's output is as long as the latents.
+ */
+export const dpmSolverPlusPlus = define('dpmsolver++', ['DPM++ 2M', 'dpmpp_2m', 'k_dpmpp_2m']);
+
+/** SDE-DPM-Solver++ of the same paper: the stochastic form, with new noise at every step. */
+export const sdeDpmSolverPlusPlus = define('sde-dpmsolver++', [
   'DPM++ 2M SDE',
   'dpmpp_2m_sde',
   'k_dpmpp_2m_sde',
 ]);
 
-/** Lu et al. 2022, "DPM-Solver" (arXiv 2206.00927): integrates the predicted noise. Needs `final_sigmas_type` sigma_min. */
-export const firstDpmSolverMultistep = define('dpmsolver', ['DPM-Solver']);
+/**
+ * Lu et al. 2022, "DPM-Solver" (arXiv 2206.00927), which integrates the predicted noise. It needs
+ * `final_sigmas_type` sigma_min.
+ */
+export const dpmSolver = define('dpmsolver', ['DPM-Solver']);
 
-/** The SDE of `dpmsolver`. Needs `final_sigmas_type` sigma_min; orders 1 and 2. */
-export const firstSdeDpmSolverMultistep = define('sde-dpmsolver', []);
+/** The stochastic form of `dpmsolver`, orders 1 and 2. It needs `final_sigmas_type` sigma_min. */
+export const sdeDpmSolver = define('sde-dpmsolver', []);
 
-/** `dpmsolver++` and `sde-dpmsolver++` on Karras' noise levels, whatever the config says of them. */
-export const dpmSolverMultistepKarras = onKarrasLevels(dpmSolverMultistep);
-export const sdeDpmSolverMultistepKarras = onKarrasLevels(sdeDpmSolverMultistep);
+/** `dpmsolver++` on Karras' noise levels, in place of those of the config. */
+export const dpmSolverPlusPlusKarras = withKarrasSigmas(
+  dpmSolverPlusPlus,
+  dpmSolverPlusPlus.aliases.map((alias) => `${alias} Karras`),
+);
+/** `sde-dpmsolver++` on Karras' noise levels, in place of those of the config. */
+export const sdeDpmSolverPlusPlusKarras = withKarrasSigmas(
+  sdeDpmSolverPlusPlus,
+  sdeDpmSolverPlusPlus.aliases.map((alias) => `${alias} Karras`),
+);
 
-function define(algorithm: Algorithm, aliases: readonly string[]): SchedulerDefinition {
+function define(algorithmType: AlgorithmType, aliases: readonly string[]): SchedulerDefinition {
   return {
-    name: algorithm,
-    // One class of diffusers, several schedulers here: not all of them take noise.
-    classNames: algorithm === 'dpmsolver++' ? ['DPMSolverMultistepScheduler'] : [],
+    name: algorithmType,
+    // One class of diffusers is several schedulers here, because only some of them need noise.
+    classNames: algorithmType === 'dpmsolver++' ? ['DPMSolverMultistepScheduler'] : [],
     aliases,
-    source: algorithm.endsWith('++')
+    source: algorithmType.endsWith('++')
       ? 'Lu et al. 2022, DPM-Solver++, arXiv 2211.01095'
       : 'Lu et al. 2022, DPM-Solver, arXiv 2206.00927',
     usesEta: false,
-    create: (config, options) => createDpmSolver(algorithm, config, options),
-  };
-}
-
-function onKarrasLevels(definition: SchedulerDefinition): SchedulerDefinition {
-  const karras = { use_karras_sigmas: true, use_exponential_sigmas: false, use_beta_sigmas: false };
-  return {
-    ...definition,
-    name: `${definition.name}-karras`,
-    classNames: [],
-    aliases: definition.aliases.map((alias) => `${alias} Karras`),
-    create: (config, options) => definition.create(setOver(config, karras), options),
+    create: (config, options) => createDpmSolver(algorithmType, config, options),
   };
 }
 
 function createDpmSolver(
-  algorithm: Algorithm,
-  config: SchedulerConfig,
+  algorithmType: AlgorithmType,
+  schedulerConfig: SchedulerConfig,
   options: SchedulerOptions,
 ): Scheduler {
-  const usesFlow = config.use_flow_sigmas === true;
-  const reader = readConfig(
-    config,
+  const useFlowSigmas = schedulerConfig.use_flow_sigmas === true;
+  const config = readConfig(
+    schedulerConfig,
     'DPMSolverMultistepScheduler',
-    usesFlow ? 'flow-matching' : 'variance-preserving',
+    useFlowSigmas ? 'flow-matching' : 'variance-preserving',
   );
-  reader.choice('algorithm_type', 'dpmsolver++', [...ALGORITHMS, 'deis']);
-  const stochastic = algorithm.startsWith('sde');
-  const predictsData = algorithm.endsWith('++');
-  const threshold = readThreshold(reader, options.sampleLength);
-  const predict = predictsData
-    ? readDataPrediction(reader, threshold)
-    : readNoisePrediction(reader, threshold);
-  const usesHeun =
-    reader.choice('solver_type', 'midpoint', ['midpoint', 'heun', 'logrho', 'bh1', 'bh2']) === 'heun';
-  const highestOrder = reader.integer('solver_order', 2, 1, algorithm === 'sde-dpmsolver' ? 2 : 3);
-  const lowerOrderFinal = reader.boolean('lower_order_final', true);
-  const eulerAtFinal = reader.boolean('euler_at_final', false);
-  const endsAtZero = reader.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero';
+  config.choice('algorithm_type', 'dpmsolver++', [...ALGORITHM_TYPES, 'deis']);
+  const stochastic = algorithmType.startsWith('sde');
+  const predictsData = algorithmType.endsWith('++');
+  const threshold = readThreshold(config, options.sampleLength);
+  const convertModelOutput = predictsData
+    ? readDataPrediction(config, threshold)
+    : readNoisePrediction(config, threshold);
+  const solverType = config.choice('solver_type', 'midpoint', ['midpoint', 'heun', 'logrho', 'bh1', 'bh2']);
+  const solverOrder = config.integer('solver_order', 2, 1, algorithmType === 'sde-dpmsolver' ? 2 : 3);
+  const lowerOrderFinal = config.boolean('lower_order_final', true);
+  const eulerAtFinal = config.boolean('euler_at_final', false);
+  const endsAtZero = config.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero';
   if (endsAtZero && !predictsData) {
     throw new Error(
-      `final_sigmas_type of the scheduler config is zero; ${algorithm} takes only sigma_min, because it cannot step ` +
-        'to where there is no noise. Set it, or take dpmsolver++ or sde-dpmsolver++.',
+      `final_sigmas_type of the scheduler config is zero; ${algorithmType} accepts only sigma_min, because ` +
+        'it cannot step to the level without noise. Set it, or use dpmsolver++ or sde-dpmsolver++.',
     );
   }
-  const { timesteps, levels } = spaceLevels(reader, options, endsAtZero);
-  const points = Array.from(levels, usesFlow ? atFlowLevel : atKarrasLevel);
+  const { timesteps, sigmas } = spaceSigmas(config, options, endsAtZero);
+  const points = Array.from(sigmas, useFlowSigmas ? atFlowSigma : atKarrasSigma);
   const count = timesteps.length;
-  let history: Float32Array[] = [];
+  /** The latest converted outputs, newest first, at most `solverOrder`. */
+  let modelOutputs: Float32Array[] = [];
   let nextStep = 0;
 
   function orderOf(step: number): number {
-    const endsLow = lowerOrderFinal && count < FEW_STEPS;
-    if (step === count - 1 && (endsAtZero || eulerAtFinal || endsLow)) return 1;
-    return Math.min(highestOrder, step + 1, step === count - 2 && endsLow ? 2 : 3);
+    const lowersFinalOrders = lowerOrderFinal && count < MANY_STEPS;
+    if (step === count - 1 && (endsAtZero || eulerAtFinal || lowersFinalOrders)) return 1;
+    return Math.min(solverOrder, step + 1, step === count - 2 && lowersFinalOrders ? 2 : 3);
   }
 
   return {
@@ -126,81 +147,150 @@ function createDpmSolver(
     scaleModelInput: (latents) => latents,
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      if (stochastic) checkNoise(noise, latents, `${algorithm} is stochastic`);
-      else refuseNoise(noise, `${algorithm} is deterministic`);
+      if (stochastic) checkNoise(noise, latents, `${algorithmType} is stochastic`);
+      else rejectNoise(noise, `${algorithmType} is deterministic`);
       checkNextStep(step, nextStep);
       nextStep += 1;
 
-      history = [predict(modelOutput, latents, points[step], levels[step]), ...history].slice(
-        0,
-        highestOrder,
-      );
-      const order = orderOf(step);
-      const shares = shareStep(algorithm, usesHeun, points.slice(step + 1 - order, step + 2).reverse());
-      const next = latents.map((value) => shares.ofLatents * value);
-      shares.ofPredictions.forEach((share, k) => {
-        for (let i = 0; i < next.length; i++) next[i] += share * history[k][i];
+      const converted = convertModelOutput(modelOutput, latents, points[step], sigmas[step]);
+      modelOutputs = [converted, ...modelOutputs].slice(0, solverOrder);
+      const involved = points.slice(step + 1 - orderOf(step), step + 2).reverse();
+      const coefficients = stepCoefficients(algorithmType, solverType === 'heun', involved);
+      const prevSample = latents.map((value) => coefficients.ofLatents * value);
+      coefficients.ofOutputs.forEach((coefficient, k) => {
+        for (let i = 0; i < prevSample.length; i++) prevSample[i] += coefficient * modelOutputs[k][i];
       });
-      if (noise !== undefined) for (let i = 0; i < next.length; i++) next[i] += shares.ofNoise * noise[i];
-      return next;
+      if (noise !== undefined)
+        for (let i = 0; i < prevSample.length; i++) prevSample[i] += coefficients.ofNoise * noise[i];
+      return prevSample;
     },
   };
 }
 
-/** Noise levels, one more than there are steps to make, and the timesteps at which the model knows them. */
-function spaceLevels(
-  reader: ConfigReader,
+/**
+ * The coefficients of the latents, of the converted outputs (newest first) and of the noise in the
+ * next latents.
+ *
+ * @param points of the step's target, of its start and of the starts of the steps before it: one
+ *   more than the order of the step
+ */
+function stepCoefficients(
+  algorithmType: AlgorithmType,
+  isHeun: boolean,
+  points: readonly SolverPoint[],
+): { ofLatents: number; ofOutputs: readonly number[]; ofNoise: number } {
+  const [target, source] = points;
+  const order = points.length - 1;
+  const h = target.lambda - source.lambda;
+  // With `sigma_min` the last level can equal the one before it.
+  if (h === 0) return { ofLatents: 1, ofOutputs: [], ofNoise: 0 };
+  const { ofLatents, scale, z, ofNoise } = integrate(algorithmType, source, target, h);
+
+  // The output is approximated by a polynomial in lambda, which is integrated term by term:
+  // constant, slope, curvature.
+  const growth = Math.expm1(z);
+  const constant = -scale * growth;
+  if (order === 1) return { ofLatents, ofOutputs: [constant], ofNoise };
+  // The midpoint method of second order takes half of the constant's integral for that of the
+  // slope.
+  const slope = order === 2 && !isHeun ? constant / 2 : -scale * (growth / z - 1);
+  const r0 = (source.lambda - points[2].lambda) / h;
+  if (order === 2) return { ofLatents, ofOutputs: [constant + slope / r0, -slope / r0], ofNoise };
+  // The integral has - 0.5 for the SDE, too; diffusers has + 0.5, and pictures should agree with
+  // it.
+  const curvature = -scale * ((growth - z) / (z * z) + (algorithmType === 'sde-dpmsolver++' ? 0.5 : -0.5));
+  const r1 = (points[2].lambda - points[3].lambda) / h;
+  const bend = (slope * r0 + curvature) / (r0 + r1);
+  const [latest, before] = [(slope + bend) / r0, -bend / r1];
+  return { ofLatents, ofOutputs: [constant + latest, before - latest, -before], ofNoise };
+}
+
+/**
+ * The terms in which the algorithms differ: the coefficients of the latents and of the noise, and
+ * scale and z of the factor scale * (exp(z) - 1) of the outputs.
+ */
+function integrate(
+  algorithmType: AlgorithmType,
+  source: SolverPoint,
+  target: SolverPoint,
+  h: number,
+): { ofLatents: number; scale: number; z: number; ofNoise: number } {
+  const [alphaRatio, sigmaRatio] = [target.alpha / source.alpha, target.sigma / source.sigma];
+  switch (algorithmType) {
+    case 'dpmsolver++':
+      return { ofLatents: sigmaRatio, scale: target.alpha, z: -h, ofNoise: 0 };
+    case 'sde-dpmsolver++': {
+      const deviation = target.sigma * Math.sqrt(-Math.expm1(-2 * h));
+      return { ofLatents: sigmaRatio * Math.exp(-h), scale: target.alpha, z: -2 * h, ofNoise: deviation };
+    }
+    case 'dpmsolver':
+      return { ofLatents: alphaRatio, scale: target.sigma, z: h, ofNoise: 0 };
+    case 'sde-dpmsolver': {
+      const deviation = target.sigma * Math.sqrt(Math.expm1(2 * h));
+      return { ofLatents: alphaRatio, scale: 2 * target.sigma, z: h, ofNoise: deviation };
+    }
+  }
+}
+
+/** The noise levels, one more than timesteps, and the timesteps at which the model knows them. */
+function spaceSigmas(
+  config: ConfigReader,
   { steps, imageSequenceLength }: SchedulerOptions,
   endsAtZero: boolean,
-): { timesteps: number[]; levels: Float32Array } {
-  const schedule = readNoiseSchedule(reader);
-  const { trainTimesteps } = schedule;
-  const trained = trainedNoiseLevels(schedule);
-  const kind = readLevelSpacing(reader, true, ['flow']);
-  const spacing = reader.choice('timestep_spacing', 'linspace', TIMESTEP_SPACINGS);
-  const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
-  const minimumLambda = reader.number('lambda_min_clipped', -Infinity, -Infinity, Number.MAX_VALUE);
-  checkSteps(steps, trainTimesteps);
-  const finish = (timesteps: number[], levels: number[]) => {
-    const all = Float32Array.of(...levels, endsAtZero ? 0 : trained[0]);
-    checkLevels(all, kind === 'flow');
-    return { timesteps, levels: all };
+): { timesteps: number[]; sigmas: Float32Array } {
+  const schedule = readNoiseSchedule(config);
+  const { numTrainTimesteps } = schedule;
+  const trained = trainedSigmas(schedule);
+  const spacing = readSigmaSpacing(config, { hasLu: true, flowSpacings: ['flow'] });
+  const timestepSpacing = readTimestepSpacing(config, numTrainTimesteps, 'linspace');
+  const lambdaMinClipped = config.number('lambda_min_clipped', -Infinity, -Infinity, Number.MAX_VALUE);
+  checkSteps(steps, numTrainTimesteps);
+  const finish = (timesteps: number[], sigmas: number[]) => {
+    const all = Float32Array.of(...sigmas, endsAtZero ? 0 : trained[0]);
+    checkSigmas(all, spacing === 'flow');
+    return { timesteps, sigmas: all };
   };
 
-  if (kind === 'flow') {
-    const isDynamic = reader.boolean('use_dynamic_shifting', false);
-    if (isDynamic) reader.choice('time_shift_type', 'exponential', ['exponential']);
-    const shift = isDynamic
-      ? Math.exp(readMu(reader, imageSequenceLength))
-      : (reader.positiveOrNull('flow_shift') ?? 1);
-    const levels = linearSpace(1, 1 / trainTimesteps, steps + 1)
-      .slice(1)
-      .map((alpha) => shiftLevel(1 - alpha, shift))
-      .reverse();
-    return finish(
-      levels.map((level) => Math.floor(level * trainTimesteps)),
-      levels,
-    );
+  if (spacing === 'flow') {
+    const sigmas = spaceFlow(config, steps, numTrainTimesteps, imageSequenceLength);
+    const timesteps = sigmas.map((sigma) => Math.floor(sigma * numTrainTimesteps));
+    return finish(timesteps, sigmas);
   }
-  if (kind === 'timesteps') {
-    // lambda rises as t falls; those below the minimum are left out.
-    const last = trained.filter((level) => -Math.log(level) >= minimumLambda).length;
-    const timesteps = spaceTimesteps(spacing, steps, trainTimesteps, last, offset);
-    checkTimesteps(timesteps, trainTimesteps);
-    return finish(
-      timesteps,
-      timesteps.map((timestep) => trained[timestep]),
-    );
+  if (spacing === 'timesteps') {
+    // lambda rises as t falls; timesteps with a lambda below the minimum are left out.
+    const end = trained.filter((sigma) => -Math.log(sigma) >= lambdaMinClipped).length;
+    const timesteps = spaceTimesteps(timestepSpacing, steps, numTrainTimesteps, { end, dropsLowest: true });
+    checkTimesteps(timesteps, numTrainTimesteps);
+    const sigmas = timesteps.map((timestep) => trained[timestep]);
+    return finish(timesteps, sigmas);
   }
-  let spaced = spaceInLambda(trained, steps);
-  if (kind !== 'lu') {
-    const [largest, smallest] = readRange(reader, trained, steps);
-    spaced = (kind === 'karras' ? spaceKarras : spaceExponentially)(largest, smallest, steps);
-  }
-  // diffusers rounds these, but for the cosine schedule and the exponential levels, whose fraction is cut off.
-  const rounds = kind !== 'exponential' && !schedule.usesCosine;
-  return finish(
-    spaced.map((level) => (rounds ? roundHalfToEven : Math.floor)(findTimestep(level, trained))),
-    spaced,
-  );
+  const sigmas =
+    spacing === 'lu'
+      ? spaceInLambda(trained, steps)
+      : (spacing === 'karras' ? spaceKarras : spaceExponentially)(
+          readSigmaRange(config, trained, steps),
+          steps,
+        );
+  // diffusers rounds, but truncates with the cosine schedule and with exponential levels.
+  const round = spacing === 'exponential' || schedule.usesCosine ? Math.floor : roundHalfToEven;
+  const timesteps = sigmas.map((sigma) => round(timestepOf(sigma, trained)));
+  return finish(timesteps, sigmas);
+}
+
+/** Noise levels of a flow, evenly spaced and then shifted. */
+function spaceFlow(
+  config: ConfigReader,
+  steps: number,
+  numTrainTimesteps: number,
+  imageSequenceLength: number | undefined,
+): number[] {
+  const useDynamicShifting = config.boolean('use_dynamic_shifting', false);
+  if (useDynamicShifting) config.choice('time_shift_type', 'exponential', ['exponential']);
+  const shift = useDynamicShifting
+    ? Math.exp(readMu(config, imageSequenceLength))
+    : (config.positiveOrNull('flow_shift') ?? 1);
+  return linspace(1, 1 / numTrainTimesteps, steps + 1)
+    .slice(1)
+    .map((alpha) => shiftSigma(1 - alpha, shift))
+    .reverse();
 }

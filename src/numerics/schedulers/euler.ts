@@ -1,22 +1,33 @@
-import { type ConfigReader, readConfig, setOver } from './config.ts';
-import { type NoiseSchedule, readNoiseSchedule, trainedNoiseLevels } from './noise-schedule.ts';
+import { type ConfigReader, readConfig } from './config.ts';
+import { type NoiseSchedule, readNoiseSchedule, trainedSigmas } from './noise-schedule.ts';
+import { PREDICTION_TYPES } from './prediction.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
-import { refuseNoise } from './step-noise.ts';
-import { checkStep, checkSteps, checkTimesteps, linearSpace, trailingTimesteps } from './timesteps.ts';
+import {
+  checkSigmas,
+  locateSigma,
+  readSigmaSpacing,
+  type SigmaRange,
+  sigmaAt,
+  spaceExponentially,
+  spaceKarras,
+  withKarrasSigmas,
+} from './sigmas.ts';
+import { checkStep, checkSteps, checkTimesteps, rejectNoise } from './step-checks.ts';
+import { linspace, readTimestepSpacing, spaceTimesteps } from './timesteps.ts';
 
 const { fround } = Math;
-const PREDICTION_TYPES = ['epsilon', 'sample', 'v_prediction'] as const;
-const TIMESTEP_SPACINGS = ['linspace', 'leading', 'trailing'] as const;
 
 /**
- * Euler's method: Karras, Aittala, Aila and Laine, "Elucidating the design space of diffusion-based generative models"
- * (NeurIPS 2022, arXiv 2206.00364), algorithm 2 without churn, as diffusers' EulerDiscreteScheduler computes it. Latents
- * are x = x_0 + sigma eps, not scaled down as in DDIM; the model is given x / sqrt(sigma^2 + 1).
+ * Euler's method: Karras, Aittala, Aila and Laine, "Elucidating the design space of diffusion-based
+ * generative models" (NeurIPS 2022, arXiv 2206.00364), algorithm 2 without churn, as diffusers'
+ * EulerDiscreteScheduler computes it. Latents are x = x_0 + sigma eps, not scaled down as in DDIM;
+ * the model's input is x / sqrt(sigma^2 + 1).
  *
- * Every option of diffusers' class is there but `use_beta_sigmas` (an error); `s_churn` is 0, as its pipelines leave it.
- * Timesteps lie between the trained ones with linspace spacing and with Karras' and exponential levels. With
- * `timestep_type` continuous and v_prediction they are log(sigma) / 4, which models of EDM's kind are asked with.
- * `interpolation_type` log_linear ends at the lowest trained level, not at `final_sigmas_type`, as in diffusers.
+ * All options of diffusers' class are supported except `use_beta_sigmas` (an error); `s_churn` is
+ * 0, as in diffusers' pipelines. Timesteps are fractional with the spacing `linspace` and with
+ * Karras' and exponential levels. With `timestep_type` continuous and v_prediction they are
+ * log(sigma) / 4, as models of EDM's kind expect them. As in diffusers, `interpolation_type`
+ * log_linear ends at the lowest trained level and ignores `final_sigmas_type`.
  */
 export const euler: SchedulerDefinition = {
   name: 'euler',
@@ -28,150 +39,94 @@ export const euler: SchedulerDefinition = {
   create: createEuler,
 };
 
-/** Euler's method on the noise levels of the same paper's equation 5, whatever the config says of them. */
-export const eulerKarras: SchedulerDefinition = {
-  ...euler,
-  name: 'euler-karras',
-  classNames: [],
-  aliases: ['k_euler_karras'],
-  create: (config, options) => createEuler(setOver(config, KARRAS), options),
-};
+/**
+ * Euler's method on the noise levels of the same paper's equation 5, in place of those of the
+ * config.
+ */
+export const eulerKarras = withKarrasSigmas(euler, ['k_euler_karras']);
 
-const KARRAS = { use_karras_sigmas: true, use_exponential_sigmas: false, use_beta_sigmas: false };
+function createEuler(schedulerConfig: SchedulerConfig, { steps }: SchedulerOptions): Scheduler {
+  const config = readConfig(schedulerConfig, 'EulerDiscreteScheduler');
+  const schedule = readNoiseSchedule(config);
+  const { numTrainTimesteps } = schedule;
+  const predictionType = config.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
+  const timestepType = config.choice('timestep_type', 'discrete', ['discrete', 'continuous']);
+  const spacing = readTimestepSpacing(config, numTrainTimesteps, 'linspace');
+  checkSteps(steps, numTrainTimesteps);
 
-function createEuler(config: SchedulerConfig, { steps }: SchedulerOptions): Scheduler {
-  const reader = readConfig(config, 'EulerDiscreteScheduler');
-  const schedule = readNoiseSchedule(reader);
-  const predictionType = reader.choice('prediction_type', 'epsilon', PREDICTION_TYPES);
-  const isContinuous =
-    reader.choice('timestep_type', 'discrete', ['discrete', 'continuous']) === 'continuous';
-  const spacing = reader.choice('timestep_spacing', 'linspace', TIMESTEP_SPACINGS);
-  const offset = reader.integer('steps_offset', 0, 0, schedule.trainTimesteps - 1);
-  checkSteps(steps, schedule.trainTimesteps);
-
-  const spaced = spaceTimesteps(spacing, steps, schedule.trainTimesteps, offset);
-  checkTimesteps(spaced, schedule.trainTimesteps);
-  const { levels, timesteps: discrete } = spaceLevels(reader, schedule, spaced);
+  const spaced = spaceTimesteps(spacing, steps, numTrainTimesteps, { round: fround });
+  checkTimesteps(spaced, numTrainTimesteps);
+  const { sigmas, timesteps: discreteTimesteps } = spaceSigmas(config, schedule, spaced);
   const timesteps =
-    isContinuous && predictionType === 'v_prediction'
-      ? Array.from(levels.subarray(0, -1), (level) => fround(0.25 * Math.log(level)))
-      : discrete;
-  const largest = levels.reduce((a, b) => Math.max(a, b));
+    timestepType === 'continuous' && predictionType === 'v_prediction'
+      ? Array.from(sigmas.subarray(0, -1), (sigma) => fround(0.25 * Math.log(sigma)))
+      : discreteTimesteps;
+  const maxSigma = sigmas.reduce((a, b) => Math.max(a, b));
 
   return {
     timesteps,
-    initNoiseSigma: spacing === 'leading' ? Math.sqrt(largest * largest + 1) : largest,
+    initNoiseSigma: spacing.timestepSpacing === 'leading' ? Math.sqrt(maxSigma * maxSigma + 1) : maxSigma,
     stochastic: false,
     scaleModelInput(latents, step) {
-      const scale = fround(Math.sqrt(fround(levels[step] ** 2) + 1));
+      const scale = fround(Math.sqrt(fround(sigmas[step] ** 2) + 1));
       return latents.map((value) => value / scale);
     },
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      refuseNoise(noise, 'euler is deterministic');
-      const level = levels[step];
-      const change = fround(levels[step + 1] - level);
-      // v's share in x_0 and the latents' (table 1 of the paper, c_out and c_skip with a data deviation of 1).
-      const scale = fround(fround(level * level) + 1);
-      const cleanOfOutput = fround(-level / fround(Math.sqrt(scale)));
-      const next = new Float32Array(latents.length);
-      for (let i = 0; i < next.length; i++) {
-        // In float32, operation by operation, as torch: at the noise level 4096 of a zero terminal SNR the rounding of
-        // a difference shows in the third digit of what comes next.
-        let clean = modelOutput[i];
-        if (predictionType === 'epsilon') clean = fround(latents[i] - fround(level * modelOutput[i]));
+      rejectNoise(noise, 'euler is deterministic');
+      const sigma = sigmas[step];
+      const dt = fround(sigmas[step + 1] - sigma);
+      // Table 1, c_out and c_skip with sigma_data = 1: x_0 = v * cOut + x / cSkipInverse.
+      const cSkipInverse = fround(fround(sigma * sigma) + 1);
+      const cOut = fround(-sigma / fround(Math.sqrt(cSkipInverse)));
+      const prevSample = new Float32Array(latents.length);
+      for (let i = 0; i < prevSample.length; i++) {
+        // Every operation is rounded to float32, as in torch. At the noise level 4096 of a zero
+        // terminal SNR, the rounding of a difference changes the third digit of the next latents.
+        let predOriginalSample = modelOutput[i];
+        if (predictionType === 'epsilon')
+          predOriginalSample = fround(latents[i] - fround(sigma * modelOutput[i]));
         if (predictionType === 'v_prediction') {
-          clean = fround(fround(modelOutput[i] * cleanOfOutput) + fround(latents[i] / scale));
+          predOriginalSample = fround(fround(modelOutput[i] * cOut) + fround(latents[i] / cSkipInverse));
         }
-        // Algorithm 2, line 7, dx / dsigma = (x - x_0) / sigma, and line 8.
-        const derivative = fround(fround(latents[i] - clean) / level);
-        next[i] = latents[i] + fround(derivative * change);
+        // Algorithm 2, line 7: dx / dsigma = (x - x_0) / sigma; line 8: x + dt * derivative.
+        const derivative = fround(fround(latents[i] - predOriginalSample) / sigma);
+        prevSample[i] = latents[i] + fround(derivative * dt);
       }
-      return next;
+      return prevSample;
     },
   };
 }
 
-/** Noise levels, one more than there are steps to make, and the timesteps at which the model knows them. */
-function spaceLevels(
-  reader: ConfigReader,
+/** The noise levels, one more than timesteps, and the timesteps at which the model knows them. */
+function spaceSigmas(
+  config: ConfigReader,
   schedule: NoiseSchedule,
   spaced: readonly number[],
-): { levels: Float32Array; timesteps: readonly number[] } {
-  reader.refuse('use_beta_sigmas');
-  const usesKarras = reader.boolean('use_karras_sigmas', false);
-  const usesExponential = reader.boolean('use_exponential_sigmas', false);
-  if (usesKarras && usesExponential) {
-    throw new Error(
-      'The scheduler config sets use_karras_sigmas and use_exponential_sigmas; only one can be true.',
-    );
-  }
-  const largest = reader.positiveOrNull('sigma_max');
-  const smallest = reader.positiveOrNull('sigma_min');
-  const endsAtZero = reader.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero';
-  const isLinear = reader.choice('interpolation_type', 'linear', ['linear', 'log_linear']) === 'linear';
+): { sigmas: Float32Array; timesteps: readonly number[] } {
+  const spacing = readSigmaSpacing(config);
+  const sigmaMax = config.positiveOrNull('sigma_max');
+  const sigmaMin = config.positiveOrNull('sigma_min');
+  const endsAtZero = config.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero';
+  const interpolationType = config.choice('interpolation_type', 'linear', ['linear', 'log_linear']);
 
-  const trained = trainedNoiseLevels(schedule);
-  let levels = isLinear
-    ? spaced.map((timestep) => interpolate(trained, timestep))
-    : linearSpace(Math.log(trained[trained.length - 1]), Math.log(trained[0]), spaced.length + 1).map(
-        Math.exp,
-      );
+  const trained = trainedSigmas(schedule);
+  let sigmas =
+    interpolationType === 'linear'
+      ? spaced.map((timestep) => sigmaAt(timestep, trained))
+      : linspace(Math.log(trained[trained.length - 1]), Math.log(trained[0]), spaced.length + 1).map(
+          Math.exp,
+        );
   let timesteps = spaced;
-  if (usesKarras || usesExponential) {
-    const [from, to] = [largest ?? levels[0], smallest ?? levels[levels.length - 1]];
-    levels = usesKarras ? spaceKarras(from, to, spaced.length) : spaceExponentially(from, to, spaced.length);
-    timesteps = levels.map((level) => fround(findTimestep(level, trained)));
+  if (spacing !== 'timesteps') {
+    const range: SigmaRange = [sigmaMax ?? sigmas[0], sigmaMin ?? sigmas[sigmas.length - 1]];
+    sigmas = (spacing === 'karras' ? spaceKarras : spaceExponentially)(range, spaced.length);
+    timesteps = sigmas.map((sigma) => {
+      const [low, share] = locateSigma(sigma, trained);
+      return fround(low + share);
+    });
   }
-  const unusable = levels.find((level) => !(level > 0 && level < Number.POSITIVE_INFINITY));
-  if (unusable !== undefined) {
-    throw new Error(
-      `The scheduler config leads to the noise level ${unusable}; it must lie between 0 and infinity. ` +
-        'Check beta_start, beta_end and trained_betas: a beta of 0 adds no noise, one of 1 leaves nothing else.',
-    );
-  }
-  return { levels: Float32Array.of(...levels, endsAtZero ? 0 : trained[0]), timesteps };
-}
-
-/** Table 2 of Lin et al. 2023 (arXiv 2305.08891), without rounding where diffusers' Euler does not round. */
-function spaceTimesteps(
-  spacing: (typeof TIMESTEP_SPACINGS)[number],
-  steps: number,
-  trainTimesteps: number,
-  offset: number,
-): number[] {
-  if (spacing === 'trailing') return trailingTimesteps(trainTimesteps, trainTimesteps / steps);
-  if (spacing === 'leading') {
-    const stride = Math.floor(trainTimesteps / steps);
-    return Array.from({ length: steps }, (_, i) => (steps - 1 - i) * stride + offset);
-  }
-  return linearSpace(0, trainTimesteps - 1, steps)
-    .map(fround)
-    .reverse();
-}
-
-/** The noise level at a timestep between trained ones, linear in the levels. */
-function interpolate(trained: Float32Array, timestep: number): number {
-  const low = Math.floor(timestep);
-  const high = Math.min(low + 1, trained.length - 1);
-  return trained[low] + (timestep - low) * (trained[high] - trained[low]);
-}
-
-/** The paper's equation 5 with rho = 7. */
-function spaceKarras(largest: number, smallest: number, steps: number): number[] {
-  const [from, to] = [largest ** (1 / 7), smallest ** (1 / 7)];
-  return linearSpace(0, 1, steps).map((ramp) => (from + ramp * (to - from)) ** 7);
-}
-
-/** Evenly in log(sigma). */
-function spaceExponentially(largest: number, smallest: number, steps: number): number[] {
-  return linearSpace(Math.log(largest), Math.log(smallest), steps).map(Math.exp);
-}
-
-/** The timestep whose noise level is `level`, linear in log(sigma) between the trained ones. */
-function findTimestep(level: number, trained: Float32Array): number {
-  let low = 0;
-  while (low < trained.length - 2 && trained[low + 1] <= level) low += 1;
-  const [from, to] = [fround(Math.log(trained[low])), fround(Math.log(trained[low + 1]))];
-  return low + Math.min(1, Math.max(0, (Math.log(level) - from) / (to - from)));
+  const all = Float32Array.of(...sigmas, endsAtZero ? 0 : trained[0]);
+  checkSigmas(all, false);
+  return { sigmas: all, timesteps };
 }

@@ -1,6 +1,7 @@
 /**
- * Every key that some scheduler class of diffusers 0.42 takes. As in its `from_config`, a key of another class is
- * ignored; a key that is not here is a slip of the pen or something that we cannot judge, and is an error.
+ * All keys that a scheduler class of diffusers 0.42 takes. As in diffusers' `from_config`, a
+ * scheduler ignores the keys of other classes. A key outside of this set is a typo or a newer
+ * option, so it is an error.
  */
 export const KNOWN_KEYS: ReadonlySet<string> = new Set([
   'algorithm_type',

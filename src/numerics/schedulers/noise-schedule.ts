@@ -2,74 +2,94 @@ import type { ConfigReader } from './config.ts';
 
 const BETA_SCHEDULES = ['linear', 'scaled_linear', 'squaredcos_cap_v2'] as const;
 
-/** The forward process of a variance-preserving model: x_t = sqrt(alphasCumprod[t]) x_0 + sqrt(1 - alphasCumprod[t]) eps. */
+/**
+ * The forward process of a variance-preserving model:
+ * x_t = sqrt(alphasCumprod[t]) x_0 + sqrt(1 - alphasCumprod[t]) eps.
+ */
 export interface NoiseSchedule {
-  readonly trainTimesteps: number;
+  readonly numTrainTimesteps: number;
+  /** Whether `beta_schedule` is the cosine schedule. */
   readonly usesCosine: boolean;
-  readonly rescalesToZeroSnr: boolean;
-  /** Product of (1 - beta) up to t, `trainTimesteps` numbers that fall with t. */
+  readonly rescaleBetasZeroSnr: boolean;
+  /** Product of (1 - beta) up to t: `numTrainTimesteps` numbers that fall with t. */
   readonly alphasCumprod: Float32Array;
 }
 
-/** What a class of diffusers takes where the config says nothing, or whatever it says. */
+/** The defaults by which classes of diffusers differ. */
 export interface NoiseScheduleDefaults {
-  readonly schedule: (typeof BETA_SCHEDULES)[number];
-  readonly start: number;
-  readonly end: number;
-  /** Whether the class has `rescale_betas_zero_snr`; another class's key is not looked at. */
-  readonly knowsZeroSnr: boolean;
+  readonly betaSchedule: (typeof BETA_SCHEDULES)[number];
+  readonly betaStart: number;
+  readonly betaEnd: number;
+  /** Whether the class has the option `rescale_betas_zero_snr`; if not, the key is ignored. */
+  readonly hasZeroSnr: boolean;
 }
 
-const USUAL_DEFAULTS: NoiseScheduleDefaults = {
-  schedule: 'linear',
-  start: 0.0001,
-  end: 0.02,
-  knowsZeroSnr: true,
+const COMMON_DEFAULTS: NoiseScheduleDefaults = {
+  betaSchedule: 'linear',
+  betaStart: 0.0001,
+  betaEnd: 0.02,
+  hasZeroSnr: true,
 };
 
 /**
- * The noise schedule of a config (`num_train_timesteps`, `beta_*`, `trained_betas`, `rescale_betas_zero_snr`).
+ * Reads the noise schedule of a config: `num_train_timesteps`, `beta_*`, `trained_betas` and
+ * `rescale_betas_zero_snr`.
  *
- * Rounded to float32 where diffusers rounds: 1 - alphasCumprod[0] is about 1e-3, so the rounding alone moves the last
- * noise levels by parts in 10^4, and the models' pictures should be those that diffusers makes.
+ * Values are rounded to float32 wherever diffusers rounds. 1 - alphasCumprod[0] is about 1e-3, so
+ * the rounding moves the last noise levels by parts in 10^4, and pictures should agree with those
+ * of diffusers.
+ *
+ * @throws Error for values out of range, or `trained_betas` of another length
  */
 export function readNoiseSchedule(
   config: ConfigReader,
   defaults: Partial<NoiseScheduleDefaults> = {},
 ): NoiseSchedule {
-  const usual = { ...USUAL_DEFAULTS, ...defaults };
-  const trainTimesteps = config.integer('num_train_timesteps', 1000, 1, 1_000_000);
-  const schedule = config.choice('beta_schedule', usual.schedule, BETA_SCHEDULES);
-  const start = config.number('beta_start', usual.start, 0, 1);
-  const end = config.number('beta_end', usual.end, 0, 1);
-  const trained = config.fractionsOrNull('trained_betas');
-  if (trained !== null && trained.length !== trainTimesteps) {
+  const { betaSchedule, betaStart, betaEnd, hasZeroSnr } = { ...COMMON_DEFAULTS, ...defaults };
+  const numTrainTimesteps = config.integer('num_train_timesteps', 1000, 1, 1_000_000);
+  const schedule = config.choice('beta_schedule', betaSchedule, BETA_SCHEDULES);
+  const start = config.number('beta_start', betaStart, 0, 1);
+  const end = config.number('beta_end', betaEnd, 0, 1);
+  const trainedBetas = config.fractionsOrNull('trained_betas');
+  if (trainedBetas !== null && trainedBetas.length !== numTrainTimesteps) {
     throw new Error(
-      `trained_betas of the scheduler config has ${trained.length} numbers; it needs num_train_timesteps = ${trainTimesteps}.`,
+      `trained_betas of the scheduler config has ${trainedBetas.length} numbers; ` +
+        `it needs num_train_timesteps = ${numTrainTimesteps}.`,
     );
   }
   const betas =
-    trained === null ? computeBetas(schedule, start, end, trainTimesteps) : Float32Array.from(trained);
-  const rescalesToZeroSnr = usual.knowsZeroSnr && config.boolean('rescale_betas_zero_snr', false);
-  const alphas = rescalesToZeroSnr ? rescaleToZeroSnr(betas) : betas.map((beta) => 1 - beta);
-  const usesCosine = schedule === 'squaredcos_cap_v2';
-  return { trainTimesteps, usesCosine, rescalesToZeroSnr, alphasCumprod: cumulativeProduct(alphas) };
+    trainedBetas === null
+      ? computeBetas(schedule, start, end, numTrainTimesteps)
+      : Float32Array.from(trainedBetas);
+  const rescaleBetasZeroSnr = hasZeroSnr && config.boolean('rescale_betas_zero_snr', false);
+  const alphas = rescaleBetasZeroSnr ? rescaleToZeroSnr(betas) : betas.map((beta) => 1 - beta);
+  return {
+    numTrainTimesteps,
+    usesCosine: schedule === 'squaredcos_cap_v2',
+    rescaleBetasZeroSnr,
+    alphasCumprod: cumulativeProduct(alphas),
+  };
 }
 
 /**
- * The trained timesteps' noise levels in the manner of Karras et al., sigma = sqrt((1 - a) / a), rising. An infinite
- * one, of a zero terminal SNR, cannot be integrated: 2^12 stands in for it, as diffusers takes 2^-24 for a signal of 0.
+ * The noise levels of the trained timesteps as Karras et al. 2022 define them, sigma = sqrt((1 - a)
+ * / a): as many numbers as timesteps, rising. A zero terminal SNR gives an infinite level, which
+ * cannot be integrated; 2^12 replaces it, because diffusers replaces a signal of 0 by 2^-24.
  */
-export function trainedNoiseLevels({ rescalesToZeroSnr, alphasCumprod }: NoiseSchedule): Float32Array {
-  const levels = alphasCumprod.map((alpha) => Math.sqrt((1 - alpha) / alpha));
-  // Said outright: the root of 2^24 - 1 is next to half a float32, and torch rounds it up.
-  if (rescalesToZeroSnr) levels[levels.length - 1] = 2 ** 12;
-  return levels;
+export function trainedSigmas({ rescaleBetasZeroSnr, alphasCumprod }: NoiseSchedule): Float32Array {
+  const sigmas = alphasCumprod.map((alpha) => Math.sqrt((1 - alpha) / alpha));
+  // Set rather than computed: the root of 2^24 - 1 lies next to half a float32, and torch rounds it
+  // up.
+  if (rescaleBetasZeroSnr) sigmas[sigmas.length - 1] = 2 ** 12;
+  return sigmas;
 }
 
 /**
- * Throws where the model would be asked at a timestep from which no step can be made: without noise, or without any
- * signal where that is divided by (models that predict epsilon, and PNDM whatever is predicted).
+ * Checks that a step is possible from every timestep.
+ *
+ * @param needsSignal whether the method divides by the signal: if the model predicts epsilon, and
+ *   in PNDM
+ * @throws Error for a timestep without noise, or without signal where the method needs it
  */
 export function checkNoiseLevels(
   timesteps: readonly number[],
@@ -80,14 +100,16 @@ export function checkNoiseLevels(
     const alpha = alphasCumprod[timestep];
     if (alpha === 0 && needsSignal) {
       throw new Error(
-        `There is nothing of the picture at timestep ${timestep}: rescale_betas_zero_snr or a beta of 1 in trained_betas ` +
-          'makes it pure noise. prediction_type epsilon and PNDM cannot start there; such models predict v_prediction or sample.',
+        `Timestep ${timestep} has no signal: rescale_betas_zero_snr or a beta of 1 in trained_betas makes ` +
+          'it pure noise. Schedulers with prediction_type epsilon and PNDM cannot start there; such models ' +
+          'predict v_prediction or sample.',
       );
     }
     if (alpha === 1) {
       throw new Error(
-        `There is no noise at timestep ${timestep}, so no step can be made from it: beta_start or trained_betas ` +
-          'of the scheduler config begin with 0. Set them as the model was trained, or a larger steps_offset.',
+        `Timestep ${timestep} has no noise, so no step can start from it: beta_start or trained_betas of ` +
+          'the scheduler config begin with 0. Set them as the model was trained, or set a larger ' +
+          'steps_offset.',
       );
     }
   }
@@ -101,12 +123,12 @@ function computeBetas(
 ): Float32Array {
   switch (schedule) {
     case 'linear':
-      return linearSpace(start, end, count);
+      return linspaceFloat32(start, end, count);
     case 'scaled_linear':
-      // Latent Diffusion's schedule: linear in sqrt(beta).
-      return linearSpace(Math.sqrt(start), Math.sqrt(end), count).map((root) => root * root);
+      // Latent Diffusion's schedule is linear in sqrt(beta).
+      return linspaceFloat32(Math.sqrt(start), Math.sqrt(end), count).map((root) => root * root);
     case 'squaredcos_cap_v2': {
-      // Nichol and Dhariwal 2021, equation 17; betas are cut at 0.999.
+      // Nichol and Dhariwal 2021, equation 17; betas are at most 0.999.
       const alphaBar = (t: number) => Math.cos((((t + 0.008) / 1.008) * Math.PI) / 2) ** 2;
       return Float32Array.from({ length: count }, (_, i) =>
         Math.min(1 - alphaBar((i + 1) / count) / alphaBar(i / count), 0.999),
@@ -115,8 +137,8 @@ function computeBetas(
   }
 }
 
-/** torch.linspace in float32, to the last bit: the step is rounded, and counted from the nearer end. */
-function linearSpace(start: number, end: number, count: number): Float32Array {
+/** torch.linspace in float32 to the last bit: it rounds the step and counts from the nearer end. */
+function linspaceFloat32(start: number, end: number, count: number): Float32Array {
   const [from, to] = [Math.fround(start), Math.fround(end)];
   if (count === 1) return Float32Array.of(from);
   const step = Math.fround(Math.fround(to - from) / (count - 1));
@@ -126,14 +148,16 @@ function linearSpace(start: number, end: number, count: number): Float32Array {
   );
 }
 
-/** Alphas after which the last timestep is pure noise: Lin et al. 2023, arXiv 2305.08891, algorithm 1. */
+/**
+ * Alphas that make the last timestep pure noise: Lin et al. 2023 (arXiv 2305.08891), algorithm 1.
+ */
 function rescaleToZeroSnr(betas: Float32Array): Float32Array {
   const roots = cumulativeProduct(betas.map((beta) => 1 - beta)).map(Math.sqrt);
   const first = roots[0];
   const last = roots[roots.length - 1];
   const scale = Math.fround(first / Math.fround(first - last));
   const alphaBars = roots.map((root) => Math.fround(Math.fround(root - last) * scale) ** 2);
-  // diffusers goes through float32 betas, 1 - alpha, and back.
+  // diffusers converts to float32 betas, 1 - alpha, and back.
   return alphaBars.map(
     (alphaBar, t) => 1 - Math.fround(1 - (t === 0 ? alphaBar : Math.fround(alphaBar / alphaBars[t - 1]))),
   );

@@ -1,11 +1,11 @@
 import { ddim } from './ddim.ts';
 import {
-  dpmSolverMultistep,
-  dpmSolverMultistepKarras,
-  firstDpmSolverMultistep,
-  firstSdeDpmSolverMultistep,
-  sdeDpmSolverMultistep,
-  sdeDpmSolverMultistepKarras,
+  dpmSolver,
+  dpmSolverPlusPlus,
+  dpmSolverPlusPlusKarras,
+  sdeDpmSolver,
+  sdeDpmSolverPlusPlus,
+  sdeDpmSolverPlusPlusKarras,
 } from './dpm-solver-multistep.ts';
 import { euler, eulerKarras } from './euler.ts';
 import { eulerAncestral } from './euler-ancestral.ts';
@@ -16,40 +16,49 @@ import type { SchedulerConfig, SchedulerDefinition } from './scheduler.ts';
 import { tcd } from './tcd.ts';
 import { unipc } from './unipc.ts';
 
-/** The schedulers that users can name. A new one is a file beside this and a line here. */
+/**
+ * The schedulers that users can name. To add one, write a file beside this one and add its
+ * definition to the list.
+ */
 export const SCHEDULERS: readonly SchedulerDefinition[] = [
   ddim,
   pndm,
   euler,
   eulerKarras,
   eulerAncestral,
-  dpmSolverMultistep,
-  dpmSolverMultistepKarras,
-  sdeDpmSolverMultistep,
-  sdeDpmSolverMultistepKarras,
-  firstDpmSolverMultistep,
-  firstSdeDpmSolverMultistep,
+  dpmSolverPlusPlus,
+  dpmSolverPlusPlusKarras,
+  sdeDpmSolverPlusPlus,
+  sdeDpmSolverPlusPlusKarras,
+  dpmSolver,
+  sdeDpmSolver,
   unipc,
   lcm,
   tcd,
   flowMatchEuler,
 ];
 
-/** By every name that they go by; of two with one name the first. */
+/** All schedulers by all their names; if two share a name, the first one of the list has it. */
 const BY_NAME = new Map(
   SCHEDULERS.toReversed().flatMap((scheduler) =>
     [scheduler.name, ...scheduler.classNames, ...scheduler.aliases].map(
-      (name) => [simplify(name), scheduler] as const,
+      (name) => [normalizeName(name), scheduler] as const,
     ),
   ),
 );
 
 /**
- * The scheduler of that name: ours (`euler-ancestral`), diffusers' class (`EulerAncestralDiscreteScheduler`) or what it
- * is called elsewhere (`Euler a`, `euler_ancestral`). Throws an Error that lists our names.
+ * Image tokens with which `listSchedulersFor` tries schedules that depend on the picture's size.
+ */
+const TYPICAL_SEQUENCE_LENGTH = 1024;
+
+/**
+ * The scheduler with this name: findery's (`euler-ancestral`), diffusers' class
+ * (`EulerAncestralDiscreteScheduler`) or another program's (`Euler a`, `euler_ancestral`).
+ * @throws Error that lists findery's names
  */
 export function findScheduler(name: string): SchedulerDefinition {
-  const found = BY_NAME.get(simplify(name));
+  const found = BY_NAME.get(normalizeName(name));
   if (found === undefined) {
     const accepted = SCHEDULERS.map((scheduler) => scheduler.name).join(', ');
     throw new Error(`There is no scheduler named "${name}"; the accepted names are ${accepted}.`);
@@ -57,10 +66,12 @@ export function findScheduler(name: string): SchedulerDefinition {
   return found;
 }
 
-/** The scheduler that a `scheduler_config.json` means, or undefined where it is one that is not here. */
-export function schedulerOf(config: SchedulerConfig): SchedulerDefinition | undefined {
+/**
+ * The scheduler that a `scheduler_config.json` was made for; undefined if findery does not have it.
+ */
+export function findSchedulerByConfig(config: SchedulerConfig): SchedulerDefinition | undefined {
   const { _class_name: className, algorithm_type: algorithm } = config;
-  // One class of diffusers, several schedulers here: not all of them need noise.
+  // One class of diffusers is several schedulers here, because only some of them need noise.
   if (
     className === 'DPMSolverMultistepScheduler' &&
     typeof algorithm === 'string' &&
@@ -71,11 +82,11 @@ export function schedulerOf(config: SchedulerConfig): SchedulerDefinition | unde
   return SCHEDULERS.find(({ classNames }) => classNames.some((known) => known === className));
 }
 
-/** The schedulers that can be set up on that config, as for a picture of 1,024 tokens. */
-export function schedulersFor(config: SchedulerConfig): readonly SchedulerDefinition[] {
+/** The schedulers that can be created with this config. */
+export function listSchedulersFor(config: SchedulerConfig): readonly SchedulerDefinition[] {
   return SCHEDULERS.filter((scheduler) => {
     try {
-      scheduler.create(config, { steps: 4, eta: 0, imageSequenceLength: 1024 });
+      scheduler.create(config, { steps: 4, eta: 0, imageSequenceLength: TYPICAL_SEQUENCE_LENGTH });
       return true;
     } catch {
       return false;
@@ -83,7 +94,10 @@ export function schedulersFor(config: SchedulerConfig): readonly SchedulerDefini
   });
 }
 
-/** Names are the same whatever their case, spaces, hyphens and underscores: "DPM++ 2M Karras" is "dpm++_2m_karras". */
-function simplify(name: string): string {
+/**
+ * Removes differences in case, spaces, hyphens and underscores: "DPM++ 2M Karras" is
+ * "dpm++_2m_karras".
+ */
+function normalizeName(name: string): string {
   return name.toLowerCase().replace(/[\s_-]/g, '');
 }

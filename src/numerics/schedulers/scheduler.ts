@@ -1,63 +1,78 @@
-/** A `scheduler_config.json` as read from the bundle: diffusers' keys and values. */
+/** A `scheduler_config.json` as in a model's folder: diffusers' keys and values. */
 export type SchedulerConfig = { readonly [key: string]: unknown };
 
 /**
- * A diffusion scheduler set to a number of steps, for ONE draw or many of equal length: `step` works elementwise.
- * State of multistep methods is kept inside, so an instance serves one denoising run.
+ * A diffusion scheduler for a fixed number of steps. `step` works elementwise, so its arrays hold
+ * one sample or a batch of samples of equal length. Multistep methods store outputs of earlier
+ * steps, so an instance serves one denoising run.
  */
 export interface Scheduler {
   /**
-   * Timesteps in the order in which the model is asked, `length` = number of model evaluations. They may be fractional
-   * (Euler between the trained noise levels) or repeat (PNDM).
+   * The timesteps of the model's evaluations, in order; their number is the number of evaluations.
+   * A timestep can be fractional (Euler between trained noise levels) or repeat (PNDM).
    */
   readonly timesteps: readonly number[];
-  /** What N(0, 1) is multiplied with to become the first latents. */
+  /** Factor that turns N(0, 1) noise into the first latents; diffusers' `init_noise_sigma`. */
   readonly initNoiseSigma: number;
-  /** Whether `step` needs fresh noise (eta > 0, ancestral and SDE forms). */
+  /** Whether `step` needs new noise (eta > 0, ancestral and SDE methods). */
   readonly stochastic: boolean;
-  /** What the model must be given at step i for these latents (themselves, but for the Euler methods). */
+  /**
+   * The model's input at step i for these latents; the latents themselves except in Euler's
+   * methods.
+   */
   scaleModelInput(latents: Float32Array, step: number): Float32Array;
   /**
-   * x_{t-1} from the model's output at `timesteps[step]`; a new array. `noise` (standard normal, same length) must be
-   * given exactly when `stochastic` is true; a last step that adds none (LCM, TCD) takes it and leaves it.
+   * One denoising step: x_{t-1}, a new array.
+   *
+   * @param modelOutput the model's output at `timesteps[step]`, as long as the latents
+   * @param step index of the step
+   * @param latents x_t
+   * @param noise N(0, 1) numbers, as many as latents, if and only if `stochastic` is true; a last
+   *   step that adds no noise (LCM, TCD) ignores them
+   * @throws RangeError for arguments that do not fit
    */
   step(modelOutput: Float32Array, step: number, latents: Float32Array, noise?: Float32Array): Float32Array;
 }
 
+/** Settings of a denoising run. */
 export interface SchedulerOptions {
-  /** Number of inference steps, integer >= 1. */
+  /** Number of inference steps, an integer >= 1. */
   readonly steps: number;
-  /** DDIM's eta, 0 (deterministic) to 1 (DDPM-like); schedulers that do not know eta ignore it. */
+  /** DDIM's eta, 0 (deterministic) to 1 (as DDPM); schedulers without `usesEta` ignore it. */
   readonly eta: number;
   /**
-   * Numbers of one draw in the arrays given to `step`, for what is done draw by draw (dynamic thresholding). Left out:
-   * the arrays are one draw.
+   * Numbers of one sample of a batch, for operations on whole samples (dynamic thresholding).
+   * Without it, the arrays given to `step` hold one sample.
    */
   readonly sampleLength?: number;
-  /** Tokens that the model cuts the latents into, for flow-matching schedules that shift with the picture's size. */
+  /**
+   * Number of tokens of the latents, for flow-matching schedules that depend on the picture's size.
+   */
   readonly imageSequenceLength?: number;
   /**
-   * Where flow-match-euler's levels lie before they are shifted: evenly from 1 to 1 / steps (`unit`: the pipelines for
-   * Flux, Qwen-Image and others) or between the first and the last trained one (`trained`: Stable Diffusion 3's). Left
-   * out: `unit` for a config with use_dynamic_shifting or without a shift, `trained` for one with a fixed shift.
+   * Spacing of flow-match-euler's noise levels before they are shifted: evenly from 1 to 1 / steps
+   * (`unit`, as the pipelines for Flux and Qwen-Image), or between the first and the last trained
+   * level (`trained`, as Stable Diffusion 3). The default is `trained` for a config with a fixed
+   * shift, else `unit`.
    */
   readonly flowSpacing?: 'unit' | 'trained';
 }
 
 /** A scheduler that users can name. */
 export interface SchedulerDefinition {
-  /** The name that users meet, such as `ddim` or `dpmsolver++`. */
+  /** The name in requests and records, such as `ddim` or `dpmsolver++`. */
   readonly name: string;
   /**
-   * diffusers' class names that mean this scheduler, such as `DDIMScheduler`. None for variants that a class makes of
-   * other options, such as `euler-karras`.
+   * Class names of diffusers that mean this scheduler, such as `DDIMScheduler`. Empty for variants
+   * that diffusers makes of a class by options, such as `euler-karras`.
    */
   readonly classNames: readonly string[];
-  /** What it is called elsewhere (A1111, ComfyUI, k-diffusion); case, spaces, `-` and `_` make no difference. */
+  /** Names elsewhere (A1111, ComfyUI, k-diffusion); case, spaces, `-` and `_` are ignored. */
   readonly aliases: readonly string[];
+  /** The publication that the method comes from. */
   readonly source: string;
-  /** Whether `eta` means something to it. */
+  /** Whether `eta` has an effect. */
   readonly usesEta: boolean;
-  /** Throws an Error with a clear message when the config asks for what is not there. */
+  /** @throws Error that names the option, if the config asks for one that is not supported */
   create(config: SchedulerConfig, options: SchedulerOptions): Scheduler;
 }

@@ -1,80 +1,91 @@
 import { roundHalfToEven } from '../rounding.ts';
+import type { ConfigReader } from './config.ts';
 
-/** numpy.linspace, to the last bit: halves that are to be rounded depend on the order of its operations. */
-export function linearSpace(start: number, stop: number, count: number): number[] {
-  const step = (stop - start) / (count - 1);
-  return Array.from({ length: count }, (_, i) =>
-    i > 0 && i === count - 1 ? stop : i === 0 ? start : i * step + start,
-  );
+/** Values of `timestep_spacing`, by the names of table 2 of Lin et al. 2023 (arXiv 2305.08891). */
+const TIMESTEP_SPACINGS = ['linspace', 'leading', 'trailing'] as const;
+
+/** How a class of diffusers places its timesteps. */
+export interface TimestepSpacing {
+  readonly timestepSpacing: (typeof TIMESTEP_SPACINGS)[number];
+  /** Added to every timestep of the spacing `leading`; integer >= 0. */
+  readonly stepsOffset: number;
 }
 
-/** The timesteps of "trailing" spacing (Lin et al. 2023, table 2): from `last` down in steps of `ratio`, less one. */
-export function trailingTimesteps(last: number, ratio: number): number[] {
-  // numpy.arange's own way to count, which decides where a half falls.
-  const step = last - ratio - last;
-  // A ratio that is not exact can leave one timestep too many at the end, below 0; diffusers asks the model there.
+/** Reads `timestep_spacing` and `steps_offset`. */
+export function readTimestepSpacing(
+  config: ConfigReader,
+  numTrainTimesteps: number,
+  defaultSpacing: TimestepSpacing['timestepSpacing'],
+): TimestepSpacing {
+  return {
+    timestepSpacing: config.choice('timestep_spacing', defaultSpacing, TIMESTEP_SPACINGS),
+    stepsOffset: config.integer('steps_offset', 0, 0, numTrainTimesteps - 1),
+  };
+}
+
+/**
+ * The timesteps of an inference run, latest first: table 2 of Lin et al. 2023 (arXiv 2305.08891),
+ * rounded as diffusers rounds.
+ *
+ * @param steps number of timesteps, an integer from 1 to `numTrainTimesteps`
+ * @param options.end one more than the latest timestep that the model may get; `numTrainTimesteps`
+ *   by default
+ * @param options.dropsLowest whether to space one timestep more and drop the lowest one, as the
+ *   multistep methods of diffusers do
+ * @param options.round rounds the timesteps of `linspace`; to integers by default
+ * @throws RangeError if `dropsLowest` and the spacing `leading` leave strides of 0
+ */
+export function spaceTimesteps(
+  { timestepSpacing, stepsOffset }: TimestepSpacing,
+  steps: number,
+  numTrainTimesteps: number,
+  options: {
+    readonly end?: number;
+    readonly dropsLowest?: boolean;
+    readonly round?: (timestep: number) => number;
+  } = {},
+): number[] {
+  const { end = numTrainTimesteps, dropsLowest = false, round = roundHalfToEven } = options;
+  const dropped = dropsLowest ? 1 : 0;
+  switch (timestepSpacing) {
+    case 'trailing':
+      return spaceTrailing(end, numTrainTimesteps / steps);
+    case 'leading': {
+      const stride = Math.floor(end / (steps + dropped));
+      if (stride === 0) {
+        throw new RangeError(
+          `steps is ${steps}; with timestep_spacing leading it must be less than ${end}, ` +
+            'the number of timesteps to choose from.',
+        );
+      }
+      return Array.from({ length: steps }, (_, i) => (steps - 1 + dropped - i) * stride + stepsOffset);
+    }
+    case 'linspace':
+      return linspace(0, end - 1, steps + dropped)
+        .slice(dropped)
+        .map(round)
+        .reverse();
+  }
+}
+
+/** From `end` down in strides of `stride`, less one. */
+function spaceTrailing(end: number, stride: number): number[] {
+  // numpy.arange computes its step in this way, and the rounding of a half depends on it.
+  const step = end - stride - end;
+  // A stride that is not exact in binary can add a timestep below 0, which diffusers gives to the
+  // model.
   return Array.from(
-    { length: Math.ceil(last / ratio) },
-    (_, i) => roundHalfToEven(last + i * step) - 1,
+    { length: Math.ceil(end / stride) },
+    (_, i) => roundHalfToEven(end + i * step) - 1,
   ).filter((timestep) => timestep >= 0);
 }
 
 /**
- * The timesteps of consistency models (LCM, TCD): `steps` of the `originalSteps` that the model was distilled with,
- * latest first, evenly by their number. Throws a RangeError unless `steps` is an integer from 1 to `originalSteps`.
+ * numpy.linspace to the last bit: the rounding of halves depends on the order of its operations.
  */
-export function distilledTimesteps(steps: number, originalSteps: number, trainTimesteps: number): number[] {
-  if (!Number.isInteger(steps) || steps < 1 || steps > originalSteps) {
-    throw new RangeError(
-      `steps is ${steps}; it must be an integer from 1 to ${originalSteps}, the steps that the model was distilled ` +
-        'with (original_inference_steps).',
-    );
-  }
-  const skip = Math.floor(trainTimesteps / originalSteps);
-  const share = originalSteps / steps;
-  return Array.from({ length: steps }, (_, i) => (originalSteps - Math.floor(i * share)) * skip - 1);
-}
-
-/** Throws unless `steps` is an integer from 1 to `trainTimesteps`. */
-export function checkSteps(steps: number, trainTimesteps: number): void {
-  if (!Number.isInteger(steps) || steps < 1 || steps > trainTimesteps) {
-    throw new RangeError(
-      `steps is ${steps}; it must be an integer from 1 to ${trainTimesteps}, the model's timesteps.`,
-    );
-  }
-}
-
-/** Throws when the first of the descending `timesteps` is later than the model was trained on. */
-export function checkTimesteps(timesteps: readonly number[], trainTimesteps: number): void {
-  if (timesteps[0] >= trainTimesteps) {
-    throw new RangeError(
-      `${timesteps.length} steps with this steps_offset start at timestep ${timesteps[0]}; the model knows 0 to ` +
-        `${trainTimesteps - 1}. Ask for fewer steps, or set another timestep_spacing or a smaller steps_offset.`,
-    );
-  }
-}
-
-/** Throws unless `step` and the lengths of a call of `step` fit together. */
-export function checkStep(
-  step: number,
-  timesteps: readonly number[],
-  modelOutput: Float32Array,
-  latents: Float32Array,
-): void {
-  if (!Number.isInteger(step) || step < 0 || step >= timesteps.length) {
-    throw new RangeError(`step is ${step}; it must be an integer from 0 to ${timesteps.length - 1}.`);
-  }
-  if (modelOutput.length !== latents.length) {
-    throw new RangeError(
-      `The model's output has ${modelOutput.length} numbers, the latents ${latents.length}; both must be equal.`,
-    );
-  }
-}
-
-/** Throws unless `step` is the one that a method with a memory waits for. */
-export function checkNextStep(step: number, expected: number): void {
-  if (step === expected) return;
-  throw new RangeError(
-    `step is ${step} where ${expected} was to come: this method remembers its last step, so a scheduler serves one denoising run.`,
+export function linspace(start: number, stop: number, count: number): number[] {
+  const step = (stop - start) / (count - 1);
+  return Array.from({ length: count }, (_, i) =>
+    i > 0 && i === count - 1 ? stop : i === 0 ? start : i * step + start,
   );
 }

@@ -1,42 +1,42 @@
+import { solveLinearSystem } from '../linear-system.ts';
 import { roundHalfToEven } from '../rounding.ts';
 import { type ConfigReader, readConfig } from './config.ts';
-import { readDynamicShift, readTerminal, shiftLevel, stretchToTerminal } from './flow-shift.ts';
-import { readNoiseSchedule, trainedNoiseLevels } from './noise-schedule.ts';
+import { readDynamicShift, readTerminal, shiftSigma, stretchToTerminal } from './flow-shift.ts';
+import { readNoiseSchedule, trainedSigmas } from './noise-schedule.ts';
 import {
-  atFlowLevel,
-  atKarrasLevel,
+  atFlowSigma,
+  atKarrasSigma,
   readDataPrediction,
   readNoisePrediction,
-  type SignalAndNoise,
+  type SolverPoint,
 } from './prediction.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
 import {
-  checkLevels,
-  findTimestep,
-  readLevelSpacing,
-  readRange,
+  checkSigmas,
+  readSigmaRange,
+  readSigmaSpacing,
   spaceExponentially,
   spaceKarras,
-  spaceTimesteps,
-  TIMESTEP_SPACINGS,
-} from './sigma-spacing.ts';
-import { refuseNoise } from './step-noise.ts';
+  timestepOf,
+} from './sigmas.ts';
+import { checkNextStep, checkStep, checkSteps, checkTimesteps, rejectNoise } from './step-checks.ts';
 import { readThreshold } from './thresholding.ts';
-import { checkNextStep, checkStep, checkSteps, checkTimesteps, linearSpace } from './timesteps.ts';
-import { shareUniStep, type UniPcMethod, type UniPcShares } from './unipc-step.ts';
+import { linspace, readTimestepSpacing, spaceTimesteps } from './timesteps.ts';
 
-/** What diffusers takes off a flow's first level of 1, where there is no signal to take the logarithm of. */
+/** diffusers subtracts this from a flow's first level of 1, whose signal 0 has no logarithm. */
 const FLOW_MARGIN = 1e-6;
 
 /**
- * UniPC: Zhao, Bai, Rao, Zhou and Lu, "UniPC: a unified predictor-corrector framework for fast sampling of diffusion
- * models" (NeurIPS 2023, arXiv 2302.04867), algorithms 1 and 2 (B(h)), as diffusers' UniPCMultistepScheduler computes it.
- * Deterministic, made for 5 to 10 steps. The correction costs no evaluation of the model: its output at the predicted
- * latents also corrects them, and the next step starts from there.
+ * UniPC: Zhao, Bai, Rao, Zhou and Lu, "UniPC: a unified predictor-corrector framework for fast
+ * sampling of diffusion models" (NeurIPS 2023, arXiv 2302.04867), algorithms 1 and 2 (B(h)), as
+ * diffusers' UniPCMultistepScheduler computes it. It is deterministic and made for 5 to 10 steps.
+ * The correction needs no evaluation of its own: the model's output at the predicted latents also
+ * corrects these, and the next step starts from the result.
  *
- * Every option of diffusers' class is there but `use_beta_sigmas` and `solver_p` (errors), with orders 1 to 3: bh1, bh2,
- * x_0 or noise, `disable_corrector`, thresholding (of x_0), Karras', exponential and flow levels. DPM-Solver's and DEIS'
- * names for `solver_type` are taken for bh2, as diffusers does.
+ * All options of diffusers' class are supported with orders 1 to 3 except `use_beta_sigmas` and
+ * `solver_p` (errors): bh1, bh2, x_0 or noise, `disable_corrector`, thresholding of x_0, and
+ * Karras', exponential and flow levels. The names of DPM-Solver and DEIS for `solver_type` mean
+ * bh2, as in diffusers.
  */
 export const unipc: SchedulerDefinition = {
   name: 'unipc',
@@ -47,43 +47,52 @@ export const unipc: SchedulerDefinition = {
   create: createUniPc,
 };
 
-function createUniPc(config: SchedulerConfig, options: SchedulerOptions): Scheduler {
-  const usesFlow = config.use_flow_sigmas === true;
-  const reader = readConfig(
-    config,
+interface Method {
+  /** Whether the method integrates the prediction of x_0, or that of the noise. */
+  readonly predictX0: boolean;
+  /** The paper's B(h): h (bh1) or exp(h) - 1 (bh2). */
+  readonly isBh1: boolean;
+}
+
+function createUniPc(schedulerConfig: SchedulerConfig, options: SchedulerOptions): Scheduler {
+  const useFlowSigmas = schedulerConfig.use_flow_sigmas === true;
+  const config = readConfig(
+    schedulerConfig,
     'UniPCMultistepScheduler',
-    usesFlow ? 'flow-matching' : 'variance-preserving',
+    useFlowSigmas ? 'flow-matching' : 'variance-preserving',
   );
-  if (config.solver_p !== undefined && config.solver_p !== null) {
+  if (schedulerConfig.solver_p !== undefined && schedulerConfig.solver_p !== null) {
     throw new Error(
-      'solver_p of the scheduler config is set; UniPC here predicts by itself. Remove solver_p.',
+      'solver_p of the scheduler config is set; this UniPC supports only its own predictor. Remove solver_p.',
     );
   }
-  const method: UniPcMethod = {
-    predictsData: reader.boolean('predict_x0', true),
-    usesBh1: reader.choice('solver_type', 'bh2', ['bh1', 'bh2', 'midpoint', 'heun', 'logrho']) === 'bh1',
+  const method: Method = {
+    predictX0: config.boolean('predict_x0', true),
+    isBh1: config.choice('solver_type', 'bh2', ['bh1', 'bh2', 'midpoint', 'heun', 'logrho']) === 'bh1',
   };
-  const threshold = readThreshold(reader, options.sampleLength);
-  // diffusers thresholds x_0 only where it is what is integrated.
-  const predict = method.predictsData
-    ? readDataPrediction(reader, threshold)
-    : readNoisePrediction(reader, null);
-  const highestOrder = reader.integer('solver_order', 2, 1, 3);
-  const lowerOrderFinal = reader.boolean('lower_order_final', true);
-  const uncorrected = new Set(reader.indices('disable_corrector'));
-  const endsAtZero = reader.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero';
-  const { timesteps, levels } = spaceLevels(reader, options, endsAtZero);
+  const threshold = readThreshold(config, options.sampleLength);
+  // diffusers thresholds x_0 only where the method integrates it.
+  const convertModelOutput = method.predictX0
+    ? readDataPrediction(config, threshold)
+    : readNoisePrediction(config, null);
+  const solverOrder = config.integer('solver_order', 2, 1, 3);
+  const lowerOrderFinal = config.boolean('lower_order_final', true);
+  const disableCorrector = new Set(config.indices('disable_corrector'));
+  const endsAtZero = config.choice('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero';
+  const { timesteps, sigmas } = spaceSigmas(config, options, endsAtZero);
   const count = timesteps.length;
-  if (endsAtZero) checkEnd(method, Math.min(count, lowerOrderFinal ? 1 : highestOrder));
-  const points = Array.from(levels, usesFlow ? atFlowLevel : atKarrasLevel);
-  /** Predictions, latest first. */
-  let history: Float32Array[] = [];
+  if (endsAtZero) checkFinalStep(method, Math.min(count, lowerOrderFinal ? 1 : solverOrder));
+  const points = Array.from(sigmas, useFlowSigmas ? atFlowSigma : atKarrasSigma);
+  /** The latest converted outputs, newest first, at most `solverOrder`. */
+  let modelOutputs: Float32Array[] = [];
   let lastOrder = 0;
-  let lastLatents = new Float32Array();
+  let lastSample = new Float32Array();
   let nextStep = 0;
 
-  /** Points from where a step of this order goes back to where the first that it remembers started. */
-  function pointsOf(target: number, order: number): readonly SignalAndNoise[] {
+  /**
+   * The points from `target` back to the start of the oldest step that a step of this order uses.
+   */
+  function pointsOf(target: number, order: number): readonly SolverPoint[] {
     return points.slice(target - order, target + 1).reverse();
   }
 
@@ -94,116 +103,180 @@ function createUniPc(config: SchedulerConfig, options: SchedulerOptions): Schedu
     scaleModelInput: (latents) => latents,
     step(modelOutput, step, latents, noise) {
       checkStep(step, timesteps, modelOutput, latents);
-      refuseNoise(noise, 'unipc is deterministic');
+      rejectNoise(noise, 'unipc is deterministic');
       checkNextStep(step, nextStep);
       nextStep += 1;
 
-      const prediction = predict(modelOutput, latents, points[step], levels[step]);
-      let from = Float32Array.from(latents);
-      if (step > 0 && !uncorrected.has(step - 1)) {
-        const shares = shareUniStep(method, pointsOf(step, lastOrder), true);
-        from = sum(shares, lastLatents, history, prediction);
+      const converted = convertModelOutput(modelOutput, latents, points[step], sigmas[step]);
+      let sample = Float32Array.from(latents);
+      if (step > 0 && !disableCorrector.has(step - 1)) {
+        const corrector = stepCoefficients(method, pointsOf(step, lastOrder), true);
+        sample = combine(corrector, lastSample, modelOutputs, converted);
       }
-      history = [prediction, ...history].slice(0, highestOrder);
-      lastOrder = Math.min(highestOrder, step + 1, lowerOrderFinal ? count - step : highestOrder);
-      lastLatents = from;
-      return sum(shareUniStep(method, pointsOf(step + 1, lastOrder), false), from, history);
+      modelOutputs = [converted, ...modelOutputs].slice(0, solverOrder);
+      lastOrder = Math.min(solverOrder, step + 1, lowerOrderFinal ? count - step : solverOrder);
+      lastSample = sample;
+      const predictor = stepCoefficients(method, pointsOf(step + 1, lastOrder), false);
+      return combine(predictor, sample, modelOutputs);
     },
   };
 }
 
-function sum(
-  shares: UniPcShares,
+/** Coefficients in the next latents. */
+interface StepCoefficients {
+  readonly ofLatents: number;
+  /** Of the converted outputs, newest first. */
+  readonly ofOutputs: readonly number[];
+  /** Of the converted output at the target; 0 in the predictor. */
+  readonly ofTarget: number;
+}
+
+/**
+ * The coefficients of a step of the predictor UniP or the corrector UniC (section 3). The latents
+ * and the latest output advance as in the first order of DPM-Solver. The differences D_k / r_k of
+ * the outputs are added with the factor B(h) and the weights a that solve R a = b of theorem 3.1
+ * (for x_0, with -h in place of h).
+ *
+ * @param points of the step's target, of its start and of the starts of the steps before it: one
+ *   more than the order of the step
+ * @param corrects true for UniC, which knows the output at the target
+ */
+function stepCoefficients(
+  { predictX0, isBh1 }: Method,
+  points: readonly SolverPoint[],
+  corrects: boolean,
+): StepCoefficients {
+  const [target, source, ...before] = points;
+  const h = target.lambda - source.lambda;
+  // With `sigma_min` the last level can equal the one before it.
+  if (h === 0) return { ofLatents: 1, ofOutputs: [], ofTarget: 0 };
+  const z = predictX0 ? -h : h;
+  const growth = Math.expm1(z);
+  const scale = predictX0 ? target.alpha : target.sigma;
+  const ofLatents = predictX0 ? target.sigma / source.sigma : target.alpha / source.alpha;
+
+  const nodes = before.map(({ lambda }) => (lambda - source.lambda) / h);
+  const bOfH = isBh1 ? z : growth;
+  const weights = differenceWeights(z, growth, bOfH, corrects ? [...nodes, 1] : nodes);
+  const ofDifferences = weights.map((weight, k) => (-scale * bOfH * weight) / (nodes[k] ?? 1));
+  const ofSource = ofDifferences.reduce((rest, coefficient) => rest - coefficient, -scale * growth);
+  return {
+    ofLatents,
+    ofOutputs: [ofSource, ...ofDifferences.slice(0, nodes.length)],
+    ofTarget: corrects ? ofDifferences[nodes.length] : 0,
+  };
+}
+
+/** a of R a = b: one weight per node r. */
+function differenceWeights(
+  z: number,
+  growth: number,
+  bOfH: number,
+  nodes: readonly number[],
+): readonly number[] {
+  if (nodes.length === 0) return [];
+  // The paper's 1/2 for UniP-2 and UniC-1: their orders then hold for any B(h).
+  if (nodes.length === 1) return [0.5];
+  const rows: number[][] = [];
+  let phi = growth / z - 1;
+  let factorial = 1;
+  for (let i = 0; i < nodes.length; i++) {
+    rows.push([...nodes.map((node) => node ** i), (phi * factorial) / bOfH]);
+    factorial *= i + 2;
+    phi = phi / z - 1 / factorial;
+  }
+  return solveLinearSystem(rows);
+}
+
+function combine(
+  coefficients: StepCoefficients,
   latents: Float32Array,
-  history: readonly Float32Array[],
+  modelOutputs: readonly Float32Array[],
   target?: Float32Array,
 ): Float32Array<ArrayBuffer> {
-  // In float64 until the end: the parts are larger than what is left of them.
+  // In float64 until the end, because the terms are larger than their sum.
   return Float32Array.from(latents, (value, i) => {
-    let next = shares.ofLatents * value;
-    shares.ofPredictions.forEach((share, k) => {
-      next += share * history[k][i];
+    let next = coefficients.ofLatents * value;
+    coefficients.ofOutputs.forEach((coefficient, k) => {
+      next += coefficient * modelOutputs[k][i];
     });
-    return target === undefined ? next : next + shares.ofTarget * target[i];
+    return target === undefined ? next : next + coefficients.ofTarget * target[i];
   });
 }
 
-/** Throws where the last step, to where there is no noise, is infinitely long for what is integrated. */
-function checkEnd({ predictsData, usesBh1 }: UniPcMethod, order: number): void {
+/** Rejects methods whose last step, to the level without noise, would be infinitely long. */
+function checkFinalStep({ predictX0, isBh1 }: Method, order: number): void {
   let problem = '';
-  if (!predictsData) problem = 'predict_x0 is false';
-  else if (usesBh1) problem = 'solver_type is bh1';
+  if (!predictX0) problem = 'predict_x0 is false';
+  else if (isBh1) problem = 'solver_type is bh1';
   else if (order > 1) problem = 'lower_order_final is false';
   if (problem === '') return;
   throw new Error(
-    `final_sigmas_type of the scheduler config is zero, and ${problem}: such a step cannot end where there is no ` +
-      'noise. Set final_sigmas_type to sigma_min.',
+    `final_sigmas_type of the scheduler config is zero, and ${problem}: such a step cannot end at the ` +
+      'level without noise. Set final_sigmas_type to sigma_min.',
   );
 }
 
-/** Noise levels, one more than there are steps to make, and the timesteps at which the model knows them. */
-function spaceLevels(
-  reader: ConfigReader,
+/** The noise levels, one more than timesteps, and the timesteps at which the model knows them. */
+function spaceSigmas(
+  config: ConfigReader,
   { steps, imageSequenceLength }: SchedulerOptions,
   endsAtZero: boolean,
-): { timesteps: number[]; levels: Float32Array } {
-  const schedule = readNoiseSchedule(reader);
-  const { trainTimesteps } = schedule;
-  const trained = trainedNoiseLevels(schedule);
-  const kind = readLevelSpacing(reader, false, ['flow', 'karras']);
-  const usesFlow = reader.boolean('use_flow_sigmas', false);
-  const spacing = reader.choice('timestep_spacing', 'linspace', TIMESTEP_SPACINGS);
-  const offset = reader.integer('steps_offset', 0, 0, trainTimesteps - 1);
-  const terminal = readTerminal(reader);
-  if (terminal !== null && !usesFlow) {
+): { timesteps: number[]; sigmas: Float32Array } {
+  const schedule = readNoiseSchedule(config);
+  const { numTrainTimesteps } = schedule;
+  const trained = trainedSigmas(schedule);
+  const spacing = readSigmaSpacing(config, { flowSpacings: ['flow', 'karras'] });
+  const useFlowSigmas = config.boolean('use_flow_sigmas', false);
+  const timestepSpacing = readTimestepSpacing(config, numTrainTimesteps, 'linspace');
+  const terminal = readTerminal(config);
+  if (terminal !== null && !useFlowSigmas) {
     throw new Error(
-      `shift_terminal of the scheduler config is ${terminal}; it has a meaning only with use_flow_sigmas.`,
+      `shift_terminal of the scheduler config is ${terminal}; it has an effect only with use_flow_sigmas.`,
     );
   }
-  checkSteps(steps, trainTimesteps);
+  checkSteps(steps, numTrainTimesteps);
 
   let timesteps: number[];
   let spaced: number[];
-  if (kind === 'timesteps') {
-    timesteps = spaceTimesteps(spacing, steps, trainTimesteps, trainTimesteps, offset);
-    checkTimesteps(timesteps, trainTimesteps);
+  if (spacing === 'timesteps') {
+    timesteps = spaceTimesteps(timestepSpacing, steps, numTrainTimesteps, { dropsLowest: true });
+    checkTimesteps(timesteps, numTrainTimesteps);
     spaced = timesteps.map((timestep) => trained[timestep]);
-  } else if (kind === 'flow') {
-    spaced = spaceFlow(reader, steps, trainTimesteps, terminal, imageSequenceLength);
-    timesteps = spaced.map((level) => Math.floor(level * trainTimesteps));
+  } else if (spacing === 'flow') {
+    spaced = spaceFlow(config, steps, numTrainTimesteps, terminal, imageSequenceLength);
+    timesteps = spaced.map((sigma) => Math.floor(sigma * numTrainTimesteps));
   } else {
-    spaced = (kind === 'karras' ? spaceKarras : spaceExponentially)(
-      ...readRange(reader, trained, steps),
-      steps,
-    );
-    if (usesFlow) spaced = spaced.map((level) => level / (level + 1));
-    timesteps = spaced.map((level) => {
-      if (usesFlow) return Math.floor(level * trainTimesteps);
-      // diffusers rounds Karras' and cuts off the others' fraction.
-      return (kind === 'karras' ? roundHalfToEven : Math.floor)(findTimestep(level, trained));
+    const range = readSigmaRange(config, trained, steps);
+    spaced = (spacing === 'karras' ? spaceKarras : spaceExponentially)(range, steps);
+    if (useFlowSigmas) spaced = spaced.map((sigma) => sigma / (sigma + 1));
+    timesteps = spaced.map((sigma) => {
+      if (useFlowSigmas) return Math.floor(sigma * numTrainTimesteps);
+      // diffusers rounds with Karras' levels and truncates with exponential ones.
+      return (spacing === 'karras' ? roundHalfToEven : Math.floor)(timestepOf(sigma, trained));
     });
   }
-  const smallest = kind === 'timesteps' ? trained[0] : spaced[steps - 1];
-  const levels = Float32Array.of(...spaced, endsAtZero ? 0 : smallest);
-  checkLevels(levels, usesFlow);
-  return { timesteps, levels };
+  const sigmaMin = spacing === 'timesteps' ? trained[0] : spaced[steps - 1];
+  const sigmas = Float32Array.of(...spaced, endsAtZero ? 0 : sigmaMin);
+  checkSigmas(sigmas, useFlowSigmas);
+  return { timesteps, sigmas };
 }
 
-/** From 1 evenly towards the last trained level, then shifted. */
+/** Noise levels of a flow, from 1 evenly towards the last trained level, then shifted. */
 function spaceFlow(
-  reader: ConfigReader,
+  config: ConfigReader,
   steps: number,
-  trainTimesteps: number,
+  numTrainTimesteps: number,
   terminal: number | null,
   imageSequenceLength: number | undefined,
 ): number[] {
-  const shift = reader.boolean('use_dynamic_shifting', false)
-    ? readDynamicShift(reader, imageSequenceLength)
-    : (reader.positiveOrNull('flow_shift') ?? 1);
-  let levels = linearSpace(1, 1 / trainTimesteps, steps + 1)
+  const shift = config.boolean('use_dynamic_shifting', false)
+    ? readDynamicShift(config, imageSequenceLength)
+    : (config.positiveOrNull('flow_shift') ?? 1);
+  let sigmas = linspace(1, 1 / numTrainTimesteps, steps + 1)
     .slice(0, -1)
-    .map((level) => shiftLevel(level, shift));
-  if (terminal !== null) levels = stretchToTerminal(levels, terminal);
-  if (Math.abs(levels[0] - 1) < FLOW_MARGIN) levels[0] -= FLOW_MARGIN;
-  return levels;
+    .map((sigma) => shiftSigma(sigma, shift));
+  if (terminal !== null) sigmas = stretchToTerminal(sigmas, terminal);
+  if (Math.abs(sigmas[0] - 1) < FLOW_MARGIN) sigmas[0] -= FLOW_MARGIN;
+  return sigmas;
 }

@@ -1,30 +1,30 @@
-import { type Arena, type Attack, attack, each, request } from '../arena.ts';
+import { type Attack, type AttackContext, forEachConcurrently, request, sendAndCheck } from '../attack.ts';
 
-/** Good requests with bytes changed, doubled, cut out, or exchanged with those of others. */
+/** Valid requests with bytes changed, repeated, removed, or replaced by those of other requests. */
 export const mutations: Attack = {
-  name: 'requests broken at random',
-  async run(arena) {
-    const whole = goodOnes(arena);
-    const broken = Array.from({ length: arena.scale.mutations }, () => mutate(arena, whole));
-    await each(broken, (bytes) =>
-      // One that waits for the rest of it is as good as answered: `slow` sees to those.
-      attack(arena, 'mutation', {
-        bytes: whenDone(bytes),
-        patience: arena.target.requestSeconds * 1000 + 15_000,
+  name: 'random mutations',
+  async run(context) {
+    const valid = validRequests(context);
+    const broken = Array.from({ length: context.scale.mutations }, () => mutate(context, valid));
+    await forEachConcurrently(broken, (bytes) =>
+      // A mutation may make the server wait for more bytes; `slow-clients.ts` tests that time-out.
+      sendAndCheck(context, 'mutation', {
+        bytes: withTrailingBytes(bytes),
+        timeoutMs: context.target.requestSeconds * 1000 + 15_000,
       }),
     );
   },
 };
 
-/** The bytes, and a moment later so much more that no request is left waiting for its rest for long. */
-async function* whenDone(bytes: Buffer): AsyncGenerator<Buffer> {
+/** The bytes, and a moment later more of them, so that few requests stay incomplete. */
+async function* withTrailingBytes(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
   await new Promise((resolve) => setTimeout(resolve, 50));
   yield Buffer.from(`${'\r\n'.repeat(4)}${'!'.repeat(2000)}\r\n\r\n`);
 }
 
-function goodOnes(arena: Arena): Buffer[] {
-  const { things } = arena;
+function validRequests(context: AttackContext): Buffer[] {
+  const { resources } = context;
   const job = JSON.stringify({
     prompt: 'a dog',
     sampler: { steps: 2, width: 64 },
@@ -33,36 +33,36 @@ function goodOnes(arena: Arena): Buffer[] {
     priority: 'low',
   });
   return [
-    request(arena, 'GET', '/v1/jobs?limit=2&status=queued&metadata.a=b'),
-    request(arena, 'GET', `/v1/jobs/${things.jobs}/rewards?format=csv&sigma=2`),
-    request(arena, 'GET', `/v1/images/${things.images}?width=32`, {
+    request(context, 'GET', '/v1/jobs?limit=2&status=queued&metadata.a=b'),
+    request(context, 'GET', `/v1/jobs/${resources.jobs}/rewards?format=csv&sigma=2`),
+    request(context, 'GET', `/v1/images/${resources.images}?width=32`, {
       headers: ['Range: bytes=0-99', 'If-None-Match: "a"'],
     }),
-    request(arena, 'POST', '/v1/jobs', { headers: ['Idempotency-Key: a'], body: job }),
-    request(arena, 'POST', '/v1/samples', {
+    request(context, 'POST', '/v1/jobs', { headers: ['Idempotency-Key: a'], body: job }),
+    request(context, 'POST', '/v1/samples', {
       body: JSON.stringify({ prompt: 'a dog', count: 2, bestOf: 4, priority: 'low' }),
     }),
-    request(arena, 'PATCH', `/v1/webhook-endpoints/${things['webhook-endpoints']}`, {
+    request(context, 'PATCH', `/v1/webhook-endpoints/${resources['webhook-endpoints']}`, {
       body: '{"description": "a", "events": ["job.failed"]}',
     }),
-    request(arena, 'POST', '/v1/jobs', {
+    request(context, 'POST', '/v1/jobs', {
       headers: ['Transfer-Encoding: chunked', 'Content-Type: application/json'],
       body: `${job.length.toString(16)}\r\n${job}\r\n0\r\n\r\n`,
     }),
   ];
 }
 
-function mutate({ chance }: Arena, whole: readonly Buffer[]): Buffer {
-  let bytes = Buffer.from(chance.one(whole));
-  const place = () => Math.floor(chance.between(0, bytes.length));
-  for (let times = Math.ceil(chance.between(0, 6)); times > 0; times--) {
-    const [from, to] = [place(), place()].sort((a, b) => a - b);
-    switch (Math.floor(chance.between(0, 6))) {
+function mutate({ random }: AttackContext, valid: readonly Buffer[]): Buffer {
+  let bytes = Buffer.from(random.pick(valid));
+  const position = () => Math.floor(random.between(0, bytes.length));
+  for (let times = Math.ceil(random.between(0, 6)); times > 0; times--) {
+    const [from, to] = [position(), position()].sort((a, b) => a - b);
+    switch (Math.floor(random.between(0, 6))) {
       case 0:
-        bytes[from] = Math.floor(chance.between(0, 256));
+        bytes[from] = Math.floor(random.between(0, 256));
         break;
       case 1:
-        bytes[from] ^= 1 << Math.floor(chance.between(0, 8));
+        bytes[from] ^= 1 << Math.floor(random.between(0, 8));
         break;
       case 2:
         bytes = Buffer.concat([bytes.subarray(0, from), bytes.subarray(to)]);
@@ -73,15 +73,15 @@ function mutate({ chance }: Arena, whole: readonly Buffer[]): Buffer {
       case 4:
         bytes = Buffer.concat([
           bytes.subarray(0, from),
-          Buffer.from(chance.one(WORDS), 'latin1'),
+          Buffer.from(random.pick(INSERTIONS), 'latin1'),
           bytes.subarray(from),
         ]);
         break;
       default: {
-        const other = chance.one(whole);
+        const other = random.pick(valid);
         bytes = Buffer.concat([
           bytes.subarray(0, from),
-          other.subarray(Math.floor(chance.between(0, other.length))),
+          other.subarray(Math.floor(random.between(0, other.length))),
         ]);
       }
     }
@@ -89,7 +89,8 @@ function mutate({ chance }: Arena, whole: readonly Buffer[]): Buffer {
   return bytes;
 }
 
-const WORDS = [
+/** Texts that are inserted at random positions. */
+const INSERTIONS = [
   '\r\n',
   '\n',
   '\0',

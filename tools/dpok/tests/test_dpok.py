@@ -1,4 +1,4 @@
-"""On a tiny pipeline with random weights. Run: python -m pytest tools/dpok/tests"""
+"""Tests with a tiny pipeline of random weights. Run: python -m pytest tools/dpok/tests"""
 
 import json
 import sys
@@ -24,16 +24,33 @@ def folder(tmp_path_factory) -> Path:
     (out / "tokenizer").mkdir()
     (out / "tokenizer/vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
     (out / "tokenizer/merges.txt").write_text("#version: 0.2\n")
-    CLIPTokenizer(str(out / "tokenizer/vocab.json"), str(out / "tokenizer/merges.txt"), model_max_length=16).save_pretrained(out / "tokenizer")
+    CLIPTokenizer(
+        str(out / "tokenizer/vocab.json"), str(out / "tokenizer/merges.txt"), model_max_length=16
+    ).save_pretrained(out / "tokenizer")
     CLIPTextModel(
-        CLIPTextConfig(vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=16)
+        CLIPTextConfig(
+            vocab_size=len(words),
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=16,
+        )
     ).save_pretrained(out / "text_encoder")
     UNet2DConditionModel(
-        sample_size=8, block_out_channels=(16, 16), layers_per_block=1, cross_attention_dim=16, attention_head_dim=2, norm_num_groups=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        sample_size=8,
+        block_out_channels=(16, 16),
+        layers_per_block=1,
+        cross_attention_dim=16,
+        attention_head_dim=2,
+        norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
     ).save_pretrained(out / "unet")
     AutoencoderKL(block_out_channels=(8,), norm_num_groups=4).save_pretrained(out / "vae")
-    DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1).save_pretrained(out / "scheduler")
+    DDIMScheduler(
+        beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
+    ).save_pretrained(out / "scheduler")
     return out
 
 
@@ -59,7 +76,9 @@ def test_actions_are_those_of_ddim_with_eta_1(policy):
     noise = torch.randn(2, 4, 8, 8)
     for timestep in policy.timesteps.tolist():
         mean, deviation = policy.action(prediction, latents, timestep)
-        theirs = policy.scheduler.step(prediction, timestep, latents, eta=1.0, variance_noise=noise).prev_sample
+        theirs = policy.scheduler.step(
+            prediction, timestep, latents, eta=1.0, variance_noise=noise
+        ).prev_sample
         torch.testing.assert_close(mean + deviation * noise, theirs)
 
 
@@ -71,7 +90,16 @@ def test_before_any_update_the_policy_is_the_frozen_one(policy):
 
 
 def test_it_climbs_a_reward(policy):
-    settings = Settings(samples=24, policy_steps=2, policy_batch=96, learning_rate=1e-2, value_learning_rate=1e-2, ratio_clip=0.2, kl_weight=0.0, buffer=96)
+    settings = Settings(
+        samples=24,
+        policy_steps=2,
+        policy_batch=96,
+        learning_rate=1e-2,
+        value_learning_rate=1e-2,
+        ratio_clip=0.2,
+        kl_weight=0.0,
+        buffer=96,
+    )
     trainer = Trainer(policy, lambda pixels: (brightness(pixels) - 10.7) * 4, settings, seed=1)
     for _ in range(20):
         trainer.iterate()
@@ -81,7 +109,14 @@ def test_it_climbs_a_reward(policy):
 
 def test_a_heavy_kl_term_holds_it_back(policy):
     def distance(kl_weight: float) -> float:
-        settings = Settings(samples=4, policy_steps=4, policy_batch=16, learning_rate=2e-2, ratio_clip=0.2, kl_weight=kl_weight)
+        settings = Settings(
+            samples=4,
+            policy_steps=4,
+            policy_batch=16,
+            learning_rate=2e-2,
+            ratio_clip=0.2,
+            kl_weight=kl_weight,
+        )
         trainer = Trainer(policy, brightness, settings, seed=2)
         return [trainer.iterate()["kl"] for _ in range(8)][-1]
 
@@ -92,7 +127,12 @@ def test_a_restored_trainer_goes_on_to_the_same_numbers(folder, tmp_path):
     def fresh() -> Trainer:
         policy = Policy(folder, steps=4, guidance_scale=2.0)
         policy.set_prompt("a dog")
-        return Trainer(policy, brightness, Settings(samples=2, policy_steps=2, policy_batch=4, learning_rate=1e-3), seed=5)
+        return Trainer(
+            policy,
+            brightness,
+            Settings(samples=2, policy_steps=2, policy_batch=4, learning_rate=1e-3),
+            seed=5,
+        )
 
     whole = fresh()
     for _ in range(3):

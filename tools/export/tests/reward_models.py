@@ -1,4 +1,8 @@
-"""Small models in the original key layouts, written after the originals, as references that share nothing with tools/export."""
+"""Small models in the original key layouts, written after the original code. They share no code with
+tools/export.
+"""
+
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -7,11 +11,15 @@ WORDS = 40
 
 
 def shake(model: nn.Module) -> nn.Module:
-    """Random numbers everywhere: a bias or a norm at its first value would hide a mistake."""
+    """Randomizes all parameters: a bias or norm with its initial value would hide a mistake."""
     generator = torch.Generator().manual_seed(0)
     for name, weight in model.named_parameters():
         scale = 0.3 if weight.dim() <= 1 else 2.0 / weight[0].numel() ** 0.5
-        start = 1.0 if weight.dim() == 1 and ("norm" in name.lower() or "ln_" in name) and name.endswith("weight") else 0.0
+        start = (
+            1.0
+            if weight.dim() == 1 and ("norm" in name.lower() or "ln_" in name) and name.endswith("weight")
+            else 0.0
+        )
         weight.data = start + scale * torch.randn(weight.shape, generator=generator)
     return model.eval()
 
@@ -48,7 +56,7 @@ class VitBlock(nn.Module):
 
 
 class Vit(nn.Module):
-    """BLIP's vit.py, after timm."""
+    """vit.py of BLIP, after timm."""
 
     def __init__(self, width: int, layers: int, size: int, patch: int):
         super().__init__()
@@ -71,7 +79,11 @@ class BertAttention(nn.Module):
     def __init__(self, width: int, source: int):
         super().__init__()
         self.self, self.output = nn.Module(), nn.Module()
-        self.self.query, self.self.key, self.self.value = nn.Linear(width, width), nn.Linear(source, width), nn.Linear(source, width)
+        self.self.query, self.self.key, self.self.value = (
+            nn.Linear(width, width),
+            nn.Linear(source, width),
+            nn.Linear(source, width),
+        )
         self.output.dense, self.output.LayerNorm = nn.Linear(width, width), nn.LayerNorm(width, eps=1e-12)
 
     def forward(self, x, source, mask=None):
@@ -97,18 +109,23 @@ class BertLayer(nn.Module):
 
 
 class Bert(nn.Module):
-    """BLIP's med.py with cross-attention, as an encoder."""
+    """med.py of BLIP with cross-attention, as an encoder."""
 
     def __init__(self, words: int, width: int, layers: int, source: int):
         super().__init__()
         self.embeddings, self.encoder = nn.Module(), nn.Module()
         self.embeddings.register_buffer("position_ids", torch.arange(64)[None])
-        self.embeddings.word_embeddings, self.embeddings.position_embeddings = nn.Embedding(words, width), nn.Embedding(64, width)
+        self.embeddings.word_embeddings, self.embeddings.position_embeddings = (
+            nn.Embedding(words, width),
+            nn.Embedding(64, width),
+        )
         self.embeddings.LayerNorm = nn.LayerNorm(width, eps=1e-12)
         self.encoder.layer = nn.ModuleList(BertLayer(width, source) for _ in range(layers))
 
     def forward(self, ids, mask, picture):
-        x = self.embeddings.word_embeddings(ids) + self.embeddings.position_embeddings(self.embeddings.position_ids[:, : ids.shape[1]])
+        x = self.embeddings.word_embeddings(ids) + self.embeddings.position_embeddings(
+            self.embeddings.position_ids[:, : ids.shape[1]]
+        )
         x = self.embeddings.LayerNorm(x)
         for layer in self.encoder.layer:
             x = layer(x, picture, mask[:, None, None, :].bool())
@@ -119,13 +136,17 @@ class Head(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         sizes = [width, 24, 12, 8, 4, 1]
-        linear = [nn.Linear(a, b) for a, b in zip(sizes, sizes[1:])]
+        linear = [nn.Linear(a, b) for a, b in pairwise(sizes)]
         drop = [nn.Dropout(0.2) for _ in range(3)]
-        self.layers = nn.Sequential(linear[0], drop[0], linear[1], drop[1], linear[2], drop[2], linear[3], linear[4])
+        self.layers = nn.Sequential(
+            linear[0], drop[0], linear[1], drop[1], linear[2], drop[2], linear[3], linear[4]
+        )
 
 
 class OriginalImageReward(nn.Module):
-    """ImageReward.py of the package, small: pictures of 32 x 32 in patches of 8, a vocabulary of WORDS + 2."""
+    """ImageReward.py of the package, small: pictures of 32 x 32 in patches of 8, a vocabulary of WORDS + 2
+    tokens.
+    """
 
     def __init__(self):
         super().__init__()
@@ -176,7 +197,10 @@ class ClipVision(nn.Module):
     def __init__(self, width: int, head: int, act: nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 8, 8, bias=False)
-        self.class_embedding, self.positional_embedding = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(17, width))
+        self.class_embedding, self.positional_embedding = (
+            nn.Parameter(torch.zeros(width)),
+            nn.Parameter(torch.zeros(17, width)),
+        )
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
         self.transformer = Transformer(width, 2, head, act)
         self.proj = nn.Parameter(torch.zeros(width, 16))
@@ -188,14 +212,19 @@ class ClipVision(nn.Module):
 
 
 class OriginalClip(nn.Module):
-    """model.py of OpenAI's CLIP, small: pictures of 32 x 32 in patches of 8, 12 tokens, embeddings of 16 numbers."""
+    """model.py of OpenAI's CLIP, small: pictures of 32 x 32 in patches of 8, 12 tokens, embeddings of 16
+    numbers.
+    """
 
     def __init__(self, act: nn.Module, width: int = 128, head: int = 64):
         super().__init__()
         self.visual = ClipVision(width, head, act)
         self.transformer = Transformer(64, 2, 64, act)
         self.token_embedding = nn.Embedding(49408, 64)
-        self.positional_embedding, self.text_projection = nn.Parameter(torch.zeros(12, 64)), nn.Parameter(torch.zeros(64, 16))
+        self.positional_embedding, self.text_projection = (
+            nn.Parameter(torch.zeros(12, 64)),
+            nn.Parameter(torch.zeros(64, 16)),
+        )
         self.ln_final = nn.LayerNorm(64)
         self.logit_scale = nn.Parameter(torch.zeros(()))
 

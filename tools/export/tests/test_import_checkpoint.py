@@ -1,17 +1,16 @@
-"""What the importer makes of sound checkpoints, against diffusers' own reading of the same files."""
+"""Imports valid checkpoints and compares them with diffusers reading the same files."""
 
 import json
 from pathlib import Path
 
 import diffusers
+import import_checkpoint
+import lora
 import numpy
 import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
-
-import import_checkpoint
-import lora
 
 
 def run(arguments: list[str]) -> None:
@@ -25,7 +24,9 @@ def graph(bundle: Path, part: str) -> onnxruntime.InferenceSession:
 def decoded(bundle: Path, latents: numpy.ndarray) -> numpy.ndarray:
     session = graph(bundle, "vae_decoder")
     half = session.get_inputs()[0].type == "tensor(float16)"
-    return session.run(None, {"latent_sample": latents.astype(numpy.float16) if half else latents})[0].astype(numpy.float32)
+    return session.run(None, {"latent_sample": latents.astype(numpy.float16) if half else latents})[0].astype(
+        numpy.float32
+    )
 
 
 LATENTS = numpy.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(numpy.float32)
@@ -35,22 +36,39 @@ LATENTS = numpy.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(numpy
 def test_every_layout_gives_the_modules_that_it_was_made_of(tiny, tmp_path, suffix):
     out = tmp_path / "models" / "mine"
     run(tiny.options(tiny.save("tiny" + suffix), out))
-    assert {path.name for path in out.iterdir()} >= {"model_index.json", "findery.json", "scheduler", "tokenizer", "unet", "vae_decoder", "text_encoder"}
+    assert {path.name for path in out.iterdir()} >= {
+        "model_index.json",
+        "findery.json",
+        "scheduler",
+        "tokenizer",
+        "unet",
+        "vae_decoder",
+        "text_encoder",
+    }
     assert [path.name for path in out.parent.iterdir()] == ["mine"]
     with torch.no_grad():
         expected = tiny.modules["vae"].decode(torch.from_numpy(LATENTS)).sample.numpy()
         tokens = torch.arange(77)[None]
         text = tiny.modules["text_encoder"](tokens).last_hidden_state.numpy()
     assert numpy.abs(decoded(out, LATENTS) - expected).max() < 1e-4
-    assert numpy.abs(graph(out, "text_encoder").run(["last_hidden_state"], {"input_ids": tokens.numpy()})[0] - text).max() < 1e-4
+    assert (
+        numpy.abs(
+            graph(out, "text_encoder").run(["last_hidden_state"], {"input_ids": tokens.numpy()})[0] - text
+        ).max()
+        < 1e-4
+    )
     scheduler = json.loads((out / "scheduler" / "scheduler_config.json").read_text())
     assert scheduler["prediction_type"] == ("v_prediction" if tiny.layout == "sd2" else "epsilon")
-    assert json.loads((out / "tokenizer" / "tokenizer_config.json").read_text())["pad_token"] == ("!" if tiny.layout == "sd2" else "<|endoftext|>")
+    assert json.loads((out / "tokenizer" / "tokenizer_config.json").read_text())["pad_token"] == (
+        "!" if tiny.layout == "sd2" else "<|endoftext|>"
+    )
 
 
 def test_the_unet_is_the_one_that_diffusers_reads_from_the_same_file(tiny, tmp_path):
     path = tiny.save()
-    theirs = diffusers.UNet2DConditionModel.from_single_file(str(path), config=str(tiny.configs), subfolder="unet", local_files_only=True)
+    theirs = diffusers.UNet2DConditionModel.from_single_file(
+        str(path), config=str(tiny.configs), subfolder="unet", local_files_only=True
+    )
     for name, weight in theirs.state_dict().items():
         assert torch.equal(weight, tiny.modules["unet"].state_dict()[name]), name
 
@@ -59,25 +77,37 @@ def test_a_marked_file_is_a_v_prediction_model_with_zero_terminal_snr(sd1, tmp_p
     path = sd1.save("marked.safetensors", {**sd1.tensors, "v_pred": torch.zeros(1), "ztsnr": torch.zeros(1)})
     run(sd1.options(path, tmp_path / "mine"))
     config = json.loads((tmp_path / "mine" / "scheduler" / "scheduler_config.json").read_text())
-    assert (config["prediction_type"], config["rescale_betas_zero_snr"], config["timestep_spacing"]) == ("v_prediction", True, "trailing")
+    assert (config["prediction_type"], config["rescale_betas_zero_snr"], config["timestep_spacing"]) == (
+        "v_prediction",
+        True,
+        "trailing",
+    )
 
 
 def test_half_precision_and_the_size(sd1, tmp_path):
     halves = {key: value.half() if value.is_floating_point() else value for key, value in sd1.tensors.items()}
-    run(sd1.options(sd1.save("half.safetensors", halves), tmp_path / "mine", "--dtype", "fp16", "--size", "128"))
+    run(
+        sd1.options(
+            sd1.save("half.safetensors", halves), tmp_path / "mine", "--dtype", "fp16", "--size", "128"
+        )
+    )
     assert graph(tmp_path / "mine", "unet").get_inputs()[0].type == "tensor(float16)"
     assert json.loads((tmp_path / "mine" / "unet" / "config.json").read_text())["sample_size"] == 16
 
 
 @pytest.mark.parametrize("form", ["bare", "prefixed", "diffusers"])
 def test_a_separate_vae_takes_the_place_of_the_own_one(sd1, tmp_path, form):
-    vae = {key.removeprefix("first_stage_model."): value * 0.9 for key, value in sd1.tensors.items() if key.startswith("first_stage_model.")}
+    vae = {
+        key.removeprefix("first_stage_model."): value * 0.9
+        for key, value in sd1.tensors.items()
+        if key.startswith("first_stage_model.")
+    }
     if form == "prefixed":
         vae = {"first_stage_model." + key: value for key, value in vae.items()}
     if form == "diffusers":
         vae = {key: value * 0.9 for key, value in sd1.modules["vae"].state_dict().items()}
     save_file({key: value.contiguous() for key, value in vae.items()}, tmp_path / "vae.safetensors")
-    # Without its own: the usual form of a file that says "VAE not baked".
+    # A checkpoint without a VAE, often published as "VAE not baked".
     path = sd1.save("without.safetensors", drop=lambda key: key.startswith("first_stage_model."))
     run(sd1.options(path, tmp_path / "mine", "--vae", str(tmp_path / "vae.safetensors")))
     theirs = diffusers.AutoencoderKL.from_config(sd1.module_configs["vae"])
@@ -88,17 +118,22 @@ def test_a_separate_vae_takes_the_place_of_the_own_one(sd1, tmp_path, form):
 
 
 def kohya(modules: dict, rank: int = 2) -> dict[str, torch.Tensor]:
-    """A LoRA of attention, feed-forward and convolution layers in kohya's names."""
+    """A LoRA of attention, feed-forward and convolution layers with kohya's names."""
     generator = torch.Generator().manual_seed(5)
     out = {}
     for component, prefix in (("unet", "lora_unet_"), ("text_encoder", "lora_te_text_model_")):
         for name, part in modules[component].named_modules():
-            if not any(name.endswith(end) for end in ("to_q", "to_out.0", "proj_in", "q_proj", "fc1", "ff.net.2", "conv1")):
+            if not any(
+                name.endswith(end)
+                for end in ("to_q", "to_out.0", "proj_in", "q_proj", "fc1", "ff.net.2", "conv1")
+            ):
                 continue
             key = prefix + name.replace(".", "_")
             shape = part.weight.shape
             out[key + ".lora_down.weight"] = torch.randn((rank, *shape[1:]), generator=generator) * 0.1
-            out[key + ".lora_up.weight"] = torch.randn((shape[0], rank, *[1] * (len(shape) - 2)), generator=generator) * 0.1
+            out[key + ".lora_up.weight"] = (
+                torch.randn((shape[0], rank, *[1] * (len(shape) - 2)), generator=generator) * 0.1
+            )
             out[key + ".alpha"] = torch.tensor(1.0)
     return out
 
@@ -125,11 +160,16 @@ def test_a_lora_changes_the_weights_as_diffusers_does_it(sd1, tmp_path):
     theirs = pipeline.unet.state_dict()
     for name, weight in ours.state_dict().items():
         assert torch.allclose(weight, theirs[name], atol=1e-5), name
-    assert any(not torch.equal(weight, sd1.modules["unet"].state_dict()[name]) for name, weight in ours.state_dict().items())
+    assert any(
+        not torch.equal(weight, sd1.modules["unet"].state_dict()[name])
+        for name, weight in ours.state_dict().items()
+    )
 
 
 def test_a_lora_changes_the_text_encoder_too(sd1, tmp_path):
-    """By the formula: this diffusers reads no text encoder's LoRA with this transformers."""
+    """Compared with the formula, because this diffusers can't load a text encoder's LoRA with this
+    transformers.
+    """
     tensors = kohya(sd1.modules)
     save_file(tensors, tmp_path / "style.safetensors")
     expected = clone(sd1.modules["text_encoder"])
@@ -143,7 +183,9 @@ def test_a_lora_changes_the_text_encoder_too(sd1, tmp_path):
     with torch.no_grad():
         wanted = expected(tokens).last_hidden_state.numpy()
         plain = sd1.modules["text_encoder"](tokens).last_hidden_state.numpy()
-    got = graph(tmp_path / "mine", "text_encoder").run(["last_hidden_state"], {"input_ids": tokens.numpy()})[0]
+    got = graph(tmp_path / "mine", "text_encoder").run(["last_hidden_state"], {"input_ids": tokens.numpy()})[
+        0
+    ]
     assert numpy.abs(got - wanted).max() < 1e-4 < numpy.abs(plain - wanted).max()
 
 
@@ -185,7 +227,9 @@ def test_an_interrupted_run_goes_on_with_what_it_had(sd1, tmp_path, monkeypatch,
         run(arguments)
     assert not out.exists()
     made = []
-    monkeypatch.setattr(bundle, "_make", lambda source, name, *rest: made.append(name) or make(source, name, *rest))
+    monkeypatch.setattr(
+        bundle, "_make", lambda source, name, *rest: made.append(name) or make(source, name, *rest)
+    )
     run(arguments)
     assert made == ["vae"]
     assert (out / "unet" / "model.onnx").exists() and [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -211,11 +255,15 @@ def test_another_task_does_not_go_on_with_it(sd1, tmp_path, monkeypatch):
 
 
 def test_graphs_for_cuda_are_written_beside_the_others(sd1, tmp_path):
-    """Nothing here can run them; their nodes and weights are looked at."""
+    """Checks nodes and weights only, because nothing here can run these graphs."""
     import onnx
 
     run(sd1.options(sd1.save(), tmp_path / "mine", "--dtype", "fp16", "--cuda"))
-    for part, fused in (("unet", {"NhwcConv", "MultiHeadAttention", "SkipLayerNormalization"}), ("vae_decoder", {"NhwcConv"}), ("text_encoder", {"QuickGelu"})):
+    for part, fused in (
+        ("unet", {"NhwcConv", "MultiHeadAttention", "SkipLayerNormalization"}),
+        ("vae_decoder", {"NhwcConv"}),
+        ("text_encoder", {"QuickGelu"}),
+    ):
         model = onnx.load(str(tmp_path / "mine" / part / "model_cuda.onnx"))
         assert fused <= {node.op_type for node in model.graph.node}, part
         plain = onnx.load(str(tmp_path / "mine" / part / "model.onnx"))

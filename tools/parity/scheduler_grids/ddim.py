@@ -1,4 +1,4 @@
-"""DDIM: every option of diffusers' class, one at a time, beside the configs of well-known models."""
+"""DDIM: every option of diffusers' class, one at a time, and the configs of well-known models."""
 
 import diffusers
 
@@ -38,15 +38,22 @@ def cases():
     yield Case("clipping to a range", {"clip_sample_range": 0.7}, eta=0.3)
     yield Case("thresholding, not clipping", {**THRESHOLDING, "clip_sample_range": 0.3})
     yield Case("thresholding v, eta 0.9", {**ZERO_SNR, **THRESHOLDING}, eta=0.9)
-    yield Case("thresholding of x_0 at its defaults", {"thresholding": True, "prediction_type": "sample"}, FEW)
+    yield Case(
+        "thresholding of x_0 at its defaults", {"thresholding": True, "prediction_type": "sample"}, FEW
+    )
     yield Case("alpha to one, linear betas", {"clip_sample": False, "set_alpha_to_one": True}, FEW)
     yield Case("no alpha to one", {"clip_sample": False, "set_alpha_to_one": False}, FEW, eta=1.0)
     yield Case("cosine betas", COSINE, eta=0.5)
     yield Case("trailing timesteps on halves", {**LATENT_DIFFUSION, "timestep_spacing": "trailing"}, (16, 48))
     yield Case("zero terminal SNR", ZERO_SNR)
-    # Not eta 1: from no signal at all, diffusers then takes the root of a rounding error, up to 2e-4 or NaN.
+    # Not eta 1: without any signal, diffusers takes the root of a rounding error, up to 2e-4 or
+    # NaN.
     yield Case("zero terminal SNR, eta 0.9", ZERO_SNR, FEW, eta=0.9)
     yield Case("zero terminal SNR of an epsilon model", {**ZERO_SNR, "prediction_type": "epsilon"}, (1, 10))
     trained = {"trained_betas": TRAINED_BETAS, "num_train_timesteps": 40, "clip_sample": False}
     yield Case("trained betas", trained, eta=0.5)
-    yield Case("defaults of its first class", {**STICKERS, "_use_default_values": ["prediction_type", "steps_offset"]}, (5,))
+    yield Case(
+        "defaults of its first class",
+        {**STICKERS, "_use_default_values": ["prediction_type", "steps_offset"]},
+        (5,),
+    )

@@ -1,4 +1,4 @@
-"""Euler: every option of diffusers' class, one at a time, beside the configs of well-known models."""
+"""Euler: every option of diffusers' class, one at a time, and the configs of well-known models."""
 
 import diffusers
 
@@ -18,7 +18,7 @@ NAME = "euler"
 SCHEDULER = diffusers.EulerDiscreteScheduler
 
 FEW = (1, 2, 5, 10, 25)
-# Stable Video Diffusion's, the one that asks with log(sigma).
+# Stable Video Diffusion, whose timesteps are log(sigma).
 STABLE_VIDEO_DIFFUSION = {
     "_class_name": "EulerDiscreteScheduler",
     "_diffusers_version": "0.24.0.dev0",
@@ -51,16 +51,28 @@ def cases():
     linspace = {**LATENT_DIFFUSION, "timestep_spacing": "linspace"}
     yield Case("log-linear levels", {**linspace, "interpolation_type": "log_linear"}, FEW)
     continuous = {"timestep_type": "continuous", "prediction_type": "v_prediction"}
-    yield Case("log-linear levels, continuous", {**linspace, "interpolation_type": "log_linear", **continuous}, FEW)
+    yield Case(
+        "log-linear levels, continuous", {**linspace, "interpolation_type": "log_linear", **continuous}, FEW
+    )
     yield Case("log-linear levels, Karras", {**karras, "interpolation_type": "log_linear"}, FEW)
     yield Case("continuous", {**linspace, **continuous}, FEW)
     yield Case("continuous says nothing without v", {**linspace, "timestep_type": "continuous"}, (5,))
     yield Case("final sigma_min", {**linspace, "final_sigmas_type": "sigma_min"}, FEW)
     yield Case("Karras", {**linspace, "use_karras_sigmas": True})
-    yield Case("Karras, its own range, trailing", {**SD_TURBO, "use_karras_sigmas": True, "sigma_min": 0.1, "sigma_max": 10}, FEW)
+    yield Case(
+        "Karras, its own range, trailing",
+        {**SD_TURBO, "use_karras_sigmas": True, "sigma_min": 0.1, "sigma_max": 10},
+        FEW,
+    )
     yield Case("exponential", {**linspace, "use_exponential_sigmas": True}, FEW)
-    yield Case("exponential, its own range", {**linspace, "use_exponential_sigmas": True, "sigma_min": 0.1, "sigma_max": 10}, FEW)
-    yield Case("two kinds of levels", {**linspace, "use_exponential_sigmas": True, "use_karras_sigmas": True}, (5,))
+    yield Case(
+        "exponential, its own range",
+        {**linspace, "use_exponential_sigmas": True, "sigma_min": 0.1, "sigma_max": 10},
+        FEW,
+    )
+    yield Case(
+        "two kinds of levels", {**linspace, "use_exponential_sigmas": True, "use_karras_sigmas": True}, (5,)
+    )
     yield Case("cosine betas", COSINE, FEW)
     yield Case("zero terminal SNR", ZERO_SNR)
     yield Case("zero terminal SNR of an epsilon model", {**ZERO_SNR, "prediction_type": "epsilon"}, FEW)

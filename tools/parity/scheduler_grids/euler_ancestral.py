@@ -1,4 +1,4 @@
-"""Euler ancestral: every option of diffusers' class, one at a time, beside the configs of well-known models."""
+"""Euler ancestral: every option of diffusers' class, one at a time, and the configs of well-known models."""
 
 import diffusers
 
@@ -31,7 +31,8 @@ def cases():
             yield Case(f"{spacing}, {prediction}", config)
     yield Case("x_0", {**LATENT_DIFFUSION, "prediction_type": "sample"}, (5,))
     yield Case("defaults", {})
-    # Not from its first noise level, 20291: there a step keeps what torch's square root rounds off.
+    # Not from its first noise level, 20291: there the rounding error of torch's square root
+    # dominates.
     yield Case("cosine betas", {**COSINE, "timestep_spacing": "leading"}, FEW)
     yield Case("zero terminal SNR", ZERO_SNR)
     yield Case("zero terminal SNR of an epsilon model", {**ZERO_SNR, "prediction_type": "epsilon"}, FEW)

@@ -1,7 +1,8 @@
-"""Euler for flow matching: every option of diffusers' class, one at a time, beside the configs of well-known models.
+"""Euler for flow matching: every option of diffusers' class, one at a time, and the configs of well-known
+models.
 
-Where the levels lie is a matter of the pipeline: that for Flux gives linspace(1, 1 / steps, steps), that for Stable
-Diffusion 3 leaves them to the class. `flowSpacing` says which; left out, it is what findery takes by itself.
+The pipeline chooses the levels: that of Flux passes linspace(1, 1 / steps, steps), that of Stable Diffusion 3
+uses the default of the class. `flowSpacing` selects one; without it, findery's default applies.
 """
 
 import diffusers
@@ -14,7 +15,7 @@ NAME = "flow-match-euler"
 SCHEDULER = diffusers.FlowMatchEulerDiscreteScheduler
 
 FEW = (1, 2, 4, 5, 28)
-# Tokens of 1024 x 1024 pixels, of 512 x 512, and of more than the longest.
+# Numbers of tokens: of 1024 x 1024 pixels, of 512 x 512, and above the maximum.
 LARGE, SMALL, LARGEST = ({"imageSequenceLength": length} for length in (4096, 1024, 6400))
 
 
@@ -37,8 +38,15 @@ def cases():
     yield Case("Qwen-Image", QWEN_IMAGE, options=LARGE)
     yield Case("defaults", {}, FEW)
     yield Case("no shift, trained levels", {}, options={"flowSpacing": "trained"})
-    yield Case("a shift of its own, levels from 1 to 1 / steps", STABLE_DIFFUSION_3, options={"flowSpacing": "unit"})
-    yield Case("shifted by the picture's size, trained levels", FLUX_DEV, FEW, options={**SMALL, "flowSpacing": "trained"})
+    yield Case(
+        "a shift of its own, levels from 1 to 1 / steps", STABLE_DIFFUSION_3, options={"flowSpacing": "unit"}
+    )
+    yield Case(
+        "shifted by the picture's size, trained levels",
+        FLUX_DEV,
+        FEW,
+        options={**SMALL, "flowSpacing": "trained"},
+    )
     yield Case("without the picture's size", FLUX_DEV, (4,))
     yield Case("linear shift", {**FLUX_DEV, "time_shift_type": "linear"}, options=SMALL)
     yield Case("shift below 1", {**STABLE_DIFFUSION_3, "shift": 0.7}, FEW)
@@ -52,8 +60,15 @@ def cases():
         yield Case(f"{name}, exponential", {**config, "use_exponential_sigmas": True}, FEW, options=options)
         yield Case(f"{name}, inverted", {**config, "invert_sigmas": True}, FEW, options=options)
         yield Case(f"{name}, stochastic", {**config, "stochastic_sampling": True}, options=options)
-        yield Case(f"{name}, stochastic and inverted", {**config, "stochastic_sampling": True, "invert_sigmas": True}, FEW, options=options)
+        yield Case(
+            f"{name}, stochastic and inverted",
+            {**config, "stochastic_sampling": True, "invert_sigmas": True},
+            FEW,
+            options=options,
+        )
     own = {**STABLE_DIFFUSION_3, "sigma_max": 0.9, "sigma_min": 0.02}
     yield Case("Karras, its own range", {**own, "use_karras_sigmas": True}, FEW)
     yield Case("exponential, its own range", {**own, "use_exponential_sigmas": True}, FEW)
-    yield Case("two kinds of levels", {**own, "use_karras_sigmas": True, "use_exponential_sigmas": True}, (4,))
+    yield Case(
+        "two kinds of levels", {**own, "use_karras_sigmas": True, "use_exponential_sigmas": True}, (4,)
+    )

@@ -1,4 +1,4 @@
-"""LCM: every option of diffusers' class, one at a time, beside the configs of well-known models."""
+"""LCM: every option of diffusers' class, one at a time, and the configs of well-known models."""
 
 import diffusers
 
@@ -30,7 +30,9 @@ def cases():
     yield Case("100 original steps", {**LCM_DREAMSHAPER, "original_inference_steps": 100})
     yield Case("7 original steps", {**LCM_DREAMSHAPER, "original_inference_steps": 7})
     yield Case("every timestep", {**LCM_DREAMSHAPER, "original_inference_steps": 1000}, FEW)
-    yield Case("more original steps than trained", {**LCM_DREAMSHAPER, "original_inference_steps": 1001}, (4,))
+    yield Case(
+        "more original steps than trained", {**LCM_DREAMSHAPER, "original_inference_steps": 1001}, (4,)
+    )
     yield Case("a boundary condition that is felt", {**LCM_DREAMSHAPER, "timestep_scaling": 0.005})
     yield Case("clipping to a range", {**LCM_DREAMSHAPER, "clip_sample": True, "clip_sample_range": 0.7}, FEW)
     thresholding = {"thresholding": True, "dynamic_thresholding_ratio": 0.8, "sample_max_value": 2.5}

@@ -1,4 +1,4 @@
-"""PNDM: every option of diffusers' class, one at a time, beside the configs of well-known models."""
+"""PNDM: every option of diffusers' class, one at a time, and the configs of well-known models."""
 
 import diffusers
 
@@ -30,7 +30,9 @@ def cases():
             for start, config in (("PLMS", plms), ("Runge-Kutta", LATENT_DIFFUSION)):
                 changed = {**config, "timestep_spacing": spacing, "prediction_type": prediction}
                 yield Case(f"{start}, {spacing}, {prediction}", changed, FEW)
-    yield Case("Runge-Kutta, leading, v_prediction", {**LATENT_DIFFUSION, "prediction_type": "v_prediction"}, FEW)
+    yield Case(
+        "Runge-Kutta, leading, v_prediction", {**LATENT_DIFFUSION, "prediction_type": "v_prediction"}, FEW
+    )
     yield Case("alpha to one", {**plms, "set_alpha_to_one": True}, FEW)
     yield Case("no offset", {**plms, "steps_offset": 0}, FEW)
     yield Case("cosine betas", COSINE, FEW)

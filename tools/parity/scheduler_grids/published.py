@@ -1,4 +1,4 @@
-"""scheduler_config.json as published with the models of these names, and what they are variations of."""
+"""scheduler_config.json as published with well-known models, and the base configs that they vary."""
 
 LATENT_DIFFUSION = {
     "beta_start": 0.00085,
@@ -101,7 +101,7 @@ ZERO_SNR = {
     "timestep_spacing": "trailing",
 }
 COSINE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
-# Flow matching. How the pipelines call the scheduler is in flow_match_euler.py.
+# Flow matching. flow_match_euler.py calls the scheduler as the pipelines do.
 STABLE_DIFFUSION_3 = {
     "_class_name": "FlowMatchEulerDiscreteScheduler",
     "_diffusers_version": "0.29.0.dev0",
@@ -165,8 +165,8 @@ WAN = {
 
 
 def calculate_shift(case):
-    """mu of the pipelines for Flux and Stable Diffusion 3, by their own function."""
-    # Here, because it brings transformers along.
+    """mu of the pipelines of Flux and Stable Diffusion 3, computed by their function."""
+    # Imported here because it imports transformers.
     from diffusers.pipelines.flux import pipeline_flux
 
     config = case.config

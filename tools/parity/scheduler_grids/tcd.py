@@ -1,4 +1,4 @@
-"""TCD: every option of diffusers' class that it heeds, one at a time, beside the configs of well-known models."""
+"""TCD: every option that diffusers' class uses, one at a time, and the configs of well-known models."""
 
 import diffusers
 
@@ -32,11 +32,20 @@ def cases():
     yield Case("7 original steps", {**LATENT_DIFFUSION, "original_inference_steps": 7}, eta=0.3)
     every = {**LATENT_DIFFUSION, "num_train_timesteps": 1001, "original_inference_steps": 1001}
     yield Case("shares of a timestep that are whole but for rounding", every, (10,), eta=0.9)
-    yield Case("more original steps than trained", {**LATENT_DIFFUSION, "original_inference_steps": 1001}, (4,))
-    heedless = {"thresholding": True, "clip_sample": True, "timestep_spacing": "trailing", "set_alpha_to_one": True}
+    yield Case(
+        "more original steps than trained", {**LATENT_DIFFUSION, "original_inference_steps": 1001}, (4,)
+    )
+    heedless = {
+        "thresholding": True,
+        "clip_sample": True,
+        "timestep_spacing": "trailing",
+        "set_alpha_to_one": True,
+    }
     yield Case("options without effect", {**LATENT_DIFFUSION, **heedless}, FEW, eta=0.3)
     yield Case("cosine betas", COSINE, FEW, eta=0.3)
     yield Case("zero terminal SNR", ZERO_SNR, eta=0.3)
-    yield Case("zero terminal SNR of an epsilon model", {**ZERO_SNR, "prediction_type": "epsilon"}, (4,), eta=0.3)
+    yield Case(
+        "zero terminal SNR of an epsilon model", {**ZERO_SNR, "prediction_type": "epsilon"}, (4,), eta=0.3
+    )
     trained = {"trained_betas": TRAINED_BETAS, "num_train_timesteps": 40, "original_inference_steps": 20}
     yield Case("trained betas", trained, eta=0.3)

@@ -1,0 +1,121 @@
+import rateLimit from '@fastify/rate-limit';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import fp from 'fastify-plugin';
+import { ProblemError } from '../../contract/problem.ts';
+import { scopeStore, type TenantStore } from '../../store/store.ts';
+import type { Scope } from '../../tenancy/api-keys.ts';
+import { Authenticator, type Caller } from '../auth/authenticator.ts';
+import { FailedAuthenticationLimiter } from '../auth/failed-authentication.ts';
+import { hasScope, requiredScope } from '../auth/scopes.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The authenticated caller; null on routes that are open to everybody. */
+    caller: Caller | null;
+    /**
+     * The store, limited to the caller's tenant. Routes have no other way to records.
+     * @throws Error on routes that are open to everybody
+     */
+    readonly store: TenantStore;
+  }
+}
+
+const WINDOW_SECONDS = 60;
+
+/**
+ * Authenticates and authorizes every request before its body is read: key, scope, requests per
+ * minute. Adds `request.caller` and `request.store`.
+ */
+export const accessControl = fp(async (app: FastifyInstance) => {
+  const { store, config } = app.services;
+  const authenticator = new Authenticator(store, config);
+  const tenantStores = new WeakMap<Caller, TenantStore>();
+
+  app.decorateRequest('caller', null);
+  app.decorateRequest('store', {
+    getter(this: FastifyRequest) {
+      const { caller } = this;
+      if (!caller) throw new Error(`${this.url} is open to everybody and has no tenant.`);
+      const tenantStore = tenantStores.get(caller) ?? scopeStore(store, caller);
+      tenantStores.set(caller, tenantStore);
+      return tenantStore;
+    },
+  });
+
+  await app.register(rateLimit, {
+    global: false,
+    redis: store.redis,
+    nameSpace: store.keys?.requestCountPrefix(), // absent when only the OpenAPI document is built
+    timeWindow: WINDOW_SECONDS * 1000,
+    keyGenerator: ({ caller }) => caller?.key?.id ?? '',
+    max: ({ caller }) => caller?.limits.requestsPerMinute ?? 0,
+  });
+  const countRequest = app.createRateLimit();
+  const failedAuthentication = new FailedAuthenticationLimiter(app, config.failedKeys);
+
+  app.addHook('onRequest', (request, reply, done) => {
+    const { url, config } = request.routeOptions;
+    const scope = url === undefined ? null : requiredScope(request.method, url, config);
+    if (scope === null) return done();
+    const cached = authenticator.cached(request.headers.authorization, request.hostname);
+    // A cached caller without a rate limit needs no promise.
+    if (cached && cached.limits.requestsPerMinute === null && hasScope(cached, scope)) {
+      request.caller = cached;
+      return done();
+    }
+    admit(request, reply, scope, cached).then(() => done(), done);
+  });
+
+  async function admit(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    scope: Scope,
+    cached: Caller | null,
+  ): Promise<void> {
+    const caller = cached ?? (await authenticate(request, reply));
+    request.caller = caller;
+    await limitRequests(request, reply);
+    if (hasScope(caller, scope)) return;
+    reply.header('www-authenticate', `Bearer realm="findery", error="insufficient_scope", scope="${scope}"`);
+    throw new ProblemError(
+      'forbidden',
+      `${request.method} ${request.routeOptions.url} requires a key with the scope ${scope}; ` +
+        `this key has ${caller.scopes.join(', ')}.`,
+    );
+  }
+
+  async function authenticate(request: FastifyRequest, reply: FastifyReply): Promise<Caller> {
+    const { authorization } = request.headers;
+    if (!authenticator.hasCached(authorization)) await failedAuthentication.check(request);
+    try {
+      return await authenticator.authenticate(authorization, request.hostname);
+    } catch (error) {
+      if (error instanceof ProblemError) {
+        if (authorization !== undefined) await failedAuthentication.record(request);
+        const reason = authorization === undefined ? '' : ', error="invalid_token"';
+        reply.header('www-authenticate', `Bearer realm="findery"${reason}`);
+      }
+      throw error;
+    }
+  }
+
+  /** Counts the request; its headers follow draft-ietf-httpapi-ratelimit-headers. */
+  async function limitRequests(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const max = request.caller?.limits.requestsPerMinute ?? null;
+    if (max === null) return;
+    const counted = await countRequest(request);
+    if (counted.isAllowed) return;
+    const { remaining, ttlInSeconds, isExceeded } = counted;
+    reply
+      .header('ratelimit-policy', `"requests";q=${max};w=${WINDOW_SECONDS}`)
+      .header('ratelimit', `"requests";r=${remaining};t=${ttlInSeconds}`);
+    if (!isExceeded) return;
+    throw new ProblemError(
+      'rate-limited',
+      `This key may send ${max} requests a minute and has sent them. ` +
+        `The next minute begins in ${ttlInSeconds} s.`,
+      undefined,
+      ttlInSeconds,
+    );
+  }
+});

@@ -1,0 +1,58 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { ProblemError } from '../../contract/problem.ts';
+import { listWorkers } from '../../store/worker-registry.ts';
+import { responses } from '../http/route-schemas.ts';
+import type { Services } from '../services.ts';
+
+const tags = ['service'];
+
+/** Liveness and readiness. */
+export const health: FastifyPluginAsyncTypebox = async (app) => {
+  app.get(
+    '/healthz',
+    {
+      logLevel: 'warn',
+      schema: {
+        operationId: 'healthz',
+        summary: 'Check that the process answers',
+        tags,
+        response: responses({ 200: Type.Object({ status: Type.Literal('ok') }) }),
+      },
+    },
+    async () => ({ status: 'ok' as const }),
+  );
+
+  app.get(
+    '/readyz',
+    {
+      logLevel: 'warn',
+      schema: {
+        operationId: 'readyz',
+        summary: 'Check that Redis, storage and a worker are available',
+        tags,
+        response: responses({ 200: Type.Object({ status: Type.Literal('ready'), workers: Type.Integer() }) }),
+      },
+    },
+    async () => {
+      const { workers, missing } = await checkReadiness(app.services);
+      if (missing.length > 0) throw new ProblemError('unavailable', missing.join(' '));
+      return { status: 'ready' as const, workers };
+    },
+  );
+};
+
+/** Counts the live workers; `missing` has a sentence for each thing that is not available. */
+async function checkReadiness({ store, blobs }: Services): Promise<{ workers: number; missing: string[] }> {
+  const missing: string[] = [];
+  let workers = 0;
+  await store.redis.ping().then(
+    async () => {
+      workers = (await listWorkers(store.redis, store.keys)).length;
+      if (workers === 0) missing.push('No worker is alive (npm run worker); jobs are accepted and wait.');
+    },
+    () => missing.push('Redis does not answer.'),
+  );
+  await blobs.check().catch((error: Error) => missing.push(`Storage can't be written: ${error.message}`));
+  return { workers, missing };
+}

@@ -1,0 +1,130 @@
+--- @include "bullmq"
+
+--[[
+  Round robin between the tenants of one queue.
+
+  All work that waits is in BullMQ's `prioritized` set from the moment it is enqueued. The keys
+  below only decide its order there, so a crash between two scripts cannot lose work: at worst an
+  entry is scheduled late.
+
+  One entry of each tenant is SCHEDULED, the first of those it has waiting: priority 1, at a score
+  that says when the tenant was last served. The tenant that was served longest ago is next. All
+  other entries are DEFERRED behind the scheduled ones, by priority and age. When a worker takes the
+  scheduled entry, or it is removed, the tenant's next one is scheduled. An entry that a worker
+  gives back stays scheduled, beside the tenant's next one.
+
+  Keys (RedisKeys.scheduler, RedisKeys.waiting):
+    scheduled       hash: the scheduled entry of each tenant
+    served          hash: value of the clock when each tenant was last served
+    tenants         sorted set: tenants with waiting entries, by the clock of their last scheduling
+    clock           counter of serving and scheduling; BullMQ's own restarts when its queue is empty
+    waiting_prefix  before a tenant; sorted set: its waiting entries, at the scores that defer them
+
+  fair_scheduler(queue, ...) returns the functions of one queue, `queue` of bullmq_queue.
+]]
+local DEFERRED_SCORE = 2 * PRIORITY_STEP -- and above: priority 2 and more
+
+local function fair_scheduler(queue, scheduled, served, tenants, clock, waiting_prefix)
+  local call = redis.call
+  local scheduler = {}
+
+  local function tick() return call('INCR', clock) % PRIORITY_STEP end
+
+  -- Remembers an entry that was added to BullMQ's set at a deferred score.
+  function scheduler.defer(id, tenant, score)
+    call('ZADD', waiting_prefix .. tenant, score, id)
+  end
+
+  function scheduler.is_scheduled(id)
+    local score = queue.score(id)
+    return score > 0 and score < DEFERRED_SCORE
+  end
+
+  -- Defers an entry of BullMQ's set that is unknown here. Returns its tenant; nil if it was known.
+  function scheduler.register(id)
+    local score = queue.score(id)
+    if score < DEFERRED_SCORE then return nil end
+    local tenant = queue.tenant_of(id)
+    local is_new = call('ZADD', waiting_prefix .. tenant, 'NX', score, id) == 1
+    return is_new and tenant or nil
+  end
+
+  -- The first waiting entry of a tenant. Drops entries that left BullMQ's set unnoticed.
+  local function first_waiting(tenant)
+    local waiting = waiting_prefix .. tenant
+    while true do
+      local first = call('ZRANGE', waiting, 0, 0)[1]
+      if not first or queue.score(first) > 0 then return first end
+      call('ZREM', waiting, first)
+    end
+  end
+
+  -- Makes the first waiting entry of a tenant its scheduled one, and defers the one that was.
+  function scheduler.schedule_next(tenant)
+    local first, current = first_waiting(tenant), call('HGET', scheduled, tenant)
+    if current and current ~= first then
+      local deferred_score = call('ZSCORE', waiting_prefix .. tenant, current)
+      if deferred_score and queue.score(current) > 0 then queue.move(current, tonumber(deferred_score)) end
+    end
+    if not first then
+      call('HDEL', scheduled, tenant)
+      call('ZREM', tenants, tenant)
+      return
+    end
+    call('HSET', scheduled, tenant, first)
+    call('ZADD', tenants, tick(), tenant)
+    queue.move(first, PRIORITY_STEP + tonumber(call('HGET', served, tenant) or '0'))
+  end
+
+  -- Records that a worker has begun with an entry of the tenant.
+  function scheduler.serve(tenant, id)
+    call('HSET', served, tenant, tick())
+    queue.set_priority(id, 1)
+  end
+
+  -- Removes an entry that left the queue, and schedules the next one of its tenant. Does the same
+  -- for the tenant that was last scheduled longest ago, in case a crash prevented it.
+  function scheduler.leave(tenant, id)
+    call('ZREM', waiting_prefix .. tenant, id)
+    scheduler.schedule_next(tenant)
+    local longest_ago = call('ZRANGE', tenants, 0, 0)[1]
+    if longest_ago and longest_ago ~= tenant then scheduler.schedule_next(longest_ago) end
+  end
+
+  -- The scheduled entries of all tenants: tenant and id, alternately. For `position`, read once for
+  -- many entries.
+  function scheduler.read_scheduled()
+    return call('HGETALL', scheduled)
+  end
+
+  -- The scheduled entry of one tenant in `entries` of read_scheduled.
+  function scheduler.entry_of(entries, tenant)
+    for i = 1, #entries, 2 do if entries[i] == tenant then return entries[i + 1] end end
+  end
+
+  local function is_before(a, b)
+    local score_a, score_b = queue.score(a), queue.score(b)
+    if score_a ~= score_b then return score_a < score_b end
+    return a < b
+  end
+
+  -- 1 for the entry that is served next, if nothing else is enqueued; 0 when it does not wait. In
+  -- every round before its own, and in its own if it comes first there, each other tenant has one
+  -- entry served.
+  function scheduler.position(id, tenant, entries)
+    if queue.score(id) == 0 then return 0 end
+    tenant = tenant or queue.tenant_of(id)
+    local rank, own = call('ZRANK', waiting_prefix .. tenant, id), scheduler.entry_of(entries, tenant)
+    if not rank or not own then return queue.rank(id) + 1 end
+    local before = rank
+    for i = 1, #entries, 2 do
+      if entries[i] ~= tenant then
+        local rounds = rank + (is_before(entries[i + 1], own) and 1 or 0)
+        before = before + math.min(rounds, call('ZCARD', waiting_prefix .. entries[i]))
+      end
+    end
+    return before + 1
+  end
+
+  return scheduler
+end

@@ -1,0 +1,28 @@
+--[[
+  Tells the fair scheduler that an entry left the queue: a worker has it, or it was removed. The
+  tenant's next entry is scheduled.
+
+  Input:
+    KEYS[1] scheduled
+    KEYS[2] served
+    KEYS[3] tenants
+    KEYS[4] clock
+
+    ARGV[1] queue_prefix    of BullMQ's keys
+    ARGV[2] waiting_prefix
+    ARGV[3] tenant
+    ARGV[4] id
+    ARGV[5] has_begun       1: a worker has it
+
+  Output:
+    nothing
+]]
+local scheduled, served, tenants, clock = unpack(KEYS)
+local queue_prefix, waiting_prefix, tenant, id, has_begun = unpack(ARGV)
+
+--- @include "includes/fair-scheduling"
+local queue = bullmq_queue(queue_prefix)
+local scheduler = fair_scheduler(queue, scheduled, served, tenants, clock, waiting_prefix)
+
+if has_begun == '1' then scheduler.serve(tenant, id) end
+scheduler.leave(tenant, id)

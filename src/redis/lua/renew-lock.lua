@@ -1,0 +1,18 @@
+--[[
+  Prolongs a lock that still has this token.
+
+  Input:
+    KEYS[1] lock          string: the token of its holder
+
+    ARGV[1] token         of the caller
+    ARGV[2] milliseconds  time to live from now on
+
+  Output:
+    1  the lock is prolonged
+    0  the caller does not hold it (any more)
+]]
+local lock = KEYS[1]
+local token, milliseconds = unpack(ARGV)
+
+if redis.call('GET', lock) ~= token then return 0 end
+return redis.call('PEXPIRE', lock, milliseconds)

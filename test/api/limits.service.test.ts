@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodePolicy } from '../../src/storage/policy-file.ts';
+import { createKey, withHeaders } from '../support/api-keys.ts';
+import {
+  expectProblem,
+  type JsonAnswer,
+  PROMPT,
+  queueJob,
+  readOk,
+  startTestApi,
+  type TestApi,
+} from '../support/test-api.ts';
+
+let api: TestApi;
+
+beforeAll(async () => {
+  api = await startTestApi();
+});
+afterAll(() => api.close());
+
+describe('limits', () => {
+  const limits = { requestsPerMinute: null, queuedJobs: null, imagesPerDay: null, storedBytes: null };
+
+  it('of requests a minute are in the headers of every response, also of refusals', async () => {
+    const { headers } = await createKey(api, { tenant: 'busy', limits: { ...limits, requestsPerMinute: 2 } });
+    const left: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      const response = await api.get('/v1/jobs', headers);
+      expect(response.status).toBe(200);
+      expect(response.headers.get('ratelimit-policy')).toBe('"requests";q=2;w=60');
+      left.push(String(response.headers.get('ratelimit')));
+    }
+    expect(left).toEqual([
+      expect.stringMatching(/^"requests";r=1;t=(60|59)$/),
+      expect.stringMatching(/;r=0;t=\d+$/),
+    ]);
+    const refused = await api.get('/v1/jobs', headers);
+    const { detail } = await expectProblem(refused, 429, 'rate-limited');
+    expect(detail).toMatch(/may send 2 requests a minute/);
+    expect(refused.headers.get('ratelimit')).toMatch(/^"requests";r=0;t=\d+$/);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
+    // Each key of a tenant has its own count.
+    expect((await api.get('/v1/jobs', (await createKey(api, { tenant: 'busy' })).headers)).status).toBe(200);
+  });
+
+  it('of waiting work hold for simultaneous requests and for all keys of the tenant', async () => {
+    const keys = await Promise.all(
+      [1, 2].map(() => createKey(api, { tenant: 'eager', limits: { ...limits, queuedJobs: 3 } })),
+    );
+    const holders = keys.map(({ headers }) => withHeaders(api, headers));
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, (_, i) => holders[i % 2].post('/v1/jobs', { prompt: PROMPT })),
+    );
+    const statuses = answers.map(({ status }) => status);
+    expect(statuses.filter((status) => status === 202)).toHaveLength(3);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(9);
+    const refused = await holders[0].post('/v1/samples', { prompt: PROMPT });
+    const { detail } = await expectProblem(refused, 429, 'quota-exceeded');
+    expect(detail).toMatch(/3 of your jobs and samples are waiting, and your key allows 3/);
+    expect(refused.headers.get('retry-after')).toBe('10');
+    const [{ id }] = (
+      (await readOk(await holders[0].get('/v1/jobs'), 200)) as JsonAnswer & { data: { id: string }[] }
+    ).data;
+    expect((await holders[0].post(`/v1/jobs/${id}/cancel`)).status).toBe(200);
+    expect((await holders[1].post('/v1/samples', { prompt: PROMPT })).status).toBe(202);
+  });
+
+  it('of images a day count all images that a request may make, and a repeated request once', async () => {
+    const { headers } = await createKey(api, { tenant: 'thrifty', limits: { ...limits, imagesPerDay: 100 } });
+    const holder = withHeaders(api, headers);
+    const job = { budget: { images: 40 }, reportDraws: 8, samples: 4 }; // 40 + 2 * 8 + 4
+    const retry = { 'idempotency-key': 'once' };
+    for (let i = 0; i < 3; i++) await queueJob(holder, job, retry);
+    const refused = await holder.post('/v1/jobs', { prompt: PROMPT, ...job });
+    const { detail } = await expectProblem(refused, 429, 'quota-exceeded');
+    expect(detail).toMatch(/up to 60 images.* allows 100 a day.* 60 were requested today/);
+    expect(Number(refused.headers.get('retry-after'))).toBeLessThanOrEqual(86_400);
+    await readOk(await holder.post('/v1/samples', { prompt: PROMPT, count: 2, bestOf: 40 }), 202);
+    await expectProblem(
+      await holder.post('/v1/samples', { prompt: PROMPT, count: 1 }),
+      429,
+      'quota-exceeded',
+    );
+  });
+
+  it('of bytes in storage count policies until they are deleted', async () => {
+    const file = encodePolicy(
+      {
+        shape: [4, 16, 16],
+        mean: new Float32Array(1024),
+        std: Float32Array.of(1),
+        weights: Float32Array.of(1),
+      },
+      { prompt: PROMPT },
+    );
+    const storedBytes = Math.ceil(file.byteLength * 1.5);
+    const holder = withHeaders(
+      api,
+      (await createKey(api, { tenant: 'hoarder', limits: { ...limits, storedBytes } })).headers,
+    );
+    const upload = () => holder.post('/v1/policies', file, { 'content-type': 'application/octet-stream' });
+    const { id } = await readOk(await upload(), 201);
+    const { detail } = await expectProblem(await upload(), 429, 'quota-exceeded');
+    expect(detail).toMatch(new RegExp(`take ${file.byteLength} bytes, and your key allows ${storedBytes}`));
+    expect((await holder.send('DELETE', `/v1/policies/${id}`)).status).toBe(204);
+    await readOk(await upload(), 201);
+  });
+});

@@ -1,0 +1,70 @@
+import { ProblemError } from '../src/contract/problem.ts';
+import type { RewardChoice, Sampler } from '../src/contract/schemas/common.ts';
+import type { Evaluator } from '../src/core/evaluator.ts';
+import { EngineError, OutOfMemoryError } from '../src/engine/errors.ts';
+import { chooseModel, chooseTerms } from '../src/jobs/choose-bundles.ts';
+import { RewardError } from '../src/rewards/scorer.ts';
+import { graphRewards, withRewards } from '../src/rewards/weighted-rewards.ts';
+import type { WorkerContext } from './context.ts';
+import { withThroughput } from './throughput.ts';
+
+/** The settings of a job or of samples that decide how a noise is evaluated. */
+export interface EvaluatorSettings {
+  readonly model: string;
+  readonly reward: RewardChoice | null;
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly sampler: Sampler;
+}
+
+/**
+ * Opens the evaluator of a job or of samples. The engine's pipeline makes the pictures; decorators
+ * add the rewards, translate errors and measure the throughput.
+ * @param options `warmUp: false` skips the warm-up where no picture will be made
+ * @throws ProblemError if a model or a reward is not installed, or the engine can't open one
+ */
+export async function openEvaluator(
+  context: WorkerContext,
+  settings: EvaluatorSettings,
+  { warmUp = true }: { readonly warmUp?: boolean } = {},
+): Promise<Evaluator> {
+  const { prompt, negativePrompt, sampler } = settings;
+  const catalog = await context.catalog.now();
+  const model = chooseModel(catalog, settings.model, '/model');
+  const terms = settings.reward === null ? [] : chooseTerms(catalog, settings.reward, '/reward');
+  const rewards = graphRewards(terms);
+  let hasStarted = false;
+  const onStart = (at: number) => {
+    if (!hasStarted) context.logger.debug({ at }, 'first denoising step');
+    hasStarted = true;
+  };
+  const pipeline = await translateErrors(
+    context.engine.pipeline({ model, rewards, prompt, negativePrompt, sampler, warmUp, onStart }),
+  );
+  return withThroughput(withProblems(withRewards(pipeline, terms, prompt)), context.throughput);
+}
+
+/**
+ * Decorates an evaluator: errors of the engine and of rewards that another try can't mend become
+ * problems.
+ */
+export function withProblems(evaluator: Evaluator): Evaluator {
+  return {
+    shape: evaluator.shape,
+    promptEmbedding: evaluator.promptEmbedding,
+    evaluate: (noises, options) => translateErrors(evaluator.evaluate(noises, options)),
+  };
+}
+
+async function translateErrors<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    // `Recycling` decides whether another process may have enough memory.
+    if (error instanceof OutOfMemoryError) throw error;
+    if (error instanceof EngineError) throw new ProblemError('generation-failed', error.message);
+    if (error instanceof RewardError && !error.isTransient)
+      throw new ProblemError('reward-failed', error.message);
+    throw error;
+  }
+}
