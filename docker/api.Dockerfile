@@ -1,4 +1,4 @@
-# The HTTP interface: stateless, any number of them. It never loads ONNX Runtime.
+# The HTTP API. It is stateless, so any number of containers may run. It does not contain ONNX Runtime.
 #   docker build -f docker/api.Dockerfile -t findery-api .
 FROM node:22-bookworm-slim
 

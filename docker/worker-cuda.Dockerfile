@@ -5,8 +5,9 @@ FROM node:22-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev && npm cache clean --force
-# The npm package leaves ONNX Runtime's CUDA libraries out, since they are too large for the registry. Its own script fetches those of exactly its
-# version from where it names them (script/install-metadata.js): Microsoft.ML.OnnxRuntime.Gpu.Linux on nuget.org, built for CUDA 12 and cuDNN 9.
+# The npm package of ONNX Runtime does not contain the CUDA libraries, which are too large for the registry. Its script
+# downloads those of its version (script/install-metadata.js): Microsoft.ML.OnnxRuntime.Gpu.Linux on nuget.org, built
+# for CUDA 12 and cuDNN 9.
 RUN node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12
 COPY bin ./bin
 COPY models ./models
@@ -16,7 +17,7 @@ COPY workers ./workers
 FROM nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04
 
 WORKDIR /app
-# Node itself is the pinned one in node_modules.
+# node_modules contains Node itself, in the pinned version.
 ENV NODE_ENV=production \
     PATH=/app/node_modules/.bin:$PATH \
     FINDERY_DATA=/data \

@@ -63,8 +63,6 @@ export class VaeDecoder {
     const wrong = numbers.find((value) => !Number.isFinite(value));
     if (wrong === undefined) return;
     const { name, graphs } = this.#model;
-    const isHalf = (graph: Graph) =>
-      [...graph.inputs, ...graph.outputs].some(({ type }) => type === 'float16');
     if (what === 'latents') {
       throw new EngineError(
         `${name} made latents with ${wrong} in them: its denoiser (${graphs.denoiser}) overflows. If it ` +
@@ -72,8 +70,9 @@ export class VaeDecoder {
           "are damaged, or the sampler's settings are extreme.",
       );
     }
+    const isHalf = [...this.graph.inputs, ...this.graph.outputs].some(({ type }) => type === 'float16');
     throw new EngineError(
-      isHalf(this.graph)
+      isHalf
         ? `The VAE of ${name} (${this.graph.path}) overflows in float16: it made a picture with ${wrong} ` +
             'in it from finite latents. Export the model again with its VAE in float32 ' +
             '(tools/export/import_checkpoint.py with --vae-dtype fp32); the other parts may stay in float16.'

@@ -6,7 +6,7 @@ import { validate } from 'dockerfile-utils';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 
-/** Files of the images and their services, by linters and by the schema of Compose: there is no Docker where the tests run. */
+/** Checks the files with linters and with the Compose schema, because the tests have no Docker. */
 const DOCKER = join(import.meta.dirname, '..', '..', 'docker');
 const read = (name: string) => readFileSync(join(DOCKER, name), 'utf8');
 const names = readdirSync(DOCKER).filter((name) => name.endsWith('.Dockerfile'));
@@ -34,7 +34,7 @@ describe.each(names)('%s', (name) => {
     ).toEqual([]);
   });
 
-  it('pins its base images, does not run as root, says how its health is seen', () => {
+  it('pins its base images, does not run as root, and has a health check', () => {
     const lines = read(name).split('\n');
     const bases = lines.filter((line) => line.startsWith('FROM ')).map((line) => line.split(' ')[1]);
     for (const base of bases) expect(base).toMatch(/:[^:]*\d+\.?\d*[^:]*$/);
@@ -48,7 +48,7 @@ describe.each(names)('%s', (name) => {
 });
 
 describe('compose', () => {
-  // Ajv knows the draft by its older address, and by default.
+  // Ajv knows this draft under its older URL, and uses it by default.
   const { $schema: _, ...schema } = JSON.parse(
     readFileSync(
       join(import.meta.dirname, '..', '..', 'node_modules', 'dclint', 'schemas', 'compose.schema.json'),
@@ -67,7 +67,7 @@ describe('compose', () => {
   });
 
   it.each(['compose.yaml', 'compose.cuda.yaml'])('%s passes the linter', (name) => {
-    // Order and quotes are taste; secrets of the host's interface are not.
+    // Rules about the order of keys are a matter of taste.
     const rules = {
       'service-keys-order': 0,
       'services-alphabetical-order': 0,
@@ -76,7 +76,7 @@ describe('compose', () => {
       'no-build-and-image': 0,
     } as const;
     const linter = new DCLinter({ rules, quiet: false, debug: false, exclude: [] });
-    // Its types are not found from here.
+    // The package does not export this type.
     interface Found {
       readonly messages: readonly {
         readonly line: number;
@@ -91,13 +91,13 @@ describe('compose', () => {
     expect(found).toEqual([]);
   });
 
-  it('Redis loses nothing and evicts nothing, and nobody outside reaches it', () => {
+  it('Redis is durable, evicts nothing and has no public port', () => {
     const { redis } = base.services;
     expect(redis.command?.join(' ')).toMatch(/--appendonly yes .*--maxmemory-policy noeviction/);
     expect(redis.ports).toBeUndefined();
   });
 
-  it.each(Object.entries(base.services))('%s has no rights that it does not need', (_name, service) => {
+  it.each(Object.entries(base.services))('%s has only the rights that it needs', (_name, service) => {
     expect(service).toMatchObject({
       read_only: true,
       cap_drop: ['ALL'],
@@ -107,11 +107,11 @@ describe('compose', () => {
     });
     for (const right of ['privileged', 'cap_add', 'network_mode', 'pid', 'ipc', 'devices'])
       expect(service).not.toHaveProperty(right);
-    // What is written lies in volumes and in memory; the image of Redis writes to its volume alone.
+    // findery's containers write to volumes and to a tmpfs; Redis writes only to its volume.
     if (service.build) expect(service.tmpfs).toEqual(['/tmp']);
   });
 
-  it('asks for keys unless somebody says otherwise, and says how the first is made', () => {
+  it('requires API keys by default, and the documents say how to create the first', () => {
     expect(base.services.api.environment).toMatchObject({
       FINDERY_KEYS: expect.stringMatching(/^\$\{FINDERY_KEYS:-required\}$/),
     });
@@ -121,7 +121,7 @@ describe('compose', () => {
       );
   });
 
-  it('the API is offered to this machine alone, and every image has its file', () => {
+  it('binds the API to this machine, and every image has its file', () => {
     expect(base.services.api.ports).toEqual([expect.stringMatching(/^127\.0\.0\.1:/)]);
     for (const { services } of [base, cuda])
       for (const { build } of Object.values(services))
@@ -161,7 +161,7 @@ describe('kubernetes', () => {
     });
   const pods = resources.filter(({ spec }) => spec.template);
 
-  it('has what it needs', () => {
+  it('defines all resources', () => {
     const kinds = resources.map(({ kind, metadata }) => `${kind} ${metadata.name}`).sort();
     expect(kinds).toEqual([
       'Deployment findery-api',
@@ -177,7 +177,7 @@ describe('kubernetes', () => {
   });
 
   it.each(pods.map((pod) => [pod.metadata.name, pod] as const))(
-    '%s has no rights that it does not need',
+    '%s has only the rights that it needs',
     (_name, pod) => {
       const { spec } = pod.spec.template as { readonly spec: PodSpec };
       expect(spec.securityContext).toMatchObject({
@@ -188,7 +188,7 @@ describe('kubernetes', () => {
       expect(spec.automountServiceAccountToken).toBe(false);
       for (const right of ['hostNetwork', 'hostPID', 'hostIPC']) expect(spec).not.toHaveProperty(right);
       for (const container of spec.containers) {
-        // What our programs write beside their data lies in a folder that goes with the pod.
+        // findery's containers need a writable /tmp that ends with the pod.
         if (container.image.startsWith('findery-')) {
           const [tmp] = container.volumeMounts.filter(({ mountPath }) => mountPath === '/tmp');
           expect(spec.volumes?.find(({ name }) => name === tmp?.name)?.emptyDir).toBeDefined();
@@ -202,7 +202,7 @@ describe('kubernetes', () => {
     },
   );
 
-  it('asks for keys, and KEDA has one', () => {
+  it('requires API keys, and KEDA has one', () => {
     const api = pods.find(({ metadata }) => metadata.name === 'findery-api')?.spec.template;
     expect(api?.spec.containers[0].env).toContainEqual({ name: 'FINDERY_KEYS', value: 'required' });
     const scaled = resources.find(({ kind }) => kind === 'ScaledObject');
@@ -216,7 +216,7 @@ describe('kubernetes', () => {
     expect(read('README.md')).toMatch(/kubectl create secret generic findery-queues --from-literal=token=/);
   });
 
-  it('workers follow what GET /v1/queues counts', () => {
+  it('scales workers with GET /v1/queues', () => {
     const scaled = resources.find(({ kind }) => kind === 'ScaledObject');
     expect(scaled?.spec).toMatchObject({
       scaleTargetRef: { name: 'findery-worker' },

@@ -9,8 +9,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureRedis } from '../../src/cli/redis/ensure-redis.ts';
 
 /**
- * The folders of the images, built as their files say, in clean directories and without Docker: COPY copies from what .dockerignore leaves, npm's RUN
- * lines run, and CMD and HEALTHCHECK start with the environment that ENV gives.
+ * Builds the folders of the images as their files say, in clean directories and without Docker.
+ * COPY copies what .dockerignore allows, RUN lines with npm are run, and CMD and HEALTHCHECK start
+ * with the environment of ENV.
  */
 const ROOT = join(import.meta.dirname, '..', '..');
 const run = promisify(execFile);
@@ -31,6 +32,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+/** A built image: its folder, environment, CMD and HEALTHCHECK. */
 interface Image {
   readonly app: string;
   readonly environment: NodeJS.ProcessEnv;
@@ -38,7 +40,7 @@ interface Image {
   readonly health: readonly string[];
 }
 
-/** The last stage of an image as a folder. */
+/** Builds the last stage of an image. */
 async function build(name: string): Promise<Image> {
   const text = readFileSync(join(ROOT, 'docker', `${name}.Dockerfile`), 'utf8').replaceAll(/\\\n\s*/g, ' ');
   const allowed = readFileSync(join(ROOT, '.dockerignore'), 'utf8')
@@ -55,11 +57,11 @@ async function build(name: string): Promise<Image> {
       const parts = rest.split(' ');
       const target = join(app, parts.pop() as string);
       for (const part of parts) {
-        expect(allowed, `.dockerignore lets ${part} in`).toContain(part.replace('./', ''));
+        expect(allowed, `.dockerignore allows ${part}`).toContain(part.replace('./', ''));
         cpSync(join(ROOT, part), parts.length > 1 ? join(target, part) : target, { recursive: true });
       }
     } else if (instruction === 'RUN' && rest.startsWith('npm ')) {
-      // The cache is the test's machine's own, not the image's.
+      // The npm cache belongs to this machine, so it must not be cleaned.
       await run('sh', ['-c', rest.replace(' && npm cache clean --force', '')], {
         cwd: app,
         env: { ...process.env },
@@ -73,28 +75,31 @@ async function build(name: string): Promise<Image> {
   return { app, environment, command, health };
 }
 
-/** Starts what CMD says; resolves when the health check is content. */
+/** Runs CMD and waits until HEALTHCHECK succeeds. */
 async function start(image: Image, more: NodeJS.ProcessEnv): Promise<void> {
   const env = { ...image.environment, REDIS_URL: redis.url, FINDERY_REDIS_PREFIX: prefix, ...more };
   const [program, ...args] = image.command;
   const child = spawn(program, args, { cwd: image.app, env, stdio: ['ignore', 'pipe', 'pipe'] });
   running.push(child);
-  let said = '';
-  child.stdout?.on('data', (data) => (said += data));
-  child.stderr?.on('data', (data) => (said += data));
+  let output = '';
+  child.stdout?.on('data', (data) => (output += data));
+  child.stderr?.on('data', (data) => (output += data));
   const [check, ...checkArgs] = image.health;
-  const isWell = () =>
+  const isHealthy = () =>
     run(check, checkArgs, { cwd: image.app, env }).then(
       () => true,
       () => false,
     );
   await expect
-    .poll(async () => (child.exitCode === null ? await isWell() : said), { timeout: 40_000, interval: 500 })
+    .poll(async () => (child.exitCode === null ? await isHealthy() : output), {
+      timeout: 40_000,
+      interval: 500,
+    })
     .toBe(true);
 }
 
 describe('the folder of', () => {
-  it('the worker starts, and its health check tells a live one from none', async () => {
+  it('the worker starts, and its health check fails without a live worker', async () => {
     const image = await build('worker');
     const [data, models] = [join(folder, 'data'), join(folder, 'models')];
     mkdirSync(models);
@@ -105,13 +110,13 @@ describe('the folder of', () => {
     const env = { ...image.environment, REDIS_URL: redis.url, FINDERY_REDIS_PREFIX: prefix };
     const [check, ...args] = image.health;
     await expect(run(check, args, { cwd: image.app, env })).rejects.toThrow(
-      /No worker of .* has been heard of/,
+      /No worker on .* has reported in the last 10 s/,
     );
     await start(image, { FINDERY_DATA: data, FINDERY_MODELS: models });
     for (const each of [models, join(models, 'mine')]) chmodSync(each, 0o755);
   }, 120_000);
 
-  it('the API starts without ONNX Runtime, and sees the worker', async () => {
+  it('the API starts without ONNX Runtime and lists the worker', async () => {
     const image = await build('api');
     expect(existsSync(join(image.app, 'node_modules', 'onnxruntime-node'))).toBe(false);
     const port = String(20_000 + Math.floor(Math.random() * 20_000));

@@ -1,7 +1,7 @@
 /**
  * A distribution of the initial noise: a mixture of K Gaussians with diagonal covariance over
- * latents of any shape. Component k has probability `weights[k]`; its noises are z = mean_k + std_k
- * * eps with eps ~ N(0, I).
+ * latents of any shape. Component k has probability `weights[k]`; its noises are
+ * z = mean_k + std_k * eps with eps ~ N(0, I).
  *
  * K = 1 is FIND's policy pi_theta (Chen et al. 2024, section 3). A component anchored at a good
  * noise z_k has mean c * z_k and std sqrt(1 - c^2): its samples keep the norm that the model was

@@ -94,8 +94,8 @@ const PARAMETERS = {
  *    component per lineage. An anchor lies between the centre, which was never evaluated, and the
  *    best noise of the lineage, which was (`trust`).
  *
- * One kernel and one set of cosines serve all prompts and budgets. An iteration costs O(n^2 d /
- * components) for n noises of d numbers.
+ * One kernel and one set of cosines serve all prompts and budgets. An iteration costs
+ * O(n^2 d / components) for n noises of d numbers.
  */
 class GaussianProcessSearch implements Optimizer {
   readonly #problem: SearchProblem;

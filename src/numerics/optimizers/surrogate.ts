@@ -34,8 +34,8 @@ export function standardizedSquares({ mean, std, noises }: Rollout): Float64Arra
  *   L = mean over noises and dimensions i of min(rho_i r*, clip(rho_i, 1 - eps, 1 + eps) r*),
  *   rho_i = N(z_i; mu_i, sigma_i) / N(z_i; mu_old_i, sigma_old_i).
  *
- * The ratio of EACH DIMENSION is clipped. The density is a product over the dimensions, so at mu =
- * mu_old the gradient is that of the joint density, r* d log pi. The joint ratio is a product of
+ * The ratio of EACH DIMENSION is clipped. The density is a product over the dimensions, so the
+ * gradient at mu_old is that of the joint density, r* d log pi. The joint ratio is a product of
  * thousands of factors: it leaves [1 - eps, 1 + eps] after the smallest step, so clipping it would
  * stop all learning. The mean of the log-density, which the authors' code uses, never leaves the
  * interval, so clipping it would have no effect. The ratio of a dimension binds where the policy

@@ -12,8 +12,8 @@ const PREDICTION_TYPES = ['epsilon', 'v_prediction'] as const;
  * Euler's method with ancestral sampling: Crowson, k-diffusion (github.com/crowsonkb/k-diffusion),
  * `sample_euler_ancestral`, as diffusers' EulerAncestralDiscreteScheduler computes it. A step of
  * Euler's method goes below the next noise level (`sigmaDown`), and new noise (`sigmaUp`) raises it
- * to that level. The noise is DDPM's (Ho, Jain and Abbeel 2020, arXiv 2006.11239) in the latents x
- * = x_0 + sigma eps. The noise of the last step has the weight 0.
+ * to that level. In the latents x = x_0 + sigma eps, this noise is DDPM's (Ho, Jain and Abbeel
+ * 2020, arXiv 2006.11239). The noise of the last step has the weight 0.
  *
  * All options of diffusers' class are supported. The class has neither predictions of x_0 nor
  * Karras' levels.

@@ -72,9 +72,10 @@ export function readNoiseSchedule(
 }
 
 /**
- * The noise levels of the trained timesteps as Karras et al. 2022 define them, sigma = sqrt((1 - a)
- * / a): as many numbers as timesteps, rising. A zero terminal SNR gives an infinite level, which
- * cannot be integrated; 2^12 replaces it, because diffusers replaces a signal of 0 by 2^-24.
+ * The noise levels of the trained timesteps as Karras et al. 2022 define them:
+ * sigma = sqrt((1 - a) / a), as many numbers as timesteps, rising. A zero terminal SNR gives an
+ * infinite level, which cannot be integrated; 2^12 replaces it, because diffusers replaces a signal
+ * of 0 by 2^-24.
  */
 export function trainedSigmas({ rescaleBetasZeroSnr, alphasCumprod }: NoiseSchedule): Float32Array {
   const sigmas = alphasCumprod.map((alpha) => Math.sqrt((1 - alpha) / alpha));
