@@ -5,10 +5,9 @@ import type { JobRecord, PolicyRecord } from '../src/contract/records.ts';
 import { FINAL_STATUSES } from '../src/contract/schemas/job.ts';
 import { viewJob } from '../src/contract/views.ts';
 import { archiveEnded, archiveJob } from '../src/jobs/archive.ts';
-import { RewardError } from '../src/rewards/scorer.ts';
 import { Checkpoints, createOptimizer } from './checkpoints.ts';
 import type { RunningJob } from './context.ts';
-import { openEvaluator } from './evaluator.ts';
+import { failureProblem, openEvaluator } from './evaluator.ts';
 import { giveBack, type Interruption } from './interruption.ts';
 import { failJobSample } from './job-sample.ts';
 import { storePolicy } from './store-policy.ts';
@@ -109,11 +108,7 @@ export async function failJob(job: RunningJob, error: unknown, isLastTry: boolea
     logger.warn({ err: reason }, 'the partial policy could not be stored');
     return null;
   });
-  const problem = problemOf(
-    // Clients may read why a reward service failed; other unknown errors stay internal.
-    error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error,
-    record.requestId ?? undefined,
-  );
+  const problem = failureProblem(error, record.requestId);
   const sampleId = await failJobSample(job, problem);
   await endJob(job, 'failed', { ...resultOf(record, policy), sampleId, error: problem }, ['running']);
   throw new UnrecoverableError(error instanceof Error ? error.message : String(error));

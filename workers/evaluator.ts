@@ -1,5 +1,5 @@
-import { ProblemError } from '../src/contract/problem.ts';
-import type { RewardChoice, Sampler } from '../src/contract/schemas/common.ts';
+import { ProblemError, problemOf } from '../src/contract/problem.ts';
+import type { Problem, RewardChoice, Sampler } from '../src/contract/schemas/common.ts';
 import type { Evaluator } from '../src/core/evaluator.ts';
 import { EngineError, OutOfMemoryError } from '../src/engine/errors.ts';
 import { chooseModel, chooseTerms } from '../src/jobs/choose-bundles.ts';
@@ -54,6 +54,16 @@ export function withProblems(evaluator: Evaluator): Evaluator {
     promptEmbedding: evaluator.promptEmbedding,
     evaluate: (noises, options) => translateErrors(evaluator.evaluate(noises, options)),
   };
+}
+
+/**
+ * The problem of work that has failed for good. Clients may read why a reward service failed; other
+ * unknown errors stay internal.
+ * @param requestId of the request that created the work
+ */
+export function failureProblem(error: unknown, requestId: string | null): Problem {
+  const reason = error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error;
+  return problemOf(reason, requestId ?? undefined);
 }
 
 async function translateErrors<T>(work: Promise<T>): Promise<T> {

@@ -14,8 +14,8 @@ import { sha256Of } from '../src/sha256.ts';
 import type { WorkerContext } from './context.ts';
 
 /**
- * Added to the numbers of a job's previews: the ids of the job and of its samples have the same
- * digits.
+ * Offset of the numbers of a job's previews. A job and its samples have ids with the same digits
+ * (`derivedId`), so without the offset a preview and a sampled image could get the same id.
  */
 export const PREVIEW_OFFSET = 2 ** 19;
 

@@ -113,22 +113,32 @@ async function classifyOutOfMemory(
 ): Promise<unknown> {
   const record = await context.store.jobs.get(lease.id);
   const iteration = record.checkpoint?.iteration;
-  const times = record.outOfMemory?.iteration === iteration ? (record.outOfMemory?.times ?? 0) : 0;
+  const times = timesAtCheckpoint(record, record.outOfMemory);
   const reason = context.recycling.recycle(error, times);
   if (!(reason instanceof Interruption)) return reason;
   context.logger.warn({ err: error }, 'out of memory; the job continues in a new process');
   // This attempt does not count as fruitless.
-  const attempts = record.takenAt?.iteration === iteration ? (record.takenAt?.times ?? 0) : 0;
-  const takenAt = { iteration, times: Math.max(0, attempts - 1) };
+  const takenAt = { iteration, times: Math.max(0, timesAtCheckpoint(record, record.takenAt) - 1) };
   await lease.commit({ set: { outOfMemory: { iteration, times: times + 1 }, takenAt } }, ['running']);
   return reason;
 }
 
 /**
- * Whether work has to wait because storage does not accept what it writes, such as on a full disk.
- * Waiting does not use up the tries of the work.
+ * How often something has happened since the job's current checkpoint was stored.
+ * @param counter of the job's record, such as `takenAt`; it starts again at each checkpoint
+ */
+export function timesAtCheckpoint(
+  { checkpoint }: JobRecord,
+  counter: JobRecord['takenAt'] | undefined,
+): number {
+  return counter && counter.iteration === checkpoint?.iteration ? counter.times : 0;
+}
+
+/**
+ * The fields that the record of work needs if the work has to wait for storage, such as on a full
+ * disk. Waiting does not use up the tries of the work.
  * @param since RFC 3339: when the work began to wait, if it waits already
- * @returns the fields that its record needs; null for other errors, and after `MAX_STORAGE_WAIT_MS`
+ * @returns null if `error` is another failure, or the work has waited for `MAX_STORAGE_WAIT_MS`
  */
 export function waitForStorage(
   error: unknown,

@@ -3,6 +3,7 @@ import type { SampleRecord } from '../src/contract/records.ts';
 import type { Problem } from '../src/contract/schemas/common.ts';
 import type { Image } from '../src/contract/schemas/sample.ts';
 import { archiveEnded, archiveSample, recordKey } from '../src/jobs/archive.ts';
+import { createSampleRecord } from '../src/jobs/submit.ts';
 import type { RunningJob } from './context.ts';
 
 /**
@@ -16,31 +17,18 @@ export async function openJobSample(
 ): Promise<SampleRecord> {
   const { prompt, negativePrompt, model, reward, sampler, seed, priority, metadata, requestId, tenant } =
     record;
+  const purpose = { prompt, negativePrompt, model, reward, sampler };
+  const batch = { seed, count: record.samples, bestOf: record.samples, format: 'png' as const };
+  const id = derivedId('smp', record.id);
   const now = new Date().toISOString();
   const sample: SampleRecord = {
-    id: derivedId('smp', record.id),
-    tenant,
+    ...createSampleRecord(
+      { policyId, ...purpose, ...batch, priority, metadata },
+      { id, tenant, warnings: [], requestId, now },
+    ),
     status: 'running',
-    createdAt: now,
     startedAt: now,
-    finishedAt: null,
-    policyId,
-    prompt,
-    negativePrompt,
-    model,
-    reward,
-    sampler,
-    seed,
-    count: record.samples,
-    bestOf: record.samples,
-    format: 'png',
-    priority,
-    metadata,
-    images: [],
-    error: null,
-    warnings: [],
     attempts: 1,
-    requestId,
   };
   const { samples } = context.store;
   if (await samples.create(sample, { parent: policyId, onlyNew: true })) return sample;

@@ -14,7 +14,7 @@ import type { RunningJob, WorkerContext } from './context.ts';
 import { endCanceled, endInterrupted, endJob, failJob } from './end-job.ts';
 import { openEvaluator } from './evaluator.ts';
 import { sampleImages } from './images.ts';
-import { classifyJobError, Interruption, watchForInterruption } from './interruption.ts';
+import { classifyJobError, Interruption, timesAtCheckpoint, watchForInterruption } from './interruption.ts';
 import { endJobSample, openJobSample } from './job-sample.ts';
 import { Lease } from './lease.ts';
 import { measureProgress, publishIteration, publishStage } from './progress.ts';
@@ -80,8 +80,7 @@ async function discardLeftovers({ blobs, store }: WorkerContext, record: JobReco
 async function take(job: RunningJob): Promise<boolean> {
   const { lease, record, context } = job;
   const attempts = record.attempts + 1;
-  const fruitless =
-    record.checkpoint?.iteration === record.takenAt?.iteration ? (record.takenAt?.times ?? 0) + 1 : 1;
+  const fruitless = timesAtCheckpoint(record, record.takenAt) + 1;
   const set = {
     attempts,
     takenAt: { iteration: record.checkpoint?.iteration, times: fruitless },

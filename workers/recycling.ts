@@ -12,8 +12,8 @@ const MAX_PROCESSES = 3;
 
 /**
  * Ends a process whose memory does not suffice for even one picture. GPU providers never give
- * memory back, and it may be fragmented, so a new process may succeed. Work that fails in a new
- * process that has done nothing else, too, fails for good.
+ * memory back, and it may be fragmented, so a new process may succeed. If the work also fails in a
+ * new process that has done nothing else, it fails for good.
  */
 export class Recycling {
   #startedWork = 0;

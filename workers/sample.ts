@@ -1,15 +1,14 @@
 import { UnrecoverableError } from 'bullmq';
-import { ProblemError, problemOf } from '../src/contract/problem.ts';
+import { ProblemError } from '../src/contract/problem.ts';
 import type { SampleRecord } from '../src/contract/records.ts';
 import type { Image } from '../src/contract/schemas/sample.ts';
 import { OutOfMemoryError } from '../src/engine/errors.ts';
 import { archiveEnded, archiveSample } from '../src/jobs/archive.ts';
 import { policyFileKey, readStoredFile } from '../src/jobs/stored-files.ts';
 import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
-import { RewardError } from '../src/rewards/scorer.ts';
 import { decodePolicy } from '../src/storage/policy-file.ts';
 import type { WorkerContext } from './context.ts';
-import { openEvaluator } from './evaluator.ts';
+import { failureProblem, openEvaluator } from './evaluator.ts';
 import { sampleImages } from './images.ts';
 import { Interruption, waitForStorage } from './interruption.ts';
 import { Lease } from './lease.ts';
@@ -121,11 +120,10 @@ async function failSample(
     }
   }
   logger.error({ err: error }, 'sample failed');
-  const problem = error instanceof RewardError ? new ProblemError('reward-failed', error.message) : error;
   await lease.commit({
     set: {
       status: 'failed',
-      error: problemOf(problem, record.requestId ?? undefined),
+      error: failureProblem(error, record.requestId),
       finishedAt: new Date().toISOString(),
     },
   });

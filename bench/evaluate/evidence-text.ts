@@ -94,7 +94,8 @@ export const LIMITS = [
   paragraph(
     '- The width of the distribution of `gp` (`c`) and its anchors (`trust`) were last chosen among about',
     'ten ways to read out the same searches, on the six prompts at 150 images and these held-out',
-    'samples. This choice flatters `gp` in the table at 150 images. The 45 prompts and the other budgets took no part.',
+    'samples. This choice flatters `gp` in the table at 150 images. The 45 prompts and the other budgets',
+    'took no part.',
   ),
   '- A picture that obeys, as the unseen scorer judges, may still be ugly.',
   paragraph(

@@ -9,12 +9,15 @@ import type { Report } from '../contract/schemas/policy.ts';
 import type { Sample } from '../contract/schemas/sample.ts';
 import { contactSheet } from '../pictures/contact-sheet.ts';
 import { renderSvg } from '../pictures/svg-renderer.ts';
+import { parseArguments, UsageError } from './arguments.ts';
 import { createLogger } from './logger.ts';
 import { runMain } from './run-main.ts';
 import { startService } from './service.ts';
 
-const PROMPT = 'a green dog on the grass';
+/** The embedded model often swaps the two: the base row shows both orders. */
+const PROMPT = 'a black boat below a white house in the desert';
 const SEED = 1;
+const USAGE = 'npm run demo -- [--prompt TEXT] [--seed N] [--out FOLDER]';
 /**
  * Seed and number of the contact sheet's noises. Neither the search nor the report uses this seed.
  */
@@ -22,9 +25,10 @@ const SHEET = { seed: 2024, count: 8 };
 
 /**
  * `npm run demo`: learns the noise distribution of one prompt over HTTP, as any client would, and
- * writes a contact sheet and the reward curve to `demo-output/`.
+ * writes a contact sheet and the reward curve to a folder, `demo-output/` by default.
  */
 await runMain(async (stop) => {
+  const { prompt, seed, out } = readOptions(process.argv.slice(2));
   const config = { ...readConfig(process.env), port: 0, logLevel: 'warn' as const };
   const began = performance.now();
   console.log('Starting findery (Redis, API, worker) ...');
@@ -37,14 +41,14 @@ await runMain(async (stop) => {
     await service.workerReady;
     const client = new Client(service.url);
     console.log(`  ready at ${service.url} after ${seconds(performance.now() - began)}\n`);
-    console.log(`Learning the initial noise of "${PROMPT}" ...`);
-    const job = await client.createJob({ prompt: PROMPT, seed: SEED });
+    console.log(`Learning the initial noise of "${prompt}" ...`);
+    const job = await client.createJob({ prompt, seed });
     const ended = await followWithBar(client, job, stop);
     if (ended.status !== 'succeeded' || !ended.report || !ended.policyId) {
       throw new Error(`The job ended as ${ended.status}${ended.error ? `: ${ended.error.detail}` : '.'}`);
     }
     console.log(compare(ended.report));
-    const folder = await writeFigures(client, ended);
+    const folder = await writeFigures(client, ended, resolve(out));
     console.log(
       `\nWritten:\n  ${join(folder, 'contact-sheet.png')}   ` +
         `the same ${SHEET.count} noises through the base and the learned distribution`,
@@ -56,6 +60,20 @@ await runMain(async (stop) => {
     await service.close();
   }
 });
+
+function readOptions(args: readonly string[]): { prompt: string; seed: number; out: string } {
+  const { values } = parseArguments(args, {
+    options: {
+      prompt: { type: 'string', default: PROMPT },
+      seed: { type: 'string', default: String(SEED) },
+      out: { type: 'string', default: 'demo-output' },
+    },
+  });
+  const seed = Number(values.seed);
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new UsageError(`--seed is "${values.seed}"; it takes a whole number from 0 on. Usage: ${USAGE}`);
+  return { ...values, seed };
+}
 
 async function followWithBar(client: Client, job: Job, stop: AbortSignal): Promise<Job> {
   const bar = new SingleBar(
@@ -111,8 +129,7 @@ function compare({ base, learned, gain, successRate, diversityRatio, meanNorm, d
   ].join('\n');
 }
 
-async function writeFigures(client: Client, job: Job): Promise<string> {
-  const folder = resolve('demo-output');
+async function writeFigures(client: Client, job: Job, folder: string): Promise<string> {
   await mkdir(folder, { recursive: true });
   const base = await client.sample('/v1/samples', { prompt: job.prompt, ...SHEET });
   const learned = await client.sample(`/v1/policies/${job.policyId}/samples`, SHEET);
@@ -138,11 +155,10 @@ async function writeFigures(client: Client, job: Job): Promise<string> {
 
 function nextSteps(policyId: string): string {
   return [
-    '\nThe policy is stored. To sample new pictures from it, start the service and run:',
+    '\nThe policy is stored. To sample a new picture from it, start the service and run:',
     '  npm start',
-    "  curl -s -X POST -H 'Prefer: wait=30' -H 'Content-Type: application/json' -d '{\"count\": 4}' " +
-      `http://127.0.0.1:8080/v1/policies/${policyId}/samples`,
-    '  curl -s -o picture.png http://127.0.0.1:8080/v1/images/IMAGE_ID',
+    "  curl -s -H 'Accept: image/png' -H 'Content-Type: application/json' " +
+      `-d '{"policy": "${policyId}"}' -o picture.png http://127.0.0.1:8080/v1/images`,
     `  curl -s -o policy.safetensors http://127.0.0.1:8080/v1/policies/${policyId}/parameters`,
   ].join('\n');
 }

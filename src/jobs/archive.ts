@@ -17,14 +17,16 @@ import type { Store } from '../store/store.ts';
  */
 
 /** A record as the archive holds it. */
-export interface ArchivedRecord {
-  readonly kind: IdKind;
-  readonly record: { readonly id: string } & Fields;
+export type ArchivedRecord = (
+  | { readonly kind: 'job'; readonly record: JobRecord }
+  | { readonly kind: 'smp'; readonly record: SampleRecord }
+  | { readonly kind: 'pol'; readonly record: PolicyRecord }
+) & {
   /** Of a job: one text "iteration,reward,..." per picture of its search, as Redis stores them. */
   readonly rewards: readonly string[];
   /** Images of a sample, previews of a job. */
   readonly images: readonly ImageRecord[];
-}
+};
 
 /** A note of a deletion. */
 export interface Removal {
@@ -87,20 +89,28 @@ export async function readArchived(blobs: BlobStore, key: string): Promise<Archi
   const bytes = await blobs.get(key);
   if (!bytes) return null;
   const { kind, version, record, rewards = [], images = [], imageVersion = 0 } = decodeRecord(bytes);
-  if (kind !== 'job' && kind !== 'smp' && kind !== 'pol') {
-    throw new RecordFileError(
-      `The record ${key} has the kind ${JSON.stringify(kind)}; an archived record has "job", "smp" or "pol".`,
-    );
-  }
-  return {
-    kind,
-    record: migrate(kind, record as Fields, Number(version)) as ArchivedRecord['record'],
+  const parts = {
     rewards: rewards as string[],
-    images: (images as Fields[]).map(
-      // A migrated record has the fields of the current version; no type can say so.
-      (image) => migrate('img', image, Number(imageVersion)) as unknown as ImageRecord,
-    ),
+    images: (images as unknown[]).map((image) => toCurrent<ImageRecord>('img', image, imageVersion)),
   };
+  switch (kind) {
+    case 'job':
+      return { kind, record: toCurrent<JobRecord>(kind, record, version), ...parts };
+    case 'smp':
+      return { kind, record: toCurrent<SampleRecord>(kind, record, version), ...parts };
+    case 'pol':
+      return { kind, record: toCurrent<PolicyRecord>(kind, record, version), ...parts };
+    default:
+      throw new RecordFileError(
+        `The record ${key} has the kind ${JSON.stringify(kind)}; ` +
+          'an archived record has "job", "smp" or "pol".',
+      );
+  }
+}
+
+/** Migrates a record. The current version of a kind has the fields of its type. */
+function toCurrent<T>(kind: IdKind, record: unknown, version: unknown): T {
+  return migrate(kind, record as Fields, Number(version)) as T;
 }
 
 /** Reads the note of a deletion; null if there is none. */

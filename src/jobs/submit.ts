@@ -90,22 +90,37 @@ export async function submitSample(
   settings: SampleSettings,
   { id = newId('smp'), warnings, requestId, now }: Submission,
 ): Promise<SampleRecord> {
-  const record: SampleRecord = {
+  const record = createSampleRecord(settings, { id, tenant: store.tenant, warnings, requestId, now });
+  await enqueue(store, record, { images: settings.bestOf, parent: settings.policyId ?? undefined });
+  return record;
+}
+
+/** The record of a new batch of samples that no worker has taken. */
+export function createSampleRecord(
+  settings: SampleSettings,
+  origin: {
+    readonly id: string;
+    readonly tenant: string;
+    readonly warnings: readonly Warning[];
+    readonly requestId: string | null;
+    /** RFC 3339. */
+    readonly now: string;
+  },
+): SampleRecord {
+  return {
     ...settings,
-    id,
-    tenant: store.tenant,
+    id: origin.id,
+    tenant: origin.tenant,
     status: 'queued',
-    createdAt: now,
+    createdAt: origin.now,
     startedAt: null,
     finishedAt: null,
     images: [],
     error: null,
-    warnings: [...warnings],
+    warnings: [...origin.warnings],
     attempts: 0,
-    requestId,
+    requestId: origin.requestId,
   };
-  await enqueue(store, record, { images: settings.bestOf, parent: settings.policyId ?? undefined });
-  return record;
 }
 
 /**

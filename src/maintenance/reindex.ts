@@ -1,4 +1,4 @@
-import type { JobRecord, PolicyRecord, SampleRecord } from '../contract/records.ts';
+import type { JobRecord } from '../contract/records.ts';
 import { DEFAULT_TENANT } from '../contract/tenants.ts';
 import { viewJob } from '../contract/views.ts';
 import {
@@ -92,11 +92,8 @@ async function restoreRemovals(store: Store, blobs: BlobStore, report: ReindexRe
  * Whether a record was deleted. A sample is also gone when its policy is: it may have ended while
  * the policy was being deleted.
  */
-function isGone({ record }: ArchivedRecord, gone: ReadonlySet<string>): boolean {
-  return (
-    gone.has(record.id) ||
-    (typeof record.policyId === 'string' && record.id.startsWith('smp_') && gone.has(record.policyId))
-  );
+function isGone({ kind, record }: ArchivedRecord, gone: ReadonlySet<string>): boolean {
+  return gone.has(record.id) || (kind === 'smp' && record.policyId !== null && gone.has(record.policyId));
 }
 
 async function readRecord(
@@ -129,24 +126,21 @@ async function restoreRecord(
     await store.images.create(image, { parent: id, onlyNew: true });
     report.images++;
   }
-  // The record is written last, so an interrupted restore of it is repeated. The casts are safe:
-  // readArchived migrates a record to the type of its kind.
+  // The record is written last, so an interrupted restore of it is repeated.
   if (kind === 'job') {
-    const job = record as unknown as JobRecord;
     await restoreRewards(store, id, rewards);
     // A failed job can be retried, and then its deadline applies.
-    const deadline = job.deadline === null ? undefined : Date.parse(job.deadline);
-    await store.jobs.create(job, { events: endOf(job), onlyNew: true, deadline });
+    const deadline = record.deadline === null ? undefined : Date.parse(record.deadline);
+    await store.jobs.create(record, { events: endOf(record), onlyNew: true, deadline });
     report.jobs++;
   } else if (kind === 'smp') {
-    const sample = record as unknown as SampleRecord;
-    await store.samples.create(sample, {
-      ...(sample.policyId ? { parent: sample.policyId } : {}),
+    await store.samples.create(record, {
+      ...(record.policyId ? { parent: record.policyId } : {}),
       onlyNew: true,
     });
     report.samples++;
   } else {
-    await store.policies.create(record as unknown as PolicyRecord, { onlyNew: true });
+    await store.policies.create(record, { onlyNew: true });
     report.policies++;
   }
 }

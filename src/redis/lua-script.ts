@@ -44,8 +44,16 @@ export function defineScript<Answer>(base: string, path: string): LuaScript<Answ
   return (redis, { keys = {}, args = {}, entries = [] }) => {
     const ordered: Value[] = [];
     const argv: Value[] = [];
+    rejectOtherNames(keys, input.sharedKeys, command);
+    rejectOtherNames(args, input.sharedArgs, command);
     append(ordered, keys, input.sharedKeys, command);
     append(argv, args, input.sharedArgs, command);
+    // All entries come from one caller and have the same names.
+    const [first] = entries;
+    if (first) {
+      rejectOtherNames(first.keys ?? {}, input.entryKeys, command);
+      rejectOtherNames(first.args ?? {}, input.entryArgs, command);
+    }
     for (const entry of entries) {
       append(ordered, entry.keys ?? {}, input.entryKeys, command);
       append(argv, entry.args ?? {}, input.entryArgs, command);
@@ -68,8 +76,15 @@ function append(
     if (value === undefined) throw new Error(`${command} needs "${name}".`);
     to.push(value);
   }
-  if (Object.keys(values).length !== names.length)
-    throw new Error(`${command} takes ${names.join(', ')}, not ${Object.keys(values).join(', ')}.`);
+}
+
+function rejectOtherNames(
+  values: { readonly [name: string]: Value },
+  names: readonly string[],
+  command: string,
+): void {
+  const other = Object.keys(values).find((name) => !names.includes(name));
+  if (other !== undefined) throw new Error(`${command} takes ${names.join(', ')}, not ${other}.`);
 }
 
 /** `findery:MODULE/SCRIPT`: the file without `lua/` and its ending. */

@@ -60,7 +60,7 @@ describe('findery models check explains', () => {
     [
       'a tokenizer of another model',
       (path) => edit(join(path, 'text_encoder', 'config.json'), (config) => ({ ...config, vocab_size: 100 })),
-      /the tokenizer is another model's/,
+      /the tokenizer belongs to another model/,
     ],
     [
       'an inpainting model',

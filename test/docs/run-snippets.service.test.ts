@@ -4,7 +4,12 @@ import { findSnippets, runSnippets } from '../support/snippets.ts';
 const fence = (marker: string, code: string) => `${marker}\n\`\`\`sh\n${code}\n\`\`\`\n`;
 
 it('finds the marked blocks of a document in order, with their lines', () => {
-  const document = `# A\n\n${fence('<!-- test: sh -->', 'echo 1')}\n${fence('text', 'echo no')}\n${fence('<!-- test: python -->', 'print(2)')}`;
+  const document = [
+    '# A\n',
+    fence('<!-- test: sh -->', 'echo 1'),
+    fence('text', 'echo no'),
+    fence('<!-- test: python -->', 'print(2)'),
+  ].join('\n');
   expect(findSnippets(document)).toEqual([
     { language: 'sh', code: 'echo 1\n', line: 3 },
     { language: 'python', code: 'print(2)\n', line: 13 },
@@ -22,7 +27,10 @@ it('runs blocks in one folder, with one shell and the URL of the service', async
       { language: 'sh', code: 'NAME=file; echo http://127.0.0.1:8080/v1 > $NAME\n', line: 1 },
       {
         language: 'ts',
-        code: "import { readFileSync } from 'node:fs';\nconst text: string = readFileSync('file', 'utf8');\nconsole.log(text.trim(), process.env.FINDERY_URL);\n",
+        code:
+          "import { readFileSync } from 'node:fs';\n" +
+          "const text: string = readFileSync('file', 'utf8');\n" +
+          'console.log(text.trim(), process.env.FINDERY_URL);\n',
         line: 2,
       },
       { language: 'sh', code: 'echo $NAME\n', line: 3 },

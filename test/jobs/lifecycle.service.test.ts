@@ -24,10 +24,8 @@ describe('pause and resume', () => {
     expect(paused).toMatchObject({ status: 'paused', queuePosition: null, finishedAt: null });
     expect(await isQueued(api, id)).toBe(false);
     expect(await readOk(await act(api, id, 'pause'), 200)).toEqual(paused);
-    const listed = (await readOk(await api.get('/v1/jobs?status=paused'), 200)) as unknown as {
-      data: JsonAnswer[];
-    };
-    expect(listed.data.map((job) => job.id)).toEqual([id]);
+    const { data } = await readOk(await api.get('/v1/jobs?status=paused'), 200);
+    expect((data as JsonAnswer[]).map((job) => job.id)).toEqual([id]);
 
     const resumed = await readOk(await act(api, id, 'resume'), 200);
     expect(resumed).toMatchObject({ status: 'queued', queuePosition: 1 });

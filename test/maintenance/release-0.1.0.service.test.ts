@@ -61,7 +61,7 @@ describe('a backup of findery 0.1.0', () => {
     expect(response.ok).toBe(true);
     const ended = await recoverable.client.follow(job, () => {});
     expect(ended).toMatchObject({ status: 'succeeded', progress: { images: 60 } });
-    // Bits depend on the processor; the search went on from its checkpoint when the numbers are close.
+    // Bits depend on the processor. Close numbers show that the search resumed its checkpoint.
     const rewards = await get<{ data: { reward: number }[] }>(`/v1/jobs/${PAUSED_JOB}/rewards`);
     const before = await expected<{ data: { reward: number }[] }>('resumed-rewards.json');
     expect(rewards.data.slice(0, 50)).toEqual(before.data.slice(0, 50));

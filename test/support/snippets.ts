@@ -47,9 +47,9 @@ export interface SnippetOutput {
 }
 
 /**
- * Runs the blocks of a document in order, in one new folder. `sh` blocks share a shell, so variables carry over.
- * The documented URL is replaced by that of the service, which the other blocks also find in FINDERY_URL. Python
- * blocks are skipped if there is no python3.
+ * Runs the blocks of a document in order, in one new folder. `sh` blocks share a shell, so
+ * variables carry over. The documented URL is replaced by that of the service, which the other
+ * blocks also find in FINDERY_URL. Python blocks are skipped if there is no python3.
  * @throws Error with the line and the output of the first block that fails
  */
 export async function runSnippets(snippets: readonly Snippet[], url: string): Promise<SnippetOutput> {

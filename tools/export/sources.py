@@ -14,7 +14,7 @@ import layouts
 import torch
 import transformers
 from checkpoints import CheckpointError, read_weights, size_of
-from modules import create, fill
+from module_weights import create, fill
 from state_dicts import some
 
 CONFIGS = Path(__file__).parent / "configs"

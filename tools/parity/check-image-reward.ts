@@ -1,4 +1,9 @@
-/** The second half of check_image_reward.py: scores its pictures by our preprocessing, tokenizer and graph run, and prints the largest difference. */
+/**
+ * Second half of check_image_reward.py: scores its pictures with findery's preprocessing, tokenizer
+ * and graph, and prints the largest difference from the package.
+ *
+ *     node tools/parity/check-image-reward.ts FOLDER TOLERANCE
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 
 EXPORT = Path(__file__).resolve().parents[1] / "export"
 sys.path.insert(0, str(EXPORT))
+import module_weights  # noqa: E402
 import sources  # noqa: E402
 
 RESNET = {
@@ -211,7 +212,7 @@ def make(layout: str, configs_folder: Path, seed: int, with_vae: bool = True) ->
         if not path.exists() or (name == "vae" and not with_vae):
             continue
         configs[name] = json.loads(path.read_text())
-        module = modules.create(name, configs[name]).eval()
+        module = module_weights.create(name, configs[name]).eval()
         randomize(module, generator)
         modules[name] = module
     return modules, configs

@@ -1,10 +1,12 @@
 /**
- * The second half of check_checkpoint.py: serves an imported bundle as `npm start` does and draws a picture of it over HTTP.
+ * Second half of check_checkpoint.py: serves an imported bundle as `npm start` does and samples a
+ * picture over HTTP.
  *
  *     node tools/parity/serve-checkpoint.ts MODELS MODEL WORK [REWARD]
  *
- * MODELS is the folder that holds MODEL (and REWARD). Writes into WORK what diffusers needs to make the same picture: noise.f32 and picture.rgb.
- * With REWARD a job of 4 draws follows. Prints what the worker's memory was at its highest (Linux).
+ * MODELS is the folder that holds MODEL (and REWARD). Writes noise.f32, picture.rgb and
+ * picture.json to WORK, for the comparison with diffusers. With REWARD, a job of 4 images follows.
+ * Prints the worker's peak memory (Linux).
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -23,7 +25,7 @@ const STEPS = 2;
 
 await runMain(async () => {
   const [models, model, work, reward] = process.argv.slice(2);
-  // By the environment, which the worker's process inherits.
+  // The worker process inherits the environment.
   process.env.FINDERY_MODELS = resolve(models);
   process.env.FINDERY_DATA = resolve(work, 'data');
   const config = { ...readConfig(process.env), port: 0, logLevel: 'warn' as const };
@@ -83,7 +85,7 @@ async function learn(client: Client, model: string, reward: string): Promise<voi
   });
   const ended = await client.follow(job, () => {});
   console.log(
-    `job: ${ended.status} after ${seconds(began)}, ${ended.progress.images} draws of ${STEPS} steps`,
+    `job: ${ended.status} after ${seconds(began)}, ${ended.progress.images} images of ${STEPS} steps`,
   );
   if (ended.status !== 'succeeded') throw new Error(ended.error?.detail ?? 'the job failed');
 }

@@ -3,8 +3,8 @@ import { MAX_RETENTION } from '../../config/settings.ts';
 import { isTenantName } from '../../contract/tenants.ts';
 import {
   defaultLimits,
-  type TenantLimits,
   readTenantLimits,
+  type TenantLimits,
   writeTenantLimits,
 } from '../../maintenance/sweep/retention-limits.ts';
 import { openBlobs } from '../../storage/open-blobs.ts';

@@ -61,7 +61,7 @@ def test_files_that_are_no_checkpoints(tmp_path, name, content, words):
 
 
 def test_a_path_that_is_not_there(tmp_path):
-    refused([str(tmp_path / "no.safetensors"), str(tmp_path / "out")], "is not there")
+    refused([str(tmp_path / "no.safetensors"), str(tmp_path / "out")], "does not exist")
 
 
 def test_a_folder_that_is_no_pipeline(tmp_path):
@@ -184,7 +184,7 @@ def test_another_architecture_of_the_same_layout(sd1, tmp_path):
 
 
 def test_another_resolution_than_its_configs(sd1, tmp_path):
-    refused(sd1.options(sd1.save(), tmp_path / "out", "--size", "500"), "--size 500", "multiples of 64")
+    refused(sd1.options(sd1.save(), tmp_path / "out", "--size", "500"), "--size 500", "multiple of 64")
 
 
 def test_no_vae(sd1, tmp_path):

@@ -26,7 +26,7 @@ def test_a_vae_that_overflows_in_float16_is_written_in_float32(sd1, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "since it overflows in fp16" in done.stdout
+    assert "because it overflows in fp16" in done.stdout
     import onnxruntime
 
     types = {

@@ -94,7 +94,7 @@ def test_custom_text_towers_and_safetensors(tmp_path, openai):
     refused(
         start(tmp_path, "open_clip.safetensors"),
         tmp_path / "out" / "reward",
-        "does not tell its activation",
+        "does not determine its activation",
         "--activation quick_gelu",
         "LAION",
     )

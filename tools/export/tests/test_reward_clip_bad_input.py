@@ -150,7 +150,7 @@ def edit_config(folder: Path, **changes) -> None:
 def test_folders_that_do_not_fit(folder):
     out = folder / "out" / "reward"
     refused(start(folder, "clip", "--activation", "gelu"), out, "--activation is for single files")
-    refused(start(folder, "none"), out, "none is not there")
+    refused(start(folder, "none"), out, "none does not exist")
     shutil.copytree(folder / "clip", folder / "whole")
 
     edit_config(folder, model_type="siglip")

@@ -110,7 +110,7 @@ def test_what_is_no_checkpoint(place, name, content, part):
 
 
 def test_a_path_that_is_not_there(place):
-    refused(start(place, checkpoint="other.pt"), place / "out" / "reward", "other.pt is not there")
+    refused(start(place, checkpoint="other.pt"), place / "out" / "reward", "other.pt does not exist")
 
 
 def test_a_folder(place):
