@@ -3,7 +3,7 @@ import type { ImageRecord, JobRecord, PolicyRecord, SampleRecord } from '../cont
 import { FINAL_STATUSES } from '../contract/schemas/job.ts';
 import { currentVersion, type Fields, migrate } from '../records/migrations.ts';
 import { type BlobStore, DamagedBlobError } from '../storage/blobs.ts';
-import { decodeRecord, encodeRecord, RecordFileError } from '../storage/record-file.ts';
+import { decodeRecordFile, encodeRecordFile, RecordFileError } from '../storage/record-file.ts';
 import type { Store } from '../store/store.ts';
 
 /**
@@ -78,7 +78,7 @@ export async function archiveEnded(store: Store, blobs: BlobStore, id: string): 
 
 /** Notes a deletion. Call it before anything is deleted. */
 export async function archiveRemoval(blobs: BlobStore, removal: Removal): Promise<void> {
-  await blobs.put(removalKey(removal.id), encodeRecord({ kind: 'removal', ...removal }));
+  await blobs.put(removalKey(removal.id), encodeRecordFile({ kind: 'removal', ...removal }));
 }
 
 /**
@@ -88,7 +88,7 @@ export async function archiveRemoval(blobs: BlobStore, removal: Removal): Promis
 export async function readArchived(blobs: BlobStore, key: string): Promise<ArchivedRecord | null> {
   const bytes = await blobs.get(key);
   if (!bytes) return null;
-  const { kind, version, record, rewards = [], images = [], imageVersion = 0 } = decodeRecord(bytes);
+  const { kind, version, record, rewards = [], images = [], imageVersion = 0 } = decodeRecordFile(bytes);
   const parts = {
     rewards: rewards as string[],
     images: (images as unknown[]).map((image) => toCurrent<ImageRecord>('img', image, imageVersion)),
@@ -117,7 +117,7 @@ function toCurrent<T>(kind: IdKind, record: unknown, version: unknown): T {
 export async function readRemoval(blobs: BlobStore, key: string): Promise<Removal | null> {
   const bytes = await blobs.get(key);
   // The hash that decodeRecord checks says that the body is as archiveRemoval wrote it.
-  return bytes && (decodeRecord(bytes) as unknown as Removal);
+  return bytes && (decodeRecordFile(bytes) as unknown as Removal);
 }
 
 /** Whether an archived record is damaged for good. After other errors, another try may succeed. */
@@ -133,7 +133,7 @@ async function write(
 ): Promise<void> {
   const version = currentVersion(kind);
   const body = { kind, version, record, imageVersion: currentVersion('img'), ...parts };
-  await blobs.put(recordKey(record.id), encodeRecord(body));
+  await blobs.put(recordKey(record.id), encodeRecordFile(body));
 }
 
 /** The records of these images, sorted by id; ids without a record are left out. */

@@ -14,7 +14,7 @@ export class RecordFileError extends Error {
 }
 
 /** Writes a record file. @param body a JSON object */
-export function encodeRecord(body: object): Uint8Array {
+export function encodeRecordFile(body: object): Uint8Array {
   const text = JSON.stringify(body);
   const envelope = { format: FORMAT, formatVersion: FORMAT_VERSION, sha256: sha256Of(text) };
   return new TextEncoder().encode(`${JSON.stringify(envelope).slice(0, -1)},"body":${text}}\n`);
@@ -24,7 +24,7 @@ export function encodeRecord(body: object): Uint8Array {
  * Reads the body of a record file.
  * @throws RecordFileError when the bytes have another format, a newer version or another hash
  */
-export function decodeRecord(bytes: Uint8Array): { readonly [name: string]: unknown } {
+export function decodeRecordFile(bytes: Uint8Array): { readonly [name: string]: unknown } {
   let file: { readonly [name: string]: unknown };
   try {
     file = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));

@@ -44,7 +44,7 @@ describe('POST /v1/images', () => {
     expect(job).toMatchObject({ status: 'succeeded', prompt: 'a green dog', budget: BUDGET, report: null });
   });
 
-  it('searches, draws n images from what it learned, and gives addresses that can be fetched', async () => {
+  it('searches, samples n images of what it learned, and gives addresses that can be fetched', async () => {
     const images = await created(await post({ prompt: 'a red cat', n: 2, seed: 3, budget: BUDGET }));
     expect(images).toMatchObject({ status: 'succeeded', job: expect.stringMatching(/^job_/) });
     expect(images.data).toHaveLength(2);
@@ -58,7 +58,7 @@ describe('POST /v1/images', () => {
     }
   });
 
-  it('draws from a policy the same images as POST /v1/policies/{id}/samples', async () => {
+  it('samples from a policy the same images as POST /v1/policies/{id}/samples', async () => {
     const { policy } = await created(await post({ prompt: 'a red cat', seed: 3, budget: BUDGET }));
     const images = await created(
       await post({ policy, seed: 5, response_format: 'b64_json', output_format: 'webp' }),
@@ -79,7 +79,7 @@ describe('POST /v1/images', () => {
     expect(bytes.equals(Buffer.from(await client.bytes(sample.images[0]?.url ?? '')))).toBe(true);
   });
 
-  it('draws from the base model when it is not to optimize', async () => {
+  it('samples from the base model when it is not to optimize', async () => {
     const images = await created(await post({ prompt: 'a red cat', optimize: false, size: '64x64' }));
     expect(images).toMatchObject({ job: null, policy: null, sample: expect.stringMatching(/^smp_/) });
     expect(images.data).toHaveLength(1);

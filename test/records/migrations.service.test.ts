@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readArchived, recordKey } from '../../src/jobs/archive.ts';
 import { currentVersion, migrate } from '../../src/records/migrations.ts';
 import { encodeFields } from '../../src/records/record-codec.ts';
-import { encodeRecord } from '../../src/storage/record-file.ts';
+import { encodeRecordFile } from '../../src/storage/record-file.ts';
 import { expectProblem, queueJob, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
 
 let api: TestApi;
@@ -80,7 +80,7 @@ describe('a record', () => {
     const write = (version: number) =>
       api.blobs.put(
         recordKey(id),
-        encodeRecord({ kind: 'smp', version, record: { id, sampler: { steps: 2 } } }),
+        encodeRecordFile({ kind: 'smp', version, record: { id, sampler: { steps: 2 } } }),
       );
     await write(0);
     expect((await readArchived(api.blobs, recordKey(id)))?.record).toEqual({

@@ -1,21 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { decodeRecord, encodeRecord } from '../../src/storage/record-file.ts';
+import { decodeRecordFile, encodeRecordFile } from '../../src/storage/record-file.ts';
 
 const body = {
   kind: 'pol',
   version: 1,
   record: { id: 'pol_1', seed: 7, small: 1e-7, text: 'é "x"\n', none: null },
 };
-const text = () => Buffer.from(encodeRecord(body)).toString();
+const text = () => Buffer.from(encodeRecordFile(body)).toString();
 
 describe('a record file', () => {
   it('returns its body', () => {
-    expect(decodeRecord(encodeRecord(body))).toEqual(body);
+    expect(decodeRecordFile(encodeRecordFile(body))).toEqual(body);
     expect(JSON.parse(text())).toMatchObject({ format: 'findery.record', formatVersion: 1, body });
   });
 
   it('has the same bytes for the same body', () => {
-    expect(encodeRecord(structuredClone(body))).toEqual(encodeRecord(body));
+    expect(encodeRecordFile(structuredClone(body))).toEqual(encodeRecordFile(body));
   });
 
   it.each([
@@ -38,7 +38,7 @@ describe('a record file', () => {
       /formatVersion is 2; this findery reads up to 1/,
     ],
   ])('that is %s is rejected with the reason', (_, bytes, message) => {
-    expect(() => decodeRecord(Buffer.from(bytes()))).toThrow(
+    expect(() => decodeRecordFile(Buffer.from(bytes()))).toThrow(
       expect.objectContaining({ name: 'RecordFileError', message: expect.stringMatching(message) }),
     );
   });

@@ -4,6 +4,7 @@ import type { PolicyRecord } from '../../contract/records.ts';
 import type { CreateImageRequest } from '../../contract/schemas/create-image.ts';
 import { negotiateType } from '../http/content-negotiation.ts';
 
+/** Content types of the answer: JSON, or one picture in the format of its type. */
 export const JSON_TYPE = 'application/json';
 export const PICTURE_FORMATS = { 'image/png': 'png', 'image/webp': 'webp', 'image/jpeg': 'jpeg' } as const;
 export type PictureType = keyof typeof PICTURE_FORMATS;

@@ -96,7 +96,10 @@ export function awaitWork(work: ImageWork, request: FastifyRequest, reply: Fasti
  * The batch of images that the work made; null while it is not finished.
  * @throws ProblemError of work that failed; `conflict` when the job was canceled or has expired
  */
-export async function findImages(work: ImageWork, { store }: FastifyRequest): Promise<SampleRecord | null> {
+export async function findFinishedSample(
+  work: ImageWork,
+  { store }: FastifyRequest,
+): Promise<SampleRecord | null> {
   const { id, status, error } = work.record;
   if (error) {
     // Records hold only codes that a ProblemError had.

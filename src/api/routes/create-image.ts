@@ -11,7 +11,7 @@ import {
   negotiateAnswer,
   PICTURE_FORMATS,
 } from '../images/image-request.ts';
-import { awaitWork, findImages, startSampling, startSearch } from '../images/image-work.ts';
+import { awaitWork, findFinishedSample, startSampling, startSearch } from '../images/image-work.ts';
 import { readImage } from '../images/read-image.ts';
 
 const binary = { schema: Type.Unsafe<unknown>({ type: 'string', format: 'binary' }) };
@@ -67,7 +67,7 @@ export const createImage: FastifyPluginAsyncTypebox = async (app) => {
       const work = await awaitWork(started, request, reply);
       const { id, status, createdAt, policyId } = work.record;
       reply.header('location', `/v1/${work.kind === 'job' ? 'jobs' : 'samples'}/${id}`);
-      const sample = await findImages(work, request);
+      const sample = await findFinishedSample(work, request);
       if (!sample) reply.code(202).header('retry-after', '1');
       const [image] = sample?.images ?? [];
       if (image && type !== JSON_TYPE) {

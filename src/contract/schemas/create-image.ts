@@ -50,6 +50,7 @@ const CreatedImage = Type.Object({
   reward: Nullable(Type.Number()),
 });
 
+/** The answer of `POST /v1/images`. `data` is empty while the work is not finished. */
 export const CreatedImages = Type.Object(
   {
     created: Type.Integer({ description: 'seconds since 1970' }),

@@ -1,6 +1,6 @@
 import { sha256Of } from '../../sha256.ts';
 import type { BlobStore } from '../../storage/blobs.ts';
-import { encodeRecord } from '../../storage/record-file.ts';
+import { encodeRecordFile } from '../../storage/record-file.ts';
 import type { Store } from '../../store/store.ts';
 import { VERSION } from '../../version.ts';
 import { forEachInParallel } from '../parallel.ts';
@@ -79,7 +79,7 @@ export async function backup(
   for (let i = 0; i < keys.length; i += KEYS_PER_PIECE) {
     await target.put(
       pieceKey(pieces++),
-      encodeRecord({ kind: 'keys', keys: keys.slice(i, i + KEYS_PER_PIECE) }),
+      encodeRecordFile({ kind: 'keys', keys: keys.slice(i, i + KEYS_PER_PIECE) }),
     );
   }
   const contents: BackupContents = {
@@ -91,7 +91,7 @@ export async function backup(
     pieces,
     keys: keys.length,
   };
-  await target.put(CONTENTS_KEY, encodeRecord(contents));
+  await target.put(CONTENTS_KEY, encodeRecordFile(contents));
   return contents;
 }
 

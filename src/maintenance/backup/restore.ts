@@ -1,5 +1,5 @@
 import type { BlobStore } from '../../storage/blobs.ts';
-import { decodeRecord } from '../../storage/record-file.ts';
+import { decodeRecordFile } from '../../storage/record-file.ts';
 import type { Store } from '../../store/store.ts';
 import { listWorkers } from '../../store/worker-registry.ts';
 import { newestFirst } from '../newest-first.ts';
@@ -51,7 +51,7 @@ export async function restore(
   for (let piece = 0; piece < contents.pieces; piece++) {
     const bytes = await source.get(pieceKey(piece));
     if (!bytes) throw incomplete(pieceKey(piece));
-    for (const copy of decodeRecord(bytes).keys as KeyCopy[])
+    for (const copy of decodeRecordFile(bytes).keys as KeyCopy[])
       await putKey(store.redis, store.keys.prefix, copy);
   }
   return { keys: contents.keys, blobs: keys.length, queued: await requeue(store) };
@@ -69,7 +69,7 @@ async function readContents(source: BlobStore): Promise<BackupContents> {
     );
   }
   // decodeRecord has checked the hash, so the body is what `backup` wrote.
-  const contents = decodeRecord(bytes) as unknown as BackupContents;
+  const contents = decodeRecordFile(bytes) as unknown as BackupContents;
   if (contents.kind !== 'backup' || contents.version > BACKUP_VERSION) {
     throw new RestoreError(
       `The backup has version ${contents.version}, written by findery ${contents.writtenBy}; ` +
