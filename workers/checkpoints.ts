@@ -5,8 +5,8 @@ import type { SearchProgress } from '../src/search/search-loop.ts';
 import { sha256Of } from '../src/sha256.ts';
 import { type BlobStore, DamagedBlobError } from '../src/storage/blobs.ts';
 import { decodeCheckpoint, encodeCheckpoint } from '../src/storage/checkpoint-file.ts';
-import { Interruption } from './interruption.ts';
 import type { Lease } from './lease.ts';
+import { Interruption } from './stop-reason.ts';
 
 /** Creates the optimizer of a job in its initial state. */
 export function createOptimizer(

@@ -8,8 +8,9 @@ import { archiveEnded, archiveJob } from '../src/jobs/archive.ts';
 import { Checkpoints, createOptimizer } from './checkpoints.ts';
 import type { RunningJob } from './context.ts';
 import { failureProblem, openEvaluator } from './evaluator.ts';
-import { giveBack, type Interruption } from './interruption.ts';
+import { giveBack } from './interruption.ts';
 import { failJobSample } from './job-sample.ts';
+import type { Interruption } from './stop-reason.ts';
 import { storePolicy } from './store-policy.ts';
 
 /**

@@ -2,24 +2,7 @@ import type { JobRecord } from '../src/contract/records.ts';
 import { OutOfMemoryError } from '../src/engine/errors.ts';
 import { BlobStoreError, DamagedBlobError } from '../src/storage/blobs.ts';
 import type { RunningJob } from './context.ts';
-
-/**
- * Why the work on a job or on samples stops before its end, and how it is given back. None of the
- * reasons is a failure of the work. `watchForInterruption` notices requests of clients, deadlines
- * and lost locks; `classifyJobError` separates errors that stop the work from errors that fail it;
- * `giveBack` pauses a job or queues it again.
- */
-const MESSAGES = {
-  canceled: 'A client canceled the job.',
-  paused: 'A client paused the job.',
-  expired: 'The deadline of the job has passed.',
-  shutdown: 'The worker is shutting down.',
-  lost: 'Another worker has taken the job.',
-  storage: 'Storage does not accept what the job writes.',
-  memory: 'The memory of this process does not suffice; a new process continues the job.',
-} as const;
-
-type InterruptionKind = keyof typeof MESSAGES;
+import { Interruption, type InterruptionKind } from './stop-reason.ts';
 
 /** Kinds after which the queue offers the work again. */
 const GIVEN_BACK: readonly InterruptionKind[] = ['shutdown', 'memory', 'paused', 'storage'];
@@ -30,17 +13,6 @@ const MAX_STORAGE_WAIT_MS = 24 * 3_600_000;
 const STORAGE_RETRY_MS = 3000;
 /** Node's limit of a timer; later deadlines need several timers. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-
-/** Thrown, and used as the reason of abort signals, when work stops before its end. */
-export class Interruption extends Error {
-  override readonly name = 'Interruption';
-  readonly kind: InterruptionKind;
-
-  constructor(kind: InterruptionKind) {
-    super(MESSAGES[kind]);
-    this.kind = kind;
-  }
-}
 
 /**
  * Aborts `stop` with an Interruption when a client cancels or pauses the job, its deadline passes,

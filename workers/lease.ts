@@ -3,7 +3,7 @@ import { ProblemError } from '../src/contract/problem.ts';
 import type { Change, Outcome } from '../src/records/record-change.ts';
 import type { AnyRecord } from '../src/records/record-codec.ts';
 import type { Records } from '../src/records/records.ts';
-import { Interruption } from './interruption.ts';
+import { Interruption } from './stop-reason.ts';
 
 /**
  * A worker's lease of a record. Taking the record writes a new owner token into it; a later change

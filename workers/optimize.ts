@@ -14,10 +14,11 @@ import type { RunningJob, WorkerContext } from './context.ts';
 import { endCanceled, endInterrupted, endJob, failJob } from './end-job.ts';
 import { openEvaluator } from './evaluator.ts';
 import { sampleImages } from './images.ts';
-import { classifyJobError, Interruption, timesAtCheckpoint, watchForInterruption } from './interruption.ts';
+import { classifyJobError, timesAtCheckpoint, watchForInterruption } from './interruption.ts';
 import { endJobSample, openJobSample } from './job-sample.ts';
 import { Lease } from './lease.ts';
 import { measureProgress, publishIteration, publishStage } from './progress.ts';
+import { Interruption } from './stop-reason.ts';
 import { storePolicy } from './store-policy.ts';
 
 /** Attempts at the same checkpoint without progress before a job fails: it may kill its workers. */

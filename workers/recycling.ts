@@ -1,6 +1,6 @@
 import { ProblemError } from '../src/contract/problem.ts';
 import type { OutOfMemoryError } from '../src/engine/errors.ts';
-import { Interruption } from './interruption.ts';
+import { Interruption } from './stop-reason.ts';
 
 /**
  * Exit status of a worker whose supervisor has to start a new process: EX_TEMPFAIL of sysexits.h.

@@ -10,8 +10,9 @@ import { decodePolicy } from '../src/storage/policy-file.ts';
 import type { WorkerContext } from './context.ts';
 import { failureProblem, openEvaluator } from './evaluator.ts';
 import { sampleImages } from './images.ts';
-import { Interruption, waitForStorage } from './interruption.ts';
+import { waitForStorage } from './interruption.ts';
 import { Lease } from './lease.ts';
+import { Interruption } from './stop-reason.ts';
 
 /** A batch of samples that this worker has taken. */
 interface RunningSample {

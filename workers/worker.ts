@@ -10,11 +10,11 @@ import { openStore } from '../src/store/store.ts';
 import { announceWorker, dismissWorker } from '../src/store/worker-registry.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
-import { Interruption } from './interruption.ts';
 import { optimize } from './optimize.ts';
 import { openQueueWorker } from './queue-worker.ts';
 import { Recycling } from './recycling.ts';
 import { sample } from './sample.ts';
+import { Interruption } from './stop-reason.ts';
 import { Throughput } from './throughput.ts';
 import { warmModels } from './warm-models.ts';
 

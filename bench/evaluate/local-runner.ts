@@ -15,7 +15,7 @@ import { thumbnailFeatures } from '../../src/pictures/thumbnail-features.ts';
 import { graphRewards, type Term, withRewards } from '../../src/rewards/weighted-rewards.ts';
 import { runSearch } from '../../src/search/search-loop.ts';
 import { parseOptimizer } from './optimizer-spec.ts';
-import { type Cell, type Run, rounded, type Setup } from './records.ts';
+import { type Cell, fromReport, type Run, rounded, type Setup } from './records.ts';
 import type { Runner, RunSettings } from './runner.ts';
 import { heldOutNoises } from './suites.ts';
 
@@ -101,11 +101,7 @@ export async function startLocalRunner(settings: RunSettings): Promise<Runner> {
       return {
         type: 'run',
         ...cell,
-        base: rounded(report.base.mean),
-        learned: rounded(report.learned.mean),
-        success: rounded(report.successRate),
-        diversity: report.diversityRatio === null ? null : rounded(report.diversityRatio),
-        norm: rounded(report.meanNorm),
+        ...fromReport(report),
         unseenBase: before.unseen,
         unseenLearned: after.unseen,
         search: search.rewards.map(rounded),

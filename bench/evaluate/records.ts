@@ -74,6 +74,29 @@ export const cellKey = ({ prompt, optimizer, seed, budget }: Cell): string =>
 /** Rounds a number of a record to four decimal places. */
 export const rounded = (value: number): number => Math.round(value * 1e4) / 1e4;
 
+/** The values of a run that come from the report on its held-out samples. */
+export function fromReport({
+  base,
+  learned,
+  successRate,
+  diversityRatio,
+  meanNorm,
+}: {
+  readonly base: { readonly mean: number };
+  readonly learned: { readonly mean: number };
+  readonly successRate: number;
+  readonly diversityRatio: number | null;
+  readonly meanNorm: number;
+}): Pick<Run, 'base' | 'learned' | 'success' | 'diversity' | 'norm'> {
+  return {
+    base: rounded(base.mean),
+    learned: rounded(learned.mean),
+    success: rounded(successRate),
+    diversity: diversityRatio === null ? null : rounded(diversityRatio),
+    norm: rounded(meanNorm),
+  };
+}
+
 /**
  * Reads a file of JSON lines. An incomplete last line is ignored; the harness was interrupted while
  * it wrote it.

@@ -4,7 +4,7 @@ import type { Job } from '../../src/contract/schemas/job.ts';
 import type { RewardHistory } from '../../src/contract/schemas/reward-history.ts';
 import type { Sample } from '../../src/contract/schemas/sample.ts';
 import { parseOptimizer } from './optimizer-spec.ts';
-import { type Cell, type Run, rounded } from './records.ts';
+import { type Cell, fromReport, type Run, rounded } from './records.ts';
 import type { Runner, RunSettings } from './runner.ts';
 
 /** Runs cells as jobs of a running service. Results come from the reports of the jobs. */
@@ -59,11 +59,7 @@ export async function startServiceRunner(url: string, settings: RunSettings): Pr
       return {
         type: 'run',
         ...cell,
-        base: rounded(report.base.mean),
-        learned: rounded(report.learned.mean),
-        success: rounded(report.successRate),
-        diversity: report.diversityRatio === null ? null : rounded(report.diversityRatio),
-        norm: rounded(report.meanNorm),
+        ...fromReport(report),
         unseenBase:
           unseen === null
             ? null

@@ -1,10 +1,9 @@
 import { expect, it } from 'vitest';
-import type { Job } from '../../src/contract/schemas/job.ts';
 import { checkDeliveries, ENDPOINT_PATH, type Expectation, isEverythingDelivered } from './check-webhooks.ts';
-import type { ReceivedDelivery, UnreliableReceiver } from './unreliable-receiver.ts';
+import type { ReceivedDelivery } from './unreliable-receiver.ts';
 
 /** The checks of `npm run chaos` must be able to fail. */
-const job = { id: 'job_1', sampleId: 'smp_1', status: 'succeeded' } as unknown as Job;
+const job = { id: 'job_1', sampleId: 'smp_1', status: 'succeeded' };
 const expectation: Expectation = { path: '/job/0', job, wasPaused: false };
 
 function delivery(path: string, type: string, more: Partial<ReceivedDelivery> = {}): ReceivedDelivery {
@@ -18,8 +17,8 @@ const ALL = [
   delivery(ENDPOINT_PATH, 'job.succeeded'),
   delivery(ENDPOINT_PATH, 'sample.succeeded'),
 ];
-const receiver = (some: readonly ReceivedDelivery[]) => ({ received: some }) as unknown as UnreliableReceiver;
-const check = (some: readonly ReceivedDelivery[], wasPaused = false) =>
+const receiver = (received: ReceivedDelivery[]) => ({ received });
+const check = (some: ReceivedDelivery[], wasPaused = false) =>
   checkDeliveries(receiver(some), [{ ...expectation, wasPaused }]).join('; ');
 
 it('finds no problem when everything was delivered, once or more often', () => {
@@ -28,7 +27,7 @@ it('finds no problem when everything was delivered, once or more often', () => {
   expect(check([...ALL, delivery('/job/0', 'job.paused')], true)).toBe('');
 });
 
-it.each<[string, readonly ReceivedDelivery[], RegExp]>([
+it.each<[string, ReceivedDelivery[], RegExp]>([
   [
     'an end that was never acknowledged',
     [ALL[0], ...ALL.slice(2)],

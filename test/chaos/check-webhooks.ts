@@ -8,20 +8,20 @@ export const ENDPOINT_PATH = '/endpoint';
 /** Path of the webhook of a job. */
 export const jobWebhookPath = (number: number) => `/job/${number}`;
 
+/** What a receiver got. */
+type Deliveries = Pick<UnreliableReceiver, 'received'>;
+
 /** A job that has ended, and where its events have to be delivered. */
 export interface Expectation {
   /** Path of the job's webhook. */
   readonly path: string;
-  readonly job: Job;
+  readonly job: Pick<Job, 'id' | 'sampleId'>;
   /** Whether a client paused it. */
   readonly wasPaused: boolean;
 }
 
 /** Whether the end of every job and of its samples was acknowledged at every target. */
-export function isEverythingDelivered(
-  receiver: UnreliableReceiver,
-  expectations: readonly Expectation[],
-): boolean {
+export function isEverythingDelivered(receiver: Deliveries, expectations: readonly Expectation[]): boolean {
   return expectations.every((each) => missing(receiver.received, each).length === 0);
 }
 
@@ -30,10 +30,7 @@ export function isEverythingDelivered(
  * has one `webhook-id` and one signed body; and no event arrived that did not happen.
  * @returns problems; none if all is well
  */
-export function checkDeliveries(
-  receiver: UnreliableReceiver,
-  expectations: readonly Expectation[],
-): string[] {
+export function checkDeliveries(receiver: Deliveries, expectations: readonly Expectation[]): string[] {
   const { received } = receiver;
   const problems = received
     .filter((each) => each.problem !== null)

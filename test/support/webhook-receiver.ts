@@ -65,5 +65,6 @@ export function verify(
   { body, headers }: ReceivedRequest,
   secret: string,
 ): { type: string; timestamp: string; data: never } {
-  return new Webhook(secret).verify(body, headers as Record<string, string>) as never;
+  const payload = new Webhook(secret).verify(body, headers as Record<string, string>);
+  return payload as { type: string; timestamp: string; data: never };
 }
