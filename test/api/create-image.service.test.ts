@@ -99,6 +99,14 @@ describe('POST /v1/images', () => {
     expect((await post({ ...body, n: 2 }, { 'idempotency-key': 'fish' })).status).toBe(422);
   });
 
+  it('searches for 40 s at most unless it is given a budget', async () => {
+    const response = await post({ prompt: 'a blue fish' }, { prefer: 'respond-async' });
+    const { job } = (await response.json()) as CreatedImages;
+    const record = (await (await fetch(`${service.url}/v1/jobs/${job}`)).json()) as Job;
+    expect(record.budget).toEqual({ images: 100, seconds: 40, targetReward: null, patience: null });
+    await fetch(`${service.url}/v1/jobs/${job}/cancel`, { method: 'POST' });
+  });
+
   it.each([
     ['neither prompt nor policy', {}, {}, 422, /prompt is missing/],
     ['a policy and a search', { policy: `pol_${'0'.repeat(26)}`, optimize: true }, {}, 422, /"optimize"/],

@@ -13,8 +13,11 @@ import { createJob, prepareJob } from '../jobs/create-job.ts';
 import type { Services } from '../services.ts';
 import { checkPolicyRequest, parseSize } from './image-request.ts';
 
-/** Images that a search spends without a `budget`: on two CPU cores it fits into the wait. */
-const DEFAULT_SEARCH_IMAGES = 100;
+/**
+ * Budget of a search without a `budget`. It ends before the wait does, so that also a slow machine
+ * answers with images; a search that the time ends does not repeat to the same bits.
+ */
+const DEFAULT_BUDGET = { images: 100, seconds: 40 };
 const MAX_WAIT_MS = 60_000;
 
 /** The work behind a request for images: a search with samples at its end, or samples alone. */
@@ -43,7 +46,7 @@ export async function startSearch(
       model,
       reward,
       seed,
-      budget: { images: DEFAULT_SEARCH_IMAGES, ...budget },
+      budget: budget ?? DEFAULT_BUDGET,
       sampler: parseSize(body),
       samples: n,
       reportDraws: 0,
