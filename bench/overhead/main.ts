@@ -1,0 +1,85 @@
+import { cpus } from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { STREAMS } from '../../src/core/noise.ts';
+import { DiffusionModel } from '../../src/engine/diffusion-model.ts';
+import { quantile } from '../../src/numerics/statistics.ts';
+import { OVERHEAD_CASES, type OverheadCase, specOf } from './cases.ts';
+import { registerStubProvider, STUB_PROVIDER } from './stub-provider.ts';
+
+/**
+ * `npm run bench:overhead -- [--rounds 5] [--schedulers ddim,euler,...]`: the time of the engine's
+ * own work, by batch size. The engine is the one that jobs use, in float16, from token ids to
+ * pictures; its graphs answer at once. With `--schedulers`, Stable Diffusion 1.5 is measured with
+ * each of them in place of its own.
+ */
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '5' }, schedulers: { type: 'string' } },
+});
+const rounds = Number(values.rounds);
+registerStubProvider(Object.assign({}, ...OVERHEAD_CASES.map(({ graphs }) => graphs)));
+
+const cases: readonly OverheadCase[] = values.schedulers
+  ? values.schedulers.split(',').map((scheduler) => withScheduler(OVERHEAD_CASES[0], scheduler))
+  : OVERHEAD_CASES;
+console.log(
+  `${cpus()[0].model.trim()}, one thread, Node.js ${process.version}; ` +
+    `median of ${rounds} rounds (minimum to maximum)\n`,
+);
+console.log('| model | scheduler | batch | ms a step | target | ms a batch | target |');
+console.log('| --- | --- | --- | --- | --- | --- | --- |');
+for (const one of cases) {
+  const model = await DiffusionModel.open(one.model, {
+    executionProviders: [STUB_PROVIDER],
+    threads: 1,
+    batchSize: 8,
+  });
+  for (const batchSize of one.batchSizes) {
+    const times: { step: number; batch: number }[] = [];
+    for (let round = 0; round <= rounds; round++) times.push(await measure(model, one, batchSize, round));
+    // The first round compiles.
+    const counted = times.slice(1);
+    const target = one.targets[batchSize] ?? {};
+    const cells = [
+      one.name,
+      one.sampler.scheduler,
+      batchSize,
+      spread(counted.map(({ step }) => step)),
+      target.step ?? '',
+      spread(counted.map(({ batch }) => batch)),
+      target.batch ?? '',
+    ];
+    console.log(`| ${cells.join(' | ')} |`);
+  }
+  await model.release();
+}
+
+/**
+ * Makes one batch.
+ * @returns `step`: the median time from one run of the denoiser to the next; `batch`: the rest of
+ *   the time, which is texts, noises and pictures. Both in ms.
+ */
+async function measure(model: DiffusionModel, one: OverheadCase, batchSize: number, round: number) {
+  const noises = Array.from({ length: batchSize }, (_, index) => ({
+    key: { seed: round, stream: STREAMS.samples, index },
+  }));
+  // The time before each run of the denoiser, and before that of the decoder.
+  const runs: number[] = [];
+  const began = performance.now();
+  await model.generate(specOf(one, round), noises, async () => {
+    await nextTurn();
+    runs.push(performance.now());
+  });
+  const ended = performance.now();
+  const steps = runs.slice(1).map((time, i) => time - runs[i]);
+  return { step: quantile(steps, 0.5), batch: ended - began - (runs[runs.length - 1] - runs[0]) };
+}
+
+function spread(times: readonly number[]): string {
+  const [median, minimum, maximum] = [0.5, 0, 1].map((q) => quantile(times, q).toFixed(2));
+  return `${median} (${minimum} to ${maximum})`;
+}
+
+function withScheduler(one: OverheadCase, scheduler: string): OverheadCase {
+  return { ...one, sampler: { ...one.sampler, scheduler } };
+}
