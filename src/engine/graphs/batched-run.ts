@@ -1,4 +1,4 @@
-import type { Feeds, Graph, Tensor } from './graph.ts';
+import type { Feeds, Graph, Outputs, Tensor } from './graph.ts';
 
 /**
  * Runs a graph on `count` rows. A graph that was exported with a fixed batch size runs as often as
@@ -7,6 +7,7 @@ import type { Feeds, Graph, Tensor } from './graph.ts';
  * @param shared inputs that are the same for every row
  * @param wanted names of outputs whose first axis is the batch
  * @param betweenRuns awaited before each run; stops the work by throwing
+ * @param into arrays that the outputs may be written to in place of new ones
  * @returns the wanted outputs for all rows
  */
 export async function runInBatches(
@@ -16,13 +17,14 @@ export async function runInBatches(
   shared: Feeds,
   wanted: readonly string[],
   betweenRuns: () => Promise<void> = async () => {},
-): Promise<{ [output: string]: Float32Array }> {
+  into: Outputs = {},
+): Promise<Outputs> {
   const size = fixedBatchSize(graph, rows) ?? count;
   if (size === count) {
     await betweenRuns();
-    return graph.run({ ...shared, ...rows }, wanted);
+    return graph.run({ ...shared, ...rows }, wanted, into);
   }
-  const parts: { [output: string]: Float32Array }[] = [];
+  const parts: Outputs[] = [];
   for (let first = 0; first < count; first += size) {
     const indices = Array.from({ length: size }, (_, i) => Math.min(first + i, count - 1));
     const feeds = Object.fromEntries(
@@ -58,6 +60,8 @@ function takeRows(tensor: Tensor, indices: readonly number[]): Tensor {
   switch (type) {
     case 'float32':
       return { type, dims, data: copyRows(data, new Float32Array(length), indices) };
+    case 'float16':
+      return { type, dims, data: copyRows(data, new Uint16Array(length), indices) };
     case 'int64':
       return { type, dims, data: copyRows(data, new BigInt64Array(length), indices) };
     case 'int32':

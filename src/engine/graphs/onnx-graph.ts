@@ -44,7 +44,7 @@ export async function openGraph(file: string, options: EngineOptions): Promise<G
     path,
     inputs,
     outputs: describeValues(session.outputMetadata),
-    async run(feeds, wanted) {
+    async run(feeds, wanted, into = {}) {
       const tensors = Object.fromEntries(
         Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor, halves.has(name))]),
       );
@@ -55,7 +55,7 @@ export async function openGraph(file: string, options: EngineOptions): Promise<G
       });
       millisecondsInRuns += performance.now() - began;
       await checkPlacement?.();
-      return Object.fromEntries(wanted.map((name) => [name, fromOrt(results[name])]));
+      return Object.fromEntries(wanted.map((name) => [name, fromOrt(results[name], into[name])]));
     },
     release: () => session.release(),
   };
@@ -157,6 +157,8 @@ function toOrt(tensor: Tensor, isHalf: boolean): ort.Tensor {
       return isHalf
         ? new ort.Tensor('float16', toFloat16(tensor.data), tensor.dims)
         : new ort.Tensor('float32', tensor.data, tensor.dims);
+    case 'float16':
+      return new ort.Tensor('float16', tensor.data, tensor.dims);
     case 'int64':
       return new ort.Tensor('int64', tensor.data, tensor.dims);
     case 'int32':
@@ -164,9 +166,11 @@ function toOrt(tensor: Tensor, isHalf: boolean): ort.Tensor {
   }
 }
 
-function fromOrt({ type, data }: ort.Tensor): Float32Array {
+/** @param into array for the result, if one has to be written and the length is the same */
+function fromOrt({ type, data }: ort.Tensor, into?: Float32Array): Float32Array {
   if (type === 'float32') return data as Float32Array;
-  return type === 'float16' ? fromFloat16(data as Uint16Array) : Float32Array.from(data as Float64Array);
+  if (type !== 'float16') return Float32Array.from(data as Float64Array);
+  return fromFloat16(data as Uint16Array, into?.length === data.length ? into : undefined);
 }
 
 function describeValues(values: readonly ort.InferenceSession.ValueMetadata[]): GraphValue[] {
