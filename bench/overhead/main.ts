@@ -26,8 +26,12 @@ console.log(
   `${cpus()[0].model.trim()}, one thread, Node.js ${process.version}; ` +
     `median of ${rounds} rounds (minimum to maximum)\n`,
 );
-console.log('| model | scheduler | batch | ms a step | target | ms a batch | target |');
-console.log('| --- | --- | --- | --- | --- | --- | --- |');
+const HEADER = [
+  ...['model', 'scheduler', 'batch'],
+  ...['ms a step', 'processor', 'target'],
+  ...['ms a batch', 'processor', 'target'],
+];
+console.log(`| ${HEADER.join(' | ')} |\n|${' --- |'.repeat(HEADER.length)}`);
 for (const one of cases) {
   const model = await DiffusionModel.open(one.model, {
     executionProviders: [STUB_PROVIDER],
@@ -35,7 +39,7 @@ for (const one of cases) {
     batchSize: 8,
   });
   for (const batchSize of one.batchSizes) {
-    const times: { step: number; batch: number }[] = [];
+    const times: Times[] = [];
     for (let round = 0; round <= rounds; round++) times.push(await measure(model, one, batchSize, round));
     // The first round compiles.
     const counted = times.slice(1);
@@ -44,35 +48,65 @@ for (const one of cases) {
       one.name,
       one.sampler.scheduler,
       batchSize,
-      spread(counted.map(({ step }) => step)),
-      target.step ?? '',
-      spread(counted.map(({ batch }) => batch)),
-      target.batch ?? '',
+      ...(['step', 'batch'] as const).flatMap((part) => [
+        spread(counted.map(({ wall }) => wall[part])),
+        spread(counted.map(({ processor }) => processor[part])),
+        target[part] ?? '',
+      ]),
     ];
     console.log(`| ${cells.join(' | ')} |`);
   }
   await model.release();
 }
 
-/**
- * Makes one batch.
- * @returns `step`: the median time from one run of the denoiser to the next; `batch`: the rest of
- *   the time, which is texts, noises and pictures. Both in ms.
- */
-async function measure(model: DiffusionModel, one: OverheadCase, batchSize: number, round: number) {
+/** Times in ms. */
+interface Parts {
+  /** From one run of the denoiser to the next, on average. */
+  readonly step: number;
+  /** The rest of the batch: texts, noises and pictures. */
+  readonly batch: number;
+}
+
+interface Times {
+  readonly wall: Parts;
+  /** Processor time of this thread, which other programs on the machine hardly change. */
+  readonly processor: Parts;
+}
+
+/** Makes one batch. */
+async function measure(
+  model: DiffusionModel,
+  one: OverheadCase,
+  batchSize: number,
+  round: number,
+): Promise<Times> {
   const noises = Array.from({ length: batchSize }, (_, index) => ({
     key: { seed: round, stream: STREAMS.samples, index },
   }));
   // The time before each run of the denoiser, and before that of the decoder.
-  const runs: number[] = [];
-  const began = performance.now();
+  const runs: Clocks[] = [];
+  const began = readClocks();
   await model.generate(specOf(one, round), noises, async () => {
     await nextTurn();
-    runs.push(performance.now());
+    runs.push(readClocks());
   });
-  const ended = performance.now();
-  const steps = runs.slice(1).map((time, i) => time - runs[i]);
-  return { step: quantile(steps, 0.5), batch: ended - began - (runs[runs.length - 1] - runs[0]) };
+  const ended = readClocks();
+  const parts = (clock: keyof Clocks): Parts => {
+    const inSteps = runs[runs.length - 1][clock] - runs[0][clock];
+    return { step: inSteps / (runs.length - 1), batch: ended[clock] - began[clock] - inSteps };
+  };
+  return { wall: parts('wall'), processor: parts('processor') };
+}
+
+interface Clocks {
+  readonly wall: number;
+  readonly processor: number;
+}
+
+/** Both clocks in ms; `processor` is NaN before Node.js 22.19. */
+function readClocks(): Clocks {
+  const used = process.threadCpuUsage?.();
+  return { wall: performance.now(), processor: used ? (used.user + used.system) / 1000 : Number.NaN };
 }
 
 function spread(times: readonly number[]): string {

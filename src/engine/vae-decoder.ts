@@ -60,7 +60,7 @@ export class VaeDecoder {
 
   /** A number that is not finite would silently become a black picture. */
   #checkFinite(numbers: Float32Array, what: 'latents' | 'pictures'): void {
-    const wrong = numbers.find((value) => !Number.isFinite(value));
+    const wrong = findNotFinite(numbers);
     if (wrong === undefined) return;
     const { name, graphs } = this.#model;
     if (what === 'latents') {
@@ -88,13 +88,28 @@ export class VaeDecoder {
    */
   #unscale(latents: Float32Array, [channels, height, width]: readonly number[]): Float32Array {
     const { scalingFactor, shiftFactor, channelStatistics } = this.#model;
-    if (!channelStatistics) return latents.map((value) => value / scalingFactor + shiftFactor);
-    const { mean, std } = channelStatistics;
-    return latents.map((value, i) => {
-      const channel = Math.floor(i / (height * width)) % channels;
-      return (value * std[channel]) / scalingFactor + mean[channel];
-    });
+    const unscaled = new Float32Array(latents.length);
+    if (!channelStatistics) {
+      for (let i = 0; i < latents.length; i++) unscaled[i] = latents[i] / scalingFactor + shiftFactor;
+      return unscaled;
+    }
+    const plane = height * width;
+    for (let start = 0; start < latents.length; start += plane) {
+      const channel = (start / plane) % channels;
+      const [mean, std] = [channelStatistics.mean[channel], channelStatistics.std[channel]];
+      for (let i = start; i < start + plane; i++) unscaled[i] = (latents[i] * std) / scalingFactor + mean;
+    }
+    return unscaled;
   }
+}
+
+/** The first number that is NaN or infinite. */
+function findNotFinite(numbers: Float32Array): number | undefined {
+  for (let i = 0; i < numbers.length; i++) {
+    // Only of finite numbers is the difference 0.
+    if (numbers[i] - numbers[i] !== 0) return numbers[i];
+  }
+  return undefined;
 }
 
 /**
@@ -104,11 +119,17 @@ export class VaeDecoder {
 function toPixels(planes: Float32Array): Uint8Array {
   const plane = planes.length / 3;
   const pixels = new Uint8Array(planes.length);
-  for (let channel = 0; channel < 3; channel++) {
-    for (let i = 0; i < plane; i++) {
-      const value = planes[channel * plane + i];
-      pixels[i * 3 + channel] = Math.round(Math.min(1, Math.max(0, value / 2 + 0.5)) * 255);
-    }
+  for (let i = 0; i < plane; i++) {
+    pixels[3 * i] = toByte(planes[i]);
+    pixels[3 * i + 1] = toByte(planes[plane + i]);
+    pixels[3 * i + 2] = toByte(planes[2 * plane + i]);
   }
   return pixels;
+}
+
+function toByte(value: number): number {
+  const share = value / 2 + 0.5;
+  if (share <= 0) return 0;
+  // Truncation of a positive number plus a half rounds as `Math.round` does.
+  return share >= 1 ? 255 : (share * 255 + 0.5) | 0;
 }

@@ -19,24 +19,37 @@ export function toFloat16(
   into: Uint16Array = new Uint16Array(values.length),
 ): Uint16Array {
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i];
-    const sign = (word >>> 16) & 0x8000;
-    const magnitude = word & 0x7fffffff;
-    if (magnitude >= INFINITE_FROM) {
-      into[i] = sign | (magnitude > INFINITY_BITS ? 0x7e00 : 0x7c00);
-    } else if (magnitude < NORMAL_FROM) {
-      // At 0.5 the last bit of float32 is 2^-24, the unit of subnormals, so the sum rounds to it.
-      wordOfSum[0] = magnitude;
-      sum[0] += 0.5;
-      into[i] = sign | (wordOfSum[0] - 0x3f000000);
-    } else {
-      // The bias of the exponent goes from 127 to 15. Almost half of the last place is added, and
-      // the last place itself if it is odd, before the 13 bits behind it are cut off.
-      into[i] = sign | ((magnitude - (112 << 23) + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
-    }
+  // Four numbers at a time: V8 does not unroll loops, and its checks take as long as the work.
+  let i = 0;
+  for (; i + 3 < words.length; i += 4) {
+    into[i] = roundWord(words[i]);
+    into[i + 1] = roundWord(words[i + 1]);
+    into[i + 2] = roundWord(words[i + 2]);
+    into[i + 3] = roundWord(words[i + 3]);
   }
+  for (; i < words.length; i++) into[i] = roundWord(words[i]);
   return into;
+}
+
+/** The bits of a float32 to those of a float16. */
+function roundWord(word: number): number {
+  const magnitude = word & 0x7fffffff;
+  // One comparison for both ends of the range.
+  if ((magnitude - NORMAL_FROM) >>> 0 >= INFINITE_FROM - NORMAL_FROM) return roundExtremeWord(word);
+  // The bias of the exponent goes from 127 to 15. Almost half of the last place is added, and the
+  // last place itself if it is odd, before the 13 bits behind it are cut off.
+  return ((word >>> 16) & 0x8000) | ((magnitude - (112 << 23) + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
+}
+
+/** As `roundWord`, for what is zero, subnormal, infinite or NaN in float16. */
+function roundExtremeWord(word: number): number {
+  const sign = (word >>> 16) & 0x8000;
+  const magnitude = word & 0x7fffffff;
+  if (magnitude >= INFINITE_FROM) return sign | (magnitude > INFINITY_BITS ? 0x7e00 : 0x7c00);
+  // At 0.5 the last bit of float32 is 2^-24, the unit of subnormals, so the sum rounds to it.
+  wordOfSum[0] = magnitude;
+  sum[0] += 0.5;
+  return sign | (wordOfSum[0] - 0x3f000000);
 }
 
 const sum = new Float32Array(1);
@@ -53,7 +66,14 @@ export function fromFloat16(
 ): Float32Array {
   table ??= createTable();
   const values = table;
-  for (let i = 0; i < bits.length; i++) into[i] = values[bits[i]];
+  let i = 0;
+  for (; i + 3 < bits.length; i += 4) {
+    into[i] = values[bits[i]];
+    into[i + 1] = values[bits[i + 1]];
+    into[i + 2] = values[bits[i + 2]];
+    into[i + 3] = values[bits[i + 3]];
+  }
+  for (; i < bits.length; i++) into[i] = values[bits[i]];
   return into;
 }
 
