@@ -1,36 +1,36 @@
 import type { Family, Inputs } from './families/family.ts';
 import type { ModelSpec } from './generation-spec.ts';
 import { runInBatches } from './graphs/batched-run.ts';
-import { toFloat16 } from './graphs/float16.ts';
+import { fromFloat16, toFloat16 } from './graphs/float16.ts';
 import {
+  type Floats,
   findFloatValue,
   findValue,
   type Graph,
   type GraphValue,
-  type Outputs,
   rejectOtherInputs,
   repeatedTensor,
   type Tensor,
   tensorFor,
 } from './graphs/graph.ts';
+import { guide } from './guidance.ts';
 
 /** The denoiser's inputs that do not change during a denoising run. */
 export interface Conditions {
-  /**
-   * For each evaluation of a latent, the inputs of its row: those of the negative prompt, then
-   * those of the prompt. All have the same names and dims.
-   */
-  readonly rows: readonly Inputs[];
+  readonly prompt: Inputs;
+  /** Of the negative prompt, for classifier-free guidance. */
+  readonly negative: Inputs | null;
+  readonly guidanceScale: number;
   /** Inputs that are the same for the whole batch. */
   readonly shared: Inputs;
   readonly latentShape: readonly number[];
 }
 
 /**
- * The model's predictions for a batch of latents at one timestep.
+ * The model's predictions for a batch of latents at one timestep, guided if there is guidance.
  * @param latents [count, ...latentShape]
  * @param betweenRuns awaited before every graph run; stops the work by throwing
- * @returns [evaluations, count, ...latentShape], which the next call overwrites
+ * @returns [count, ...latentShape], which the next call overwrites
  */
 export type Predict = (
   latents: Float32Array,
@@ -62,7 +62,9 @@ export class Denoiser {
    * Prepares a denoising run of `count` latents. What stays the same at every step is stacked and
    * converted here, once.
    */
-  prepare({ rows, shared, latentShape }: Conditions, count: number): Predict {
+  prepare(conditions: Conditions, count: number): Predict {
+    const { prompt, negative, guidanceScale, shared, latentShape } = conditions;
+    const rows = negative ? [negative, prompt] : [prompt];
     const { packing } = this.#family;
     const batch = rows.length * count;
     const size = count * latentShape.reduce((product, length) => product * length, 1);
@@ -73,13 +75,17 @@ export class Denoiser {
     const dims = [batch, ...(packing ? packing.dims(latentShape) : latentShape)];
     const sample = { type: isHalf ? 'float16' : 'float32', dims, data: input } as Tensor;
     const packed = packing ? new Float32Array(size) : null;
-    const unpacked = packing ? new Float32Array(rows.length * size) : null;
-    const into: Outputs = isHalf ? { [this.#output.name]: new Float32Array(rows.length * size) } : {};
+    const prediction = new Float32Array(size);
+    const unpacked = packing ? new Float32Array(size) : null;
+    const readOutput = (output: Floats): Float32Array => {
+      if (negative) return guide(output, guidanceScale, prediction);
+      return output instanceof Uint16Array ? fromFloat16(output, prediction) : output;
+    };
 
     return async (latents, timestep, betweenRuns) => {
-      const values = packing && packed ? packing.pack(latents, latentShape, packed) : latents;
-      if (input instanceof Uint16Array) toFloat16(values, input);
-      else input.set(values);
+      const plain = packing && packed ? packing.pack(latents, latentShape, packed) : latents;
+      if (input instanceof Uint16Array) toFloat16(plain, input);
+      else input.set(plain);
       // Every evaluation is of the same latents.
       for (let row = 1; row < rows.length; row++) input.copyWithin(row * size, 0, size);
       const time = timestepTensor(this.#timestep, this.#family.timestep(timestep), batch);
@@ -92,9 +98,9 @@ export class Denoiser {
         isPerRow ? fixedShared : { ...fixedShared, [this.#timestep.name]: time },
         [this.#output.name],
         betweenRuns,
-        into,
       );
-      return packing && unpacked ? packing.unpack(output, latentShape, unpacked) : output;
+      const values = readOutput(output);
+      return packing && unpacked ? packing.unpack(values, latentShape, unpacked) : values;
     };
   }
 

@@ -39,33 +39,22 @@ export async function denoise(
 
   const predict = denoiser.prepare(
     {
-      rows: negative ? [negative.inputs, prompt.inputs] : [prompt.inputs],
+      prompt: prompt.inputs,
+      negative: negative?.inputs ?? null,
+      guidanceScale: sampler.guidanceScale,
       shared: family.shared?.(spec) ?? {},
       latentShape,
     },
     count,
   );
-  // The arrays of every step.
-  const [input, guided] = [new Float32Array(count * d), new Float32Array(negative ? count * d : 0)];
+  // The steps share these arrays.
+  const input = new Float32Array(count * d);
   const noise = scheduler.stochastic ? new Float32Array(count * d) : undefined;
   let next: Float32Array = new Float32Array(count * d);
   for (const [step, timestep] of scheduler.timesteps.entries()) {
-    const output = await predict(scheduler.scaleModelInput(latents, step, input), timestep, betweenRuns);
+    const prediction = await predict(scheduler.scaleModelInput(latents, step, input), timestep, betweenRuns);
     if (noise) for (const [i, { key }] of noises.entries()) noise.set(stepNoise(key, step, d), i * d);
-    const prediction = negative ? guide(output, sampler.guidanceScale, guided) : output;
     [latents, next] = [scheduler.step(prediction, step, latents, noise, next), latents];
   }
   return latents;
-}
-
-/**
- * Classifier-free guidance, u + g * (c - u): Ho and Salimans 2022, eq. 6, with diffusers' scale g.
- * @param output [u, c]: the predictions for the negative prompt, then those for the prompt
- * @param into array for the result, half as long as `output`
- * @returns `into`
- */
-function guide(output: Float32Array, guidanceScale: number, into: Float32Array): Float32Array {
-  const half = into.length;
-  for (let i = 0; i < half; i++) into[i] = output[i] + guidanceScale * (output[half + i] - output[i]);
-  return into;
 }

@@ -2,7 +2,14 @@ import type { Picture } from '../core/picture.ts';
 import { EngineError } from './errors.ts';
 import type { ModelSpec } from './generation-spec.ts';
 import { runInBatches } from './graphs/batched-run.ts';
-import { findFloatValue, type Graph, type GraphValue, rejectOtherInputs } from './graphs/graph.ts';
+import {
+  type Floats,
+  findFloatValue,
+  type Graph,
+  type GraphValue,
+  rejectOtherInputs,
+} from './graphs/graph.ts';
+import { findNotFinite, toPixels } from './pixels.ts';
 
 /** The graph that decodes latents to pictures. */
 export class VaeDecoder {
@@ -59,7 +66,7 @@ export class VaeDecoder {
   }
 
   /** A number that is not finite would silently become a black picture. */
-  #checkFinite(numbers: Float32Array, what: 'latents' | 'pictures'): void {
+  #checkFinite(numbers: Floats, what: 'latents' | 'pictures'): void {
     const wrong = findNotFinite(numbers);
     if (wrong === undefined) return;
     const { name, graphs } = this.#model;
@@ -101,35 +108,4 @@ export class VaeDecoder {
     }
     return unscaled;
   }
-}
-
-/** The first number that is NaN or infinite. */
-function findNotFinite(numbers: Float32Array): number | undefined {
-  for (let i = 0; i < numbers.length; i++) {
-    // Only of finite numbers is the difference 0.
-    if (numbers[i] - numbers[i] !== 0) return numbers[i];
-  }
-  return undefined;
-}
-
-/**
- * [3, H, W] in [-1, 1] to H * W * 3 bytes, as diffusers' image processor: x / 2 + 0.5, clipped to
- * [0, 1], times 255, rounded.
- */
-function toPixels(planes: Float32Array): Uint8Array {
-  const plane = planes.length / 3;
-  const pixels = new Uint8Array(planes.length);
-  for (let i = 0; i < plane; i++) {
-    pixels[3 * i] = toByte(planes[i]);
-    pixels[3 * i + 1] = toByte(planes[plane + i]);
-    pixels[3 * i + 2] = toByte(planes[2 * plane + i]);
-  }
-  return pixels;
-}
-
-function toByte(value: number): number {
-  const share = value / 2 + 0.5;
-  if (share <= 0) return 0;
-  // Truncation of a positive number plus a half rounds as `Math.round` does.
-  return share >= 1 ? 255 : (share * 255 + 0.5) | 0;
 }

@@ -1,4 +1,4 @@
-import type { Feeds, Graph, Outputs, Tensor } from './graph.ts';
+import type { Feeds, Floats, Graph, Outputs, Tensor } from './graph.ts';
 
 /**
  * Runs a graph on `count` rows. A graph that was exported with a fixed batch size runs as often as
@@ -7,7 +7,6 @@ import type { Feeds, Graph, Outputs, Tensor } from './graph.ts';
  * @param shared inputs that are the same for every row
  * @param wanted names of outputs whose first axis is the batch
  * @param betweenRuns awaited before each run; stops the work by throwing
- * @param into arrays that the outputs may be written to in place of new ones
  * @returns the wanted outputs for all rows
  */
 export async function runInBatches(
@@ -17,12 +16,11 @@ export async function runInBatches(
   shared: Feeds,
   wanted: readonly string[],
   betweenRuns: () => Promise<void> = async () => {},
-  into: Outputs = {},
 ): Promise<Outputs> {
   const size = fixedBatchSize(graph, rows) ?? count;
   if (size === count) {
     await betweenRuns();
-    return graph.run({ ...shared, ...rows }, wanted, into);
+    return graph.run({ ...shared, ...rows }, wanted);
   }
   const parts: Outputs[] = [];
   for (let first = 0; first < count; first += size) {
@@ -36,7 +34,8 @@ export async function runInBatches(
   return Object.fromEntries(
     wanted.map((name) => {
       const length = parts[0][name].length / size;
-      const whole = new Float32Array(length * count);
+      const isHalf = parts[0][name] instanceof Uint16Array;
+      const whole: Floats = isHalf ? new Uint16Array(length * count) : new Float32Array(length * count);
       for (const [i, part] of parts.entries()) {
         const remaining = count - i * size;
         whole.set(part[name].subarray(0, Math.min(remaining, size) * length), i * size * length);

@@ -64,8 +64,7 @@ export function fromFloat16(
   bits: Uint16Array,
   into: Float32Array = new Float32Array(bits.length),
 ): Float32Array {
-  table ??= createTable();
-  const values = table;
+  const values = float16Values();
   let i = 0;
   for (; i + 3 < bits.length; i += 4) {
     into[i] = values[bits[i]];
@@ -77,7 +76,17 @@ export function fromFloat16(
   return into;
 }
 
+/** An output of a graph as float32: bits of float16 are converted. */
+export function asFloat32(values: Float32Array | Uint16Array): Float32Array {
+  return values instanceof Uint16Array ? fromFloat16(values) : values;
+}
+
 /** The value of each of the 65,536 bit patterns: a look-up is faster than a conversion. */
+export function float16Values(): Float32Array {
+  table ??= createTable();
+  return table;
+}
+
 let table: Float32Array | undefined;
 
 function createTable(): Float32Array {

@@ -11,9 +11,8 @@ export interface GraphValue {
 }
 
 /**
- * Numbers with a shape. Floats are float32; a graph that declares float16 converts them at its
- * inputs and outputs. What several runs read can be converted once: `float16` holds the bits, for
- * an input that declares float16.
+ * Numbers with a shape. A graph converts float32 for its inputs that declare float16. What several
+ * runs read can be converted once: `float16` holds the bits, for such inputs only.
  */
 export type Tensor =
   | { readonly type: 'float32'; readonly dims: readonly number[]; readonly data: Float32Array }
@@ -26,9 +25,12 @@ export interface Feeds {
   readonly [input: string]: Tensor;
 }
 
+/** Floats of an output: an output of type float16 is its bits, see `asFloat32`. */
+export type Floats = Float32Array | Uint16Array;
+
 /** Values of outputs by name. */
 export interface Outputs {
-  [output: string]: Float32Array;
+  [output: string]: Floats;
 }
 
 /** A graph that can be run; `openGraph` implements it. A run blocks its thread. */
@@ -38,12 +40,10 @@ export interface Graph {
   readonly outputs: readonly GraphValue[];
   /**
    * Runs the graph once.
-   * @param into arrays that the outputs may be written to in place of new ones; one of another
-   *   length is not used
-   * @returns the outputs named in `wanted`, as float32
+   * @returns the outputs named in `wanted`
    * @throws EngineError if the run fails; OutOfMemoryError if memory ran out
    */
-  run(feeds: Feeds, wanted: readonly string[], into?: Outputs): Promise<Outputs>;
+  run(feeds: Feeds, wanted: readonly string[]): Promise<Outputs>;
   /** Frees the memory of the graph. */
   release(): Promise<void>;
 }

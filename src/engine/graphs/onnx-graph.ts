@@ -6,8 +6,8 @@ import { exists } from '../../bundles/files.ts';
 import { fusedGraph } from '../../bundles/graph-file.ts';
 import { EngineError, isOutOfMemory, OutOfMemoryError, withoutSourceLocations } from '../errors.ts';
 import { type EngineOptions, postNotice } from '../messages.ts';
-import { fromFloat16, toFloat16 } from './float16.ts';
-import type { Graph, GraphValue, Tensor } from './graph.ts';
+import { toFloat16 } from './float16.ts';
+import type { Floats, Graph, GraphValue, Tensor } from './graph.ts';
 import { listCpuNodes, takeProfile } from './placement.ts';
 import { sessionProvider } from './providers.ts';
 
@@ -44,7 +44,7 @@ export async function openGraph(file: string, options: EngineOptions): Promise<G
     path,
     inputs,
     outputs: describeValues(session.outputMetadata),
-    async run(feeds, wanted, into = {}) {
+    async run(feeds, wanted) {
       const tensors = Object.fromEntries(
         Object.entries(feeds).map(([name, tensor]) => [name, toOrt(tensor, halves.has(name))]),
       );
@@ -55,7 +55,7 @@ export async function openGraph(file: string, options: EngineOptions): Promise<G
       });
       millisecondsInRuns += performance.now() - began;
       await checkPlacement?.();
-      return Object.fromEntries(wanted.map((name) => [name, fromOrt(results[name], into[name])]));
+      return Object.fromEntries(wanted.map((name) => [name, fromOrt(results[name])]));
     },
     release: () => session.release(),
   };
@@ -166,11 +166,9 @@ function toOrt(tensor: Tensor, isHalf: boolean): ort.Tensor {
   }
 }
 
-/** @param into array for the result, if one has to be written and the length is the same */
-function fromOrt({ type, data }: ort.Tensor, into?: Float32Array): Float32Array {
+function fromOrt({ type, data }: ort.Tensor): Floats {
   if (type === 'float32') return data as Float32Array;
-  if (type !== 'float16') return Float32Array.from(data as Float64Array);
-  return fromFloat16(data as Uint16Array, into?.length === data.length ? into : undefined);
+  return type === 'float16' ? (data as Uint16Array) : Float32Array.from(data as Float64Array);
 }
 
 function describeValues(values: readonly ort.InferenceSession.ValueMetadata[]): GraphValue[] {
