@@ -82,16 +82,20 @@ function createEuler(schedulerConfig: SchedulerConfig, { steps }: SchedulerOptio
       const cOut = fround(-sigma / fround(Math.sqrt(cSkipInverse)));
       // Every operation is rounded to float32, as in torch. At the noise level 4096 of a zero
       // terminal SNR, the rounding of a difference changes the third digit of the next latents.
-      // `into` holds x_0 until the next latents replace it.
-      if (predictionType === 'sample') into.set(modelOutput);
+      // Algorithm 2, line 7: dx / dsigma = (x - x_0) / sigma; line 8: x + dt * derivative.
+      const advance = (value: number, predOriginalSample: number) =>
+        value + fround(fround(fround(value - predOriginalSample) / sigma) * dt);
+      if (predictionType === 'sample')
+        for (let i = 0; i < into.length; i++) into[i] = advance(latents[i], modelOutput[i]);
       if (predictionType === 'epsilon')
-        for (let i = 0; i < into.length; i++) into[i] = latents[i] - fround(sigma * modelOutput[i]);
+        for (let i = 0; i < into.length; i++)
+          into[i] = advance(latents[i], fround(latents[i] - fround(sigma * modelOutput[i])));
       if (predictionType === 'v_prediction')
         for (let i = 0; i < into.length; i++)
-          into[i] = fround(modelOutput[i] * cOut) + fround(latents[i] / cSkipInverse);
-      // Algorithm 2, line 7: dx / dsigma = (x - x_0) / sigma; line 8: x + dt * derivative.
-      for (let i = 0; i < into.length; i++)
-        into[i] = latents[i] + fround(fround(fround(latents[i] - into[i]) / sigma) * dt);
+          into[i] = advance(
+            latents[i],
+            fround(fround(modelOutput[i] * cOut) + fround(latents[i] / cSkipInverse)),
+          );
       return into;
     },
   };

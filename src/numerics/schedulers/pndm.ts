@@ -57,11 +57,14 @@ function createPndm(schedulerConfig: SchedulerConfig, { steps }: SchedulerOption
   const outputs = new History(ADAMS_BASHFORTH_WEIGHTS.length);
   /** The latents at the start of the current Runge-Kutta step, or of PLMS' first step. */
   const originArray = createScratch();
-  /** The output that a step goes along: a mean or an extrapolation of several. */
+  /** Weighted sum of the outputs of the current Runge-Kutta step. */
   const blendedArray = createScratch();
   let nextStep = 0;
 
-  /** Equation 9: x at timestep `to` from x at timestep `from` and the noise in it. */
+  /**
+   * Equation 9: x at timestep `to` from x at timestep `from` and the noise in it, which `into` may
+   * hold.
+   */
   function transfer(
     latents: Float32Array,
     modelOutput: Float32Array,
@@ -118,24 +121,19 @@ function createPndm(schedulerConfig: SchedulerConfig, { steps }: SchedulerOption
     latents: Float32Array,
     into: Float32Array,
   ): Float32Array {
-    const [origin, blended] = [originArray(latents.length), blendedArray(latents.length)];
+    const origin = originArray(latents.length);
     const timestep = timesteps[step];
     if (skipPrkSteps && step === 1) {
       // PLMS repeats its first step with the mean of the outputs at both ends.
       const [first] = outputs.latest;
-      for (let i = 0; i < blended.length; i++) blended[i] = (modelOutput[i] + first[i]) / 2;
-      return transfer(origin, blended, timestep + stride, timestep, into);
+      for (let i = 0; i < into.length; i++) into[i] = (modelOutput[i] + first[i]) / 2;
+      return transfer(origin, into, timestep + stride, timestep, into);
     }
     if (step === 0) origin.set(latents);
     remember(modelOutput);
     const weights = ADAMS_BASHFORTH_WEIGHTS[outputs.latest.length - 1];
-    return transfer(
-      latents,
-      weightedSum(weights, outputs.latest, blended),
-      timestep,
-      timestep - stride,
-      into,
-    );
+    const extrapolated = weightedSum(weights, outputs.latest, into);
+    return transfer(latents, extrapolated, timestep, timestep - stride, into);
   }
 
   return {
