@@ -1,24 +1,42 @@
-import { concatenate, type Family, type Inputs } from './families/family.ts';
-import type { GenerationSpec, ModelSpec } from './generation-spec.ts';
+import type { Family, Inputs } from './families/family.ts';
+import type { ModelSpec } from './generation-spec.ts';
 import { runInBatches } from './graphs/batched-run.ts';
+import { fromFloat16, toFloat16 } from './graphs/float16.ts';
 import {
-  type Feeds,
+  type Floats,
   findFloatValue,
   findValue,
   type Graph,
   type GraphValue,
   rejectOtherInputs,
+  repeatedTensor,
   type Tensor,
   tensorFor,
 } from './graphs/graph.ts';
+import { guide } from './guidance.ts';
 
-/** Inputs of the denoiser besides latents and timestep, as tensors. */
-export interface StackedInputs {
-  /** Inputs whose first axis is the batch. */
-  readonly rows: Feeds;
+/** The denoiser's inputs that do not change during a denoising run. */
+export interface Conditions {
+  readonly prompt: Inputs;
+  /** Of the negative prompt, for classifier-free guidance. */
+  readonly negative: Inputs | null;
+  readonly guidanceScale: number;
   /** Inputs that are the same for the whole batch. */
-  readonly shared: Feeds;
+  readonly shared: Inputs;
+  readonly latentShape: readonly number[];
 }
+
+/**
+ * The model's predictions for a batch of latents at one timestep, guided if there is guidance.
+ * @param latents [count, ...latentShape]
+ * @param betweenRuns awaited before every graph run; stops the work by throwing
+ * @returns [count, ...latentShape], which the next call overwrites
+ */
+export type Predict = (
+  latents: Float32Array,
+  timestep: number,
+  betweenRuns: () => Promise<void>,
+) => Promise<Float32Array>;
 
 /** The graph that predicts noise, velocity or data from latents: a UNet or a transformer. */
 export class Denoiser {
@@ -41,57 +59,77 @@ export class Denoiser {
   }
 
   /**
-   * The model's prediction for `count` latents at one timestep.
-   * @param latents [count, ...latentShape]
-   * @param conditioning from `stackInputs`, for `count` rows
-   * @param betweenRuns awaited before every graph run; stops the work by throwing
-   * @returns [count, ...latentShape]
+   * Prepares a denoising run of `count` latents. What stays the same at every step is stacked and
+   * converted here, once.
    */
-  async predict(
-    latents: Float32Array,
-    timestep: number,
-    count: number,
-    conditioning: StackedInputs,
-    { latentShape }: GenerationSpec,
-    betweenRuns: () => Promise<void>,
-  ): Promise<Float32Array> {
+  prepare(conditions: Conditions, count: number): Predict {
+    const { prompt, negative, guidanceScale, shared, latentShape } = conditions;
+    const rows = negative ? [negative, prompt] : [prompt];
     const { packing } = this.#family;
-    const dims = [count, ...(packing ? packing.dims(latentShape) : latentShape)];
-    const data = packing ? packing.pack(latents, latentShape) : latents;
-    const time = timestepTensor(this.#timestep, this.#family.timestep(timestep), count);
-    const isPerRow = time.dims[0] === count && this.#timestep.shape[0] !== 1;
-    const rows = { [this.#latents.name]: { type: 'float32', dims, data } as const, ...conditioning.rows };
-    const { [this.#output.name]: output } = await runInBatches(
-      this.graph,
-      count,
-      isPerRow ? { ...rows, [this.#timestep.name]: time } : rows,
-      isPerRow ? conditioning.shared : { ...conditioning.shared, [this.#timestep.name]: time },
-      [this.#output.name],
-      betweenRuns,
-    );
-    return packing ? packing.unpack(output, latentShape) : output;
+    const batch = rows.length * count;
+    const size = count * latentShape.reduce((product, length) => product * length, 1);
+    const fixedRows = this.#stack(rows, count);
+    const fixedShared = this.#stackShared(shared);
+    const isHalf = this.#latents.type === 'float16';
+    const input = isHalf ? new Uint16Array(rows.length * size) : new Float32Array(rows.length * size);
+    const dims = [batch, ...(packing ? packing.dims(latentShape) : latentShape)];
+    const sample = { type: isHalf ? 'float16' : 'float32', dims, data: input } as Tensor;
+    const packed = packing ? new Float32Array(size) : null;
+    const prediction = new Float32Array(size);
+    const unpacked = packing ? new Float32Array(size) : null;
+    const readOutput = (output: Floats): Float32Array => {
+      if (negative) return guide(output, guidanceScale, prediction);
+      return output instanceof Uint16Array ? fromFloat16(output, prediction) : output;
+    };
+
+    return async (latents, timestep, betweenRuns) => {
+      const plain = packing && packed ? packing.pack(latents, latentShape, packed) : latents;
+      if (input instanceof Uint16Array) toFloat16(plain, input);
+      else input.set(plain);
+      // Every evaluation is of the same latents.
+      for (let row = 1; row < rows.length; row++) input.copyWithin(row * size, 0, size);
+      const time = timestepTensor(this.#timestep, this.#family.timestep(timestep), batch);
+      const isPerRow = time.dims[0] === batch && this.#timestep.shape[0] !== 1;
+      const feeds = { ...fixedRows, [this.#latents.name]: sample };
+      const { [this.#output.name]: output } = await runInBatches(
+        this.graph,
+        batch,
+        isPerRow ? { ...feeds, [this.#timestep.name]: time } : feeds,
+        isPerRow ? fixedShared : { ...fixedShared, [this.#timestep.name]: time },
+        [this.#output.name],
+        betweenRuns,
+      );
+      const values = readOutput(output);
+      return packing && unpacked ? packing.unpack(values, latentShape, unpacked) : values;
+    };
   }
 
-  /**
-   * Stacks the inputs of each row along a new batch axis.
-   * @param rows one entry per row, all with the same names and dims
-   * @param shared inputs that are the same for every row
-   */
-  stackInputs(rows: readonly Inputs[], shared: Inputs): StackedInputs {
-    const [first] = rows;
-    const stacked = Object.entries(first).map(([name, { dims }]): [string, Tensor] => [
-      name,
-      {
-        type: 'float32',
-        dims: [rows.length, ...dims],
-        data: concatenate(rows.map((inputs) => inputs[name].data)),
-      },
-    ]);
-    const same = Object.entries(shared).map(([name, { dims, data }]): [string, Tensor] => [
-      name,
-      { type: 'float32', dims, data },
-    ]);
-    return { rows: Object.fromEntries(stacked), shared: Object.fromEntries(same) };
+  /** Stacks the inputs of each row along a new batch axis, `count` times each. */
+  #stack(rows: readonly Inputs[], count: number): { [name: string]: Tensor } {
+    return Object.fromEntries(
+      Object.entries(rows[0]).map(([name, { dims }]) => [
+        name,
+        repeatedTensor(
+          this.#inputNamed(name),
+          [rows.length * count, ...dims],
+          rows.map((inputs) => inputs[name].data),
+          count,
+        ),
+      ]),
+    );
+  }
+
+  #stackShared(shared: Inputs): { [name: string]: Tensor } {
+    return Object.fromEntries(
+      Object.entries(shared).map(([name, { dims, data }]) => [
+        name,
+        repeatedTensor(this.#inputNamed(name), dims, [data], 1),
+      ]),
+    );
+  }
+
+  #inputNamed(name: string): GraphValue {
+    return findValue(this.graph, 'inputs', name, [1, 2, 3]);
   }
 }
 

@@ -34,38 +34,27 @@ export async function denoise(
   const options = schedulerOptions(model, sampler, latentShape);
   const scheduler = findScheduler(sampler.scheduler).create(model.schedulerConfig, options);
   const count = noises.length;
-  const copies = negative ? 2 : 1;
   let latents = concatenate(noises.map(({ key, values }) => values ?? standardNormal(key, d)));
-  if (scheduler.initNoiseSigma !== 1) latents = latents.map((value) => value * scheduler.initNoiseSigma);
+  for (let i = 0; i < latents.length; i++) latents[i] *= scheduler.initNoiseSigma;
 
-  const conditioning = denoiser.stackInputs(
-    [...(negative ? repeat(negative.inputs, count) : []), ...repeat(prompt.inputs, count)],
-    family.shared?.(spec) ?? {},
+  const predict = denoiser.prepare(
+    {
+      prompt: prompt.inputs,
+      negative: negative?.inputs ?? null,
+      guidanceScale: sampler.guidanceScale,
+      shared: family.shared?.(spec) ?? {},
+      latentShape,
+    },
+    count,
   );
-  const rows = new Float32Array(copies * count * d);
+  // The steps share these arrays.
+  const input = new Float32Array(count * d);
+  const noise = scheduler.stochastic ? new Float32Array(count * d) : undefined;
+  let next: Float32Array = new Float32Array(count * d);
   for (const [step, timestep] of scheduler.timesteps.entries()) {
-    const input = scheduler.scaleModelInput(latents, step);
-    for (let copy = 0; copy < copies; copy++) rows.set(input, copy * count * d);
-    const output = await denoiser.predict(rows, timestep, copies * count, conditioning, spec, betweenRuns);
-    const noise = scheduler.stochastic
-      ? concatenate(noises.map(({ key }) => stepNoise(key, step, d)))
-      : undefined;
-    latents = scheduler.step(negative ? guide(output, sampler.guidanceScale) : output, step, latents, noise);
+    const prediction = await predict(scheduler.scaleModelInput(latents, step, input), timestep, betweenRuns);
+    if (noise) for (const [i, { key }] of noises.entries()) noise.set(stepNoise(key, step, d), i * d);
+    [latents, next] = [scheduler.step(prediction, step, latents, noise, next), latents];
   }
   return latents;
-}
-
-/**
- * Classifier-free guidance, u + g * (c - u): Ho and Salimans 2022, eq. 6, with diffusers' scale g.
- * @param output [u, c]: the predictions for the negative prompt, then those for the prompt
- */
-function guide(output: Float32Array, guidanceScale: number): Float32Array {
-  const half = output.length / 2;
-  const guided = new Float32Array(half);
-  for (let i = 0; i < half; i++) guided[i] = output[i] + guidanceScale * (output[half + i] - output[i]);
-  return guided;
-}
-
-function repeat<T>(value: T, count: number): T[] {
-  return new Array<T>(count).fill(value);
 }

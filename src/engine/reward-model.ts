@@ -2,11 +2,13 @@ import type { Picture } from '../core/picture.ts';
 import { EngineError } from './errors.ts';
 import type { RewardSpec, RewardText } from './generation-spec.ts';
 import { runInBatches } from './graphs/batched-run.ts';
+import { asFloat32 } from './graphs/float16.ts';
 import {
   findFloatValue,
   findValue,
   type Graph,
   type GraphValue,
+  type Outputs,
   outputNames,
   rejectOtherInputs,
   type Tensor,
@@ -103,9 +105,9 @@ export class RewardModel {
   }
 
   /** Scores before normalization with `mean` and `std`. */
-  #rawScores(outputs: { [name: string]: Float32Array }, count: number): number[] {
+  #rawScores(outputs: Outputs, count: number): number[] {
     const { scoring, name } = this.#spec;
-    const [first, second] = this.#outputs.map((output) => outputs[output.name]);
+    const [first, second] = this.#outputs.map((output) => asFloat32(outputs[output.name]));
     if (scoring.type === 'cosine') {
       const width = first.length / count;
       return Array.from({ length: count }, (_, i) => {

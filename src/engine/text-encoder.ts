@@ -1,5 +1,6 @@
 import { EngineError } from './errors.ts';
 import { runInBatches } from './graphs/batched-run.ts';
+import { asFloat32 } from './graphs/float16.ts';
 import {
   findFloatValue,
   findValue,
@@ -85,10 +86,10 @@ export class TextEncoder {
     const [oldest] = this.#cache.keys();
     if (this.#cache.size >= MAX_CACHED_TEXTS) this.#cache.delete(oldest);
     const embedding = {
-      hidden: values,
+      hidden: asFloat32(values),
       tokens: ids.length,
       width: values.length / ids.length,
-      pooled: this.#pooled ? others[this.#pooled.name] : null,
+      pooled: this.#pooled ? asFloat32(others[this.#pooled.name]) : null,
     };
     this.#cache.set(key, embedding);
     return embedding;

@@ -2,7 +2,14 @@ import type { Picture } from '../core/picture.ts';
 import { EngineError } from './errors.ts';
 import type { ModelSpec } from './generation-spec.ts';
 import { runInBatches } from './graphs/batched-run.ts';
-import { findFloatValue, type Graph, type GraphValue, rejectOtherInputs } from './graphs/graph.ts';
+import {
+  type Floats,
+  findFloatValue,
+  type Graph,
+  type GraphValue,
+  rejectOtherInputs,
+} from './graphs/graph.ts';
+import { findNotFinite, toPixels } from './pixels.ts';
 
 /** The graph that decodes latents to pictures. */
 export class VaeDecoder {
@@ -59,8 +66,8 @@ export class VaeDecoder {
   }
 
   /** A number that is not finite would silently become a black picture. */
-  #checkFinite(numbers: Float32Array, what: 'latents' | 'pictures'): void {
-    const wrong = numbers.find((value) => !Number.isFinite(value));
+  #checkFinite(numbers: Floats, what: 'latents' | 'pictures'): void {
+    const wrong = findNotFinite(numbers);
     if (wrong === undefined) return;
     const { name, graphs } = this.#model;
     if (what === 'latents') {
@@ -88,27 +95,17 @@ export class VaeDecoder {
    */
   #unscale(latents: Float32Array, [channels, height, width]: readonly number[]): Float32Array {
     const { scalingFactor, shiftFactor, channelStatistics } = this.#model;
-    if (!channelStatistics) return latents.map((value) => value / scalingFactor + shiftFactor);
-    const { mean, std } = channelStatistics;
-    return latents.map((value, i) => {
-      const channel = Math.floor(i / (height * width)) % channels;
-      return (value * std[channel]) / scalingFactor + mean[channel];
-    });
-  }
-}
-
-/**
- * [3, H, W] in [-1, 1] to H * W * 3 bytes, as diffusers' image processor: x / 2 + 0.5, clipped to
- * [0, 1], times 255, rounded.
- */
-function toPixels(planes: Float32Array): Uint8Array {
-  const plane = planes.length / 3;
-  const pixels = new Uint8Array(planes.length);
-  for (let channel = 0; channel < 3; channel++) {
-    for (let i = 0; i < plane; i++) {
-      const value = planes[channel * plane + i];
-      pixels[i * 3 + channel] = Math.round(Math.min(1, Math.max(0, value / 2 + 0.5)) * 255);
+    const unscaled = new Float32Array(latents.length);
+    if (!channelStatistics) {
+      for (let i = 0; i < latents.length; i++) unscaled[i] = latents[i] / scalingFactor + shiftFactor;
+      return unscaled;
     }
+    const plane = height * width;
+    for (let start = 0; start < latents.length; start += plane) {
+      const channel = (start / plane) % channels;
+      const [mean, std] = [channelStatistics.mean[channel], channelStatistics.std[channel]];
+      for (let i = start; i < start + plane; i++) unscaled[i] = (latents[i] * std) / scalingFactor + mean;
+    }
+    return unscaled;
   }
-  return pixels;
 }

@@ -47,8 +47,10 @@ export interface Family {
   readonly packing?: {
     /** Dims of one packed latent, without the batch axis. */
     dims(latentShape: readonly number[]): number[];
-    pack(latents: Float32Array, latentShape: readonly number[]): Float32Array;
-    unpack(packed: Float32Array, latentShape: readonly number[]): Float32Array;
+    /** @param into array for the result, which is returned; not `latents` */
+    pack(latents: Float32Array, latentShape: readonly number[], into: Float32Array): Float32Array;
+    /** @param into array for the result, which is returned; not `packed` */
+    unpack(packed: Float32Array, latentShape: readonly number[], into: Float32Array): Float32Array;
   };
 }
 

@@ -47,34 +47,49 @@ export const flux: Family = {
   },
   packing: {
     dims: ([channels, height, width]) => [(height / 2) * (width / 2), channels * 4],
-    pack: (latents, shape) => permute(latents, shape, 'pack'),
-    unpack: (packed, shape) => permute(packed, shape, 'unpack'),
+    pack(latents, shape, into) {
+      visitRows(shape, latents.length, (plain, packed, step, width) => {
+        for (let x = 0; x < width; x += 2) {
+          const at = packed + (x / 2) * step;
+          into[at] = latents[plain + x];
+          into[at + 1] = latents[plain + x + 1];
+        }
+      });
+      return into;
+    },
+    unpack(packedLatents, shape, into) {
+      visitRows(shape, packedLatents.length, (plain, packed, step, width) => {
+        for (let x = 0; x < width; x += 2) {
+          const at = packed + (x / 2) * step;
+          into[plain + x] = packedLatents[at];
+          into[plain + x + 1] = packedLatents[at + 1];
+        }
+      });
+      return into;
+    },
   },
 };
 
 /**
- * Each latent from [C, H, W] to [H/2 * W/2, C * 4] and back: patches row by row, in a patch the
- * channels, in a channel its 2 x 2 latents.
+ * Visits the rows of latents, [C, H, W], beside their places in packed ones, [H/2 * W/2, C * 4]:
+ * patches row by row, in a patch the channels, in a channel its 2 x 2 latents.
+ * @param length of all latents
+ * @param visit gets where the row begins in the plain and in the packed latents, the numbers of one
+ *   packed patch, and the width of the row. Each two latents of a row are neighbours in a patch.
  */
-function permute(
-  values: Float32Array,
+function visitRows(
   [channels, height, width]: readonly number[],
-  direction: 'pack' | 'unpack',
-): Float32Array {
-  const moved = new Float32Array(values.length);
+  length: number,
+  visit: (plain: number, packed: number, step: number, width: number) => void,
+): void {
+  const step = channels * 4;
   const size = channels * height * width;
-  for (let start = 0; start < values.length; start += size) {
+  for (let start = 0; start < length; start += size) {
     for (let c = 0; c < channels; c++) {
       for (let y = 0; y < height; y++) {
-        for (let x = 0; x < width; x++) {
-          const plain = start + (c * height + y) * width + x;
-          const patch = Math.floor(y / 2) * (width / 2) + Math.floor(x / 2);
-          const packed = start + patch * channels * 4 + c * 4 + (y % 2) * 2 + (x % 2);
-          if (direction === 'pack') moved[packed] = values[plain];
-          else moved[plain] = values[packed];
-        }
+        const packed = start + Math.floor(y / 2) * (width / 2) * step + c * 4 + (y % 2) * 2;
+        visit(start + (c * height + y) * width, packed, step, width);
       }
     }
   }
-  return moved;
 }

@@ -1,4 +1,4 @@
-import type { Feeds, Graph, Tensor } from './graph.ts';
+import type { Feeds, Floats, Graph, Outputs, Tensor } from './graph.ts';
 
 /**
  * Runs a graph on `count` rows. A graph that was exported with a fixed batch size runs as often as
@@ -16,13 +16,13 @@ export async function runInBatches(
   shared: Feeds,
   wanted: readonly string[],
   betweenRuns: () => Promise<void> = async () => {},
-): Promise<{ [output: string]: Float32Array }> {
+): Promise<Outputs> {
   const size = fixedBatchSize(graph, rows) ?? count;
   if (size === count) {
     await betweenRuns();
     return graph.run({ ...shared, ...rows }, wanted);
   }
-  const parts: { [output: string]: Float32Array }[] = [];
+  const parts: Outputs[] = [];
   for (let first = 0; first < count; first += size) {
     const indices = Array.from({ length: size }, (_, i) => Math.min(first + i, count - 1));
     const feeds = Object.fromEntries(
@@ -34,7 +34,8 @@ export async function runInBatches(
   return Object.fromEntries(
     wanted.map((name) => {
       const length = parts[0][name].length / size;
-      const whole = new Float32Array(length * count);
+      const isHalf = parts[0][name] instanceof Uint16Array;
+      const whole: Floats = isHalf ? new Uint16Array(length * count) : new Float32Array(length * count);
       for (const [i, part] of parts.entries()) {
         const remaining = count - i * size;
         whole.set(part[name].subarray(0, Math.min(remaining, size) * length), i * size * length);
@@ -58,6 +59,8 @@ function takeRows(tensor: Tensor, indices: readonly number[]): Tensor {
   switch (type) {
     case 'float32':
       return { type, dims, data: copyRows(data, new Float32Array(length), indices) };
+    case 'float16':
+      return { type, dims, data: copyRows(data, new Uint16Array(length), indices) };
     case 'int64':
       return { type, dims, data: copyRows(data, new BigInt64Array(length), indices) };
     case 'int32':

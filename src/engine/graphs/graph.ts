@@ -1,4 +1,5 @@
 import { EngineError } from '../errors.ts';
+import { toFloat16 } from './float16.ts';
 
 /** An input or output of a graph, as the graph declares it. */
 export interface GraphValue {
@@ -10,17 +11,26 @@ export interface GraphValue {
 }
 
 /**
- * Numbers with a shape. Floats are always float32; a graph that declares float16 converts them at
- * its inputs and outputs.
+ * Numbers with a shape. A graph converts float32 for its inputs that declare float16. What several
+ * runs read can be converted once: `float16` holds the bits, for such inputs only.
  */
 export type Tensor =
   | { readonly type: 'float32'; readonly dims: readonly number[]; readonly data: Float32Array }
+  | { readonly type: 'float16'; readonly dims: readonly number[]; readonly data: Uint16Array }
   | { readonly type: 'int64'; readonly dims: readonly number[]; readonly data: BigInt64Array }
   | { readonly type: 'int32'; readonly dims: readonly number[]; readonly data: Int32Array };
 
 /** Tensors by the names of a graph's inputs. */
 export interface Feeds {
   readonly [input: string]: Tensor;
+}
+
+/** Floats of an output: an output of type float16 is its bits, see `asFloat32`. */
+export type Floats = Float32Array | Uint16Array;
+
+/** Values of outputs by name. */
+export interface Outputs {
+  [output: string]: Floats;
 }
 
 /** A graph that can be run; `openGraph` implements it. A run blocks its thread. */
@@ -30,10 +40,10 @@ export interface Graph {
   readonly outputs: readonly GraphValue[];
   /**
    * Runs the graph once.
-   * @returns the outputs named in `wanted`, as float32
+   * @returns the outputs named in `wanted`
    * @throws EngineError if the run fails; OutOfMemoryError if memory ran out
    */
-  run(feeds: Feeds, wanted: readonly string[]): Promise<{ [output: string]: Float32Array }>;
+  run(feeds: Feeds, wanted: readonly string[]): Promise<Outputs>;
   /** Frees the memory of the graph. */
   release(): Promise<void>;
 }
@@ -118,4 +128,32 @@ export function tensorFor(value: GraphValue, dims: readonly number[], numbers: r
   if (value.type === 'int32') return { type: 'int32', dims, data: Int32Array.from(integers) };
   if (FLOAT_TYPES.includes(value.type)) return { type: 'float32', dims, data: Float32Array.from(numbers) };
   throw new EngineError(`"${value.name}" is ${value.type}; int64, int32, float32 and float16 are supported.`);
+}
+
+/**
+ * The numbers of an input that several runs read, repeated along a batch axis: converted once to
+ * the type that `value` declares.
+ * @param rows different rows, of equal length
+ * @param repeats how often each row follows itself
+ */
+export function repeatedTensor(
+  value: GraphValue,
+  dims: readonly number[],
+  rows: readonly Float32Array[],
+  repeats: number,
+): Tensor {
+  const length = rows[0].length * repeats;
+  if (value.type !== 'float16') {
+    const data = new Float32Array(rows.length * length);
+    for (const [i, row] of rows.entries()) repeatInto(data.subarray(i * length, (i + 1) * length), row);
+    return { type: 'float32', dims, data };
+  }
+  const data = new Uint16Array(rows.length * length);
+  for (const [i, row] of rows.entries())
+    repeatInto(data.subarray(i * length, (i + 1) * length), toFloat16(row));
+  return { type: 'float16', dims, data };
+}
+
+function repeatInto<T extends Float32Array | Uint16Array>(into: T, row: T): void {
+  for (let start = 0; start < into.length; start += row.length) into.set(row, start);
 }

@@ -6,8 +6,8 @@ import { exists } from '../../bundles/files.ts';
 import { fusedGraph } from '../../bundles/graph-file.ts';
 import { EngineError, isOutOfMemory, OutOfMemoryError, withoutSourceLocations } from '../errors.ts';
 import { type EngineOptions, postNotice } from '../messages.ts';
-import { fromFloat16, toFloat16 } from './float16.ts';
-import type { Graph, GraphValue, Tensor } from './graph.ts';
+import { toFloat16 } from './float16.ts';
+import type { Floats, Graph, GraphValue, Tensor } from './graph.ts';
 import { listCpuNodes, takeProfile } from './placement.ts';
 import { sessionProvider } from './providers.ts';
 
@@ -157,6 +157,8 @@ function toOrt(tensor: Tensor, isHalf: boolean): ort.Tensor {
       return isHalf
         ? new ort.Tensor('float16', toFloat16(tensor.data), tensor.dims)
         : new ort.Tensor('float32', tensor.data, tensor.dims);
+    case 'float16':
+      return new ort.Tensor('float16', tensor.data, tensor.dims);
     case 'int64':
       return new ort.Tensor('int64', tensor.data, tensor.dims);
     case 'int32':
@@ -164,9 +166,9 @@ function toOrt(tensor: Tensor, isHalf: boolean): ort.Tensor {
   }
 }
 
-function fromOrt({ type, data }: ort.Tensor): Float32Array {
+function fromOrt({ type, data }: ort.Tensor): Floats {
   if (type === 'float32') return data as Float32Array;
-  return type === 'float16' ? fromFloat16(data as Uint16Array) : Float32Array.from(data as Float64Array);
+  return type === 'float16' ? (data as Uint16Array) : Float32Array.from(data as Float64Array);
 }
 
 function describeValues(values: readonly ort.InferenceSession.ValueMetadata[]): GraphValue[] {

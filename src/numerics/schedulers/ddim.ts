@@ -1,3 +1,4 @@
+import { createScratch } from './arrays.ts';
 import { readConfig } from './config.ts';
 import { checkNoiseLevels, readNoiseSchedule } from './noise-schedule.ts';
 import {
@@ -49,14 +50,15 @@ function createDdim(
   checkNoiseLevels(timesteps, alphasCumprod, predictionType === 'epsilon');
   const stride = Math.floor(numTrainTimesteps / steps);
   const stochastic = eta > 0;
+  const scratch = createScratch();
 
   return {
     timesteps,
     initNoiseSigma: 1,
     stochastic,
     scaleModelInput: (latents) => latents,
-    step(modelOutput, step, latents, noise) {
-      checkStep(step, timesteps, modelOutput, latents);
+    step(modelOutput, step, latents, noise, into = new Float32Array(latents.length)) {
+      checkStep(step, timesteps, modelOutput, latents, into);
       if (stochastic) checkNoise(noise, latents, `eta is ${eta}`);
       else rejectNoise(noise, 'eta is 0');
 
@@ -71,6 +73,7 @@ function createDdim(
         originalSampleCoefficients(predictionType, point),
         latents,
         modelOutput,
+        scratch(latents.length),
       );
       bringIntoRange?.(predOriginalSample);
 
@@ -84,14 +87,13 @@ function createDdim(
       const signal = Math.sqrt(alphaProdTPrev);
       const direction = Math.sqrt(Math.max(0, 1 - alphaProdTPrev - stdDevT * stdDevT));
       const [epsilonOfLatents, epsilonOfOutput] = epsilonCoefficients(predictionType, point);
-      const prevSample = new Float32Array(latents.length);
-      for (let i = 0; i < prevSample.length; i++) {
-        prevSample[i] =
+      for (let i = 0; i < into.length; i++) {
+        into[i] =
           signal * predOriginalSample[i] +
           direction * (epsilonOfLatents * latents[i] + epsilonOfOutput * modelOutput[i]);
       }
-      if (noise !== undefined) for (let i = 0; i < noise.length; i++) prevSample[i] += stdDevT * noise[i];
-      return prevSample;
+      if (noise !== undefined) for (let i = 0; i < noise.length; i++) into[i] += stdDevT * noise[i];
+      return into;
     },
   };
 }

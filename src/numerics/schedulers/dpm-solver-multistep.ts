@@ -1,4 +1,5 @@
 import { roundHalfToEven } from '../rounding.ts';
+import { History } from './arrays.ts';
 import { type ConfigReader, readConfig } from './config.ts';
 import { readMu, shiftSigma } from './flow-shift.ts';
 import { readNoiseSchedule, trainedSigmas } from './noise-schedule.ts';
@@ -130,8 +131,7 @@ function createDpmSolver(
   const { timesteps, sigmas } = spaceSigmas(config, options, endsAtZero);
   const points = Array.from(sigmas, useFlowSigmas ? atFlowSigma : atKarrasSigma);
   const count = timesteps.length;
-  /** The latest converted outputs, newest first, at most `solverOrder`. */
-  let modelOutputs: Float32Array[] = [];
+  const convertedOutputs = new History(solverOrder);
   let nextStep = 0;
 
   function orderOf(step: number): number {
@@ -145,26 +145,30 @@ function createDpmSolver(
     initNoiseSigma: 1,
     stochastic,
     scaleModelInput: (latents) => latents,
-    step(modelOutput, step, latents, noise) {
-      checkStep(step, timesteps, modelOutput, latents);
+    step(modelOutput, step, latents, noise, into = new Float32Array(latents.length)) {
+      checkStep(step, timesteps, modelOutput, latents, into);
       if (stochastic) checkNoise(noise, latents, `${algorithmType} is stochastic`);
       else rejectNoise(noise, `${algorithmType} is deterministic`);
       checkNextStep(step, nextStep);
       nextStep += 1;
 
-      const converted = convertModelOutput(modelOutput, latents, points[step], sigmas[step]);
-      modelOutputs = [converted, ...modelOutputs].slice(0, solverOrder);
+      const converted = convertedOutputs.next(latents.length);
+      convertModelOutput(modelOutput, latents, points[step], sigmas[step], converted);
+      convertedOutputs.push();
       const involved = points.slice(step + 1 - orderOf(step), step + 2).reverse();
       const coefficients = stepCoefficients(algorithmType, solverType === 'heun', involved);
-      const prevSample = latents.map((value) => coefficients.ofLatents * value);
-      coefficients.ofOutputs.forEach((coefficient, k) => {
-        for (let i = 0; i < prevSample.length; i++) prevSample[i] += coefficient * modelOutputs[k][i];
-      });
-      if (noise !== undefined)
-        for (let i = 0; i < prevSample.length; i++) prevSample[i] += coefficients.ofNoise * noise[i];
-      return prevSample;
+      const { ofLatents, ofOutputs, ofNoise } = coefficients;
+      for (let i = 0; i < into.length; i++) into[i] = ofLatents * latents[i];
+      for (const [k, ofOutput] of ofOutputs.entries()) add(ofOutput, convertedOutputs.latest[k], into);
+      if (noise !== undefined) add(ofNoise, noise, into);
+      return into;
     },
   };
+}
+
+/** Adds the weighted values to `sums`. */
+function add(weight: number, values: Float32Array, sums: Float32Array): void {
+  for (let i = 0; i < sums.length; i++) sums[i] += weight * values[i];
 }
 
 /**

@@ -46,12 +46,13 @@ function createEulerAncestral(schedulerConfig: SchedulerConfig, { steps }: Sched
     timesteps,
     initNoiseSigma: spacing.timestepSpacing === 'leading' ? Math.sqrt(maxSigma * maxSigma + 1) : maxSigma,
     stochastic: true,
-    scaleModelInput(latents, step) {
+    scaleModelInput(latents, step, into = new Float32Array(latents.length)) {
       const scale = fround(Math.sqrt(fround(sigmas[step] ** 2) + 1));
-      return latents.map((value) => value / scale);
+      for (let i = 0; i < into.length; i++) into[i] = latents[i] / scale;
+      return into;
     },
-    step(modelOutput, step, latents, noise) {
-      checkStep(step, timesteps, modelOutput, latents);
+    step(modelOutput, step, latents, noise, into = new Float32Array(latents.length)) {
+      checkStep(step, timesteps, modelOutput, latents, into);
       checkNoise(noise, latents, 'euler-ancestral adds noise at every step');
       const [sigmaFrom, sigmaTo] = [sigmas[step], sigmas[step + 1]];
       // Every operation is rounded to float32, as in torch: sigmaDown^2 is a small difference of
@@ -65,16 +66,17 @@ function createEulerAncestral(schedulerConfig: SchedulerConfig, { steps }: Sched
       // As in `euler.ts`: x_0 = v * cOut + x / cSkipInverse.
       const cSkipInverse = fround(fromSquared + 1);
       const cOut = fround(-sigmaFrom / fround(Math.sqrt(cSkipInverse)));
-      const prevSample = new Float32Array(latents.length);
-      for (let i = 0; i < prevSample.length; i++) {
-        const predOriginalSample =
-          predictionType === 'epsilon'
-            ? fround(latents[i] - fround(sigmaFrom * modelOutput[i]))
-            : fround(fround(modelOutput[i] * cOut) + fround(latents[i] / cSkipInverse));
-        const derivative = fround(fround(latents[i] - predOriginalSample) / sigmaFrom);
-        prevSample[i] = fround(latents[i] + fround(derivative * dt)) + fround(noise[i] * sigmaUp);
+      // `into` holds x_0 until the next latents replace it.
+      if (predictionType === 'epsilon')
+        for (let i = 0; i < into.length; i++) into[i] = latents[i] - fround(sigmaFrom * modelOutput[i]);
+      else
+        for (let i = 0; i < into.length; i++)
+          into[i] = fround(modelOutput[i] * cOut) + fround(latents[i] / cSkipInverse);
+      for (let i = 0; i < into.length; i++) {
+        const derivative = fround(fround(latents[i] - into[i]) / sigmaFrom);
+        into[i] = fround(latents[i] + fround(derivative * dt)) + fround(noise[i] * sigmaUp);
       }
-      return prevSample;
+      return into;
     },
   };
 }

@@ -67,33 +67,36 @@ function createEuler(schedulerConfig: SchedulerConfig, { steps }: SchedulerOptio
     timesteps,
     initNoiseSigma: spacing.timestepSpacing === 'leading' ? Math.sqrt(maxSigma * maxSigma + 1) : maxSigma,
     stochastic: false,
-    scaleModelInput(latents, step) {
+    scaleModelInput(latents, step, into = new Float32Array(latents.length)) {
       const scale = fround(Math.sqrt(fround(sigmas[step] ** 2) + 1));
-      return latents.map((value) => value / scale);
+      for (let i = 0; i < into.length; i++) into[i] = latents[i] / scale;
+      return into;
     },
-    step(modelOutput, step, latents, noise) {
-      checkStep(step, timesteps, modelOutput, latents);
+    step(modelOutput, step, latents, noise, into = new Float32Array(latents.length)) {
+      checkStep(step, timesteps, modelOutput, latents, into);
       rejectNoise(noise, 'euler is deterministic');
       const sigma = sigmas[step];
       const dt = fround(sigmas[step + 1] - sigma);
       // Table 1, c_out and c_skip with sigma_data = 1: x_0 = v * cOut + x / cSkipInverse.
       const cSkipInverse = fround(fround(sigma * sigma) + 1);
       const cOut = fround(-sigma / fround(Math.sqrt(cSkipInverse)));
-      const prevSample = new Float32Array(latents.length);
-      for (let i = 0; i < prevSample.length; i++) {
-        // Every operation is rounded to float32, as in torch. At the noise level 4096 of a zero
-        // terminal SNR, the rounding of a difference changes the third digit of the next latents.
-        let predOriginalSample = modelOutput[i];
-        if (predictionType === 'epsilon')
-          predOriginalSample = fround(latents[i] - fround(sigma * modelOutput[i]));
-        if (predictionType === 'v_prediction') {
-          predOriginalSample = fround(fround(modelOutput[i] * cOut) + fround(latents[i] / cSkipInverse));
-        }
-        // Algorithm 2, line 7: dx / dsigma = (x - x_0) / sigma; line 8: x + dt * derivative.
-        const derivative = fround(fround(latents[i] - predOriginalSample) / sigma);
-        prevSample[i] = latents[i] + fround(derivative * dt);
-      }
-      return prevSample;
+      // Every operation is rounded to float32, as in torch. At the noise level 4096 of a zero
+      // terminal SNR, the rounding of a difference changes the third digit of the next latents.
+      // Algorithm 2, line 7: dx / dsigma = (x - x_0) / sigma; line 8: x + dt * derivative.
+      const advance = (value: number, predOriginalSample: number) =>
+        value + fround(fround(fround(value - predOriginalSample) / sigma) * dt);
+      if (predictionType === 'sample')
+        for (let i = 0; i < into.length; i++) into[i] = advance(latents[i], modelOutput[i]);
+      if (predictionType === 'epsilon')
+        for (let i = 0; i < into.length; i++)
+          into[i] = advance(latents[i], fround(latents[i] - fround(sigma * modelOutput[i])));
+      if (predictionType === 'v_prediction')
+        for (let i = 0; i < into.length; i++)
+          into[i] = advance(
+            latents[i],
+            fround(fround(modelOutput[i] * cOut) + fround(latents[i] / cSkipInverse)),
+          );
+      return into;
     },
   };
 }

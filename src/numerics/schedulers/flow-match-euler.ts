@@ -44,19 +44,21 @@ function createFlowMatchEuler(schedulerConfig: SchedulerConfig, options: Schedul
     initNoiseSigma: 1,
     stochastic: stochasticSampling,
     scaleModelInput: (latents) => latents,
-    step(modelOutput, step, latents, noise) {
-      checkStep(step, timesteps, modelOutput, latents);
+    step(modelOutput, step, latents, noise, into = new Float32Array(latents.length)) {
+      checkStep(step, timesteps, modelOutput, latents, into);
       const [sigma, nextSigma] = [sigmas[step], sigmas[step + 1]];
       if (!stochasticSampling) {
         rejectNoise(noise, 'flow-match-euler is deterministic');
         // dx / dsigma = v.
-        return latents.map((value, i) => value + (nextSigma - sigma) * modelOutput[i]);
+        const dt = nextSigma - sigma;
+        for (let i = 0; i < into.length; i++) into[i] = latents[i] + dt * modelOutput[i];
+        return into;
       }
       checkNoise(noise, latents, 'stochastic_sampling is true');
       // x_0 = x - sigma v, then noise up to the next level.
-      return latents.map(
-        (value, i) => (1 - nextSigma) * (value - sigma * modelOutput[i]) + nextSigma * noise[i],
-      );
+      for (let i = 0; i < into.length; i++)
+        into[i] = (1 - nextSigma) * (latents[i] - sigma * modelOutput[i]) + nextSigma * noise[i];
+      return into;
     },
   };
 }

@@ -1,3 +1,4 @@
+import { createScratch } from './arrays.ts';
 import { readConfig } from './config.ts';
 import { readDistillation } from './distillation.ts';
 import { atAlphaCumprod, combine, originalSampleCoefficients } from './prediction.ts';
@@ -31,20 +32,22 @@ function createLcm(schedulerConfig: SchedulerConfig, { steps, sampleLength }: Sc
   const bringIntoRange = readSampleRange(config, sampleLength, false);
   const timestepScaling = config.number('timestep_scaling', 10, 0, Number.MAX_VALUE);
   const lastStep = timesteps.length - 1;
+  const scratch = createScratch();
 
   return {
     timesteps,
     initNoiseSigma: 1,
     stochastic: lastStep > 0,
     scaleModelInput: (latents) => latents,
-    step(modelOutput, step, latents, noise) {
-      checkStep(step, timesteps, modelOutput, latents);
+    step(modelOutput, step, latents, noise, into = new Float32Array(latents.length)) {
+      checkStep(step, timesteps, modelOutput, latents, into);
       const timestep = timesteps[step];
       const point = atAlphaCumprod(alphasCumprod[timestep]);
       const predOriginalSample = combine(
         originalSampleCoefficients(predictionType, point),
         latents,
         modelOutput,
+        scratch(latents.length),
       );
       bringIntoRange?.(predOriginalSample);
 
@@ -52,13 +55,13 @@ function createLcm(schedulerConfig: SchedulerConfig, { steps, sampleLength }: Sc
       const scaledTimestep = timestep * timestepScaling;
       const cSkip = SIGMA_DATA ** 2 / (scaledTimestep ** 2 + SIGMA_DATA ** 2);
       const cOut = scaledTimestep / Math.sqrt(scaledTimestep ** 2 + SIGMA_DATA ** 2);
-      const denoised = predOriginalSample.map((value, i) => cOut * value + cSkip * latents[i]);
+      const denoised = combine([cSkip, cOut], latents, predOriginalSample, into);
       if (step === lastStep) return denoised;
 
       // Algorithm 3, line 4: add noise up to the next timestep.
       checkNoise(noise, latents, 'lcm adds noise after every step but the last');
       const next = atAlphaCumprod(alphasCumprod[timesteps[step + 1]]);
-      return denoised.map((value, i) => next.alpha * value + next.sigma * noise[i]);
+      return combine([next.alpha, next.sigma], denoised, noise, into);
     },
   };
 }

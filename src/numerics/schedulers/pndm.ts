@@ -1,5 +1,7 @@
+import { createScratch, History, weightedSum } from './arrays.ts';
 import { readConfig } from './config.ts';
 import { checkNoiseLevels, readNoiseSchedule } from './noise-schedule.ts';
+import { combine } from './prediction.ts';
 import type { Scheduler, SchedulerConfig, SchedulerDefinition, SchedulerOptions } from './scheduler.ts';
 import { checkNextStep, checkStep, checkSteps, checkTimesteps, rejectNoise } from './step-checks.ts';
 import { readTimestepSpacing, spaceTimesteps } from './timesteps.ts';
@@ -52,20 +54,23 @@ function createPndm(schedulerConfig: SchedulerConfig, { steps }: SchedulerOption
     : [...prkTimesteps, ...spaced.slice(RUNGE_KUTTA_TIMESTEPS - 1)];
   checkNoiseLevels(timesteps, alphasCumprod, true);
 
-  /** The latest model outputs, at most four, the newest last. */
-  let outputs: Float32Array[] = [];
+  const outputs = new History(ADAMS_BASHFORTH_WEIGHTS.length);
   /** The latents at the start of the current Runge-Kutta step, or of PLMS' first step. */
-  let origin = new Float32Array();
+  const originArray = createScratch();
   /** Weighted sum of the outputs of the current Runge-Kutta step. */
-  let blended = new Float32Array();
+  const blendedArray = createScratch();
   let nextStep = 0;
 
-  /** Equation 9: x at timestep `to` from x at timestep `from` and the noise in it. */
+  /**
+   * Equation 9: x at timestep `to` from x at timestep `from` and the noise in it, which `into` may
+   * hold.
+   */
   function transfer(
     latents: Float32Array,
     modelOutput: Float32Array,
     from: number,
     to: number,
+    into: Float32Array,
   ): Float32Array {
     const alphaProdT = alphasCumprod[from];
     const alphaProdTPrev = to >= 0 ? alphasCumprod[to] : finalAlphaCumprod;
@@ -79,36 +84,56 @@ function createPndm(schedulerConfig: SchedulerConfig, { steps }: SchedulerOption
       ofLatents += ofOutput * Math.sqrt(1 - alphaProdT);
       ofOutput *= Math.sqrt(alphaProdT);
     }
-    return latents.map((value, i) => ofLatents * value + ofOutput * modelOutput[i]);
+    return combine([ofLatents, ofOutput], latents, modelOutput, into);
+  }
+
+  /** Stores a copy of an output. */
+  function remember(modelOutput: Float32Array): void {
+    outputs.next(modelOutput.length).set(modelOutput);
+    outputs.push();
   }
 
   /** Equation 13: four evaluations from one origin. */
-  function stepPrk(modelOutput: Float32Array, step: number, latents: Float32Array): Float32Array {
+  function stepPrk(
+    modelOutput: Float32Array,
+    step: number,
+    latents: Float32Array,
+    into: Float32Array,
+  ): Float32Array {
     const stage = step % 4;
+    const [origin, blended] = [originArray(latents.length), blendedArray(latents.length)];
     if (stage === 0) {
-      origin = latents.slice();
-      outputs.push(modelOutput.slice());
-      blended = new Float32Array(modelOutput.length);
+      origin.set(latents);
+      remember(modelOutput);
+      blended.fill(0);
     }
     const weight = stage === 0 || stage === 3 ? 1 / 6 : 1 / 3;
-    blended = blended.map((value, i) => value + weight * modelOutput[i]);
+    for (let i = 0; i < blended.length; i++) blended[i] += weight * modelOutput[i];
     // As diffusers: half a stride back from an even evaluation's timestep, and to an odd one's own.
     const to = timesteps[step] - (step % 2 === 0 ? halfStride : 0);
-    return transfer(origin, stage === 3 ? blended : modelOutput, prkTimesteps[step - stage], to);
+    return transfer(origin, stage === 3 ? blended : modelOutput, prkTimesteps[step - stage], to, into);
   }
 
   /** Equation 12, and its lower orders as long as there are fewer than four outputs. */
-  function stepPlms(modelOutput: Float32Array, step: number, latents: Float32Array): Float32Array {
+  function stepPlms(
+    modelOutput: Float32Array,
+    step: number,
+    latents: Float32Array,
+    into: Float32Array,
+  ): Float32Array {
+    const origin = originArray(latents.length);
     const timestep = timesteps[step];
     if (skipPrkSteps && step === 1) {
       // PLMS repeats its first step with the mean of the outputs at both ends.
-      const [first] = outputs;
-      const mean = modelOutput.map((value, i) => (value + first[i]) / 2);
-      return transfer(origin, mean, timestep + stride, timestep);
+      const [first] = outputs.latest;
+      for (let i = 0; i < into.length; i++) into[i] = (modelOutput[i] + first[i]) / 2;
+      return transfer(origin, into, timestep + stride, timestep, into);
     }
-    if (step === 0) origin = latents.slice();
-    outputs = [...outputs.slice(-3), modelOutput.slice()];
-    return transfer(latents, extrapolate(outputs), timestep, timestep - stride);
+    if (step === 0) origin.set(latents);
+    remember(modelOutput);
+    const weights = ADAMS_BASHFORTH_WEIGHTS[outputs.latest.length - 1];
+    const extrapolated = weightedSum(weights, outputs.latest, into);
+    return transfer(latents, extrapolated, timestep, timestep - stride, into);
   }
 
   return {
@@ -116,14 +141,14 @@ function createPndm(schedulerConfig: SchedulerConfig, { steps }: SchedulerOption
     initNoiseSigma: 1,
     stochastic: false,
     scaleModelInput: (latents) => latents,
-    step(modelOutput, step, latents, noise) {
-      checkStep(step, timesteps, modelOutput, latents);
+    step(modelOutput, step, latents, noise, into = new Float32Array(latents.length)) {
+      checkStep(step, timesteps, modelOutput, latents, into);
       rejectNoise(noise, 'pndm is deterministic');
       checkNextStep(step, nextStep);
       nextStep += 1;
       return step < prkTimesteps.length
-        ? stepPrk(modelOutput, step, latents)
-        : stepPlms(modelOutput, step, latents);
+        ? stepPrk(modelOutput, step, latents, into)
+        : stepPlms(modelOutput, step, latents, into);
     },
   };
 }
@@ -135,13 +160,6 @@ const ADAMS_BASHFORTH_WEIGHTS = [
   [23 / 12, -16 / 12, 5 / 12],
   [55 / 24, -59 / 24, 37 / 24, -9 / 24],
 ];
-
-function extrapolate(outputs: readonly Float32Array[]): Float32Array {
-  const weights = ADAMS_BASHFORTH_WEIGHTS[outputs.length - 1];
-  return outputs[0].map((_, i) =>
-    weights.reduce((sum, weight, age) => sum + weight * outputs[outputs.length - 1 - age][i], 0),
-  );
-}
 
 /**
  * The timesteps of three Runge-Kutta steps. Each step starts where the one before ended and

@@ -19,19 +19,30 @@ export interface Scheduler {
   /**
    * The model's input at step i for these latents; the latents themselves except in Euler's
    * methods.
+   *
+   * @param into array for the result if that is not `latents`; a new one by default
    */
-  scaleModelInput(latents: Float32Array, step: number): Float32Array;
+  scaleModelInput(latents: Float32Array, step: number, into?: Float32Array): Float32Array;
   /**
-   * One denoising step: x_{t-1}, a new array.
+   * One denoising step: x_{t-1}.
    *
    * @param modelOutput the model's output at `timesteps[step]`, as long as the latents
    * @param step index of the step
    * @param latents x_t
    * @param noise N(0, 1) numbers, as many as latents, if and only if `stochastic` is true; a last
    *   step that adds no noise (LCM, TCD) ignores them
+   * @param into array for the result, as long as the latents and none of the other arguments; a new
+   *   one by default
+   * @returns `into`
    * @throws RangeError for arguments that do not fit
    */
-  step(modelOutput: Float32Array, step: number, latents: Float32Array, noise?: Float32Array): Float32Array;
+  step(
+    modelOutput: Float32Array,
+    step: number,
+    latents: Float32Array,
+    noise?: Float32Array,
+    into?: Float32Array,
+  ): Float32Array;
 }
 
 /** Settings of a denoising run. */

@@ -43,6 +43,7 @@ export function checkStep(
   timesteps: readonly number[],
   modelOutput: Float32Array,
   latents: Float32Array,
+  into: Float32Array,
 ): void {
   if (!Number.isInteger(step) || step < 0 || step >= timesteps.length) {
     throw new RangeError(`step is ${step}; it must be an integer from 0 to ${timesteps.length - 1}.`);
@@ -51,6 +52,11 @@ export function checkStep(
     throw new RangeError(
       `The model's output has ${modelOutput.length} numbers and the latents have ${latents.length}; ` +
         'both must have the same length.',
+    );
+  }
+  if (into.length !== latents.length || into === latents || into === modelOutput) {
+    throw new RangeError(
+      `The array for the result must be one of its own, of ${latents.length} numbers; it has ${into.length}.`,
     );
   }
 }

@@ -41,8 +41,8 @@ function createTcd(schedulerConfig: SchedulerConfig, { steps, eta }: SchedulerOp
     initNoiseSigma: 1,
     stochastic: eta > 0 && lastStep > 0,
     scaleModelInput: (latents) => latents,
-    step(modelOutput, step, latents, noise) {
-      checkStep(step, timesteps, modelOutput, latents);
+    step(modelOutput, step, latents, noise, into = new Float32Array(latents.length)) {
+      checkStep(step, timesteps, modelOutput, latents, into);
       if (eta === 0) rejectNoise(noise, 'eta is 0');
       const prevTimestep = step < lastStep ? timesteps[step + 1] : 0;
       // In float32 as torch, because the last bit of the product can decide its floor.
@@ -60,14 +60,14 @@ function createTcd(schedulerConfig: SchedulerConfig, { steps, eta }: SchedulerOp
         pointS.alpha * originalSample[0] + pointS.sigma * epsilon[0],
         pointS.alpha * originalSample[1] + pointS.sigma * epsilon[1],
       ];
-      const predNoisedSample = combine(coefficients, latents, modelOutput);
+      const predNoisedSample = combine(coefficients, latents, modelOutput, into);
       if (eta === 0 || step === lastStep) return predNoisedSample;
 
       // From s up to the next timestep with new noise.
       checkNoise(noise, latents, `eta is ${eta}`);
       const ratio = alphaProdTPrev / alphaProdS;
       const [signal, deviation] = [Math.sqrt(ratio), Math.sqrt(Math.max(0, 1 - ratio))];
-      return predNoisedSample.map((value, i) => signal * value + deviation * noise[i]);
+      return combine([signal, deviation], predNoisedSample, noise, into);
     },
   };
 }

@@ -1,5 +1,6 @@
 import { solveLinearSystem } from '../linear-system.ts';
 import { roundHalfToEven } from '../rounding.ts';
+import { createScratch, History, weightedSum } from './arrays.ts';
 import { type ConfigReader, readConfig } from './config.ts';
 import { readDynamicShift, readTerminal, shiftSigma, stretchToTerminal } from './flow-shift.ts';
 import { readNoiseSchedule, trainedSigmas } from './noise-schedule.ts';
@@ -83,10 +84,10 @@ function createUniPc(schedulerConfig: SchedulerConfig, options: SchedulerOptions
   const count = timesteps.length;
   if (endsAtZero) checkFinalStep(method, Math.min(count, lowerOrderFinal ? 1 : solverOrder));
   const points = Array.from(sigmas, useFlowSigmas ? atFlowSigma : atKarrasSigma);
-  /** The latest converted outputs, newest first, at most `solverOrder`. */
-  let modelOutputs: Float32Array[] = [];
+  const convertedOutputs = new History(solverOrder);
   let lastOrder = 0;
-  let lastSample = new Float32Array();
+  /** The latents that the last step started from, corrected. */
+  const sampleArray = createScratch();
   let nextStep = 0;
 
   /**
@@ -101,23 +102,25 @@ function createUniPc(schedulerConfig: SchedulerConfig, options: SchedulerOptions
     initNoiseSigma: 1,
     stochastic: false,
     scaleModelInput: (latents) => latents,
-    step(modelOutput, step, latents, noise) {
-      checkStep(step, timesteps, modelOutput, latents);
+    step(modelOutput, step, latents, noise, into = new Float32Array(latents.length)) {
+      checkStep(step, timesteps, modelOutput, latents, into);
       rejectNoise(noise, 'unipc is deterministic');
       checkNextStep(step, nextStep);
       nextStep += 1;
 
-      const converted = convertModelOutput(modelOutput, latents, points[step], sigmas[step]);
-      let sample = Float32Array.from(latents);
+      const converted = convertedOutputs.next(latents.length);
+      convertModelOutput(modelOutput, latents, points[step], sigmas[step], converted);
+      const sample = sampleArray(latents.length);
       if (step > 0 && !disableCorrector.has(step - 1)) {
         const corrector = stepCoefficients(method, pointsOf(step, lastOrder), true);
-        sample = combine(corrector, lastSample, modelOutputs, converted);
+        combine(corrector, sample, convertedOutputs.latest, sample, converted);
+      } else {
+        sample.set(latents);
       }
-      modelOutputs = [converted, ...modelOutputs].slice(0, solverOrder);
+      convertedOutputs.push();
       lastOrder = Math.min(solverOrder, step + 1, lowerOrderFinal ? count - step : solverOrder);
-      lastSample = sample;
       const predictor = stepCoefficients(method, pointsOf(step + 1, lastOrder), false);
-      return combine(predictor, sample, modelOutputs);
+      return combine(predictor, sample, convertedOutputs.latest, into);
     },
   };
 }
@@ -188,20 +191,20 @@ function differenceWeights(
   return solveLinearSystem(rows);
 }
 
+/** @param into array for the result; it may be `latents` */
 function combine(
-  coefficients: StepCoefficients,
+  { ofLatents, ofOutputs, ofTarget }: StepCoefficients,
   latents: Float32Array,
   modelOutputs: readonly Float32Array[],
+  into: Float32Array,
   target?: Float32Array,
-): Float32Array<ArrayBuffer> {
+): Float32Array {
+  const weights = [ofLatents, ...ofOutputs];
+  const terms = [latents, ...modelOutputs.slice(0, ofOutputs.length)];
   // In float64 until the end, because the terms are larger than their sum.
-  return Float32Array.from(latents, (value, i) => {
-    let next = coefficients.ofLatents * value;
-    coefficients.ofOutputs.forEach((coefficient, k) => {
-      next += coefficient * modelOutputs[k][i];
-    });
-    return target === undefined ? next : next + coefficients.ofTarget * target[i];
-  });
+  return target === undefined
+    ? weightedSum(weights, terms, into)
+    : weightedSum([...weights, ofTarget], [...terms, target], into);
 }
 
 /** Rejects methods whose last step, to the level without noise, would be infinitely long. */
