@@ -28,6 +28,8 @@ class Options:
     attention: "fused" (one node; less memory; for the execution providers cpu, cuda, webgpu and dml) or
     "plain" (ONNX operators; for every provider).
     cuda: whether to also write graphs with more fused nodes, for NVIDIA GPUs.
+    deterministic: whether those graphs leave out the fusions whose results differ between runs in their last
+    bits.
     """
 
     dtype: str = "fp32"
@@ -35,6 +37,7 @@ class Options:
     external: bool = False
     attention: str = "fused"
     cuda: bool = False
+    deterministic: bool = False
 
 
 DEFAULTS = Options()
@@ -124,8 +127,9 @@ def _make(
             if dtype == dtypes[0]:
                 step("comparing with PyTorch")
             difference = graphs.compare(expected, path, dtype)
+            fused = None
             if options.cuda:
-                cuda_graphs.write(path, folder.name, dtype, options.external)
+                fused = cuda_graphs.write(path, folder.name, dtype, options.external, options.deterministic)
             break
         except weights.OverflowInHalfError:
             if dtype == dtypes[-1]:
@@ -144,7 +148,7 @@ def _make(
     notes += [f"{merged} weights changed by LoRA"] if merged else []
     return (
         f"{folder.name}: {size / 1e6:.1f} MB ({', '.join(notes)}), "
-        f"largest difference from PyTorch {difference:.1e}"
+        f"largest difference from PyTorch {difference:.1e}" + (f"; for CUDA: {fused}" if fused else "")
     )
 
 
