@@ -87,6 +87,8 @@ def fuse(model: onnx.ModelProto, kind: str, fusions: list[Fusion]) -> onnx.Model
         use_gpu=True,
     )
     drop_casts_before_convolutions(optimized.model.graph)
+    if "com.microsoft" not in {opset.domain for opset in optimized.model.opset_import}:
+        optimized.model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     return optimized.model
 
 

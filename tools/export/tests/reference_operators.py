@@ -19,7 +19,7 @@ class ContribOperator(OpRun):
     op_domain = "com.microsoft"
 
     def _run(self, *inputs, **_attributes):
-        tensors = [None if array is None else torch.from_numpy(numpy.asarray(array)) for array in inputs]
+        tensors = [None if array is None else torch.from_numpy(numpy.array(array)) for array in inputs]
         results = self.compute(*(None if tensor is None else tensor.float() for tensor in tensors))
         results = results if isinstance(results, tuple) else (results,)
         rounded = [result.to(tensors[0].dtype).numpy() for result in results]
