@@ -3,6 +3,7 @@
 import gc
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import graphs
 import lora
 import torch
 import weights
-from fused_attention import FusedProcessor
+from fused_attention import FusedProcessor, fused_in_transformers
 from sources import Source, weights_size
 from tqdm import tqdm
 from workspace import Workspace, state_needs
@@ -113,6 +114,7 @@ def _make(
     expected = graphs.reference(component)
     if options.attention == "fused" and name in ("unet", "vae"):
         module.set_attn_processor(FusedProcessor())
+    in_transformer = options.attention == "fused" and name == "transformer"
     step("tracing and writing")
     # Without an explicit vae_dtype, float16 is tried first: some autoencoders overflow in it.
     dtypes = [options.vae_dtype or options.dtype] if name == "vae" else [options.dtype]
@@ -120,7 +122,8 @@ def _make(
         dtypes.append("fp32")
     for dtype in dtypes:
         try:
-            path = graphs.write(component, folder, dtype, options.external)
+            with fused_in_transformers() if in_transformer else nullcontext():
+                path = graphs.write(component, folder, dtype, options.external)
             if dtype == dtypes[-1]:
                 del module
                 component.module = None

@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fused_norms
+import fused_rms_norms
 import onnx
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
 NAME = "model_cuda.onnx"
-KINDS = {"text_encoder": "clip", "text_encoder_2": "clip", "unet": "unet", "vae_decoder": "vae"}
+KINDS = {
+    "text_encoder": "clip",
+    "text_encoder_2": "clip",
+    "unet": "unet",
+    "transformer": "mmdit",
+    "vae_decoder": "vae",
+}
 
 
 @dataclass(frozen=True)
@@ -32,9 +39,12 @@ GATED_GELU = Fusion("BiasSplitGelu", "Erf", ("BiasSplitGelu",))
 SKIP_LAYER_NORM = Fusion("SkipLayerNormalization", "LayerNormalization", ("SkipLayerNormalization",))
 GELU = Fusion("Gelu", "Erf", ("BiasGelu", "Gelu", "FastGelu"))
 QUICK_GELU = Fusion("QuickGelu", "Sigmoid", ("QuickGelu",))
+TANH_GELU = Fusion("FastGelu", "Tanh", ("FastGelu",))
+RMS_NORM = Fusion("RMSNorm", "ReduceMean", ("SimplifiedLayerNormalization",))
 FUSIONS = {
     "unet": [GROUP_NORM, NHWC_CONV, ATTENTION, GATED_GELU, SKIP_LAYER_NORM],
     "vae": [GROUP_NORM, NHWC_CONV, ATTENTION],
+    "mmdit": [RMS_NORM, ATTENTION, TANH_GELU],
     "clip": [SKIP_LAYER_NORM, GELU, QUICK_GELU],
 }
 
@@ -77,6 +87,8 @@ def fuse(model: onnx.ModelProto, kind: str, fusions: list[Fusion]) -> onnx.Model
     options.enable_nhwc_conv = NHWC_CONV in fusions
     if GROUP_NORM in fusions:
         model = fused_norms.fuse(model)
+    if RMS_NORM in fusions:
+        fused_rms_norms.fuse(model.graph)
     optimized = optimize_model(
         model,
         model_type=kind,

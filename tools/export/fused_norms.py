@@ -23,7 +23,7 @@ def fold_unsqueezed_weights(graph: onnx.GraphProto) -> int:
             axes[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
     folded: dict[str, numpy.ndarray] = {}
     replaced = []
-    # Nodes are in topological order, so the inner one of two comes first.
+    # The tracer writes the inner one of two first.
     for node in graph.node:
         if node.op_type != "Unsqueeze" or node.input[1] not in axes:
             continue

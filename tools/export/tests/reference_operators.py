@@ -9,8 +9,13 @@ import numpy
 import onnx
 import torch
 import torch.nn.functional as functional
+from graphs import Reference
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+
+# Largest accepted difference from PyTorch in float32, relative to the largest number of the output:
+# a few roundings to the 11 bits of float16, and to the 24 bits of float32.
+TOLERANCE = {"fp16": 2**-8, "fp32": 1e-5}
 
 
 class ContribOperator(OpRun):
@@ -100,6 +105,21 @@ class QuickGelu(ContribOperator):
         return data * torch.sigmoid(self.alpha * data)
 
 
+class FastGelu(ContribOperator):
+    def compute(self, data, bias=None):
+        return functional.gelu(data if bias is None else data + bias, approximate="tanh")
+
+
+class SimplifiedLayerNormalization(ContribOperator):
+    """A root-mean-square norm over the last axis."""
+
+    op_domain = ""
+
+    def compute(self, data, weight):
+        assert self.axis == -1
+        return functional.rms_norm(data, weight.shape, weight, self.epsilon)
+
+
 class SkipLayerNormalization(ContribOperator):
     """Results: norm, mean, inverse deviation (both unused here), sum."""
 
@@ -129,6 +149,8 @@ OPERATORS = [
     BiasGelu,
     Gelu,
     QuickGelu,
+    FastGelu,
+    SimplifiedLayerNormalization,
     SkipLayerNormalization,
     MultiHeadAttention,
 ]
@@ -138,3 +160,17 @@ def run(model: onnx.ModelProto, feeds: dict[str, numpy.ndarray]) -> dict[str, nu
     """Outputs of a graph with operators of ONNX Runtime, by name."""
     names = [value.name for value in model.graph.output]
     return dict(zip(names, ReferenceEvaluator(model, new_ops=OPERATORS).run(names, feeds), strict=True))
+
+
+def difference(model: onnx.ModelProto, expected: Reference) -> float:
+    """Largest difference between a graph and PyTorch, relative to the largest number of the output."""
+    types = {
+        value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        for value in model.graph.input
+    }
+    feeds = {name: expected.tensors[name].numpy().astype(kind) for name, kind in types.items()}
+    got = run(model, feeds)
+    return max(
+        float(numpy.abs(got[name].astype(numpy.float32) - wanted).max() / numpy.abs(wanted).max())
+        for name, wanted in zip(expected.outputs, expected.wanted, strict=True)
+    )

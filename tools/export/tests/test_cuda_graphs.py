@@ -11,17 +11,12 @@ import cuda_graphs
 import fused_norms
 import graphs
 import import_checkpoint
-import numpy
 import onnx
 import pytest
-import reference_operators
 import torch
 from checkpoints import CheckpointError
 from fused_attention import FusedProcessor
-
-# Largest accepted difference from PyTorch in float32, relative to the largest number of the output:
-# a few roundings to the 11 bits of float16, and to the 24 bits of float32.
-TOLERANCE = {"fp16": 2**-8, "fp32": 1e-5}
+from reference_operators import TOLERANCE, difference
 
 
 def run(arguments: list[str]) -> None:
@@ -83,20 +78,6 @@ def part(request, tiny) -> components.Component:
         result.module.set_attn_processor(processors)
     else:
         yield result
-
-
-def difference(model: onnx.ModelProto, expected: graphs.Reference) -> float:
-    """Largest difference between a fused graph and PyTorch, relative to the largest number of the output."""
-    types = {
-        value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        for value in model.graph.input
-    }
-    feeds = {name: expected.tensors[name].numpy().astype(kind) for name, kind in types.items()}
-    got = reference_operators.run(model, feeds)
-    return max(
-        float(numpy.abs(got[name].astype(numpy.float32) - wanted).max() / numpy.abs(wanted).max())
-        for name, wanted in zip(expected.outputs, expected.wanted, strict=True)
-    )
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "fp32"])
