@@ -35,6 +35,8 @@ class Fusion:
 GROUP_NORM = Fusion("GroupNorm", "InstanceNormalization", ("GroupNorm", "SkipGroupNorm"))
 NHWC_CONV = Fusion("NhwcConv", "Conv", ("NhwcConv",))
 ATTENTION = Fusion("MultiHeadAttention", "MultiHeadAttention", ("MultiHeadAttention",))
+# Widths for which the CUDA kernel of BiasSplitGelu exists (those of Stable Diffusion 1.x, 2.x, XL).
+GATED_GELU_WIDTHS = {1280, 2560, 5120}
 GATED_GELU = Fusion("BiasSplitGelu", "Erf", ("BiasSplitGelu",))
 SKIP_LAYER_NORM = Fusion("SkipLayerNormalization", "LayerNormalization", ("SkipLayerNormalization",))
 GELU = Fusion("Gelu", "Erf", ("BiasGelu", "Gelu", "FastGelu"))
@@ -66,6 +68,8 @@ def write(path: Path, part: str, dtype: str, external: bool, deterministic: bool
     available = count(model.graph)
     # These kernels are made for float16. In float32, cuDNN chooses better layouts.
     left_out = [GROUP_NORM] * deterministic + [NHWC_CONV] * (dtype != "fp16")
+    if not gated_gelu_widths(model.graph) <= GATED_GELU_WIDTHS:
+        left_out.append(GATED_GELU)
     fused = fuse(model, kind, [fusion for fusion in FUSIONS[kind] if fusion not in left_out])
     line = report(path, kind, available, count(fused.graph), left_out)
     is_beside = external or (path.parent / "model.onnx_data").exists()
@@ -83,8 +87,11 @@ def fuse(model: onnx.ModelProto, kind: str, fusions: list[Fusion]) -> onnx.Model
     """Runs the optimizer for a kind of `KINDS`. Changes `model`."""
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
     options = FusionOptions(kind)
-    options.enable_group_norm = options.enable_skip_group_norm = GROUP_NORM in fusions
+    # `fused_norms` fuses them before.
+    options.enable_group_norm = False
+    options.enable_skip_group_norm = GROUP_NORM in fusions
     options.enable_nhwc_conv = NHWC_CONV in fusions
+    options.enable_bias_splitgelu = GATED_GELU in fusions
     if GROUP_NORM in fusions:
         model = fused_norms.fuse(model)
     if RMS_NORM in fusions:
@@ -116,6 +123,12 @@ def drop_casts_before_convolutions(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     for node in [node for node in graph.node if node.op_type == "Cast" and node.output[0] not in used]:
         graph.node.remove(node)
+
+
+def gated_gelu_widths(graph: onnx.GraphProto) -> set[int]:
+    """Widths of the results of a UNet's gated feed-forward layers."""
+    biases = [tensor for tensor in graph.initializer if tensor.name.endswith(".ff.net.0.proj.bias")]
+    return {tensor.dims[0] // 2 for tensor in biases}
 
 
 def count(graph: onnx.GraphProto) -> Counter[str]:

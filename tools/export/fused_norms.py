@@ -7,6 +7,7 @@ import numpy
 import onnx
 from onnx import TensorProto, numpy_helper
 from onnxruntime.transformers.fusion_group_norm import FusionGroupNorm
+from onnxruntime.transformers.fusion_transpose import FusionInsertTranspose
 from onnxruntime.transformers.onnx_model import OnnxModel
 
 
@@ -48,8 +49,21 @@ class GroupNormFusion(FusionGroupNorm):
     """`FusionGroupNorm` for float16 graphs.
 
     The kernel reads scale and bias as float32 whatever the graph computes in. The original declares them as
-    float32 and stores the bytes of the float16 array.
+    float32 and stores the bytes of the float16 array. The kernel has no form for an odd number of channels in
+    a group; such norms stay as they are.
     """
+
+    def fuse(self, node, *maps):
+        added, removed = len(self.nodes_to_add), len(self.nodes_to_remove)
+        super().fuse(node, *maps)
+        if any(self.has_odd_groups(new) for new in self.nodes_to_add[added:]):
+            del self.nodes_to_add[added:], self.nodes_to_remove[removed:]
+
+    def has_odd_groups(self, node: onnx.NodeProto) -> bool:
+        if node.op_type != "GroupNorm":
+            return False
+        groups = next(attribute.i for attribute in node.attribute if attribute.name == "groups")
+        return self.model.get_initializer(node.input[1]).dims[0] // groups % 2 == 1
 
     def add_initializer(self, name, data_type, dims, vals, raw=True):
         if data_type == TensorProto.FLOAT:
@@ -58,8 +72,9 @@ class GroupNormFusion(FusionGroupNorm):
 
 
 def fuse(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Fuses group norms. Changes `model`."""
+    """Fuses group norms, as the optimizer does it in its step `enable_group_norm`. Changes `model`."""
     fold_unsqueezed_weights(model.graph)
     optimizer = OnnxModel(model)
     GroupNormFusion(optimizer).apply()
+    FusionInsertTranspose(optimizer).apply()
     return optimizer.model

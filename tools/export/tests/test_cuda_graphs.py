@@ -13,10 +13,17 @@ import graphs
 import import_checkpoint
 import onnx
 import pytest
+import tiny_pipelines
 import torch
 from checkpoints import CheckpointError
 from fused_attention import FusedProcessor
 from reference_operators import TOLERANCE, difference
+
+
+@pytest.fixture(autouse=True)
+def widths(monkeypatch):
+    """Treats the widths of tiny models as widths that the CUDA kernel of BiasSplitGelu has."""
+    monkeypatch.setattr(cuda_graphs, "GATED_GELU_WIDTHS", {128, 256})
 
 
 def run(arguments: list[str]) -> None:
@@ -45,12 +52,15 @@ def test_every_group_norm_convolution_and_attention_is_fused_and_counted(tiny, t
         ("unet", modules(unet, torch.nn.GroupNorm), convolutions(unet), 2 * blocks),
         ("vae_decoder", modules(vae.decoder, torch.nn.GroupNorm), decoder, 1),
     ):
-        nodes = cuda_graphs.count(fused(tmp_path / "mine", part).graph)
+        graph = fused(tmp_path / "mine", part).graph
+        nodes = cuda_graphs.count(graph)
         assert nodes["GroupNorm"] + nodes["SkipGroupNorm"] == norms > 20
         assert nodes["SkipGroupNorm"] > 0
         assert nodes["NhwcConv"] == convolved
         assert nodes["MultiHeadAttention"] == attentions
         assert not nodes["InstanceNormalization"] and not nodes["Conv"]
+        casts = {node.output[0] for node in graph.node if node.op_type == "Cast"}
+        assert not any(node.input[0] in casts for node in graph.node if node.op_type == "NhwcConv")
         assert f"for CUDA: {norms} of {norms} GroupNorm, {convolved} of {convolved} NhwcConv, " in lines[part]
     assert cuda_graphs.count(fused(tmp_path / "mine", "unet").graph)["BiasSplitGelu"] == blocks
 
@@ -147,3 +157,24 @@ def test_float32_graphs_keep_their_convolutions(sd1, tmp_path, capsys):
     assert nodes["Conv"] == convolutions(sd1.modules["unet"]) and not nodes["NhwcConv"]
     assert nodes["GroupNorm"] + nodes["SkipGroupNorm"] == modules(sd1.modules["unet"], torch.nn.GroupNorm)
     assert "NhwcConv" not in capsys.readouterr().out
+
+
+def test_what_the_cuda_kernels_have_no_form_for_stays_as_it_is(sd1, tmp_path, monkeypatch):
+    """Other widths of BiasSplitGelu, and an odd number of channels in a group of GroupNorm."""
+    monkeypatch.setattr(cuda_graphs, "GATED_GELU_WIDTHS", {1280, 2560, 5120})
+    path = graphs.write(component(sd1, "unet"), tmp_path / "unet", "fp16")
+    assert "BiasSplitGelu" not in cuda_graphs.write(path, "unet", "fp16", external=False)
+    assert not cuda_graphs.count(fused(tmp_path, "unet").graph)["BiasSplitGelu"]
+
+    # Channels by group: 1 in the blocks of 4 channels, 2 in those of 8.
+    vae = tiny_pipelines.vae()
+    norms = [part for part in vae.decoder.modules() if isinstance(part, torch.nn.GroupNorm)]
+    even = sum(norm.num_channels // norm.num_groups % 2 == 0 for norm in norms)
+    assert 0 < even < len(norms)
+    part = components.vae_decoder(vae)
+    expected = graphs.reference(part)
+    vae.set_attn_processor(FusedProcessor())
+    path = graphs.write(part, tmp_path / "vae_decoder", "fp32")
+    line = cuda_graphs.write(path, "vae_decoder", "fp32", external=False)
+    assert line.startswith(f"{even} of {len(norms)} GroupNorm")
+    assert difference(fused(tmp_path, "vae_decoder"), expected) < TOLERANCE["fp32"]
