@@ -3,6 +3,7 @@
 import gc
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import graphs
 import lora
 import torch
 import weights
-from fused_attention import FusedProcessor
+from fused_attention import FusedProcessor, fused_in_transformers
 from sources import Source, weights_size
 from tqdm import tqdm
 from workspace import Workspace, state_needs
@@ -28,6 +29,8 @@ class Options:
     attention: "fused" (one node; less memory; for the execution providers cpu, cuda, webgpu and dml) or
     "plain" (ONNX operators; for every provider).
     cuda: whether to also write graphs with more fused nodes, for NVIDIA GPUs.
+    deterministic: whether those graphs leave out the fusions whose results differ between runs in their last
+    bits.
     """
 
     dtype: str = "fp32"
@@ -35,6 +38,7 @@ class Options:
     external: bool = False
     attention: str = "fused"
     cuda: bool = False
+    deterministic: bool = False
 
 
 DEFAULTS = Options()
@@ -110,6 +114,7 @@ def _make(
     expected = graphs.reference(component)
     if options.attention == "fused" and name in ("unet", "vae"):
         module.set_attn_processor(FusedProcessor())
+    in_transformer = options.attention == "fused" and name == "transformer"
     step("tracing and writing")
     # Without an explicit vae_dtype, float16 is tried first: some autoencoders overflow in it.
     dtypes = [options.vae_dtype or options.dtype] if name == "vae" else [options.dtype]
@@ -117,15 +122,17 @@ def _make(
         dtypes.append("fp32")
     for dtype in dtypes:
         try:
-            path = graphs.write(component, folder, dtype, options.external)
+            with fused_in_transformers() if in_transformer else nullcontext():
+                path = graphs.write(component, folder, dtype, options.external)
             if dtype == dtypes[-1]:
                 del module
                 component.module = None
             if dtype == dtypes[0]:
                 step("comparing with PyTorch")
             difference = graphs.compare(expected, path, dtype)
+            fused = None
             if options.cuda:
-                cuda_graphs.write(path, folder.name, dtype, options.external)
+                fused = cuda_graphs.write(path, folder.name, dtype, options.external, options.deterministic)
             break
         except weights.OverflowInHalfError:
             if dtype == dtypes[-1]:
@@ -144,7 +151,7 @@ def _make(
     notes += [f"{merged} weights changed by LoRA"] if merged else []
     return (
         f"{folder.name}: {size / 1e6:.1f} MB ({', '.join(notes)}), "
-        f"largest difference from PyTorch {difference:.1e}"
+        f"largest difference from PyTorch {difference:.1e}" + (f"; for CUDA: {fused}" if fused else "")
     )
 
 

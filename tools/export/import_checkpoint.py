@@ -53,6 +53,11 @@ def arguments() -> argparse.ArgumentParser:
         help="also writes graphs with more fused nodes, which only NVIDIA GPUs run, beside the others",
     )
     parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="with --cuda: no fused group norms, whose last bits may differ between two runs",
+    )
+    parser.add_argument(
         "--external-data", action="store_true", help="weights beside each graph, also where they are small"
     )
     parser.add_argument(
@@ -106,7 +111,11 @@ def run(args: argparse.Namespace) -> None:
     source = sources.open_source(args.checkpoint, **single)
     unet = source.config("unet") if "unet" in source.modules else None
     loras = [lora.read(*lora.parse(text), unet) for text in args.lora]
-    options = bundle.Options(args.dtype, args.vae_dtype, args.external_data, args.attention, args.cuda)
+    if args.deterministic and not args.cuda:
+        raise CheckpointError("--deterministic changes the graphs of --cuda; add --cuda, or leave it out.")
+    options = bundle.Options(
+        args.dtype, args.vae_dtype, args.external_data, args.attention, args.cuda, args.deterministic
+    )
     bundle.export(source, args.out, options, loras)
 
 
