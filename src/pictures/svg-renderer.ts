@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { Resvg } from '@resvg/resvg-js';
+import { Resvg, type ResvgRenderOptions, renderAsync } from '@resvg/resvg-js';
 
 /** Fonts of all figures; browsers without the first one use the next. */
 export const FONT_FAMILY = "'DejaVu Sans', Verdana, sans-serif";
@@ -17,9 +17,20 @@ const FONT_FILES = ['DejaVuSans.ttf', 'DejaVuSans-Bold.ttf'].map((file) => join(
  * @throws Error if `svg` is not well-formed
  */
 export function renderSvg(svg: string, { width }: { readonly width?: number } = {}): Uint8Array {
-  const picture = new Resvg(svg, {
+  return new Resvg(svg, renderOptions(width)).render().asPng();
+}
+
+/**
+ * `renderSvg` in libuv's thread pool, for a process that answers requests; the same bytes.
+ * @throws Error if `svg` is not well-formed
+ */
+export async function renderSvgInPool(svg: string): Promise<Uint8Array> {
+  return (await renderAsync(svg, renderOptions(undefined))).asPng();
+}
+
+function renderOptions(width: number | undefined): ResvgRenderOptions {
+  return {
     font: { loadSystemFonts: false, fontFiles: FONT_FILES, defaultFontFamily: 'DejaVu Sans' },
     fitTo: width === undefined ? { mode: 'original' } : { mode: 'width', value: width },
-  });
-  return picture.render().asPng();
+  };
 }

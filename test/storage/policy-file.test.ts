@@ -180,7 +180,7 @@ describe('a policy file of other software', () => {
     );
   });
 
-  it('is rejected as an upload when its metadata are many or nested deep, and opened when it is stored', () => {
+  it('is rejected as an upload when its metadata are many or deep, and opened when it is stored', () => {
     const format = { format: 'findery.policy', formatVersion: '1' };
     const deep = encodeSafetensors(parts, { ...format, a: `${'['.repeat(5000)}${']'.repeat(5000)}` });
     expect(() => decodePolicy(deep, null, UPLOAD_LIMITS)).toThrow('values in 5000 levels');

@@ -78,7 +78,8 @@ export async function importPolicy(
     throw new ProblemError(
       'bad-policy-file',
       `The distribution is over latents of shape [${content.distribution.shape.join(', ')}], ` +
-        `but ${model.name} at ${sampler.width}x${sampler.height} has [${expected}]. "mean" must be [K, ${expected}].`,
+        `but ${model.name} at ${sampler.width}x${sampler.height} has [${expected}]. ` +
+        `"mean" must be [K, ${expected}].`,
     );
   }
   const record = createPolicyRecord({
