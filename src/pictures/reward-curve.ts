@@ -32,7 +32,7 @@ const COLORS = { raw: '#829ab1', smoothed: '#0b69a3' } as const;
  */
 export function rewardCurve({ rewards, smoothed, title, sigma, imagesPerPoint }: RewardCurve): string {
   const y = scaleLinear()
-    .domain(extent([...rewards, ...smoothed]))
+    .domain(extent(rewards, smoothed))
     .nice(6);
   const formatReward = y.tickFormat(6);
   const rewardTicks = y.ticks(6).map((value) => ({ value, label: formatReward(value) }));
@@ -134,12 +134,16 @@ function thin(values: readonly number[], columns: number): Point[] {
 }
 
 /** Lowest and highest finite value; with a margin if they are equal. */
-function extent(values: readonly number[]): [number, number] {
-  const finite = values.filter(Number.isFinite);
-  if (finite.length === 0) return [0, 1];
-  // Not Math.min(...finite): a long run has more values than a call takes arguments.
-  const low = finite.reduce((a, b) => Math.min(a, b));
-  const high = finite.reduce((a, b) => Math.max(a, b));
+function extent(...lines: (readonly number[])[]): [number, number] {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const values of lines) {
+    for (const value of values) {
+      if (!Number.isFinite(value)) continue;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+  }
+  if (low > high) return [0, 1];
   const margin = Math.max(0.5, Math.abs(low) * 0.1);
   return low < high ? [low, high] : [low - margin, low + margin];
 }

@@ -20,12 +20,18 @@ export function renderSvg(svg: string, { width }: { readonly width?: number } = 
   return new Resvg(svg, renderOptions(width)).render().asPng();
 }
 
+/** Resolves when the latest figure of the pool is rendered. */
+let latestFigure: Promise<unknown> = Promise.resolve();
+
 /**
- * `renderSvg` in libuv's thread pool, for a process that answers requests; the same bytes.
+ * `renderSvg` in libuv's thread pool, for a process that answers requests; the same bytes. One
+ * figure is rendered at a time, because the same few threads read files.
  * @throws Error if `svg` is not well-formed
  */
-export async function renderSvgInPool(svg: string): Promise<Uint8Array> {
-  return (await renderAsync(svg, renderOptions(undefined))).asPng();
+export function renderSvgInPool(svg: string): Promise<Uint8Array> {
+  const figure = latestFigure.then(async () => (await renderAsync(svg, renderOptions(undefined))).asPng());
+  latestFigure = figure.catch(() => {});
+  return figure;
 }
 
 function renderOptions(width: number | undefined): ResvgRenderOptions {

@@ -25,8 +25,8 @@ import {
 const LIST_BATCH = 100;
 /** Ids that one round trip reads when all records of a kind are gone through. */
 const SCAN_BATCH = 500;
-/** Rewards that are read from Redis at a time: a few milliseconds of work. */
-export const REWARDS_IN_PAGE = 1000;
+/** Rewards that are read from Redis at a time: the answers to many clients may come together. */
+export const REWARDS_IN_PAGE = 250;
 
 /**
  * Records that one request for a page may skip. Without a limit, a filter that few of 100,000

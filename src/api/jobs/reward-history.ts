@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JobRecord } from '../../contract/records.ts';
 import type { RewardPoint } from '../../contract/schemas/reward-history.ts';
 import { scoresByTerm, termNames } from '../../jobs/choose-bundles.ts';
@@ -45,6 +46,7 @@ export async function* rewardsAsJson({ job, read, sigma }: SearchedJob): AsyncGe
       mean: means[start + i],
       smoothed: smoothed[start + i],
     }));
+    await nextTurn(); // a socket that takes every piece at once gives no turn to other requests
     yield (start > 0 ? ',' : '') + entries.map((entry) => JSON.stringify(entry)).join();
   }
   yield ']}';
