@@ -2,6 +2,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { answerBrokenRequest, hardenHttp, serverOptions } from './http/hardening.ts';
 import { chooseRequestId, RequestLogController, requestLogger } from './http/request-log.ts';
+import { removeContentHeaders } from './http/send.ts';
 import { accessControl } from './plugins/access-control.ts';
 import { browserSecurity } from './plugins/browser-security.ts';
 import { jsonBodies } from './plugins/json-bodies.ts';
@@ -87,6 +88,7 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
     done();
   });
   app.addHook('onSend', (_request, reply, _payload, done) => {
+    if (reply.statusCode === 304) removeContentHeaders(reply);
     // Keep-alive connections would delay the end of the server.
     if (closing.aborted) reply.header('connection', 'close');
     done();

@@ -31,9 +31,7 @@ const COLORS = { raw: '#829ab1', smoothed: '#0b69a3' } as const;
  * solid, as in Fig. 1 of the appendix of FIND (Chen et al. 2024).
  */
 export function rewardCurve({ rewards, smoothed, title, sigma, imagesPerPoint }: RewardCurve): string {
-  const y = scaleLinear()
-    .domain(extent(rewards, smoothed))
-    .nice(6);
+  const y = scaleLinear().domain(extent(rewards, smoothed)).nice(6);
   const formatReward = y.tickFormat(6);
   const rewardTicks = y.ticks(6).map((value) => ({ value, label: formatReward(value) }));
   const left = 46 + Math.max(...rewardTicks.map(({ label }) => measureText(label, 11)));

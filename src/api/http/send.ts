@@ -63,6 +63,15 @@ export function isCached(
 }
 
 /**
+ * Removes what describes a content: a 304 has none, and its `ETag`, `Cache-Control` and `Vary` are
+ * enough for a cache (RFC 9110, 15.4.5).
+ */
+export function removeContentHeaders(reply: FastifyReply): void {
+  for (const name of ['type', 'length', 'encoding', 'language', 'range', 'disposition'])
+    reply.removeHeader(`content-${name}`);
+}
+
+/**
  * Sends a file, or the part that a `Range` header asks for. Several ranges and malformed ones
  * get the whole file, as RFC 9110 (14.2) allows.
  * @throws ProblemError `range-not-satisfiable` when the range begins behind the end
