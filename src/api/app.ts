@@ -88,10 +88,11 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
     done();
   });
   app.addHook('onSend', (_request, reply, _payload, done) => {
-    if (reply.statusCode === 304) removeContentHeaders(reply);
     // Keep-alive connections would delay the end of the server.
     if (closing.aborted) reply.header('connection', 'close');
-    done();
+    if (reply.statusCode !== 204 && reply.statusCode !== 304) return done();
+    removeContentHeaders(reply);
+    done(null, null); // the serialized payload, "null", would have a length
   });
   for (const plugin of PLUGINS) await app.register(plugin);
   for (const routes of ROUTES) await app.register(routes);

@@ -63,8 +63,8 @@ export function isCached(
 }
 
 /**
- * Removes what describes a content: a 304 has none, and its `ETag`, `Cache-Control` and `Vary` are
- * enough for a cache (RFC 9110, 15.4.5).
+ * Removes what describes a content, from a response without one (204, 304). `ETag`, `Cache-Control`
+ * and `Vary` are enough for a cache (RFC 9110, 8.6 and 15.4.5).
  */
 export function removeContentHeaders(reply: FastifyReply): void {
   for (const name of ['type', 'length', 'encoding', 'language', 'range', 'disposition'])
