@@ -2,7 +2,7 @@ import { derivedId } from '../src/contract/ids.ts';
 import type { PolicyRecord } from '../src/contract/records.ts';
 import type { Report } from '../src/contract/schemas/policy.ts';
 import { archivePolicy, removalKey } from '../src/jobs/archive.ts';
-import { createPolicyRecord } from '../src/jobs/policy-record.ts';
+import { createPolicyRecord, describePolicyFile } from '../src/jobs/policy-record.ts';
 import { policyFileKey } from '../src/jobs/stored-files.ts';
 import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
 import type { SearchProgress } from '../src/search/search-loop.ts';
@@ -39,8 +39,7 @@ export async function storePolicy(
   await forgetRemoval(context, id);
   await context.blobs.put(policyFileKey(id), file);
   const policy = createPolicyRecord({
-    file,
-    distribution,
+    content: describePolicyFile(file, distribution),
     metadata: { ...purpose, seed, ...result },
     provenance: {
       id,

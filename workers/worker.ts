@@ -56,7 +56,7 @@ export async function startWorker({
   readonly logger: Logger;
 }): Promise<RunningWorker> {
   const startedAt = new Date().toISOString();
-  const id = `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
+  const id = `worker-${randomBytes(6).toString('hex')}`;
   const { catalog, blobs } = await openResources(config, logger);
   const engine = await Engine.start(
     {

@@ -2,6 +2,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { answerBrokenRequest, hardenHttp, serverOptions } from './http/hardening.ts';
 import { chooseRequestId, RequestLogController, requestLogger } from './http/request-log.ts';
+import { removeContentHeaders } from './http/send.ts';
 import { accessControl } from './plugins/access-control.ts';
 import { browserSecurity } from './plugins/browser-security.ts';
 import { jsonBodies } from './plugins/json-bodies.ts';
@@ -89,7 +90,9 @@ export async function buildApp(services: Services, logger?: Logger): Promise<Fas
   app.addHook('onSend', (_request, reply, _payload, done) => {
     // Keep-alive connections would delay the end of the server.
     if (closing.aborted) reply.header('connection', 'close');
-    done();
+    if (reply.statusCode !== 204 && reply.statusCode !== 304) return done();
+    removeContentHeaders(reply);
+    done(null, null); // the serialized payload, "null", would have a length
   });
   for (const plugin of PLUGINS) await app.register(plugin);
   for (const routes of ROUTES) await app.register(routes);

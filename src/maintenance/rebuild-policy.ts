@@ -4,7 +4,7 @@ import type { RewardChoice, Sampler } from '../contract/schemas/common.ts';
 import type { Report } from '../contract/schemas/policy.ts';
 import { DEFAULT_TENANT } from '../contract/tenants.ts';
 import { isObject } from '../core/is-object.ts';
-import { createPolicyRecord } from '../jobs/policy-record.ts';
+import { createPolicyRecord, describePolicyFile } from '../jobs/policy-record.ts';
 import type { NoiseDistribution } from '../numerics/distributions/noise-distribution.ts';
 import { PolicyFileError } from '../storage/policy-file.ts';
 
@@ -34,8 +34,7 @@ export function rebuildPolicy(
     throw new PolicyFileError('Its metadata have no prompt, model or sampler.');
   }
   return createPolicyRecord({
-    file: bytes,
-    distribution,
+    content: describePolicyFile(bytes, distribution),
     metadata: {
       prompt,
       negativePrompt: typeof negativePrompt === 'string' ? negativePrompt : '',

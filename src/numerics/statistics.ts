@@ -60,6 +60,19 @@ export function quantile(values: ArrayLike<number>, share: number): number {
  * @throws RangeError for a negative or infinite sigma
  */
 export function gaussianSmooth(values: ArrayLike<number>, sigma: number): number[] {
+  return Array.from({ length: values.length }, gaussianSmoother(values, sigma));
+}
+
+/**
+ * `gaussianSmooth` value by value, for a caller that smooths many values in several steps. A value
+ * takes 8 sigma multiplications.
+ * @returns a function whose second argument is the position; the first one is not used
+ * @throws RangeError for a negative or infinite sigma
+ */
+export function gaussianSmoother(
+  values: ArrayLike<number>,
+  sigma: number,
+): (unused: unknown, position: number) => number {
   if (!(sigma >= 0 && Number.isFinite(sigma)))
     throw new RangeError(`sigma is ${sigma}; it must be a finite number >= 0.`);
   const count = values.length;
@@ -68,13 +81,14 @@ export function gaussianSmooth(values: ArrayLike<number>, sigma: number): number
     offset === 0 ? 1 : Math.exp(-0.5 * (offset / sigma) ** 2),
   );
   const total = kernel.reduce((sum, weight, offset) => sum + (offset === 0 ? weight : 2 * weight), 0);
-  return Array.from({ length: count }, (_, i) => {
+  return (_, position) => {
     let sum = 0;
     for (let offset = -reach; offset <= reach; offset++) {
-      sum += kernel[Math.abs(offset)] * values[mirror(i + offset, count)];
+      const i = position + offset;
+      sum += kernel[Math.abs(offset)] * values[i >= 0 && i < count ? i : mirror(i, count)];
     }
     return sum / total;
-  });
+  };
 }
 
 /**

@@ -22,6 +22,8 @@ const HEIGHT = 420;
 const TOP = 84;
 const BOTTOM = 56;
 const RIGHT = 28;
+/** Points of a line within one pixel's width; more would not be visible. */
+const POINTS_IN_COLUMN = 4;
 const COLORS = { raw: '#829ab1', smoothed: '#0b69a3' } as const;
 
 /**
@@ -29,9 +31,7 @@ const COLORS = { raw: '#829ab1', smoothed: '#0b69a3' } as const;
  * solid, as in Fig. 1 of the appendix of FIND (Chen et al. 2024).
  */
 export function rewardCurve({ rewards, smoothed, title, sigma, imagesPerPoint }: RewardCurve): string {
-  const y = scaleLinear()
-    .domain(extent([...rewards, ...smoothed]))
-    .nice(6);
+  const y = scaleLinear().domain(extent(rewards, smoothed)).nice(6);
   const formatReward = y.tickFormat(6);
   const rewardTicks = y.ticks(6).map((value) => ({ value, label: formatReward(value) }));
   const left = 46 + Math.max(...rewardTicks.map(({ label }) => measureText(label, 11)));
@@ -43,10 +43,11 @@ export function rewardCurve({ rewards, smoothed, title, sigma, imagesPerPoint }:
     .domain(rewards.length > 1 ? [1, rewards.length] : [0, 2])
     .range([left, right]);
   const iterationTicks = wholeTicks(x.ticks(8), rewards.length);
-  const curve = line<number>()
-    .defined(Number.isFinite)
-    .x((_, index) => x(index + 1))
-    .y((value) => y(value));
+  const curve = line<Point>()
+    .defined(({ value }) => Number.isFinite(value))
+    .x(({ iteration }) => x(iteration))
+    .y(({ value }) => y(value));
+  const draw = (values: readonly number[]) => curve.digits(1)(thin(values, Math.round(right - left)));
 
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}" ` +
@@ -76,8 +77,8 @@ export function rewardCurve({ rewards, smoothed, title, sigma, imagesPerPoint }:
       `${iterationLabel(imagesPerPoint)}</text>`,
     `<text transform="translate(26 ${(TOP + bottom) / 2}) rotate(-90)" font-size="12" ` +
       'text-anchor="middle">reward</text>',
-    stroke(curve.digits(1)(rewards), COLORS.raw, 'stroke-width="1.2" stroke-dasharray="4 3"'),
-    stroke(curve.digits(1)(smoothed), COLORS.smoothed, 'stroke-width="2.4"'),
+    stroke(draw(rewards), COLORS.raw, 'stroke-width="1.2" stroke-dasharray="4 3"'),
+    stroke(draw(smoothed), COLORS.smoothed, 'stroke-width="2.4"'),
   ];
   if (rewards.length === 0) {
     parts.push(
@@ -94,13 +95,53 @@ export function rewardCurve({ rewards, smoothed, title, sigma, imagesPerPoint }:
   return parts.join('\n');
 }
 
+interface Point {
+  readonly iteration: number;
+  readonly value: number;
+}
+
+/**
+ * The points of a line that is drawn over `columns` pixels. Of more values than pixels can show,
+ * each column keeps its first, lowest, highest and last one, and a gap: the drawn line is the same,
+ * peaks included (M4 aggregation, Jugel et al. 2014).
+ */
+function thin(values: readonly number[], columns: number): Point[] {
+  const points: Point[] = [];
+  const push = (index: number) => points.push({ iteration: index + 1, value: values[index] });
+  if (values.length <= POINTS_IN_COLUMN * columns) {
+    for (let index = 0; index < values.length; index++) push(index);
+    return points;
+  }
+  for (let column = 0; column < columns; column++) {
+    const begin = Math.floor((column * values.length) / columns);
+    const end = Math.floor(((column + 1) * values.length) / columns);
+    const kept = new Set([begin, end - 1]);
+    let [low, high, gap] = [-1, -1, -1];
+    for (let index = begin; index < end; index++) {
+      const value = values[index];
+      if (!Number.isFinite(value)) gap = index;
+      else {
+        if (low < 0 || value < values[low]) low = index;
+        if (high < 0 || value > values[high]) high = index;
+      }
+    }
+    for (const index of [low, high, gap]) if (index >= 0) kept.add(index);
+    for (const index of [...kept].sort((a, b) => a - b)) push(index);
+  }
+  return points;
+}
+
 /** Lowest and highest finite value; with a margin if they are equal. */
-function extent(values: readonly number[]): [number, number] {
-  const finite = values.filter(Number.isFinite);
-  if (finite.length === 0) return [0, 1];
-  // Not Math.min(...finite): a long run has more values than a call takes arguments.
-  const low = finite.reduce((a, b) => Math.min(a, b));
-  const high = finite.reduce((a, b) => Math.max(a, b));
+function extent(...lines: (readonly number[])[]): [number, number] {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const values of lines) {
+    for (const value of values) {
+      if (!Number.isFinite(value)) continue;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+  }
+  if (low > high) return [0, 1];
   const margin = Math.max(0.5, Math.abs(low) * 0.1);
   return low < high ? [low, high] : [low - margin, low + margin];
 }

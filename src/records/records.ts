@@ -25,6 +25,9 @@ import {
 const LIST_BATCH = 100;
 /** Ids that one round trip reads when all records of a kind are gone through. */
 const SCAN_BATCH = 500;
+/** Rewards that are read from Redis at a time: the answers to many clients may come together. */
+export const REWARDS_IN_PAGE = 250;
+
 /**
  * Records that one request for a page may skip. Without a limit, a filter that few of 100,000
  * records pass would keep this process and Redis from other requests.
@@ -225,9 +228,18 @@ export class Records<T extends AnyRecord> {
       .exec();
   }
 
-  /** Rewards of the search of a job, in the order in which its noises were evaluated. */
-  async rewards(id: string): Promise<StoredReward[]> {
-    return (await this.#redis.lrange(this.#keys.rewards(id), 0, -1)).map(decodeReward);
+  /**
+   * Rewards of the search of a job, in the order in which its noises were evaluated, in pages: a
+   * large job has more than fit into one answer of Redis.
+   * @param limit number of rewards after which the pages end; by default all
+   */
+  async *rewardPages(id: string, limit = Number.POSITIVE_INFINITY): AsyncGenerator<StoredReward[]> {
+    for (let start = 0; start < limit; start += REWARDS_IN_PAGE) {
+      const end = Math.min(start + REWARDS_IN_PAGE, limit);
+      const entries = await this.#redis.lrange(this.#keys.rewards(id), start, end - 1);
+      if (entries.length > 0) yield entries.map(decodeReward);
+      if (entries.length < REWARDS_IN_PAGE) return;
+    }
   }
 
   /**

@@ -85,8 +85,8 @@ export class TenantRecords<T extends AnyRecord> extends Records<T> {
     if (await this.#owns(id)) return super.remove(id, at);
   }
 
-  override async rewards(id: string): Promise<StoredReward[]> {
-    return (await this.#owns(id)) ? super.rewards(id) : [];
+  override async *rewardPages(id: string, limit?: number): AsyncGenerator<StoredReward[]> {
+    if (await this.#owns(id)) yield* super.rewardPages(id, limit);
   }
 
   async #owns(id: string): Promise<boolean> {

@@ -1,7 +1,8 @@
+import { measureJson } from '../core/json-size.ts';
 import { checkDistribution, type NoiseDistribution } from '../numerics/distributions/noise-distribution.ts';
 import { decodeSafetensors } from './safetensors/decode.ts';
 import { encodeSafetensors } from './safetensors/encode.ts';
-import { SafetensorsError, type Tensor } from './safetensors/format.ts';
+import { type HeaderLimits, SafetensorsError, STORED_LIMITS, type Tensor } from './safetensors/format.ts';
 
 /**
  * A policy file is a noise distribution as a safetensors file. Its tensors are float32: `mean` [K,
@@ -76,10 +77,15 @@ export function encodePolicy(
  * Reads a policy file, also one that other software wrote.
  * @param expectedShape shape of the model's latents without the batch axis, such as [4, 64, 64];
  *   null for any
+ * @param limits limits of the header and the metadata; those of uploads for files of clients
  * @throws PolicyFileError
  */
-export function decodePolicy(bytes: Uint8Array, expectedShape: readonly number[] | null): PolicyFile {
-  const { tensors, metadata } = openFile(bytes);
+export function decodePolicy(
+  bytes: Uint8Array,
+  expectedShape: readonly number[] | null,
+  limits: HeaderLimits = STORED_LIMITS,
+): PolicyFile {
+  const { tensors, metadata } = openFile(bytes, limits);
   const mean = takeTensor(tensors, 'mean');
   const std = takeTensor(tensors, 'std');
   const weights = takeTensor(tensors, 'weights');
@@ -126,12 +132,12 @@ export function decodePolicy(bytes: Uint8Array, expectedShape: readonly number[]
   } catch (error) {
     throw new PolicyFileError((error as Error).message, { cause: error });
   }
-  return { distribution, metadata: readMetadata(metadata) };
+  return { distribution, metadata: readMetadata(metadata, limits) };
 }
 
-function openFile(bytes: Uint8Array) {
+function openFile(bytes: Uint8Array, limits: HeaderLimits) {
   try {
-    return decodeSafetensors(bytes);
+    return decodeSafetensors(bytes, limits);
   } catch (error) {
     if (!(error instanceof SafetensorsError)) throw error;
     throw new PolicyFileError(`A policy is a safetensors file, and this one is not valid. ${error.message}`, {
@@ -155,7 +161,10 @@ function takeTensor(tensors: { readonly [name: string]: Tensor }, name: string):
   return tensor;
 }
 
-function readMetadata(texts: { readonly [name: string]: string }): { readonly [name: string]: unknown } {
+function readMetadata(
+  texts: { readonly [name: string]: string },
+  limits: HeaderLimits,
+): { readonly [name: string]: unknown } {
   const own = Object.entries(texts).filter(([name]) => !RESERVED.includes(name));
   // Other software writes plain strings: "2020" may be a name.
   if (texts.format !== FORMAT) return Object.fromEntries(own);
@@ -165,8 +174,17 @@ function readMetadata(texts: { readonly [name: string]: string }): { readonly [n
         `${FORMAT_VERSION}.`,
     );
   }
+  let values = 0;
   return Object.fromEntries(
     own.map(([name, text]) => {
+      const size = measureJson(text);
+      values += size.values;
+      if (values > limits.values || size.depth > limits.metadataDepth) {
+        throw new PolicyFileError(
+          `The metadata value "${name}" has ${size.values} values in ${size.depth} levels; ` +
+            `accepted are ${limits.values} values in all metadata and ${limits.metadataDepth} levels.`,
+        );
+      }
       try {
         return [name, JSON.parse(text)];
       } catch (error) {

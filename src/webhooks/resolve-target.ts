@@ -97,11 +97,17 @@ function checkAddress(address: string, host: string, allowed: AllowedTargets): v
   );
 }
 
+/**
+ * Public by their numbers, but reached inside of a cloud only: Azure's wire server, which hands out
+ * the machine's configuration.
+ */
+const PLATFORM_ADDRESSES: readonly string[] = ['168.63.129.16'];
+
 /** Whether the address is global unicast without a special use. Unknown ranges are not public. */
 function isPublic(address: string): boolean {
   if (!ipaddr.isValid(address)) return false;
   const parsed = ipaddr.parse(address);
-  if (parsed.range() !== 'unicast') return false;
+  if (parsed.range() !== 'unicast' || PLATFORM_ADDRESSES.includes(parsed.toString())) return false;
   // IANA has assigned only 2000::/3. The rest (IPv4-compatible, translated, local) is not public.
   return parsed.kind() === 'ipv4' || (parsed as ipaddr.IPv6).match(ipaddr.IPv6.parse('2000::'), 3);
 }

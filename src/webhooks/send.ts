@@ -100,11 +100,10 @@ function post(
     });
     request.on('error', reject);
     request.on('response', (response) => {
-      const seconds = Number(response.headers['retry-after']);
       resolve({
         status: response.statusCode ?? 0,
         location: response.headers.location !== undefined,
-        retryAfter: Number.isInteger(seconds) && seconds > 0 ? seconds : null,
+        retryAfter: parseRetryAfter(response.headers['retry-after'], Date.now()),
       });
       let read = 0;
       response.on('error', () => {});
@@ -115,6 +114,17 @@ function post(
     });
     request.end(body);
   });
+}
+
+/**
+ * The seconds of a `Retry-After`: a number or a date (RFC 9110, 10.2.3).
+ * @param now milliseconds since 1970
+ * @returns null for a header that is missing, malformed or in the past
+ */
+export function parseRetryAfter(header: string | undefined, now: number): number | null {
+  if (header === undefined) return null;
+  const seconds = /^\d+$/.test(header) ? Number(header) : Math.ceil((Date.parse(header) - now) / 1000);
+  return Number.isSafeInteger(seconds) && seconds > 0 ? seconds : null;
 }
 
 /** Says why there was no answer. */

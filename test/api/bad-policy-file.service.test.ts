@@ -48,6 +48,9 @@ describe('POST /v1/policies refuses', () => {
     return Buffer.concat([length, Buffer.from(header), Buffer.alloc(data)]);
   }
 
+  const metadataOf = (count: number) =>
+    `{"__metadata__":{${Array.from({ length: count }, (_, i) => `"${i}":""`).join()}}}`;
+  const nested = (depth: number) => `${'{"a":'.repeat(depth - 1)}{}${'}'.repeat(depth - 1)}`;
   const claims = (shape: number[], end: number) =>
     JSON.stringify({ mean: { dtype: 'F32', shape, data_offsets: [0, end] } });
 
@@ -67,6 +70,14 @@ describe('POST /v1/policies refuses', () => {
     ['a tensor whose offsets contradict its shape', rawFile(claims([4], 12), 12), /16 bytes/],
     ['a shape that overflows', rawFile(claims([2 ** 31, 2 ** 31, 2 ** 31], 16), 16), /too large/],
     ['a header that is not JSON', rawFile('{"mean":', 0), /JSON/],
+    ['a million metadata', rawFile(metadataOf(1_000_000), 0), /header claims \d+ bytes; at most 1048576/],
+    ['300 metadata', rawFile(metadataOf(300), 0), /metadata have 300 entries; at most 256/],
+    ['a dtype nested deep', rawFile(`{"mean":{"dtype":${nested(100_000)}}}`, 0), /nested 100002 levels deep/],
+    [
+      'metadata nested deep',
+      policyFile({ metadata: { format: 'findery.policy', formatVersion: '1', optimizer: nested(100_000) } }),
+      /"optimizer" has 200000 values in 100000 levels; .*32 levels/,
+    ],
     ['no tensors', rawFile('{}', 0), /`mean` is missing/],
   ])('%s', async (_name, bytes, words) => {
     const problem = await expectProblem(

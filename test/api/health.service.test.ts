@@ -1,4 +1,7 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { rm, writeFile } from 'node:fs/promises';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { blobFolder } from '../../src/config/config.ts';
 import type { Problem } from '../../src/contract/schemas/common.ts';
 import { announceWorker, dismissWorker } from '../../src/store/worker-registry.ts';
 import { expectProblem, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
@@ -18,6 +21,20 @@ describe('the service', () => {
     expect((await expectProblem(response, 503, 'unavailable')).detail).toMatch(
       /No worker is alive \(npm run worker\)/,
     );
+  });
+
+  it('says in /readyz that storage is not writable, without its place, which is in the log', async () => {
+    const lines: string[] = [];
+    const own = await startTestApi({}, pino({ level: 'warn' }, { write: (line) => void lines.push(line) }));
+    onTestFinished(() => own.close());
+    const blobs = blobFolder(own.config);
+    await rm(blobs, { recursive: true, force: true });
+    await writeFile(blobs, ''); // a file where the folder should be
+    const { detail } = await expectProblem(await own.get('/readyz'), 503, 'unavailable');
+    expect(detail).toContain("Storage can't be written; the log");
+    expect(detail).not.toContain('/findery-api');
+    expect(lines.join('')).toContain(blobs);
+    await rm(blobs);
   });
 
   it('shows a live worker in /readyz, /v1/workers and the models it has loaded', async () => {

@@ -110,6 +110,9 @@ describe('policies', () => {
     expect(etag).toBe(`"${policy.sha256}"`);
     const again = await api.get(`${path}/parameters`, { 'if-none-match': `"other", ${etag}` });
     expect([again.status, await again.text()]).toEqual([304, '']);
+    expect(again.headers.get('etag')).toBe(etag);
+    for (const name of ['content-type', 'content-length', 'content-disposition'])
+      expect(again.headers.get(name)).toBeNull();
     expect((await api.get(`${path}/parameters`, { 'if-none-match': '"other"' })).status).toBe(200);
   });
 
@@ -202,6 +205,18 @@ describe('GET /v1/images/{id}', () => {
     const response = await api.get(`/v1/images/${id}?width=16`);
     const { width, height } = await sharp(Buffer.from(await response.arrayBuffer())).metadata();
     expect([width, height]).toEqual([16, 8]);
+  });
+
+  it('is scaled once for many requests', async () => {
+    const first = await api.get(`/v1/images/${id}?width=24`);
+    const etag = String(first.headers.get('etag'));
+    for (let i = 0; i < 3; i++)
+      expect((await api.get(`/v1/images/${id}?width=24`)).headers.get('etag')).toBe(etag);
+    const again = await api.get(`/v1/images/${id}?width=24`, { 'if-none-match': etag });
+    expect([again.status, again.headers.get('content-type')]).toEqual([304, null]);
+    await api.blobs.put(`images/${id}.png`, picture.subarray(0, 20));
+    expect((await api.get(`/v1/images/${id}?width=24`)).status).toBe(200); // not read again
+    await api.blobs.put(`images/${id}.png`, picture);
   });
 
   it('answers 404 when storage has lost the file', async () => {

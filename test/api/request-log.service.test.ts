@@ -54,6 +54,8 @@ describe('the log', () => {
       lines.filter((line) => line.msg === message && line.requestId === requestId).map(({ jobId }) => jobId);
     await expect.poll(() => jobOf('request completed', 'first')).toEqual([id]);
     await expect.poll(() => jobOf('request completed', 'second')).toEqual([id]);
+    const urlOf = (requestId: string) => lines.find((line) => line.requestId === requestId && line.url)?.url;
+    expect(urlOf('second')).toBe(`/v1/jobs/${id}`); // the query may hold metadata
     expect(jobOf('job cancel requested', 'third')).toEqual([id]);
     await expect.poll(() => jobOf('request completed', 'fourth')).toEqual([undefined]);
   });

@@ -1,6 +1,14 @@
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { expectProblem, queueJob, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
+import type { RewardHistory } from '../../src/contract/schemas/reward-history.ts';
+import {
+  expectProblem,
+  queueJob,
+  readOk,
+  startTestApi,
+  succeedJob,
+  type TestApi,
+} from '../support/test-api.ts';
 
 /** No worker runs here; the tests write the rewards as a worker would. */
 let api: TestApi;
@@ -81,6 +89,40 @@ describe('GET /v1/jobs/{id}/rewards', () => {
     });
     for (const format of ['csv', 'svg', 'png'])
       expect((await api.get(`/v1/jobs/${id}/rewards?format=${format}`)).status).toBe(200);
+  });
+
+  it('are streamed from Redis when they are many, in every format', async () => {
+    const { id } = await queueJob(api);
+    const values = Array.from({ length: 5000 }, (_, i) => Math.sin(i));
+    await api.store.jobs.change(id, { rewards: { offset: 0, iteration: 1, values } });
+    await api.store.jobs.change(id, { rewards: { offset: 5000, iteration: 2, values } });
+    const json = await api.get(`/v1/jobs/${id}/rewards`);
+    expect(json.headers.get('transfer-encoding')).toBe('chunked');
+    expect(json.headers.get('content-type')).toBe('application/json');
+    const { data, iterations } = (await json.json()) as RewardHistory;
+    expect(data.map(({ reward }) => reward)).toEqual([...values, ...values]);
+    expect(data.map(({ image }) => image)).toEqual(data.map((_, i) => i + 1));
+    expect(iterations).toHaveLength(2);
+    const csv = await api.get(`/v1/jobs/${id}/rewards?format=csv`);
+    expect(csv.headers.get('transfer-encoding')).toBe('chunked');
+    expect((await csv.text()).trimEnd().split('\n')).toHaveLength(10_001);
+    expect((await api.send('HEAD', `/v1/jobs/${id}/rewards`)).status).toBe(200);
+    expect((await api.get(`/v1/jobs/${id}/rewards?format=png`)).status).toBe(200);
+  });
+
+  it('are not sent again to a client that has them, once the job has ended', async () => {
+    const { id } = await queueJob(api);
+    await api.store.jobs.change(id, { rewards: { offset: 0, iteration: 1, values: [1, 2] } });
+    const path = `/v1/jobs/${id}/rewards?format=png`;
+    expect((await api.get(path)).headers.get('etag')).toBeNull();
+    await succeedJob(api, id);
+    const first = await api.get(path);
+    const etag = String(first.headers.get('etag'));
+    expect([first.status, first.headers.get('cache-control')]).toEqual([200, 'private, no-cache']);
+    const again = await api.get(path, { 'if-none-match': etag });
+    expect([again.status, await again.text(), again.headers.get('etag')]).toEqual([304, '', etag]);
+    for (const other of ['?format=svg', '?format=png&sigma=1'])
+      expect((await api.get(`/v1/jobs/${id}/rewards${other}`, { 'if-none-match': etag })).status).toBe(200);
   });
 
   it('give 406 with the available types for another type', async () => {

@@ -47,13 +47,16 @@ describe('PUT /v1/jobs/{id}', () => {
     expect(await eventNames(api, id)).toEqual(['queued']);
   });
 
-  it.each(['job_1', 'pol_01k0000000000000000000000a', 'job_01K0000000000000000000000A'])(
-    'answers 400 for the id %s',
-    async (id) => {
-      const problem = await expectProblem(await put(id, { prompt: PROMPT }), 400, 'bad-request');
-      expectProblemText(problem, ['/id', /job_ and 26 characters/]);
-    },
-  );
+  it.each([
+    'job_1',
+    'pol_01k0000000000000000000000a',
+    'job_01K0000000000000000000000A',
+    'job_81k0000000000000000000000a',
+    'job_01k0000000000000000000000u',
+  ])('answers 400 for the id %s', async (id) => {
+    const problem = await expectProblem(await put(id, { prompt: PROMPT }), 400, 'bad-request');
+    expectProblemText(problem, ['/id', /job_ and 26 characters/]);
+  });
 
   it('writes no record when the request is refused', async () => {
     const id = 'job_01k0000000000000000000000c';

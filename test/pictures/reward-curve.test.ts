@@ -61,6 +61,24 @@ describe('the reward CURVE', () => {
     expect(renderSvg(svg).length).toBeGreaterThan(1000);
   });
 
+  it('draws a long run with a few points in each column of pixels, and keeps its peaks', () => {
+    const rewards: number[] = Array.from({ length: 100_000 }, (_, i) => Math.sin(i / 5000) + (i % 2) / 10);
+    rewards[41_234] = 9;
+    rewards[70_001] = -9;
+    rewards[50_000] = Number.NaN;
+    const svg = rewardCurve({ ...CURVE, rewards, smoothed: rewards });
+    const drawn = points(svg, '1.2');
+    expect(drawn.length).toBeLessThan(5 * 720);
+    const [top, bottom] = [Math.min(...drawn.map(([, y]) => y)), Math.max(...drawn.map(([, y]) => y))];
+    const left = drawn[0][0];
+    const xOf = (i: number) => left + ((692 - left) * i) / 99_999;
+    expect(drawn.find(([, y]) => y === top)?.[0]).toBeCloseTo(xOf(41_234), 0);
+    expect(drawn.find(([, y]) => y === bottom)?.[0]).toBeCloseTo(xOf(70_001), 0);
+    expect([drawn.at(-1)?.[0], svg.match(/M/g)?.length]).toEqual([692, 4]); // two lines with one gap each
+    const few = rewardCurve({ ...CURVE, rewards: rewards.slice(0, 2000), smoothed: [] });
+    expect(points(few, '1.2')).toHaveLength(2000);
+  });
+
   it('leaves a margin above and below a constant reward', () => {
     const svg = rewardCurve({ ...CURVE, rewards: [3, 3], smoothed: [3, 3] });
     const labels = [...svg.matchAll(/text-anchor="end">([\d.]+)</g)].map(([, label]) => Number(label));

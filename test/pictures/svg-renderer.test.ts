@@ -1,10 +1,16 @@
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { rewardCurve } from '../../src/pictures/reward-curve.ts';
-import { renderSvg } from '../../src/pictures/svg-renderer.ts';
+import { renderSvg, renderSvgInPool } from '../../src/pictures/svg-renderer.ts';
 import { CURVE, readPixels } from '../support/figures.ts';
 
 describe('renderSvg', () => {
+  it('gives the same bytes in the thread pool', async () => {
+    const svg = rewardCurve(CURVE);
+    expect(Buffer.compare(await renderSvgInPool(svg), renderSvg(svg))).toBe(0);
+    await expect(renderSvgInPool('<svg')).rejects.toThrow();
+  });
+
   it('does not need fonts of the system', async () => {
     const svg =
       '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="20">' +

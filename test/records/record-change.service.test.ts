@@ -65,7 +65,7 @@ describe('a change of a record', () => {
     await jobs.change(id, { rewards: { offset: 0, iteration: 1, values: [1, 2] } });
     await jobs.change(id, { rewards: { offset: 2, iteration: 2, values: [3, 4] } });
     await jobs.change(id, { rewards: { offset: 2, iteration: 2, values: [5], terms: [[6, 7]] } });
-    expect(await jobs.rewards(id)).toEqual([
+    expect((await Array.fromAsync(jobs.rewardPages(id))).flat()).toEqual([
       { iteration: 1, reward: 1, terms: [] },
       { iteration: 1, reward: 2, terms: [] },
       { iteration: 2, reward: 5, terms: [6, 7] },

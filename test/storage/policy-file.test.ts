@@ -4,7 +4,7 @@ import { anchoredDistribution, mixtureDistribution } from '../../src/numerics/di
 import { decodePolicy, encodePolicy } from '../../src/storage/policy-file.ts';
 import { decodeSafetensors } from '../../src/storage/safetensors/decode.ts';
 import { encodeSafetensors } from '../../src/storage/safetensors/encode.ts';
-import type { Tensor } from '../../src/storage/safetensors/format.ts';
+import { type Tensor, UPLOAD_LIMITS } from '../../src/storage/safetensors/format.ts';
 
 const SHAPE = [2, 1, 2];
 const anchored = anchoredDistribution(
@@ -178,6 +178,20 @@ describe('a policy file of other software', () => {
         message: expect.stringContaining('this one is not valid'),
       }),
     );
+  });
+
+  it('is rejected as an upload when its metadata are many or deep, and opened when it is stored', () => {
+    const format = { format: 'findery.policy', formatVersion: '1' };
+    const deep = encodeSafetensors(parts, { ...format, a: `${'['.repeat(5000)}${']'.repeat(5000)}` });
+    expect(() => decodePolicy(deep, null, UPLOAD_LIMITS)).toThrow('values in 5000 levels');
+    const long = encodeSafetensors(parts, { ...format, a: `[${'0,'.repeat(20_000)}0]` });
+    expect(() => decodePolicy(long, null, UPLOAD_LIMITS)).toThrow(
+      'accepted are 16384 values in all metadata',
+    );
+    const many = encodeSafetensors(parts, Object.fromEntries(Array.from({ length: 257 }, (_, i) => [i, ''])));
+    expect(() => decodePolicy(many, null, UPLOAD_LIMITS)).toThrow('257 entries; at most 256');
+    for (const bytes of [deep, long, many])
+      expect(decodePolicy(bytes, null).distribution.shape).toEqual(SHAPE);
   });
 
   it("is rejected when it claims findery's format and breaks its rules", () => {

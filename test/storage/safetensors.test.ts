@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decodeSafetensors } from '../../src/storage/safetensors/decode.ts';
 import { encodeSafetensors } from '../../src/storage/safetensors/encode.ts';
-import type { Tensor } from '../../src/storage/safetensors/format.ts';
+import { STORED_LIMITS, type Tensor, UPLOAD_LIMITS } from '../../src/storage/safetensors/format.ts';
 
 /** A file with any header and data, valid or not. */
 function file(header: unknown, data: Uint8Array = new Uint8Array(0)): Uint8Array {
@@ -158,7 +158,12 @@ describe('decodeSafetensors', () => {
     [
       'nesting without end',
       file(`{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}`),
-      'entry of tensor "a"',
+      'nested 200001 levels deep; at most 8',
+    ],
+    [
+      'nesting without end in a field',
+      file(`{"a":{"dtype":${'['.repeat(200_000)}${']'.repeat(200_000)}}}`),
+      'nested 200002 levels deep; at most 8',
     ],
   ])('rejects %s', (_, bytes, message) => {
     let caught: unknown;
@@ -171,6 +176,22 @@ describe('decodeSafetensors', () => {
       name: 'SafetensorsError',
       message: expect.stringMatching(toPattern(message)),
     });
+  });
+
+  it.each([
+    ['bytes', { bytes: 100 }, `{"__metadata__":{"a":"${'x'.repeat(200)}"}}`, 'claims 225 bytes; at most 100'],
+    ['values', { values: 10 }, '{"a":[0,0,0,0,0,0,0,0,0,0]}', 'has 13 values; at most 10'],
+    ['metadata', { metadataEntries: 2 }, '{"__metadata__":{"a":"","b":"","c":""}}', '3 entries; at most 2'],
+  ])('limits the %s of the header where the caller says so', (_, limit, header, message) => {
+    expect(() => decodeSafetensors(file(header), { ...STORED_LIMITS, ...limit })).toThrow(message);
+  });
+
+  it('checks the limits before it parses the header', () => {
+    // Not JSON: parsing would fail with another message.
+    const many = file(`{"__metadata__":{${'"a":"",'.repeat(20_000)}`);
+    expect(() => decodeSafetensors(many, UPLOAD_LIMITS)).toThrow('values; at most 16384');
+    const large = file(' '.repeat(2 ** 20 + 1));
+    expect(() => decodeSafetensors(large, UPLOAD_LIMITS)).toThrow('1048577 bytes; at most 1048576');
   });
 
   it('throws nothing but SafetensorsError when bytes are changed or cut off', () => {

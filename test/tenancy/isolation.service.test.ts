@@ -148,6 +148,12 @@ describe('every operation of the API', () => {
       const { data } = await readOk(await who.get('/v1/workers'), 200);
       return (data as WorkerInfo[]).map(({ currentJobs }) => currentJobs);
     };
+    const hostsOf = async (who: TestApi) => {
+      const { data } = await readOk(await who.get('/v1/workers'), 200);
+      return (data as WorkerInfo[]).map(({ host, pid }) => typeof host + typeof pid);
+    };
+    expect(await hostsOf(acme)).toEqual(['undefinedundefined']);
+    expect(await hostsOf(admin)).toEqual(['stringnumber']);
     expect(await jobsOf(rival)).toEqual([[]]);
     expect(await jobsOf(acme)).toEqual([[owned['/v1/jobs/{id}'], owned['/v1/samples/{id}']]]);
     expect(await jobsOf(admin)).toEqual(await jobsOf(acme));

@@ -112,7 +112,7 @@ describe('the records of a tenant', () => {
     expect([
       await rivals.find(id),
       await rivals.tenantOf(id),
-      await rivals.rewards(id),
+      await Array.fromAsync(rivals.rewardPages(id)),
       await rivals.children(id),
     ]).toEqual([null, null, [], []]);
     expect(await api.store.jobs.find(id)).not.toBeNull();

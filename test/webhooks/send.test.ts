@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AllowedTargets } from '../../src/config/allowed-targets.ts';
 import type { Resolve } from '../../src/webhooks/resolve-target.ts';
-import { send } from '../../src/webhooks/send.ts';
+import { parseRetryAfter, send } from '../../src/webhooks/send.ts';
 import { resolveTo } from '../support/resolve-to.ts';
 
 describe('send', () => {
@@ -25,6 +25,8 @@ describe('send', () => {
         const flood = () => response.write('x'.repeat(65_536), (error) => (error ? undefined : flood()));
         return flood();
       }
+      const later = new Date(Date.now() + 3_600_000).toUTCString();
+      if (request.url === '/later') return void response.writeHead(503, { 'retry-after': later }).end();
       response.writeHead(200).end();
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -39,6 +41,24 @@ describe('send', () => {
     resolve: resolveTo('127.0.0.1'),
     timeoutMs: 3000,
   };
+
+  it.each([
+    ['120', 120],
+    ['Sat, 28 Nov 2026 10:02:00 GMT', 120],
+    ['Saturday, 28-Nov-26 10:00:01 GMT', 1],
+    ['Sat, 28 Nov 2026 09:00:00 GMT', null],
+    ['0', null],
+    ['soon', null],
+    ['1.5', null],
+    [undefined, null],
+  ])('reads the Retry-After %s, in seconds or as a date', (header, seconds) => {
+    expect(parseRetryAfter(header, Date.UTC(2026, 10, 28, 10))).toBe(seconds);
+  });
+
+  it('returns the Retry-After of an answer that is a date', async () => {
+    const { retryAfter } = await send(`http://127.0.0.1:${port}/later`, '{}', {}, options);
+    expect(retryAfter).toBeGreaterThan(3000);
+  });
 
   it('connects to the checked address, although the host resolves to another one later', async () => {
     let lookups = 0;

@@ -193,7 +193,7 @@ describe.skipIf(!CAN_LIMIT_MEMORY)('a worker whose memory runs out', () => {
       const ask = async <T>(path: string, init?: RequestInit): Promise<T> =>
         (await fetch(started.url + path, init)).json() as Promise<T>;
       const { data } = await ask<{ data: WorkerInfo[] }>('/v1/workers');
-      limitMemory(data[0].pid, 100);
+      limitMemory(Number(data[0].pid), 100);
       const headers = { 'content-type': 'application/json' };
       const { id } = await ask<Sample>('/v1/samples', {
         method: 'POST',

@@ -44,6 +44,12 @@ function idField(id: string): { readonly [name: string]: string } {
   return name === undefined ? {} : { [name]: id };
 }
 
+/** The address without its query, which may hold prompts and metadata of clients. */
+function pathOf({ url }: FastifyRequest): string {
+  const end = url.indexOf('?');
+  return end < 0 ? url : url.slice(0, end);
+}
+
 /**
  * Writes one line per request, when it ends. Fastify's default of two lines is most of the log
  * under load; a request that never ends is logged when its client disconnects. The line of a write
@@ -51,11 +57,13 @@ function idField(id: string): { readonly [name: string]: string } {
  */
 export class RequestLogController extends LogController {
   override incomingRequest(request: FastifyRequest): void {
-    request.log.debug({ req: request }, 'incoming request');
+    const { method, ip: address } = request;
+    request.log.debug({ method, url: pathOf(request), address }, 'incoming request');
   }
 
   override requestCompleted(error: Error | null, request: FastifyRequest, reply: FastifyReply): void {
-    const { method, url, ip: address } = request;
+    const { method, ip: address } = request;
+    const url = pathOf(request);
     const audit = auditFields(request, reply);
     const fields: Record<string, unknown> = {
       ...audit,

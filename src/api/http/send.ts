@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import parseRange from 'range-parser';
 import { ProblemError } from '../../contract/problem.ts';
@@ -20,13 +21,54 @@ export function sendFile(reply: FastifyReply, body: string | Buffer): FastifyRep
   return reply.send(body);
 }
 
+/** Characters up to which a text is sent as a whole. */
+const MAX_WHOLE_LENGTH = 65_536;
+
 /**
- * Sets the caching headers of a file that never changes.
+ * Sends a text whose type is set already, from its pieces. A long one is streamed as fast as the
+ * client reads; a failure then breaks the connection off.
+ * @throws what `pieces` throws before a long text begins
+ */
+export async function sendPieces(reply: FastifyReply, pieces: AsyncGenerator<string>): Promise<FastifyReply> {
+  let first = '';
+  while (first.length <= MAX_WHOLE_LENGTH) {
+    const { done, value } = await pieces.next();
+    if (done) return reply.send(first);
+    first += value;
+  }
+  async function* all() {
+    yield first;
+    yield* pieces;
+  }
+  return reply.send(Readable.from(all(), { objectMode: false }));
+}
+
+/** `Cache-Control` of what never changes. */
+const IMMUTABLE = 'private, max-age=31536000, immutable';
+/** `Cache-Control` of what rarely changes: the client asks each time, with `If-None-Match`. */
+export const REVALIDATED = 'private, no-cache';
+
+/**
+ * Sets the caching headers of a file.
  * @returns whether the client has it already: then answer 304
  */
-export function isCached(request: FastifyRequest, reply: FastifyReply, etag: string): boolean {
-  reply.header('etag', etag).header('cache-control', 'private, max-age=31536000, immutable');
+export function isCached(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  etag: string,
+  cacheControl = IMMUTABLE,
+): boolean {
+  reply.header('etag', etag).header('cache-control', cacheControl);
   return request.headers['if-none-match']?.includes(etag) ?? false;
+}
+
+/**
+ * Removes what describes a content, from a response without one (204, 304). `ETag`, `Cache-Control`
+ * and `Vary` are enough for a cache (RFC 9110, 8.6 and 15.4.5).
+ */
+export function removeContentHeaders(reply: FastifyReply): void {
+  for (const name of ['type', 'length', 'encoding', 'language', 'range', 'disposition'])
+    reply.removeHeader(`content-${name}`);
 }
 
 /**

@@ -18,12 +18,11 @@ import { promptWarnings } from '../../jobs/request-warnings.ts';
 import { resolveSampler } from '../../jobs/resolve-sampler.ts';
 import { policyFileKey } from '../../jobs/stored-files.ts';
 import type { BlobStore } from '../../storage/blobs.ts';
-import { decodePolicy, PolicyFileError } from '../../storage/policy-file.ts';
-import { SafetensorsError } from '../../storage/safetensors/format.ts';
 import type { TenantStore } from '../../store/store.ts';
 import { checkStorageQuota } from '../../tenancy/quota.ts';
 import { describeValidation } from '../http/describe-validation.ts';
 import { createAjv } from '../plugins/validation.ts';
+import { openUpload } from './open-upload.ts';
 
 /** The query of an import. Each value takes precedence over the file's metadata. */
 export interface ImportOptions {
@@ -54,19 +53,19 @@ const MAX_COPIED_CHARACTERS = 16_384;
 
 /**
  * Stores a policy file, byte for byte, with a record of it.
- * @param file bytes of a safetensors file
+ * @param sent bytes of a safetensors file; a large buffer is moved and can't be used afterwards
  * @param now RFC 3339
  * @throws ProblemError `bad-policy-file` when the file is damaged or does not fit the model,
  *   `not-possible` when its metadata is unusable, `quota-exceeded`; nothing is stored then
  */
 export async function importPolicy(
   context: { readonly store: TenantStore; readonly blobs: BlobStore; readonly catalog: Catalog },
-  file: Uint8Array,
+  sent: Uint8Array,
   options: ImportOptions,
   now: string,
 ): Promise<PolicyRecord> {
   const { store, blobs, catalog } = context;
-  const { distribution, metadata } = decode(file);
+  const { file, content, metadata } = await openUpload(sent);
   const purpose = readPurpose(metadata, options);
   const { prompt, negativePrompt = '' } = purpose;
   const model = chooseModel(catalog, purpose.model, '/model');
@@ -74,17 +73,17 @@ export async function importPolicy(
   const terms = reward === null ? null : chooseTerms(catalog, reward, '/reward');
   const sampler = resolveSampler(model, purpose.sampler, '/sampler');
   const shape = model.latentShape(sampler.width, sampler.height);
-  if (distribution.shape.join() !== shape.join()) {
+  if (content.distribution.shape.join() !== shape.join()) {
     const expected = shape.join(', ');
     throw new ProblemError(
       'bad-policy-file',
-      `The distribution is over latents of shape [${distribution.shape.join(', ')}], but ${model.name} ` +
-        `at ${sampler.width}x${sampler.height} has [${expected}]. "mean" must be [K, ${expected}].`,
+      `The distribution is over latents of shape [${content.distribution.shape.join(', ')}], ` +
+        `but ${model.name} at ${sampler.width}x${sampler.height} has [${expected}]. ` +
+        `"mean" must be [K, ${expected}].`,
     );
   }
   const record = createPolicyRecord({
-    file,
-    distribution,
+    content,
     metadata: {
       prompt,
       negativePrompt,
@@ -112,16 +111,6 @@ export async function importPolicy(
   await archivePolicy(blobs, record);
   await store.policies.create(record);
   return record;
-}
-
-function decode(file: Uint8Array): ReturnType<typeof decodePolicy> {
-  try {
-    return decodePolicy(file, null);
-  } catch (error) {
-    if (error instanceof PolicyFileError || error instanceof SafetensorsError)
-      throw new ProblemError('bad-policy-file', error.message);
-    throw error;
-  }
 }
 
 /**

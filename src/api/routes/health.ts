@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyBaseLogger } from 'fastify';
 import { Type } from 'typebox';
 import { ProblemError } from '../../contract/problem.ts';
 import { listWorkers } from '../../store/worker-registry.ts';
@@ -34,8 +35,8 @@ export const health: FastifyPluginAsyncTypebox = async (app) => {
         response: responses({ 200: Type.Object({ status: Type.Literal('ready'), workers: Type.Integer() }) }),
       },
     },
-    async () => {
-      const { workers, missing } = await checkReadiness(app.services);
+    async (request) => {
+      const { workers, missing } = await checkReadiness(app.services, request.log);
       if (missing.length > 0) throw new ProblemError('unavailable', missing.join(' '));
       return { status: 'ready' as const, workers };
     },
@@ -43,7 +44,10 @@ export const health: FastifyPluginAsyncTypebox = async (app) => {
 };
 
 /** Counts the live workers; `missing` has a sentence for each thing that is not available. */
-async function checkReadiness({ store, blobs }: Services): Promise<{ workers: number; missing: string[] }> {
+async function checkReadiness(
+  { store, blobs }: Services,
+  log: FastifyBaseLogger,
+): Promise<{ workers: number; missing: string[] }> {
   const missing: string[] = [];
   let workers = 0;
   await store.redis.ping().then(
@@ -53,6 +57,10 @@ async function checkReadiness({ store, blobs }: Services): Promise<{ workers: nu
     },
     () => missing.push('Redis does not answer.'),
   );
-  await blobs.check().catch((error: Error) => missing.push(`Storage can't be written: ${error.message}`));
+  await blobs.check().catch((error: Error) => {
+    // Everybody may ask, so the answer names no folder and no bucket.
+    log.warn({ err: error }, 'storage is not ready');
+    missing.push("Storage can't be written; the log of the API has the cause.");
+  });
   return { workers, missing };
 }

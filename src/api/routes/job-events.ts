@@ -7,10 +7,13 @@ import { FINAL_STATUSES } from '../../contract/schemas/job.ts';
 import { BEGINNING, comparePositions, latestPosition, parsePosition } from '../../records/events.ts';
 import { EventFeeds } from '../events/event-feed.ts';
 import { EventStream } from '../events/event-stream.ts';
+import { StreamLimiter } from '../events/stream-limiter.ts';
 import { disconnectSignal } from '../http/prefer.ts';
 import { emptyResponse, IdInPath, responses } from '../http/route-schemas.ts';
 
 const HEARTBEAT_MS = 15_000;
+/** Streams that a key may have open at a time, in each process. */
+const MAX_STREAMS_OF_KEY = 256;
 /** How long an EventSource waits before it reconnects. */
 const RECONNECT_MS = 2000;
 
@@ -18,6 +21,7 @@ const RECONNECT_MS = 2000;
 export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
   const { store, closing, heartbeatMilliseconds = HEARTBEAT_MS } = app.services;
   const feeds = new EventFeeds(store);
+  const limiter = new StreamLimiter(MAX_STREAMS_OF_KEY);
 
   app.get(
     '/v1/jobs/:id/events',
@@ -52,7 +56,11 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
       const position = comparePositions(given, latest) > 0 ? BEGINNING : given;
       // An EventSource reconnects after the end of a stream; 204 stops it.
       if (FINAL_STATUSES.includes(status) && position === latest) return reply.code(204).send(null);
-      const stream = await EventStream.open(feeds, id);
+      const end = limiter.start(request.caller?.key?.id ?? null);
+      const stream = await EventStream.open(feeds, id).catch((error) => {
+        end();
+        throw error;
+      });
 
       reply.hijack(); // Fastify does not answer any more
       const { raw } = reply;
@@ -71,6 +79,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
         // The client reconnects with Last-Event-ID.
         request.log.warn({ err: error }, 'event stream broke off');
       } finally {
+        end();
         raw.end();
       }
     },

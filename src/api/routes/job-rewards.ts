@@ -1,13 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { ProblemError } from '../../contract/problem.ts';
+import type { JobRecord } from '../../contract/records.ts';
 import { OneOf, Ref } from '../../contract/schemas/common.ts';
+import { FINAL_STATUSES } from '../../contract/schemas/job.ts';
 import { RewardHistory } from '../../contract/schemas/reward-history.ts';
-import { renderSvg } from '../../pictures/svg-renderer.ts';
+import { renderSvgInPool } from '../../pictures/svg-renderer.ts';
+import { sha256Of } from '../../sha256.ts';
+import { VERSION } from '../../version.ts';
 import { negotiateType } from '../http/content-negotiation.ts';
-import { IdInPath, responses } from '../http/route-schemas.ts';
-import { sendFile } from '../http/send.ts';
-import { rewardHistory, rewardsAsCsv, rewardsAsSvg } from '../jobs/reward-history.ts';
+import { emptyResponse, IdInPath, responses } from '../http/route-schemas.ts';
+import { isCached, REVALIDATED, sendFile, sendPieces } from '../http/send.ts';
+import { rewardsAsCsv, rewardsAsJson, rewardsAsSvg } from '../jobs/reward-history.ts';
 
 const TYPES = { json: 'application/json', csv: 'text/csv', svg: 'image/svg+xml', png: 'image/png' } as const;
 type Format = keyof typeof TYPES;
@@ -54,6 +58,7 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
               [TYPES.png]: { schema: text },
             },
           },
+          304: emptyResponse('the job has ended, and the client has its rewards already'),
         }),
       },
     },
@@ -64,23 +69,31 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
       };
       const { jobs } = request.store;
       const job = await jobs.get(request.params.id);
-      const history = rewardHistory(job, await jobs.rewards(job.id), sigma);
-      reply
-        .header('content-type', format === 'csv' ? 'text/csv; charset=utf-8' : TYPES[format])
-        .header('vary', 'accept');
+      reply.header('vary', 'accept');
+      if (FINAL_STATUSES.includes(job.status)) {
+        if (isCached(request, reply, etagOf(job, format, sigma), REVALIDATED))
+          return reply.code(304).send(null);
+      }
+      reply.header('content-type', format === 'csv' ? 'text/csv; charset=utf-8' : TYPES[format]);
+      const search = { job, sigma, read: (limit?: number) => jobs.rewardPages(job.id, limit) };
       switch (format) {
         case 'json':
-          return history;
+          return sendPieces(reply, rewardsAsJson(search));
         case 'csv':
-          return sendFile(reply, rewardsAsCsv(job, history));
+          return sendPieces(reply, rewardsAsCsv(search));
         case 'svg':
-          return sendFile(reply, rewardsAsSvg(job, history));
+          return sendFile(reply, await rewardsAsSvg(search));
         case 'png':
-          return sendFile(reply, Buffer.from(renderSvg(rewardsAsSvg(job, history))));
+          return sendFile(reply, Buffer.from(await renderSvgInPool(await rewardsAsSvg(search))));
       }
     },
   );
 };
+
+/** The ETag of a job that has ended: a retry gives it another end. */
+function etagOf({ id, finishedAt }: JobRecord, format: Format, sigma: number): string {
+  return `"${sha256Of([VERSION, id, finishedAt, format, sigma].join()).slice(0, 32)}"`;
+}
 
 function negotiateFormat(header: string | undefined): Format {
   const type = negotiateType(header, PREFERRED_TYPES);

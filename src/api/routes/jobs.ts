@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { newId } from '../../contract/ids.ts';
 import { ProblemError } from '../../contract/problem.ts';
 import type { JobRecord } from '../../contract/records.ts';
-import { Id, Nullable, Ref } from '../../contract/schemas/common.ts';
+import { ChosenId, Nullable, Ref } from '../../contract/schemas/common.ts';
 import {
   CancelRequest,
   FINAL_STATUSES,
@@ -75,7 +75,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
           'lower case, because lists are sorted by id. An id that is taken by something else gives 409.',
         tags,
         headers: PreferHeader,
-        params: Type.Object({ id: Id('job', 'the job, chosen by you') }),
+        params: Type.Object({ id: ChosenId('job', 'the job') }),
         body: Ref(JobRequest),
         response: ACCEPTED,
       },

@@ -14,7 +14,7 @@ export const workers: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         operationId: 'listWorkers',
         summary:
-          'List live workers; `currentJobs` has the jobs of the tenant, for keys with the scope `admin` all',
+          'List live workers with jobs of the tenant; the scope `admin` shows all jobs, `host` and `pid`',
         tags: ['catalog'],
         response: responses({ 200: ListOf(WorkerInfo) }),
       },
@@ -22,7 +22,7 @@ export const workers: FastifyPluginAsyncTypebox = async (app) => {
     async ({ caller, store }) => {
       const live = await listWorkers(redis, keys);
       if (seesAllTenants(caller)) return { data: live };
-      const visible = live.map(async (worker) => ({
+      const visible = live.map(async ({ host: _host, pid: _pid, ...worker }) => ({
         ...worker,
         currentJobs: await filterOwn(store, worker.currentJobs),
       }));

@@ -110,8 +110,8 @@ export const WorkerInfo = Type.Object(
   {
     object: Type.Literal('worker'),
     id: Type.String(),
-    host: Type.String(),
-    pid: Type.Integer(),
+    host: Type.Optional(Type.String({ description: 'for keys with the scope `admin`' })),
+    pid: Type.Optional(Type.Integer({ description: 'for keys with the scope `admin`' })),
     version: Type.String(),
     startedAt: Timestamp,
     seenAt: Timestamp,

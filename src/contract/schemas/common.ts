@@ -66,6 +66,17 @@ export function Id(prefix: IdKind, noun: string) {
   });
 }
 
+/** An id that a client chooses: a ULID in lower case. Lists are sorted by the time in it. */
+export function ChosenId(prefix: IdKind, noun: string) {
+  return Type.String({
+    pattern: `^${prefix}_[0-7][0-9a-hjkmnp-tv-z]{25}$`,
+    description: `id of ${noun}, chosen by you`,
+    'x-accepts':
+      `${prefix}_ and 26 characters, a ULID in lower case ` +
+      '(0 to 9 and a to z without i, l, o and u; the first is 0 to 7)',
+  });
+}
+
 /** A seed that a client may choose. */
 export const Seed = Type.Integer({
   minimum: 0,

@@ -1,21 +1,23 @@
 import {
   ARRAYS,
   type Dtype,
+  type HeaderLimits,
   LENGTH_BYTES,
-  MAX_HEADER_BYTES,
   METADATA,
   SafetensorsError,
   type SafetensorsFile,
+  STORED_LIMITS,
   type TensorData,
 } from './format.ts';
 import { checkCoverage, parseHeader, readLayout, readMetadata } from './header.ts';
 
 /**
  * Reads a safetensors file. Reading is strict, because clients upload such files. Tensors that are
- * aligned in `bytes` are views of it; the others are copies.
+ * aligned in `bytes` are views of it; the others are copies. `limits` are checked before the header
+ * is parsed.
  * @throws SafetensorsError that says what the format forbids
  */
-export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
+export function decodeSafetensors(bytes: Uint8Array, limits: HeaderLimits = STORED_LIMITS): SafetensorsFile {
   if (bytes.length < LENGTH_BYTES) {
     throw new SafetensorsError(
       `The file has ${bytes.length} bytes; a safetensors file has at least ${LENGTH_BYTES}.`,
@@ -23,10 +25,10 @@ export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const headerLength = view.getBigUint64(0, true);
-  if (headerLength > MAX_HEADER_BYTES) {
+  if (headerLength > limits.bytes) {
     throw new SafetensorsError(
-      `The header claims ${headerLength} bytes; at most ${MAX_HEADER_BYTES} are accepted. ` +
-        'This is probably not a safetensors file.',
+      `The header claims ${headerLength} bytes; at most ${limits.bytes} are accepted. ` +
+        'It has too many metadata, or this is not a safetensors file.',
     );
   }
   const dataStart = LENGTH_BYTES + Number(headerLength);
@@ -36,7 +38,7 @@ export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
         'The file is cut off, or it is not a safetensors file.',
     );
   }
-  const header = parseHeader(bytes.subarray(LENGTH_BYTES, dataStart));
+  const header = parseHeader(bytes.subarray(LENGTH_BYTES, dataStart), limits);
   const { [METADATA]: metadata = {}, ...infos } = header;
   const layouts = Object.entries(infos).map(([name, info]) => readLayout(name, info));
   checkCoverage(layouts, bytes.length - dataStart);
@@ -47,7 +49,7 @@ export function decodeSafetensors(bytes: Uint8Array): SafetensorsFile {
         return [name, { dtype, shape, data }];
       }),
     ),
-    metadata: readMetadata(metadata),
+    metadata: readMetadata(metadata, limits),
   };
 }
 

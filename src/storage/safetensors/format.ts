@@ -74,8 +74,36 @@ export class SafetensorsError extends Error {
 
 /** Bytes of the number before the header. */
 export const LENGTH_BYTES = 8;
-/** The largest header that is read, in bytes. The reference library has the same limit. */
-export const MAX_HEADER_BYTES = 100_000_000;
+/** Limits of a header and of the JSON in its metadata. A header is parsed as a whole. */
+export interface HeaderLimits {
+  /** Bytes of the header. */
+  readonly bytes: number;
+  /** Entries of the metadata. */
+  readonly metadataEntries: number;
+  /** Values in the header, and in all metadata values that are parsed (`JsonSize.values`). */
+  readonly values: number;
+  /** Levels of objects and lists in a metadata value that is parsed. */
+  readonly metadataDepth: number;
+}
+
+/** Limits of files that this service wrote or stored. The reference library has the same bytes. */
+export const STORED_LIMITS: HeaderLimits = {
+  bytes: 100_000_000,
+  metadataEntries: Number.POSITIVE_INFINITY,
+  values: Number.POSITIVE_INFINITY,
+  metadataDepth: Number.POSITIVE_INFINITY,
+};
+
+/** Limits of files that clients upload. A policy's header has a few KB and ten entries. */
+export const UPLOAD_LIMITS: HeaderLimits = {
+  bytes: 2 ** 20,
+  metadataEntries: 256,
+  values: 16_384,
+  metadataDepth: 32,
+};
+
+/** Levels of objects and lists in a header; the format has three. */
+export const MAX_HEADER_DEPTH = 8;
 /** The member of the header that holds the metadata. */
 export const METADATA = '__metadata__';
 

@@ -1,10 +1,13 @@
 import { isObject } from '../../core/is-object.ts';
+import { measureJson } from '../../core/json-size.ts';
 import {
   ARRAYS,
   countNumbers,
   DTYPES,
   type Dtype,
+  type HeaderLimits,
   isSizes,
+  MAX_HEADER_DEPTH,
   METADATA,
   quote,
   SafetensorsError,
@@ -22,9 +25,10 @@ export interface Layout {
 
 /**
  * Parses the header.
- * @throws SafetensorsError when it is not a JSON object, or two members have one name
+ * @throws SafetensorsError when it exceeds `limits`, is not a JSON object, or two members have one
+ *   name
  */
-export function parseHeader(bytes: Uint8Array): { [name: string]: unknown } {
+export function parseHeader(bytes: Uint8Array, limits: HeaderLimits): { [name: string]: unknown } {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -32,6 +36,18 @@ export function parseHeader(bytes: Uint8Array): { [name: string]: unknown } {
     throw new SafetensorsError('The header is not UTF-8 text.');
   }
   if (!text.startsWith('{')) throw new SafetensorsError('The header must begin with "{".');
+  const size = measureJson(text);
+  if (size.depth > MAX_HEADER_DEPTH) {
+    throw new SafetensorsError(
+      `The header is nested ${size.depth} levels deep; at most ${MAX_HEADER_DEPTH} are accepted.`,
+    );
+  }
+  if (size.values > limits.values) {
+    throw new SafetensorsError(
+      `The header has ${size.values} values; at most ${limits.values} are accepted. ` +
+        'Leave metadata out that the file does not need.',
+    );
+  }
   let header: unknown;
   try {
     header = JSON.parse(text);
@@ -45,22 +61,9 @@ export function parseHeader(bytes: Uint8Array): { [name: string]: unknown } {
     (count, value) => count + 1 + (isObject(value) ? Object.keys(value).length : 0),
     0,
   );
-  if (countColons(text) > members)
+  if (size.members > members)
     throw new SafetensorsError('The header has two members with one name, or an object nested too deep.');
   return header;
-}
-
-/** Counts the colons of valid JSON outside strings: one for each member in the text. */
-function countColons(text: string): number {
-  let colons = 0;
-  let quoted = false;
-  for (let i = 0; i < text.length; i++) {
-    const character = text[i];
-    if (character === '"') quoted = !quoted;
-    else if (quoted && character === '\\') i++;
-    else if (!quoted && character === ':') colons++;
-  }
-  return colons;
 }
 
 /**
@@ -126,10 +129,16 @@ export function checkCoverage(layouts: readonly Layout[], dataLength: number): v
 
 /**
  * Checks the metadata.
- * @throws SafetensorsError when they are not an object of strings
+ * @throws SafetensorsError when they are not an object of strings, or have too many entries
  */
-export function readMetadata(metadata: unknown): { [name: string]: string } {
+export function readMetadata(metadata: unknown, limits: HeaderLimits): { [name: string]: string } {
   if (!isObject(metadata)) throw new SafetensorsError(`${METADATA} must be an object of strings.`);
+  const count = Object.keys(metadata).length;
+  if (count > limits.metadataEntries) {
+    throw new SafetensorsError(
+      `The metadata have ${count} entries; at most ${limits.metadataEntries} are accepted.`,
+    );
+  }
   for (const [name, value] of Object.entries(metadata)) {
     if (typeof value !== 'string') {
       throw new SafetensorsError(
