@@ -23,7 +23,7 @@ export interface Limits {
   readonly queuedJobs: number | null;
   /** Images that jobs and samples may request in a day (UTC). */
   readonly imagesPerDay: number | null;
-  /** Bytes of policies and images that are stored. */
+  /** Bytes of policies, images and new records of jobs and samples that are stored. */
   readonly storedBytes: number | null;
 }
 
