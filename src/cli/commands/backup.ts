@@ -50,7 +50,7 @@ async function verify(place: string): Promise<number> {
   console.log(
     `The backup of ${createdAt} has ${jobs} jobs, ${policies} policies, ${samples} samples and ` +
       `${images} images, in ${keys} keys of Redis and ${blobs} blobs; ` +
-      `${problems.length === 0 ? 'nothing' : problems.length} is missing or damaged.`,
+      `${problems.length || 'no'} parts are missing or damaged.`,
   );
   return problems.length === 0 ? 0 : 1;
 }
