@@ -122,7 +122,7 @@ it('an incomplete or damaged backup is rejected, and so is a target that is not 
   expect(await recoverable.findery('restore', 'http://x')).toMatchObject(usage);
 }, 120_000);
 
-it('findery backup --verify says what a backup holds and lacks; restore repeats what has no results', async () => {
+it('--verify says what a backup holds and lacks; restore repeats work without results', async () => {
   await lose();
   const job = await client.follow(await client.createJob({ ...REQUEST, seed: 11, samples: 1 }), () => {});
   const from = join(folder, 'third');
