@@ -116,7 +116,7 @@ function toCurrent<T>(kind: IdKind, record: unknown, version: unknown): T {
 /** Reads the note of a deletion; null if there is none. */
 export async function readRemoval(blobs: BlobStore, key: string): Promise<Removal | null> {
   const bytes = await blobs.get(key);
-  // The hash that decodeRecord checks says that the body is as archiveRemoval wrote it.
+  // The hash that decodeRecordFile checks says that the body is as archiveRemoval wrote it.
   return bytes && (decodeRecordFile(bytes) as unknown as Removal);
 }
 

@@ -149,20 +149,10 @@ export async function retryJob(store: Store, blobs: BlobStore, id: string, now: 
         'create a new job, with a later deadline or none.',
     );
   }
-  const set: Partial<JobRecord> = {
-    status: 'queued',
-    finishedAt: null,
-    error: null,
-    takenAt: null,
-    outOfMemory: null,
-    storageAway: null,
-    pauseRequested: false,
-    progress: { ...job.progress, stage: 'waiting' },
-  };
   // Before the job waits again: if Redis is lost later, reindexing must not restore the failure.
   await blobs.delete(recordKey(id));
   const outcome = await store.jobs.change(id, {
-    set,
+    set: reopenedFields(job),
     events: [statusEvent('queued')],
     statuses: ['failed'],
     queue: true,
@@ -183,4 +173,18 @@ export async function retryJob(store: Store, blobs: BlobStore, id: string, now: 
     await archiveEnded(store, blobs, id).catch(() => {});
   }
   return store.jobs.get(id);
+}
+
+/** The fields of an ended job that is queued again. */
+export function reopenedFields(job: JobRecord): Partial<JobRecord> {
+  return {
+    status: 'queued',
+    finishedAt: null,
+    error: null,
+    takenAt: null,
+    outOfMemory: null,
+    storageAway: null,
+    pauseRequested: false,
+    progress: { ...job.progress, stage: 'waiting' },
+  };
 }

@@ -12,6 +12,7 @@ import {
 } from '../jobs/archive.ts';
 import { policyFileKey } from '../jobs/stored-files.ts';
 import type { StreamEvent } from '../records/record-change.ts';
+import { GONE_SECONDS } from '../records/records.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 import { decodePolicy, PolicyFileError } from '../storage/policy-file.ts';
 import type { Store } from '../store/store.ts';
@@ -80,7 +81,9 @@ async function restoreRemovals(store: Store, blobs: BlobStore, report: ReindexRe
     const { id, at, tenant = DEFAULT_TENANT, ids } = removal;
     for (const each of [id, ...ids]) {
       gone.add(each);
-      if (await store.redis.set(store.keys.gone(each), `${at} ${tenant}`, 'NX')) {
+      const seconds = Math.ceil((Date.parse(at) - Date.now()) / 1000) + GONE_SECONDS;
+      if (seconds <= 0) continue;
+      if (await store.redis.set(store.keys.gone(each), `${at} ${tenant}`, 'EX', seconds, 'NX')) {
         report.removed++;
       }
     }

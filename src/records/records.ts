@@ -60,6 +60,13 @@ export interface RecordPage<T> {
   readonly nextAfter: string | null;
 }
 
+/**
+ * Time to live of the note of a deletion in Redis: 90 days. Storage keeps the note of a deleted
+ * job, sample or policy without an end (`jobs/archive.ts`).
+ */
+export const GONE_SECONDS = 90 * 86_400;
+
+const removeRecord = defineScript<null>(import.meta.url, './lua/remove.lua');
 const upgradeRecord = defineScript<null>(import.meta.url, './lua/upgrade.lua');
 
 /**
@@ -211,21 +218,25 @@ export class Records<T extends AnyRecord> {
   }
 
   /**
-   * Removes a record and all that belongs to it, and frees its bytes. Requests for it get 410.
+   * Removes a record and all that belongs to it, and frees its bytes. Requests for it get 410 for
+   * `GONE_SECONDS`, then 404.
    * @param at time of the deletion, RFC 3339
    */
   async remove(id: string, at: string): Promise<void> {
-    const fields = await this.#redis.hmget(this.#keys.record(id), 'tenant', 'bytes');
-    const tenant = decodeField<string>(fields[0]) ?? DEFAULT_TENANT;
-    const bytes = decodeField<number>(fields[1]) ?? 0;
-    await this.#redis
-      .multi()
-      .set(this.#keys.gone(id), `${at} ${tenant}`)
-      .hincrby(this.#keys.storedBytes(), tenant, -bytes)
-      .zrem(this.#keys.index(this.#kind), id)
-      .zrem(this.#keys.index(this.#kind, tenant), id)
-      .del(this.#keys.record(id), this.#keys.children(id), this.#keys.events(id), this.#keys.rewards(id))
-      .exec();
+    const tenant = (await this.tenantOf(id)) ?? DEFAULT_TENANT;
+    await removeRecord(this.#redis, {
+      keys: {
+        record: this.#keys.record(id),
+        children: this.#keys.children(id),
+        stream: this.#keys.events(id),
+        rewards: this.#keys.rewards(id),
+        index: this.#keys.index(this.#kind),
+        tenantIndex: this.#keys.index(this.#kind, tenant),
+        storedBytes: this.#keys.storedBytes(),
+        gone: this.#keys.gone(id),
+      },
+      args: { id, tenant, at, seconds: GONE_SECONDS },
+    });
   }
 
   /**

@@ -125,7 +125,7 @@ export class RedisKeys {
   requestCountPrefix(): string {
     return `${this.prefix}:requests:`;
   }
-  /** Hash: bytes in storage by tenant. */
+  /** Hash: bytes of files and of new records of work, by tenant. */
   storedBytes(): string {
     return `${this.prefix}:bytes`;
   }

@@ -8,8 +8,23 @@ import { defineScript } from './lua-script.ts';
  */
 const LOCK_MS = 60_000;
 
+const setMissing = defineScript<0 | 1>(import.meta.url, './lua/set-if-missing.lua');
 const renew = defineScript<0 | 1>(import.meta.url, './lua/renew-lock.lua');
 const release = defineScript<0 | 1>(import.meta.url, './lua/release-lock.lua');
+
+/**
+ * Sets a string that expires, if there is none; also in a full Redis.
+ * @param milliseconds time to live
+ * @returns whether it was set
+ */
+export async function setIfMissing(
+  redis: Redis,
+  key: string,
+  value: string,
+  milliseconds: number,
+): Promise<boolean> {
+  return (await setMissing(redis, { keys: { key }, args: { value, milliseconds } })) === 1;
+}
 
 /**
  * Runs `work` in at most one process at a time.
@@ -24,7 +39,7 @@ export async function withLock<T>(
   work: (lost: AbortSignal) => Promise<T>,
 ): Promise<T | null> {
   const token = randomUUID();
-  if ((await redis.set(key, token, 'PX', LOCK_MS, 'NX')) === null) return null;
+  if (!(await setIfMissing(redis, key, token, LOCK_MS))) return null;
   const lost = new AbortController();
   let renewedAt = Date.now();
   const renewal = setInterval(() => {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { isTenantName } from '../contract/tenants.ts';
 import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
+import { defineScript } from '../redis/lua-script.ts';
 import { sha256Of } from '../sha256.ts';
 
 /**
@@ -22,7 +23,7 @@ export interface Limits {
   readonly queuedJobs: number | null;
   /** Images that jobs and samples may request in a day (UTC). */
   readonly imagesPerDay: number | null;
-  /** Bytes of policies and images that are stored. */
+  /** Bytes of policies, images and new records of jobs and samples that are stored. */
   readonly storedBytes: number | null;
 }
 
@@ -52,6 +53,8 @@ export interface ApiKey {
    */
   readonly revokedAt: string | null;
 }
+
+const replaceKey = defineScript<0 | 1>(import.meta.url, './lua/replace-key.lua');
 
 /** What the caller chooses of a new key. */
 export type NewKey = Pick<ApiKey, 'name' | 'tenant' | 'scopes' | 'limits' | 'expiresAt'>;
@@ -121,12 +124,15 @@ export class ApiKeys {
 
   /** Sets the end of a key. @returns its new description; null when no key has this id */
   async update(id: string, set: Partial<Pick<ApiKey, 'expiresAt' | 'revokedAt'>>): Promise<ApiKey | null> {
-    for (const [hash, entry] of Object.entries(await this.#redis.hgetall(this.#keys.apiKeys()))) {
-      const key = JSON.parse(entry) as ApiKey;
+    const apiKeys = this.#keys.apiKeys();
+    for (const [hash, before] of Object.entries(await this.#redis.hgetall(apiKeys))) {
+      const key = JSON.parse(before) as ApiKey;
       if (key.id !== id) continue;
       const changed = { ...key, ...set };
-      await this.#redis.hset(this.#keys.apiKeys(), hash, JSON.stringify(changed));
-      return changed;
+      const args = { hash, before, after: JSON.stringify(changed) };
+      const isReplaced = (await replaceKey(this.#redis, { keys: { apiKeys }, args })) === 1;
+      // With another change at the same time, both apply.
+      return isReplaced ? changed : this.update(id, set);
     }
     return null;
   }

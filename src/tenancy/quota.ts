@@ -51,8 +51,9 @@ export async function checkStorageQuota(
 
 function storageProblem(used: number, limit: number | null): ProblemError {
   return quotaExceeded(
-    `Your policies and images take ${used} bytes, and your key allows ${limit}. ` +
-      'Delete policies that you no longer need.',
+    `Your policies, images and records of jobs and samples take ${used} bytes, ` +
+      `and your key allows ${limit}. Delete policies that you no longer need, ` +
+      'or ask the operator to keep fewer jobs (findery keep).',
     3600,
   );
 }

@@ -88,9 +88,6 @@ export async function deliver(
     retryAfter: outcome.retryAfter,
     random: Math.random(),
   });
-  // Settled first: if the process dies between the two writes, the delivery does not count as
-  // waiting for ever.
-  if (isOver) await webhooks.markSettled(delivery);
   await webhooks.deliveries.change(id, {
     set: {
       attempts: [...delivery.attempts, made].slice(-MAX_LISTED_ATTEMPTS),
@@ -101,6 +98,8 @@ export async function deliver(
     },
     statuses: ['pending'],
   });
+  // Settled last: maintenance looks for lost deliveries among those that wait (`requeue-lost.ts`).
+  if (isOver) await webhooks.markSettled(delivery);
   // No URL in the log: paths and queries often contain tokens.
   const line = {
     deliveryId: id,

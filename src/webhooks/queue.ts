@@ -64,16 +64,26 @@ export class WebhookQueue {
   /**
    * Makes the next attempt of a round due now. Waits at most half a second for an attempt under
    * way.
+   * @returns false when the round is not in the queue
    */
-  async expedite(id: string, round: number): Promise<void> {
+  async expedite(id: string, round: number): Promise<boolean> {
     for (let check = 0; check < EXPEDITE_CHECKS; check++) {
       const job = await this.#queue.getJob(`${id}.${round}`);
-      if (!job) return;
+      if (!job) return false;
       // It may become due between the check and the promotion, which then fails.
-      if (await job.isDelayed()) return job.promote().catch(() => {});
-      if (!(await job.isActive())) return;
+      if (await job.isDelayed()) {
+        await job.promote().catch(() => {});
+        return true;
+      }
+      if (!(await job.isActive())) return true;
       await setTimeout(EXPEDITE_INTERVAL_MS);
     }
+    return true;
+  }
+
+  /** Whether a round is in the queue, or an attempt of it is under way. */
+  async has(id: string, round: number): Promise<boolean> {
+    return (await this.#queue.getJob(`${id}.${round}`)) !== undefined;
   }
 
   /** Closes the queue. The connection stays open. */

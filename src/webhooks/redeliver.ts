@@ -1,4 +1,5 @@
 import { ProblemError } from '../contract/problem.ts';
+import { requeueLost } from './requeue-lost.ts';
 import type { DeliveryRecord, WebhookStore } from './store.ts';
 
 /**
@@ -11,8 +12,8 @@ export async function redeliver(webhooks: WebhookStore, id: string): Promise<Del
   if ((await webhooks.body(delivery.eventId)) === null)
     throw new ProblemError('gone', `The body of ${id} has expired, so it can't be sent again.`);
   if (delivery.status === 'pending') {
-    await webhooks.queue.expedite(id, delivery.round);
-    return delivery;
+    if (!(await webhooks.queue.expedite(id, delivery.round))) await requeueLost(webhooks, id);
+    return webhooks.deliveries.get(id);
   }
   const round = delivery.round + 1;
   // The outbox queues it, so a crash after this change loses nothing.

@@ -10,12 +10,15 @@ import { ConcurrencyLimiter } from './concurrency-limiter.ts';
 import { type DeliveryContext, deliver, PostponedError, RetryLaterError } from './deliver.ts';
 import { type DispatchContext, drainOutbox } from './dispatch.ts';
 import { type QueuedDelivery, WEBHOOK_QUEUE } from './queue.ts';
+import { requeueAllLost, requeueWaiting } from './requeue-lost.ts';
 import { type Resolve, resolveBySystem } from './resolve-target.ts';
+import type { WebhookStore } from './store.ts';
 import { trimDeliveries } from './trim.ts';
 
 /** The outbox is drained at least in this interval, because a message about it can be missed. */
 const DRAIN_INTERVAL_MS = 5_000;
-const TRIM_INTERVAL_MS = 60_000;
+const MAINTENANCE_INTERVAL_MS = 60_000;
+const LOST_FAILURE = 'lost webhook deliveries could not be queued';
 /** Deliveries of one process at the same time. */
 const CONCURRENCY = 64;
 /** Mean delay of a postponed delivery; the actual delay is 50 to 150 % of it. */
@@ -64,16 +67,21 @@ export function startWebhooks({
   };
   const worker = startWorker(context, connection, store.keys.queuePrefix(), config.lockSeconds);
   const outbox = startDraining(store, config.lockSeconds, logger, closing.signal);
-  const trimmer = setInterval(() => {
-    trimDeliveries(store.webhooks, Date.now()).catch((error: unknown) =>
-      logger.warn({ err: error }, 'old webhook deliveries could not be removed'),
-    );
-  }, TRIM_INTERVAL_MS);
+  const maintain = (task: (webhooks: WebhookStore) => Promise<unknown>, failure: string) =>
+    void task(store.webhooks).catch((error: unknown) => {
+      if (!closing.signal.aborted) logger.warn({ err: error }, failure);
+    });
+  const trim = (webhooks: WebhookStore) => trimDeliveries(webhooks, Date.now());
+  maintain(requeueAllLost, LOST_FAILURE);
+  const maintenance = setInterval(() => {
+    maintain(trim, 'old webhook deliveries could not be removed');
+    maintain(requeueWaiting, LOST_FAILURE);
+  }, MAINTENANCE_INTERVAL_MS);
 
   return {
     async close() {
       closing.abort(new Error('the process ends'));
-      clearInterval(trimmer);
+      clearInterval(maintenance);
       await outbox.stop();
       const timeout = new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref());
       await Promise.race([worker.close().catch(() => {}), timeout]);
@@ -113,8 +121,9 @@ function startWorker(
 }
 
 /**
- * Makes one attempt. Postponed and interrupted entries return to the queue with the same attempt
- * number.
+ * Makes one attempt. Postponed and interrupted entries, and those whose attempt could not be
+ * recorded, return to the queue with the same attempt number: an error of Redis at the last attempt
+ * must not drop the entry of a pending delivery.
  */
 async function processEntry(
   context: DeliveryContext,
@@ -125,12 +134,18 @@ async function processEntry(
     const attempt = job.attemptsMade + 1;
     await deliver(context, job.data.id, attempt, attempt >= (job.opts.attempts ?? 1));
   } catch (error) {
-    const isPostponed = error instanceof PostponedError;
-    if (!isPostponed && (!context.closing.aborted || error instanceof RetryLaterError)) throw error;
-    const delay = isPostponed ? POSTPONE_MS[error.reason] * (0.5 + Math.random()) : 0;
-    await job.moveToDelayed(Date.now() + delay, token);
+    if (error instanceof RetryLaterError) throw error;
+    if (!(error instanceof PostponedError) && !context.closing.aborted)
+      context.logger.warn({ err: error, deliveryId: job.data.id }, 'a webhook attempt was not recorded');
+    await job.moveToDelayed(Date.now() + delayOf(error, context.closing), token);
     throw new DelayedError();
   }
+}
+
+/** Milliseconds until an entry is tried again whose attempt does not count. */
+function delayOf(error: unknown, closing: AbortSignal): number {
+  if (error instanceof PostponedError) return POSTPONE_MS[error.reason] * (0.5 + Math.random());
+  return closing.aborted ? 0 : INTERNAL_RETRY_MS;
 }
 
 /** Drains the outbox now, after every message about it, and in an interval. */

@@ -99,6 +99,11 @@ export class WebhookStore {
     await this.#redis.set(this.#keys.webhookBody(eventId), body, 'EX', (RETENTION_DAYS + 1) * 86_400, 'NX');
   }
 
+  /** Deletes the body of an event, whose deliveries were removed. */
+  async removeBody(eventId: string): Promise<void> {
+    await this.#redis.del(this.#keys.webhookBody(eventId));
+  }
+
   /** Reads the body of an event; null once it has expired. */
   async body(eventId: string): Promise<string | null> {
     return this.#redis.get(this.#keys.webhookBody(eventId));
@@ -128,6 +133,16 @@ export class WebhookStore {
     const waiting = this.#keys.webhookWaiting(tenant);
     await this.#redis.sadd(waiting, id);
     await this.queue.add(id, round, await this.#redis.scard(waiting), attempts);
+  }
+
+  /** Iterates over batches of ids of the waiting deliveries of a tenant. */
+  async *waiting(tenant: string): AsyncGenerator<string[]> {
+    for (let cursor = '0'; ; ) {
+      const [next, ids] = await this.#redis.sscan(this.#keys.webhookWaiting(tenant), cursor, 'COUNT', 100);
+      yield ids;
+      cursor = next;
+      if (cursor === '0') return;
+    }
   }
 
   /** Removes a delivery from the waiting ones of its tenant. */

@@ -9,7 +9,7 @@ export const MAX_DELIVERIES = 10_000;
 
 /**
  * Removes ended deliveries: those older than `RETENTION_DAYS`, and the oldest of each tenant beyond
- * `limit`.
+ * `limit`. The body of an event goes with its last delivery, so a tenant's bodies have a limit too.
  * @param now milliseconds since 1970
  * @returns how many were removed
  */
@@ -29,14 +29,32 @@ async function trimTenant(webhooks: WebhookStore, now: number, limit: number): P
   const surplus = Math.max(0, (await deliveries.count()) - limit);
   const oldest = now - RETENTION_DAYS * 86_400_000;
   let count = 0;
+  const discarded = new Set<string>();
+  const kept = new Set<string>();
+  /** Time of the first delivery that stays; others of its event have the same time. */
+  let keptTime = '';
   for await (const delivery of deliveries.oldestFirst()) {
-    const { id, status } = delivery;
+    const { id, status, eventId } = delivery;
     const isOld = decodeTime(id.slice('dlv_'.length).toUpperCase()) < oldest;
-    if (!isOld && count >= surplus) break;
-    if (status === 'pending') continue;
+    if (!isOld && count >= surplus) {
+      keptTime = timeOf(eventId);
+      break;
+    }
+    if (status === 'pending') {
+      kept.add(eventId);
+      continue;
+    }
     await deliveries.discard(id);
     await webhooks.markSettled(delivery); // in case the process that ended it died before its own call
+    discarded.add(eventId);
     count++;
   }
+  for (const event of discarded)
+    if (!kept.has(event) && timeOf(event) !== keptTime) await webhooks.removeBody(event);
   return count;
+}
+
+/** The time in the id of an event, which its deliveries share (10 digits of a ULID). */
+function timeOf(eventId: string): string {
+  return eventId.slice('evt_'.length, 'evt_'.length + 10);
 }

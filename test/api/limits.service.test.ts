@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { removeJob } from '../../src/jobs/remove.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
 import { createKey, withHeaders } from '../support/api-keys.ts';
 import {
@@ -104,5 +105,34 @@ describe('limits', () => {
     expect(detail).toMatch(new RegExp(`take ${file.byteLength} bytes, and your key allows ${storedBytes}`));
     expect((await holder.send('DELETE', `/v1/policies/${id}`)).status).toBe(204);
     await readOk(await upload(), 201);
+  });
+
+  it('of bytes in storage count the records of jobs until they are removed', async () => {
+    const { store, blobs } = api;
+    const { headers } = await createKey(api, {
+      tenant: 'teller',
+      limits: { ...limits, storedBytes: 20_000 },
+    });
+    const holder = withHeaders(api, headers);
+    const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`${i}`, 'v'.repeat(500)]));
+    const ids: string[] = [];
+    for (let response = await holder.post('/v1/jobs', { prompt: PROMPT, metadata }); ; ) {
+      if (response.status === 429) {
+        expect((await expectProblem(response, 429, 'quota-exceeded')).detail).toMatch(
+          /records of jobs and samples take \d+ bytes, and your key allows 20000/,
+        );
+        break;
+      }
+      ids.push(String((await readOk(response, 202)).id));
+      response = await holder.post('/v1/jobs', { prompt: PROMPT, metadata });
+    }
+    expect(ids).toHaveLength(3); // 8 KB each; the third one begins below the limit
+    for (const id of ids) {
+      await readOk(await holder.post(`/v1/jobs/${id}/cancel`), 200);
+      expect(await removeJob(store, blobs, id, new Date().toISOString())).toBe(true);
+    }
+    expect(await store.redis.hget(store.keys.storedBytes(), 'teller')).toBe('0');
+    const left = await store.redis.ttl(store.keys.gone(ids[0]));
+    expect([left > 89 * 86_400, left <= 90 * 86_400]).toEqual([true, true]); // the note of the deletion ends
   });
 });

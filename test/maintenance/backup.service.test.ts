@@ -7,6 +7,7 @@ import type { Job } from '../../src/contract/schemas/job.ts';
 import { backup } from '../../src/maintenance/backup/backup.ts';
 import { restore } from '../../src/maintenance/backup/restore.ts';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
+import { decodeRecordFile, encodeRecordFile } from '../../src/storage/record-file.ts';
 import type { Store } from '../../src/store/store.ts';
 import { type RecoverableService, startRecoverableService } from '../support/recoverable-service.ts';
 import type { TestService } from '../support/test-service.ts';
@@ -119,4 +120,41 @@ it('an incomplete or damaged backup is rejected, and so is a target that is not 
   await expect(into(place(), true)).rejects.toThrow(/The backup lacks its blob removed\/pol_/);
   const usage = { output: expect.stringContaining('Usage: findery restore'), status: 2 };
   expect(await recoverable.findery('restore', 'http://x')).toMatchObject(usage);
+}, 120_000);
+
+it('--verify says what a backup holds and lacks; restore repeats work without results', async () => {
+  await lose();
+  const job = await client.follow(await client.createJob({ ...REQUEST, seed: 11, samples: 1 }), () => {});
+  const from = join(folder, 'third');
+  expect(await recoverable.findery('backup', from)).toMatchObject({ status: 0 });
+  expect(await recoverable.findery('backup', '--verify', from)).toEqual({
+    output: expect.stringMatching(
+      / has 1 jobs, 1 policies, 1 samples and \d+ images, .*; no parts are missing/,
+    ),
+    status: 0,
+  });
+
+  // A backup without the file of a policy, as earlier releases could make one.
+  const source = new FileBlobs(from);
+  const file = `policies/${job.policyId}.safetensors`;
+  const contents = decodeRecordFile((await source.get('backup.json')) as Uint8Array);
+  const { [file]: _, ...others } = contents.blobs as Record<string, string>;
+  await source.put('backup.json', encodeRecordFile({ ...contents, blobs: others }));
+  const image = `blobs/images/${(await client.getSample(String(job.sampleId))).images[0].id}.png`;
+  const bytes = (await source.get(image)) as Uint8Array;
+  await writeFile(join(from, image), 'something else');
+  const { output, status } = await recoverable.findery('backup', '--verify', from);
+  expect(status).toBe(1);
+  expect(output).toContain(`${job.policyId}: its file ${file} is missing.`);
+  expect(output).toContain(`The blob ${image} is damaged`);
+  expect(output).toContain('; 2 parts are missing or damaged');
+  await source.put(image, bytes);
+
+  const results = [`/v1/policies/${job.policyId}/parameters`, `/v1/jobs/${job.id}/rewards`];
+  const before = await snapshots(results);
+  await lose();
+  expect(await into(from, true)).toMatchObject({ queued: 1, reopened: [job.id] });
+  const again = await client.follow(job, () => {});
+  expect(again).toMatchObject({ status: 'succeeded', policyId: job.policyId, sampleId: job.sampleId });
+  expect(await snapshots(results)).toEqual(before);
 }, 120_000);

@@ -81,9 +81,13 @@ describe('stored deliveries', () => {
     };
     await soon(stored).toEqual(['4 succeeded', '3 succeeded', '2 succeeded', '1 succeeded', '0 pending']);
     const before = await store.deliveries.count();
+    const bodies = (await webhooks.api.store.redis.keys(webhooks.api.store.keys.webhookBody('*'))).length;
     expect(await trimDeliveries(store, now, before)).toBe(0);
     expect(await trimDeliveries(store, now, before - 2)).toBe(2);
     expect(await stored()).toEqual(['4 succeeded', '3 succeeded', '0 pending']);
+    // The bodies of the removed ones are gone, those of the others are there.
+    const { redis, keys } = webhooks.api.store;
+    expect(await redis.keys(keys.webhookBody('*'))).toHaveLength(bodies - 2);
     expect(await trimDeliveries(store, now + 6 * 86_400_000)).toBe(0);
     expect(await trimDeliveries(store, now + 8 * 86_400_000)).toBe(2);
     expect(await stored()).toEqual(['0 pending']);

@@ -7,6 +7,7 @@ import type { Scope } from '../../tenancy/api-keys.ts';
 import { Authenticator, type Caller } from '../auth/authenticator.ts';
 import { FailedAuthenticationLimiter } from '../auth/failed-authentication.ts';
 import { hasScope, requiredScope } from '../auth/scopes.ts';
+import { isRedisFull } from './problems.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -103,8 +104,12 @@ export const accessControl = fp(async (app: FastifyInstance) => {
   async function limitRequests(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const max = request.caller?.limits.requestsPerMinute ?? null;
     if (max === null) return;
-    const counted = await countRequest(request);
-    if (counted.isAllowed) return;
+    const counted = await countRequest(request).catch((error: unknown) => {
+      // What makes room has to work in a full Redis, which refuses everything else itself.
+      if (error instanceof Error && isRedisFull(error)) return null;
+      throw error;
+    });
+    if (counted === null || counted.isAllowed) return;
     const { remaining, ttlInSeconds, isExceeded } = counted;
     reply
       .header('ratelimit-policy', `"requests";q=${max};w=${WINDOW_SECONDS}`)

@@ -155,7 +155,7 @@ function quote(text: string | undefined): string {
 }
 
 /** Redis is out of memory, or its disk is full. */
-function isRedisFull(error: Error): boolean {
+export function isRedisFull(error: Error): boolean {
   return /^(?:OOM|MISCONF) /.test(error.message);
 }
 

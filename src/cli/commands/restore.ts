@@ -29,6 +29,8 @@ export async function run(args: readonly string[]): Promise<number> {
       `Restored ${restored.keys} keys of Redis and ${restored.blobs} blobs; ` +
         `${restored.queued} unfinished jobs and samples are queued.`,
     );
+    for (const id of restored.reopened)
+      console.error(`findery: ${id} had ended, but the backup lacks its results; it is queued again.`);
     return 0;
   });
 }

@@ -27,10 +27,20 @@ export async function* scanKeys(redis: Redis, prefix: string): AsyncGenerator<st
   }
 }
 
-/** Copies keys as they are at one moment. Missing keys are left out. */
-export async function copyKeys(redis: Redis, prefix: string, keys: readonly string[]): Promise<KeyCopy[]> {
-  // The type of a key does not change, so it can be read before the transaction.
-  const types = await Promise.all(keys.map((key) => redis.type(`${prefix}:${key}`)));
+/**
+ * Copies keys as they are at one moment. Missing keys are left out.
+ * @param known types of the keys that may appear meanwhile; others are asked for
+ */
+export async function copyKeys(
+  redis: Redis,
+  prefix: string,
+  keys: readonly string[],
+  known: { readonly [key: string]: KeyCopy['type'] } = {},
+): Promise<KeyCopy[]> {
+  // The type of a key does not change, so it can be read before the transaction. A key that
+  // appeared in between would be missing in the copy, so the caller has to know its type.
+  const typeOf = async (key: string): Promise<string> => known[key] ?? (await redis.type(`${prefix}:${key}`));
+  const types = await Promise.all(keys.map(typeOf));
   const wanted = keys.map((key, i) => ({ key, type: types[i] })).filter(({ type }) => type !== 'none');
   const commands = redis.multi();
   for (const { key, type } of wanted) {
@@ -57,14 +67,15 @@ export async function copyKeys(redis: Redis, prefix: string, keys: readonly stri
   });
 }
 
-/** Restores a key and replaces its current value. */
+/** Restores a key. Its current value is replaced, but the children of a record are added. */
 export async function putKey(
   redis: Redis,
   prefix: string,
   { key, type, value, ttl }: KeyCopy,
 ): Promise<void> {
   const full = `${prefix}:${key}`;
-  const commands = redis.multi().del(full);
+  const commands = redis.multi();
+  if (!key.startsWith('children:')) commands.del(full);
   if (typeof value === 'string') commands.set(full, value);
   else if (type === 'stream') {
     for (const [id, fields] of value as readonly (readonly [string, readonly string[]])[])

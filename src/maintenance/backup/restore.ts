@@ -1,34 +1,33 @@
 import type { BlobStore } from '../../storage/blobs.ts';
-import { decodeRecordFile } from '../../storage/record-file.ts';
 import type { Store } from '../../store/store.ts';
 import { listWorkers } from '../../store/worker-registry.ts';
-import { newestFirst } from '../newest-first.ts';
 import { forEachInParallel } from '../parallel.ts';
 import { isRedisEmpty } from '../sweep/orphans.ts';
-import { BACKUP_VERSION, type BackupContents, BLOB_PREFIX, CONTENTS_KEY, pieceKey } from './backup.ts';
-import { type KeyCopy, putKey } from './redis-keys.ts';
+import { BLOB_PREFIX, incomplete, RestoreError, readContents, readPiece } from './contents.ts';
+import { indexRecord, isRebuilt } from './rebuild-indexes.ts';
+import { putKey } from './redis-keys.ts';
+import { requeueRestored } from './requeue-restored.ts';
 
-/** The backup can't be restored, or its target is not empty. The message says what to do. */
-export class RestoreError extends Error {
-  override readonly name = 'RestoreError';
-}
+export { RestoreError } from './contents.ts';
 
 /** What `restore` did. */
 export interface RestoreReport {
-  /** Number of restored keys of Redis. */
+  /** Number of keys of Redis in the backup. */
   readonly keys: number;
   readonly blobs: number;
   /**
    * Number of unfinished jobs and samples that were queued. They continue from their checkpoints.
    */
   readonly queued: number;
+  /** Ids of ended jobs and samples that are queued again: the backup lacks their results. */
+  readonly reopened: readonly string[];
 }
 
 const CONCURRENT_BLOBS = 8;
 
 /**
- * Restores a backup: blobs, then records, then the queues. An interrupted restore can be repeated
- * with `force`.
+ * Restores a backup: blobs, then records with their indexes, then the queues. An interrupted
+ * restore can be repeated with `force`.
  * @param options.force restore although the target is not empty: what the backup also has is
  *   replaced
  * @throws RestoreError, DamagedBlobError, RecordFileError
@@ -49,34 +48,13 @@ export async function restore(
     await blobs.put(key, bytes);
   });
   for (let piece = 0; piece < contents.pieces; piece++) {
-    const bytes = await source.get(pieceKey(piece));
-    if (!bytes) throw incomplete(pieceKey(piece));
-    for (const copy of decodeRecordFile(bytes).keys as KeyCopy[])
+    for (const copy of await readPiece(source, piece)) {
+      if (isRebuilt(copy)) continue;
+      await indexRecord(store, copy);
       await putKey(store.redis, store.keys.prefix, copy);
+    }
   }
-  return { keys: contents.keys, blobs: keys.length, queued: await requeue(store) };
-}
-
-function incomplete(missing: string): RestoreError {
-  return new RestoreError(`The backup lacks ${missing}. It is incomplete; use another backup.`);
-}
-
-async function readContents(source: BlobStore): Promise<BackupContents> {
-  const bytes = await source.get(CONTENTS_KEY);
-  if (!bytes) {
-    throw new RestoreError(
-      `The backup is missing or unfinished: it has no ${CONTENTS_KEY}, which is written last.`,
-    );
-  }
-  // decodeRecord has checked the hash, so the body is what `backup` wrote.
-  const contents = decodeRecordFile(bytes) as unknown as BackupContents;
-  if (contents.kind !== 'backup' || contents.version > BACKUP_VERSION) {
-    throw new RestoreError(
-      `The backup has version ${contents.version}, written by findery ${contents.writtenBy}; ` +
-        `this findery reads up to ${BACKUP_VERSION}. Use a newer findery.`,
-    );
-  }
-  return contents;
+  return { keys: contents.keys, blobs: keys.length, ...(await requeueRestored(store, blobs)) };
 }
 
 async function checkEmpty(store: Store, blobs: BlobStore): Promise<void> {
@@ -94,31 +72,3 @@ async function checkEmpty(store: Store, blobs: BlobStore): Promise<void> {
       'FINDERY_STORAGE), or use --force, which replaces what the backup also has.',
   );
 }
-
-/**
- * Queues the unfinished work, because a backup has no queues. Running work is queued again, and
- * pending webhook deliveries begin their round again.
- * @returns the number of jobs and samples
- */
-async function requeue(store: Store): Promise<number> {
-  let count = 0;
-  for await (const job of newestFirst(store.jobs)) {
-    if (!isUnfinished(job.status)) continue;
-    if (job.status === 'running') await store.jobs.change(job.id, { set: { status: 'queued' } });
-    await store.queues.add('optimize', job);
-    count++;
-  }
-  for await (const sample of newestFirst(store.samples)) {
-    if (!isUnfinished(sample.status)) continue;
-    if (sample.status === 'running') await store.samples.change(sample.id, { set: { status: 'queued' } });
-    await store.queues.add('sample', sample);
-    count++;
-  }
-  for await (const delivery of store.webhooks.deliveries.oldestFirst()) {
-    if (delivery.status === 'pending') await store.webhooks.enqueue(delivery, delivery.round);
-  }
-  return count;
-}
-
-/** Work that is being canceled is unfinished too: a worker ends it. */
-const isUnfinished = (status: string) => ['queued', 'running', 'canceling'].includes(status);

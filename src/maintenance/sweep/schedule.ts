@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Config } from '../../config/config.ts';
+import { setIfMissing } from '../../redis/lock.ts';
 import type { BlobStore } from '../../storage/blobs.ts';
 import type { Store } from '../../store/store.ts';
 import { inBackground } from './pace.ts';
@@ -24,8 +25,8 @@ export function startPeriodicSweep(
   const closing = new AbortController();
   const sweepIfDue = async () => {
     const now = new Date().toISOString();
-    const isDue = await store.redis.set(store.keys.sweepPause(), now, 'EX', SWEEP_INTERVAL_SECONDS, 'NX');
-    if (isDue === null) return;
+    const pause = store.keys.sweepPause();
+    if (!(await setIfMissing(store.redis, pause, now, SWEEP_INTERVAL_SECONDS * 1000))) return;
     await sweep(store, blobs, {
       limitsOf: await readLimits(blobs, config),
       now: Date.now(),

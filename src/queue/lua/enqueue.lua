@@ -111,6 +111,10 @@ local function enqueue(first_key, first_arg)
     if limit then return {limit, used} end
   end
   write_new_record(record, id, tenant, record_version, record_json, milliseconds, event)
+  if limits_json ~= '' then -- remove.lua subtracts what is counted here
+    call('HSET', record, '_counted', #record_json)
+    call('HINCRBY', stored_bytes, tenant, #record_json)
+  end
   if internal_json ~= '' then call('HSET', record, unpack(cjson.decode(internal_json))) end
   call('ZADD', index, 0, id)
   call('ZADD', tenant_index, 0, id)

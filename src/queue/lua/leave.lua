@@ -21,8 +21,10 @@ local scheduled, served, tenants, clock = unpack(KEYS)
 local queue_prefix, waiting_prefix, tenant, id, has_begun = unpack(ARGV)
 
 --- @include "includes/fair-scheduling"
+--- @include "../../redis/lua/includes/allow-when-full"
 local queue = bullmq_queue(queue_prefix)
 local scheduler = fair_scheduler(queue, scheduled, served, tenants, clock, waiting_prefix)
 
+allow_when_full(scheduled)
 if has_begun == '1' then scheduler.serve(tenant, id) end
 scheduler.leave(tenant, id)

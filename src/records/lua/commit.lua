@@ -4,6 +4,7 @@
 
   - Fencing: a change with a lease token is refused when the record has another one, so a worker
     that lost its lease cannot overwrite the work of the next.
+  - A full Redis makes changes too: accepted work goes on, can be canceled and can be deleted.
   - Idempotent: a connection that broke before the answer sends a change again. The record remembers
     the last change of its lease holder and the last one of anybody else, and makes neither twice.
   - The notice is written in the same step, so no crash can lose it. A snapshot of the record goes
@@ -52,6 +53,7 @@ local id, change_id, lease_token, new_lease_token, statuses_json, expected_json,
   outbox_message = unpack(ARGV)
 
 --- @include "includes/first-event"
+--- @include "../../redis/lua/includes/allow-when-full"
 
 local function has_one_of(statuses)
   if #statuses == 0 then return true end
@@ -97,6 +99,7 @@ if reopen == '1' and redis.call('HEXISTS', record, '_removing') == 1 then return
 if not has_one_of(cjson.decode(statuses_json)) then return 'wrong-status' end
 if not has_fields(cjson.decode(expected_json)) then return 'wrong-status' end
 
+allow_when_full(record)
 write_first_event(record, stream)
 redis.call('HSET', record, last_change, change_id)
 if new_status ~= '' and redis.call('HGET', record, 'status') == new_status then notice = '' end

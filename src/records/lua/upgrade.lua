@@ -17,7 +17,9 @@
 local record = KEYS[1]
 local version, next_version, before_json, after_json = unpack(ARGV)
 
+--- @include "../../redis/lua/includes/allow-when-full"
 if redis.call('EXISTS', record) == 0 then return end
+allow_when_full(record) -- old records can be read when Redis is full
 if (redis.call('HGET', record, '_version') or '0') ~= version then return end
 local before, after = cjson.decode(before_json), cjson.decode(after_json)
 for i = 1, #before, 2 do

@@ -4,9 +4,9 @@
 local function write_first_event(record, stream)
   local deferred = redis.call('HGET', record, '_unsaid')
   if not deferred then return end
+  redis.call('HDEL', record, '_unsaid') -- first, so that a full Redis allows the event
   local milliseconds, data = string.match(deferred, '^(%d+) (.*)$')
   if redis.call('EXISTS', stream) == 0 then
     redis.call('XADD', stream, milliseconds .. '-0', 'type', 'status', 'data', data)
   end
-  redis.call('HDEL', record, '_unsaid')
 end
