@@ -13,6 +13,7 @@ import { type Resolve, resolveBySystem } from '../webhooks/resolve-target.ts';
 import { startWebhooks } from '../webhooks/service.ts';
 import { buildApp } from './app.ts';
 import { Authenticator, isLoopback } from './auth/authenticator.ts';
+import { checkRedisAtStart } from './redis-checks.ts';
 
 /**
  * How long open requests may take after the server began to close; then their connections are cut.
@@ -29,7 +30,7 @@ export interface RunningApi {
 /**
  * Starts the HTTP interface, with webhooks and maintenance. Resolves when it listens.
  * @throws ConfigError when other machines could reach the server and there is no key to ask them
- *   for
+ *   for, or Redis is not as FINDERY_REQUIRE_DURABLE wants it
  * @throws Error when the models folder, storage, Redis or the port can't be used
  */
 export async function startApi({
@@ -50,6 +51,7 @@ export async function startApi({
   const { catalog, blobs } = await openResources(config, logger);
   const store = await openStore(redisUrl, config.redisPrefix, {
     failFast: true,
+    tls: config,
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const closing = new AbortController();
@@ -58,6 +60,7 @@ export async function startApi({
     logger,
   );
   try {
+    await checkRedisAtStart(store, config, logger);
     if (await new Authenticator(store, config).lacksKeys()) throw new ConfigError(explainMissingKeys(config));
     if ((await isRedisEmpty(store)) && (await hasAny(blobs, RECORD_PREFIX)))
       logger.warn('Redis is empty, but storage has records: findery reindex restores them');

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import {
   executionProviders,
+  file,
   folder,
   folders,
   integer,
@@ -14,6 +15,7 @@ import {
   text,
   warmModels,
   webhookTargets,
+  yesOrNo,
 } from './parsers.ts';
 
 /**
@@ -96,7 +98,35 @@ const REDIS = {
     value: optional(redisAddress),
     description:
       'Redis or Valkey to use. Without it, `npm start` and `npm run demo` start a private Redis; ' +
-      '`npm run api` and `npm run worker` do not start.',
+      '`npm run api` and `npm run worker` do not start. `rediss://` is TLS. ' +
+      '`redis-sentinel://[user:password@]host:port,host:port/NAME[/db]` asks Sentinels for the primary ' +
+      'NAME and follows a failover ([operations](operations.md#redis)).',
+  },
+  redisCa: {
+    variable: 'FINDERY_REDIS_CA',
+    default: '',
+    value: optional(file),
+    description: 'PEM file of the certificate authorities that Redis is checked against, for `rediss://`.',
+  },
+  redisCert: {
+    variable: 'FINDERY_REDIS_CERT',
+    default: '',
+    value: optional(file),
+    description: 'PEM file of the certificate that Redis asks clients for, for `rediss://`.',
+  },
+  redisKey: {
+    variable: 'FINDERY_REDIS_KEY',
+    default: '',
+    value: optional(file),
+    description: 'PEM file of the private key of `FINDERY_REDIS_CERT`.',
+  },
+  requireDurable: {
+    variable: 'FINDERY_REQUIRE_DURABLE',
+    default: 'false',
+    value: yesOrNo,
+    description:
+      'Whether the API refuses to start, and is not ready, on a Redis whose settings can lose accepted ' +
+      'work. `false`: it warns ([operations](operations.md#redis)).',
   },
   redisPrefix: {
     variable: 'FINDERY_REDIS_PREFIX',
