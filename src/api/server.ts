@@ -61,7 +61,8 @@ export async function startApi({
   );
   try {
     await checkRedisAtStart(store, config, logger);
-    if (await new Authenticator(store, config).lacksKeys()) throw new ConfigError(explainMissingKeys(config));
+    const lack = await new Authenticator(store, config, blobs).lacksKeys();
+    if (lack) throw new ConfigError(explainMissingKeys(config, lack));
     if ((await isRedisEmpty(store)) && (await hasAny(blobs, RECORD_PREFIX)))
       logger.warn('Redis is empty, but storage has records: findery reindex restores them');
     await indexTenants(store);
@@ -92,7 +93,14 @@ export async function startApi({
 }
 
 /** Says why the server does not start without a key, and what to do. */
-function explainMissingKeys({ host, keys, trustProxy }: Config): string {
+function explainMissingKeys({ host, keys, trustProxy }: Config, lack: 'none' | 'lost'): string {
+  if (lack === 'lost')
+    return [
+      'This service had keys, and its Redis has none: it was emptied, or it is another Redis.',
+      'Restore a backup (findery restore), or create a key: findery keys create --name admin --scopes admin ' +
+        '(with the same REDIS_URL, FINDERY_REDIS_PREFIX and FINDERY_DATA).',
+      'Or set FINDERY_KEYS=off, which allows everything to everybody.',
+    ].join('\n');
   const reason =
     keys === 'required'
       ? 'FINDERY_KEYS is "required", and there is no key yet.'
