@@ -97,7 +97,7 @@ function explainMissingKeys({ host, keys, trustProxy }: Config, lack: 'none' | '
   if (lack === 'lost')
     return [
       'This service had keys, and its Redis has none: it was emptied, or it is another Redis.',
-      'Restore a backup (findery restore), or create a key: findery keys create --name admin --scopes admin ' +
+      'Restore a backup (findery restore), or create a key: findery keys create --scopes admin ' +
         '(with the same REDIS_URL, FINDERY_REDIS_PREFIX and FINDERY_DATA).',
       'Or set FINDERY_KEYS=off, which allows everything to everybody.',
     ].join('\n');

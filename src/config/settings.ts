@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os';
 import {
   executionProviders,
-  file,
   folder,
   folders,
   integer,
@@ -10,13 +9,12 @@ import {
   origins,
   type Parser,
   proxies,
-  redisAddress,
   storage,
   text,
   warmModels,
   webhookTargets,
-  yesOrNo,
 } from './parsers.ts';
+import { REDIS } from './redis-settings.ts';
 
 /**
  * A setting of a findery process. It is defined once, in this file: `Config`, the validation and
@@ -36,7 +34,7 @@ export interface Setting<Value> {
   readonly description: string;
 }
 
-type Settings = { readonly [name: string]: Setting<unknown> };
+export type Settings = { readonly [name: string]: Setting<unknown> };
 
 /**
  * The largest retention limits: of the service (`FINDERY_KEEP_*`) and of a tenant (`findery keep`).
@@ -88,51 +86,6 @@ const SERVER = {
       'Proxies whose `X-Forwarded-For` header is trusted. `uniquelocal` stands for 10.0.0.0/8 and the ' +
       'other private networks. A trusted proxy forwards requests of other machines, so the API asks for ' +
       'keys as it does at a public `HOST`.',
-  },
-} satisfies Settings;
-
-const REDIS = {
-  redisUrl: {
-    variable: 'REDIS_URL',
-    default: '',
-    value: optional(redisAddress),
-    description:
-      'Redis or Valkey to use. Without it, `npm start` and `npm run demo` start a private Redis; ' +
-      '`npm run api` and `npm run worker` do not start. `rediss://` is TLS. ' +
-      '`redis-sentinel://[user:password@]host:port,host:port/NAME[/db]` asks Sentinels for the primary ' +
-      'NAME and follows a failover ([operations](operations.md#redis)).',
-  },
-  redisCa: {
-    variable: 'FINDERY_REDIS_CA',
-    default: '',
-    value: optional(file),
-    description: 'PEM file of the certificate authorities that Redis is checked against, for `rediss://`.',
-  },
-  redisCert: {
-    variable: 'FINDERY_REDIS_CERT',
-    default: '',
-    value: optional(file),
-    description: 'PEM file of the certificate that Redis asks clients for, for `rediss://`.',
-  },
-  redisKey: {
-    variable: 'FINDERY_REDIS_KEY',
-    default: '',
-    value: optional(file),
-    description: 'PEM file of the private key of `FINDERY_REDIS_CERT`.',
-  },
-  requireDurable: {
-    variable: 'FINDERY_REQUIRE_DURABLE',
-    default: 'false',
-    value: yesOrNo,
-    description:
-      'Whether the API refuses to start, and is not ready, on a Redis whose settings can lose accepted ' +
-      'work. `false`: it warns ([operations](operations.md#redis)).',
-  },
-  redisPrefix: {
-    variable: 'FINDERY_REDIS_PREFIX',
-    default: 'findery',
-    value: text('letters, digits, "-" and "_"', /^[A-Za-z0-9_-]+$/),
-    description: 'Prefix of every key in Redis. Services with different prefixes can share one Redis.',
   },
 } satisfies Settings;
 

@@ -55,7 +55,7 @@ export function connectRedis(url: string, { failFast, tls }: ConnectionOptions):
   return redis;
 }
 
-/** Whether Redis refused a write because it is a replica. Redis 6 has the code of a script inside. */
+/** Whether a replica refused a write. Errors of scripts have the code inside, in Redis 6. */
 function isReadOnly({ message }: Error): boolean {
   return /(?:^|-)READONLY /.test(message);
 }

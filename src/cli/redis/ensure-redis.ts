@@ -55,8 +55,8 @@ export class RedisUnavailableError extends Error {
  * Provides a Redis that answers: the one that `url` names, or else a private one
  * (`startPrivateRedis`). If no redis-server is installed, `installRedis` tries to install it.
  *
- * @throws RedisUnavailableError when the given Redis does not answer in `waitMs` or is a cluster, or
- *   there is no redis-server to start
+ * @throws RedisUnavailableError when the given Redis does not answer in `waitMs` or is a cluster,
+ *   or there is no redis-server to start
  */
 export async function ensureRedis(options: EnsureRedisOptions): Promise<RedisService> {
   const { url, dataDir, log, install = true, searchPath = process.env.PATH ?? '' } = options;
