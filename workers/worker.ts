@@ -77,6 +77,7 @@ export async function startWorker({
 
   const store = await openStore(redisUrl, config.redisPrefix, {
     failFast: false,
+    tls: config,
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const cancelFeed = await ChangeFeed.subscribe(store.redis, store.keys.cancels());

@@ -13,6 +13,7 @@ import { type Resolve, resolveBySystem } from '../webhooks/resolve-target.ts';
 import { startWebhooks } from '../webhooks/service.ts';
 import { buildApp } from './app.ts';
 import { Authenticator, isLoopback } from './auth/authenticator.ts';
+import { checkRedisAtStart } from './redis-checks.ts';
 
 /**
  * How long open requests may take after the server began to close; then their connections are cut.
@@ -29,7 +30,7 @@ export interface RunningApi {
 /**
  * Starts the HTTP interface, with webhooks and maintenance. Resolves when it listens.
  * @throws ConfigError when other machines could reach the server and there is no key to ask them
- *   for
+ *   for, or Redis is not as FINDERY_REQUIRE_DURABLE wants it
  * @throws Error when the models folder, storage, Redis or the port can't be used
  */
 export async function startApi({
@@ -50,6 +51,7 @@ export async function startApi({
   const { catalog, blobs } = await openResources(config, logger);
   const store = await openStore(redisUrl, config.redisPrefix, {
     failFast: true,
+    tls: config,
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const closing = new AbortController();
@@ -58,7 +60,9 @@ export async function startApi({
     logger,
   );
   try {
-    if (await new Authenticator(store, config).lacksKeys()) throw new ConfigError(explainMissingKeys(config));
+    await checkRedisAtStart(store, config, logger);
+    const lack = await new Authenticator(store, config, blobs).lacksKeys();
+    if (lack) throw new ConfigError(explainMissingKeys(config, lack));
     if ((await isRedisEmpty(store)) && (await hasAny(blobs, RECORD_PREFIX)))
       logger.warn('Redis is empty, but storage has records: findery reindex restores them');
     await indexTenants(store);
@@ -89,7 +93,14 @@ export async function startApi({
 }
 
 /** Says why the server does not start without a key, and what to do. */
-function explainMissingKeys({ host, keys, trustProxy }: Config): string {
+function explainMissingKeys({ host, keys, trustProxy }: Config, lack: 'none' | 'lost'): string {
+  if (lack === 'lost')
+    return [
+      'This service had keys, and its Redis has none: it was emptied, or it is another Redis.',
+      'Restore a backup (findery restore), or create a key: findery keys create --scopes admin ' +
+        '(with the same REDIS_URL, FINDERY_REDIS_PREFIX and FINDERY_DATA).',
+      'Or set FINDERY_KEYS=off, which allows everything to everybody.',
+    ].join('\n');
   const reason =
     keys === 'required'
       ? 'FINDERY_KEYS is "required", and there is no key yet.'

@@ -2,7 +2,7 @@ import { startApi } from '../api/server.ts';
 import { ConfigError, readConfig } from '../config/config.ts';
 import { limitHeapGrowth } from './heap.ts';
 import { createLogger } from './logger.ts';
-import { ensureRedis } from './redis/ensure-redis.ts';
+import { ensureRedis, START_WAIT_MS } from './redis/ensure-redis.ts';
 import { aborted, runMain } from './run-main.ts';
 
 /**
@@ -17,9 +17,16 @@ await runMain(async (stop) => {
       'REDIS_URL is not set; `npm run api` needs the Redis that its workers use. ' +
         '(`npm start` starts a private Redis.)',
     );
-  // Fails now if Redis can't be used. Once it runs, the API waits for a Redis that goes away.
-  await ensureRedis({ url: config.redisUrl, dataDir: config.dataFolder, log: () => {} });
-  const api = await startApi({ config, redisUrl: config.redisUrl, logger: createLogger(config, 'api') });
+  const logger = createLogger(config, 'api');
+  await ensureRedis({
+    url: config.redisUrl,
+    tls: config,
+    dataDir: config.dataFolder,
+    log: (line) => logger.warn(line),
+    waitMs: START_WAIT_MS,
+    stop,
+  });
+  const api = await startApi({ config, redisUrl: config.redisUrl, logger });
   await aborted(stop);
   await api.close();
 });

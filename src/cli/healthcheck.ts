@@ -18,7 +18,7 @@ await runMain(async () => {
     if (!response.ok) throw new Error(`The API answers with ${response.status}.`);
   } else if (role === 'worker') {
     if (config.redisUrl === null) throw new ConfigError('REDIS_URL is not set.');
-    const store = await openStore(config.redisUrl, config.redisPrefix, { failFast: true });
+    const store = await openStore(config.redisUrl, config.redisPrefix, { failFast: true, tls: config });
     try {
       const workers = await listWorkers(store.redis, store.keys);
       if (!workers.some(({ host }) => host === hostname()))

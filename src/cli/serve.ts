@@ -9,7 +9,7 @@ await runMain(async (stop) => {
   limitHeapGrowth();
   const config = readConfig(process.env);
   const logger = createLogger(config, 'findery');
-  const service = await startService({ config, logger, print: (line) => logger.info(line) });
+  const service = await startService({ config, logger, print: (line) => logger.info(line), stop });
   try {
     await Promise.race([service.workerReady, aborted(stop)]);
     if (!stop.aborted) logger.info({ url: service.url, docs: `${service.url}/docs` }, 'findery is ready');

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { RECYCLE_STATUS } from '../../workers/recycling.ts';
 import { startApi } from '../api/server.ts';
 import type { Config } from '../config/config.ts';
-import { ensureRedis } from './redis/ensure-redis.ts';
+import { ensureRedis, START_WAIT_MS } from './redis/ensure-redis.ts';
 
 /** Pause before a worker that exited is restarted. */
 const RESTART_DELAY_MS = 500;
@@ -24,21 +24,27 @@ export interface Service {
 /**
  * Starts API, worker and, if REDIS_URL is not set, a private Redis. The worker runs in a child
  * process, so a crash in a native library does not end the API. A worker that exits is restarted.
- * @param print receives lines for people about the private Redis
+ * @param print receives lines for people about Redis
+ * @param stop ends the wait for a given Redis that is away
  */
 export async function startService({
   config,
   logger,
   print,
+  stop,
 }: {
   readonly config: Config;
   readonly logger: Logger;
   readonly print: (line: string) => void;
+  readonly stop?: AbortSignal;
 }): Promise<Service> {
   const redis = await ensureRedis({
     url: config.redisUrl ?? undefined,
+    tls: config,
     dataDir: config.dataFolder,
     log: print,
+    waitMs: START_WAIT_MS,
+    stop,
   });
   try {
     const api = await startApi({ config, redisUrl: redis.url, logger });

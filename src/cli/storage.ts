@@ -16,11 +16,16 @@ export async function withStorage<T>(
   config: Config,
   work: (opened: { readonly store: Store; readonly blobs: BlobStore }) => Promise<T>,
 ): Promise<T> {
-  const redis = await ensureRedis({ url: config.redisUrl, dataDir: config.dataFolder, log: () => {} });
+  const redis = await ensureRedis({
+    url: config.redisUrl,
+    tls: config,
+    dataDir: config.dataFolder,
+    log: () => {},
+  });
   try {
     const blobs = await openBlobs(storagePlace(config));
     await blobs.check();
-    const store = await openStore(redis.url, config.redisPrefix, { failFast: true });
+    const store = await openStore(redis.url, config.redisPrefix, { failFast: true, tls: config });
     try {
       return await work({ store, blobs });
     } finally {

@@ -3,7 +3,7 @@ import { RECYCLE_STATUS } from '../../workers/recycling.ts';
 import { startWorker } from '../../workers/worker.ts';
 import { ConfigError, readConfig } from '../config/config.ts';
 import { createLogger } from './logger.ts';
-import { ensureRedis } from './redis/ensure-redis.ts';
+import { ensureRedis, START_WAIT_MS } from './redis/ensure-redis.ts';
 import { aborted, runMain } from './run-main.ts';
 
 /**
@@ -26,10 +26,16 @@ await runMain(async (stop) => {
       'REDIS_URL is not set; `npm run worker` needs the Redis that the API uses. ' +
         '(`npm start` starts a private Redis.)',
     );
-  // Fails now if Redis can't be used. Once it runs, the worker waits for a Redis that goes away.
-  await ensureRedis({ url: config.redisUrl, dataDir: config.dataFolder, log: () => {} });
-  if (config.executionProviders[0] === 'cpu' && getPriority() < NICENESS) setPriority(NICENESS);
   const logger = createLogger(config, 'worker');
+  await ensureRedis({
+    url: config.redisUrl,
+    tls: config,
+    dataDir: config.dataFolder,
+    log: (line) => logger.warn(line),
+    waitMs: START_WAIT_MS,
+    stop,
+  });
+  if (config.executionProviders[0] === 'cpu' && getPriority() < NICENESS) setPriority(NICENESS);
   const worker = await startWorker({ config, redisUrl: config.redisUrl, logger });
   // `npm start` runs the worker as a child with an IPC channel: it waits for this message, and the
   // worker ends when the channel closes.

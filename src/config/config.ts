@@ -39,9 +39,23 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   // Object.fromEntries loses which parser belongs to which name; `Config` is derived from the same
   // table.
   const config = Object.fromEntries(Object.entries(SETTINGS).map(read)) as Config;
+  problems.push(...tlsProblems(config));
   if (problems.length > 0)
     throw new ConfigError(`The environment is not usable:\n  - ${problems.join('\n  - ')}`);
   return { ...config, modelFolders: [...config.modelFolders, ownModelFolder(config), EMBEDDED_MODELS] };
+}
+
+/** What is wrong with the files for TLS, as clauses of an error. */
+function tlsProblems({ redisUrl, redisCa, redisCert, redisKey }: Config): string[] {
+  const problems: string[] = [];
+  if ((redisCa || redisCert || redisKey) && !/^rediss/i.test(redisUrl ?? ''))
+    problems.push(
+      'FINDERY_REDIS_CA, FINDERY_REDIS_CERT and FINDERY_REDIS_KEY need TLS; ' +
+        'set REDIS_URL to rediss://... or rediss-sentinel://...',
+    );
+  if ((redisCert === null) !== (redisKey === null))
+    problems.push('FINDERY_REDIS_CERT and FINDERY_REDIS_KEY belong together; set both');
+  return problems;
 }
 
 /** The folder that `findery models add` writes bundles to when FINDERY_MODELS names no folder. */

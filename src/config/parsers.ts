@@ -96,12 +96,29 @@ export const folders: Parser<readonly string[]> = {
       .map((path) => resolve(path)),
 };
 
+/** Hosts with or without a port, then the name of the primary and a database. */
+const SENTINEL_URL = /^rediss?-sentinel:\/\/([^@/]*@)?[^@/?,]+(,[^@/?,]+)*\/[^/?]+(\/\d+)?(\?.*)?$/i;
+
 /** The address of a Redis. Errors leave the address out: it may hold a password. */
 export const redisAddress: Parser<string> = {
-  accepts: 'redis://, rediss:// or the path of a unix socket',
+  accepts:
+    'redis://, rediss://, redis-sentinel://host:port,host:port/NAME, rediss-sentinel://, ' +
+    'or the path of a unix socket',
   parse(given) {
-    if (!/^(rediss?|unix):\/\/|^\//.test(given)) throw new InvalidValueError('has an unknown form');
-    return given;
+    if (/^(rediss?|unix):\/\/|^\//.test(given) || SENTINEL_URL.test(given)) return given;
+    throw new InvalidValueError('has an unknown form');
+  },
+};
+
+/** A file as an absolute path. */
+export const file: Parser<string> = { accepts: 'a file', parse: (given) => resolve(given) };
+
+/** true or false. */
+export const yesOrNo: Parser<boolean> = {
+  accepts: 'true or false',
+  parse(given) {
+    if (given !== 'true' && given !== 'false') throw new InvalidValueError(`is "${given}"`);
+    return given === 'true';
   },
 };
 

@@ -9,12 +9,12 @@ import {
   origins,
   type Parser,
   proxies,
-  redisAddress,
   storage,
   text,
   warmModels,
   webhookTargets,
 } from './parsers.ts';
+import { REDIS } from './redis-settings.ts';
 
 /**
  * A setting of a findery process. It is defined once, in this file: `Config`, the validation and
@@ -34,7 +34,7 @@ export interface Setting<Value> {
   readonly description: string;
 }
 
-type Settings = { readonly [name: string]: Setting<unknown> };
+export type Settings = { readonly [name: string]: Setting<unknown> };
 
 /**
  * The largest retention limits: of the service (`FINDERY_KEEP_*`) and of a tenant (`findery keep`).
@@ -86,23 +86,6 @@ const SERVER = {
       'Proxies whose `X-Forwarded-For` header is trusted. `uniquelocal` stands for 10.0.0.0/8 and the ' +
       'other private networks. A trusted proxy forwards requests of other machines, so the API asks for ' +
       'keys as it does at a public `HOST`.',
-  },
-} satisfies Settings;
-
-const REDIS = {
-  redisUrl: {
-    variable: 'REDIS_URL',
-    default: '',
-    value: optional(redisAddress),
-    description:
-      'Redis or Valkey to use. Without it, `npm start` and `npm run demo` start a private Redis; ' +
-      '`npm run api` and `npm run worker` do not start.',
-  },
-  redisPrefix: {
-    variable: 'FINDERY_REDIS_PREFIX',
-    default: 'findery',
-    value: text('letters, digits, "-" and "_"', /^[A-Za-z0-9_-]+$/),
-    description: 'Prefix of every key in Redis. Services with different prefixes can share one Redis.',
   },
 } satisfies Settings;
 

@@ -19,7 +19,8 @@ const TEMPORARY_PREFIX = '.writing~';
 /**
  * Blobs as files in a folder; the key is the path below it. A write goes to a temporary file beside
  * the blob, which is flushed and then renamed. So a reader finds the old blob or the new one, never
- * a part, also after a crash or on a full disk. Several processes may share the folder.
+ * a part, also after a crash or on a full disk. Several processes of one user may share the folder;
+ * other users can read neither folders nor files.
  */
 export class FileBlobs implements BlobStore {
   /** Absolute path. The first write creates the folder. */
@@ -138,7 +139,7 @@ async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
 }
 
 async function writeFlushed(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, 'wx');
+  const file = await open(path, 'wx', 0o600);
   try {
     await file.writeFile(bytes);
     await file.sync();
@@ -156,7 +157,7 @@ function temporaryPath(folder: string): string {
  * the machine.
  */
 async function makeFolder(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true });
+  const first = await mkdir(folder, { recursive: true, mode: 0o700 });
   if (first === undefined) return;
   const top = dirname(first);
   for (let parent = dirname(folder); ; parent = dirname(parent)) {

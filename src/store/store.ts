@@ -3,7 +3,7 @@ import { Queues } from '../queue/queues.ts';
 import { Records } from '../records/records.ts';
 import { TenantRecords } from '../records/tenant-records.ts';
 import { ChangeFeed } from '../redis/change-feed.ts';
-import { connectRedis, type Redis } from '../redis/connection.ts';
+import { type ConnectionOptions, connectRedis, type Redis } from '../redis/connection.ts';
 import { RedisKeys } from '../redis/keys.ts';
 import type { Limits } from '../tenancy/api-keys.ts';
 import { WebhookStore } from '../webhooks/store.ts';
@@ -55,13 +55,14 @@ export function scopeStore(
 /**
  * Opens the store.
  * @param prefix of all keys
+ * @param url as in REDIS_URL
  * @param options.failFast as `connectRedis` has it: true for an API, false for a worker
  * @param options.onError is called with errors of the connection
  */
 export async function openStore(
   url: string,
   prefix: string,
-  options: { readonly failFast: boolean; readonly onError?: (error: Error) => void },
+  options: ConnectionOptions & { readonly onError?: (error: Error) => void },
 ): Promise<Store> {
   const redis = connectRedis(url, options);
   redis.on('error', (error: Error) => options.onError?.(error));

@@ -11,6 +11,7 @@ import { Authenticator } from '../../src/api/auth/authenticator.ts';
 import { startApi } from '../../src/api/server.ts';
 import * as keys from '../../src/cli/commands/keys.ts';
 import { RedisKeys } from '../../src/redis/keys.ts';
+import { FileBlobs } from '../../src/storage/file-blobs.ts';
 import type { ApiKey } from '../../src/tenancy/api-keys.ts';
 import { createKey, withHeaders } from '../support/api-keys.ts';
 import { expectProblem, queueJob, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
@@ -153,18 +154,23 @@ describe('a server', () => {
     const redisUrl = `redis://${api.store.redis.options.host}:${api.store.redis.options.port}`;
     const config = { ...api.config, redisPrefix: `${api.config.redisPrefix}-none`, port: 0 };
     const start = (more: object) =>
-      startApi({ config: { ...config, ...more }, redisUrl, logger: pino({ level: 'silent' }) });
+      startApi({
+        config: { ...config, dataFolder: `${api.folder}/none`, ...more },
+        redisUrl,
+        logger: pino({ level: 'silent' }),
+      });
     await expect(start({ host: '0.0.0.0', keys: 'auto' })).rejects.toThrow(
       /HOST is "0.0.0.0".*\n.*findery keys create.*\n.*FINDERY_KEYS=off/,
     );
     const { store } = api;
     const empty = { ...store, keys: new RedisKeys(config.redisPrefix) };
+    const blobs = new FileBlobs(`${api.folder}/none`);
     const lacks = (host: string, keys: 'auto' | 'required' | 'off') =>
-      new Authenticator(empty, { host, keys, trustProxy: [] }).lacksKeys();
-    expect(await lacks('::', 'auto')).toBe(true);
+      new Authenticator(empty, { host, keys, trustProxy: [] }, blobs).lacksKeys();
+    expect(await lacks('::', 'auto')).toBe('none');
     for (const host of ['127.0.0.1', '127.1.2.3', '::1', 'localhost'])
-      expect(await lacks(host, 'auto')).toBe(false);
-    expect([await lacks('127.0.0.1', 'required'), await lacks('0.0.0.0', 'off')]).toEqual([true, false]);
+      expect(await lacks(host, 'auto')).toBe(null);
+    expect([await lacks('127.0.0.1', 'required'), await lacks('0.0.0.0', 'off')]).toEqual(['none', null]);
   });
 
   it('without keys serves only its own machine, and requires keys from the first key on', async () => {
@@ -178,6 +184,14 @@ describe('a server', () => {
       );
       for (const host of ['localhost:8080', '127.0.0.1', '[::1]:8080'])
         expect((await rawGet(own, '/v1/jobs', host)).status, host).toBe(200);
+      for (const name of ['Forwarded', 'Via', 'X-Forwarded-For', 'X-Forwarded-Proto', 'X-Real-IP']) {
+        const { detail } = await expectProblem(
+          await own.get('/v1/jobs', { [name]: 'x' }),
+          401,
+          'unauthorized',
+        );
+        expect(detail).toContain(`came through a proxy (it has the header ${name.toLowerCase()})`);
+      }
       const { headers } = await createKey(own, { tenant: 'acme' });
       await sleep(1100);
       await expectProblem(await own.get(`/v1/jobs/${id}`), 401, 'unauthorized');
@@ -185,6 +199,13 @@ describe('a server', () => {
       await sleep(1100);
       await expectProblem(await own.get(`/v1/jobs/${id}`), 401, 'unauthorized');
       await expectProblem(await own.get(`/v1/jobs/${id}`, headers), 401, 'unauthorized');
+      // A new process knows from storage that there were keys.
+      const again = startApi({
+        config: own.config,
+        redisUrl: own.redisUrl,
+        logger: pino({ level: 'silent' }),
+      });
+      await expect(again).rejects.toThrow(/had keys, and its Redis has none.*\n.*findery keys create/);
     } finally {
       await own.close();
     }

@@ -59,7 +59,11 @@ describe('the service', () => {
       currentJobs: [],
       imagesPerSecond: null,
     });
-    expect(await readOk(await api.get('/readyz'), 200)).toEqual({ status: 'ready', workers: 1 });
+    expect(await readOk(await api.get('/readyz'), 200)).toEqual({
+      status: 'ready',
+      workers: 1,
+      warnings: [],
+    });
     expect(await readOk(await api.get('/v1/models/stickers'), 200)).toMatchObject({ loadedBy: ['w1'] });
     await dismissWorker(redis, keys, 'w1');
     expect(await readOk(await api.get('/v1/workers'), 200)).toEqual({ data: [] });

@@ -14,6 +14,10 @@ describe('readConfig', () => {
       host: '127.0.0.1',
       port: 8080,
       redisUrl: null,
+      redisCa: null,
+      redisCert: null,
+      redisKey: null,
+      requireDurable: false,
       redisPrefix: 'findery',
       dataFolder: resolve('.findery'),
       s3: null,
@@ -52,6 +56,10 @@ describe('readConfig', () => {
       HOST: '0.0.0.0',
       PORT: '0',
       REDIS_URL: 'rediss://user:secret@cache:6380/2',
+      FINDERY_REDIS_CA: 'ca.pem',
+      FINDERY_REDIS_CERT: 'cert.pem',
+      FINDERY_REDIS_KEY: 'key.pem',
+      FINDERY_REQUIRE_DURABLE: 'true',
       FINDERY_REDIS_PREFIX: 'team-a_1',
       FINDERY_DATA: 'some/where',
       FINDERY_STORAGE: 's3://things/team/a/',
@@ -82,6 +90,10 @@ describe('readConfig', () => {
       host: '0.0.0.0',
       port: 0,
       redisUrl: 'rediss://user:secret@cache:6380/2',
+      redisCa: resolve('ca.pem'),
+      redisCert: resolve('cert.pem'),
+      redisKey: resolve('key.pem'),
+      requireDurable: true,
       redisPrefix: 'team-a_1',
       dataFolder: resolve('some/where'),
       s3: { bucket: 'things', prefix: 'team/a' },
@@ -116,12 +128,16 @@ describe('readConfig', () => {
     expect(readConfig({ FINDERY_WARM: ` ${warm} ` }).warm).toBe(warm);
   });
 
-  it.each(['redis://h', 'rediss://h', 'unix:///run/redis.sock', '/run/redis.sock'])(
-    'accepts REDIS_URL=%s',
-    (url) => {
-      expect(readConfig({ REDIS_URL: url }).redisUrl).toBe(url);
-    },
-  );
+  it.each([
+    'redis://h',
+    'rediss://h',
+    'unix:///run/redis.sock',
+    '/run/redis.sock',
+    'redis-sentinel://user:secret@one:26379,two/main/1',
+    'rediss-sentinel://one/main',
+  ])('accepts REDIS_URL=%s', (url) => {
+    expect(readConfig({ REDIS_URL: url }).redisUrl).toBe(url);
+  });
 
   it.each([
     ['PORT', '65536', '0 to 65535'],
@@ -129,6 +145,8 @@ describe('readConfig', () => {
     ['PORT', '-1', '0 to 65535'],
     ['PORT', 'http', '0 to 65535'],
     ['REDIS_URL', 'http://cache', 'redis://, rediss://'],
+    ['REDIS_URL', 'redis-sentinel://one:26379', 'host:port/NAME'],
+    ['FINDERY_REQUIRE_DURABLE', 'yes', 'true or false'],
     ['FINDERY_REDIS_PREFIX', 'a b', 'letters, digits'],
     ['FINDERY_REDIS_PREFIX', 'a*', 'letters, digits'],
     ['FINDERY_TRUST_PROXY', 'true', 'addresses, CIDRs'],
@@ -165,6 +183,15 @@ describe('readConfig', () => {
     expect(read).toThrow(name);
     expect(read).toThrow(accepted);
     if (name !== 'REDIS_URL' && name !== 'FINDERY_PROVIDERS') expect(read).toThrow(`"${value}"`);
+  });
+
+  it('takes files for TLS only with TLS, and a certificate only with its key', () => {
+    expect(() => readConfig({ REDIS_URL: 'redis://h', FINDERY_REDIS_CA: 'ca.pem' })).toThrow(
+      /need TLS.*rediss:/,
+    );
+    expect(() => readConfig({ REDIS_URL: 'rediss://h', FINDERY_REDIS_CERT: 'c.pem' })).toThrow(
+      /belong together/,
+    );
   });
 
   it('names every unusable variable in one error, without a password', () => {

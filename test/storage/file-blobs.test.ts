@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -34,6 +34,12 @@ describeBlobs('a folder', {
 });
 
 describe('blobs in a folder', () => {
+  it.skipIf(process.platform === 'win32')('cannot be read by other users', async () => {
+    await blobs.put('a/b', bytes(1));
+    const mode = async (path: string) => (await stat(join(folder, 'blobs', path))).mode & 0o777;
+    expect([await mode(''), await mode('a'), await mode('a/b')]).toEqual([0o700, 0o700, 0o600]);
+  });
+
   it('are null when a folder or a file is in their place', async () => {
     await blobs.put('a/b', bytes(1));
     expect(await blobs.get('a')).toBeNull();

@@ -1,6 +1,9 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Config } from '../../config/config.ts';
 import { ProblemError } from '../../contract/problem.ts';
 import { DEFAULT_TENANT } from '../../contract/tenants.ts';
+import type { BlobStore } from '../../storage/blobs.ts';
+import { hadKeys, rememberKeys } from '../../storage/keys-marker.ts';
 import type { SharedStore } from '../../store/store.ts';
 import { type ApiKey, ApiKeys, type Limits, NO_LIMITS, type Scope } from '../../tenancy/api-keys.ts';
 
@@ -36,46 +39,85 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
+/** What the authenticator reads of a request. */
+export interface Credentials {
+  readonly headers: IncomingHttpHeaders;
+  /** The host that the request names, without its port. */
+  readonly hostname: string;
+}
+
+/** Headers of proxies, beside `X-Forwarded-*`. */
+const PROXY_HEADERS = new Set(['forwarded', 'via', 'x-real-ip']);
+
+/** The header that a proxy added; undefined: none did. */
+function proxyHeader(headers: IncomingHttpHeaders): string | undefined {
+  for (const name in headers) if (PROXY_HEADERS.has(name) || name.startsWith('x-forwarded-')) return name;
+  return undefined;
+}
+
+/**
+ * Whether the request comes from this machine, on a server that only this machine can reach.
+ * Another host name means a proxy, or a page that resolves its own name to this machine (DNS
+ * rebinding). A proxy on this machine forwards requests of other machines.
+ */
+function isOfThisMachine({ headers, hostname }: Credentials): boolean {
+  return isLoopback(withoutBrackets(hostname)) && proxyHeader(headers) === undefined;
+}
+
 /** Finds the caller of a request by its `Authorization` header. */
 export class Authenticator {
   readonly #keys: ApiKeys;
   readonly #setting: Config['keys'];
   readonly #isExposed: boolean;
+  readonly #blobs: BlobStore;
   /** By secret. */
   readonly #cache = new Map<string, CachedKey>();
   /** When the last use of a key was written, by id. */
   readonly #lastUseWritten = new Map<string, number>();
   /** Stays true once it is: emptying Redis must not open the server. */
   #hasKeys = false;
+  /** Whether storage holds that there are keys. */
+  #isRemembered = false;
   /** When Redis was last asked whether there are keys. */
   #checkedAt = Number.NEGATIVE_INFINITY;
 
-  /** @param config `host` and `trustProxy` say whether other machines can reach the server */
-  constructor(store: SharedStore, config: Pick<Config, 'host' | 'keys' | 'trustProxy'>) {
+  /**
+   * @param config `host` and `trustProxy` say whether other machines can reach the server
+   * @param blobs remembers that there were keys, should Redis lose them
+   */
+  constructor(store: SharedStore, config: Pick<Config, 'host' | 'keys' | 'trustProxy'>, blobs: BlobStore) {
+    this.#blobs = blobs;
     this.#keys = new ApiKeys(store.redis, store.keys);
     this.#setting = config.keys;
     // Other machines come in through a trusted proxy, whatever host they name.
     this.#isExposed = !isLoopback(config.host) || config.trustProxy.length > 0;
   }
 
-  /** Whether the server must not start: without a key, it would admit everybody or nobody. */
-  async lacksKeys(): Promise<boolean> {
-    if (this.#setting === 'off' || (this.#setting === 'auto' && !this.#isExposed)) return false;
-    return !(await this.#keys.hasAny());
+  /**
+   * Why the server must not start: without a key it would admit everybody or nobody (`none`), or
+   * it had keys and Redis has lost them (`lost`). null: it may start.
+   */
+  async lacksKeys(): Promise<'none' | 'lost' | null> {
+    if (this.#setting === 'off') return null;
+    if (await this.#keys.hasAny()) {
+      await this.#remember();
+      return null;
+    }
+    if (await hadKeys(this.#blobs)) return 'lost';
+    return this.#setting === 'auto' && !this.#isExposed ? null : 'none';
   }
 
   /**
    * The caller from the cache; null: call `authenticate`. It is synchronous, because most requests
    * end here and a promise would be a large part of their cost.
-   * @param authorization the request's `Authorization` header
-   * @param hostname the host that the request names, without its port
    */
-  cached(authorization: string | undefined, hostname: string): Caller | null {
+  cached(request: Credentials): Caller | null {
     if (this.#setting === 'off') return ANONYMOUS;
+    const { authorization } = request.headers;
     const now = performance.now();
     if (authorization === undefined) {
       const isOpen = !this.#alwaysAsks() && now - this.#checkedAt < CACHE_MS;
-      return isOpen && isLoopback(withoutBrackets(hostname)) ? ANONYMOUS : null;
+      return isOpen && isOfThisMachine(request) ? ANONYMOUS : null;
     }
     if (!this.#alwaysAsks()) return null; // keys may exist since the last check
     const found = this.#cache.get(parseSecret(authorization) ?? '');
@@ -92,20 +134,20 @@ export class Authenticator {
 
   /**
    * The caller, from the cache or from Redis.
-   * @param authorization the request's `Authorization` header
-   * @param hostname the host that the request names, without its port
    * @throws ProblemError `unauthorized` when a key is required and the request has no valid one
    */
-  async authenticate(authorization: string | undefined, hostname: string): Promise<Caller> {
+  async authenticate(request: Credentials): Promise<Caller> {
     if (this.#setting === 'off') return ANONYMOUS;
+    const { authorization } = request.headers;
     if (!(await this.#asksForKey(authorization !== undefined))) {
-      // Another host name means a proxy, or a page that resolves its own name to this machine (DNS
-      // rebinding).
-      if (isLoopback(withoutBrackets(hostname))) return ANONYMOUS;
+      if (isOfThisMachine(request)) return ANONYMOUS;
+      const header = proxyHeader(request.headers);
       throw new ProblemError(
         'unauthorized',
         'This service has no keys, so it serves only this machine; ' +
-          `the request is for the host "${hostname.slice(0, 80)}". ` +
+          (header === undefined
+            ? `the request is for the host "${request.hostname.slice(0, 80)}". `
+            : `the request came through a proxy (it has the header ${header.slice(0, 80)}). `) +
           'Create a key (findery keys create), or set FINDERY_KEYS=off to allow everything to everybody.',
       );
     }
@@ -147,11 +189,21 @@ export class Authenticator {
     if (!hasKey && now - this.#checkedAt < CACHE_MS) return false;
     this.#hasKeys = await this.#keys.hasAny();
     this.#checkedAt = now;
+    if (this.#hasKeys) void this.#remember();
     return this.#hasKeys;
   }
 
   #alwaysAsks(): boolean {
     return this.#hasKeys || this.#isExposed || this.#setting === 'required';
+  }
+
+  /** Requests do not fail with storage; the next look-up of a key tries again. */
+  async #remember(): Promise<void> {
+    if (this.#isRemembered) return;
+    this.#isRemembered = true;
+    await rememberKeys(this.#blobs).catch(() => {
+      this.#isRemembered = false;
+    });
   }
 
   async #find(secret: string): Promise<CachedKey | null> {
@@ -163,6 +215,7 @@ export class Authenticator {
       this.#cache.delete(secret);
       return null;
     }
+    void this.#remember();
     if (this.#cache.size >= MAX_CACHED_KEYS) this.#cache.clear();
     const { tenant, scopes, limits } = key;
     const found = { key, caller: { key, tenant, scopes, limits }, until: now + CACHE_MS };

@@ -28,8 +28,8 @@ const WINDOW_SECONDS = 60;
  * minute. Adds `request.caller` and `request.store`.
  */
 export const accessControl = fp(async (app: FastifyInstance) => {
-  const { store, config } = app.services;
-  const authenticator = new Authenticator(store, config);
+  const { store, config, blobs } = app.services;
+  const authenticator = new Authenticator(store, config, blobs);
   const tenantStores = new WeakMap<Caller, TenantStore>();
 
   app.decorateRequest('caller', null);
@@ -58,7 +58,7 @@ export const accessControl = fp(async (app: FastifyInstance) => {
     const { url, config } = request.routeOptions;
     const scope = url === undefined ? null : requiredScope(request.method, url, config);
     if (scope === null) return done();
-    const cached = authenticator.cached(request.headers.authorization, request.hostname);
+    const cached = authenticator.cached(request);
     // A cached caller without a rate limit needs no promise.
     if (cached && cached.limits.requestsPerMinute === null && hasScope(cached, scope)) {
       request.caller = cached;
@@ -89,7 +89,7 @@ export const accessControl = fp(async (app: FastifyInstance) => {
     const { authorization } = request.headers;
     if (!authenticator.hasCached(authorization)) await failedAuthentication.check(request);
     try {
-      return await authenticator.authenticate(authorization, request.hostname);
+      return await authenticator.authenticate(request);
     } catch (error) {
       if (error instanceof ProblemError) {
         if (authorization !== undefined) await failedAuthentication.record(request);

@@ -191,7 +191,7 @@ function parse<const T extends NonNullable<ParseArgsConfig['options']>>(
 async function withKeys<T>(work: (keys: ApiKeys) => Promise<T>): Promise<T> {
   const config = readConfig(process.env);
   const service = await findRedis(config);
-  const redis = connectRedis(service.url, { failFast: true });
+  const redis = connectRedis(service.url, { failFast: true, tls: config });
   redis.on('error', () => {}); // a failed command throws; ioredis must not log it too
   try {
     return await work(new ApiKeys(redis, new RedisKeys(config.redisPrefix)));
@@ -205,8 +205,9 @@ async function withKeys<T>(work: (keys: ApiKeys) => Promise<T>): Promise<T> {
  * REDIS_URL, the private Redis of a running service, or else a private Redis for this command
  * alone.
  */
-async function findRedis({ redisUrl, dataFolder }: Config): Promise<{ url: string; stop(): Promise<void> }> {
+async function findRedis(config: Config): Promise<{ url: string; stop(): Promise<void> }> {
+  const { redisUrl, dataFolder } = config;
   const running = redisUrl === null ? await findPrivateRedis(dataFolder) : null;
   if (running !== null) return { url: running, stop: async () => {} };
-  return ensureRedis({ url: redisUrl, dataDir: dataFolder, log: () => {} });
+  return ensureRedis({ url: redisUrl, tls: config, dataDir: dataFolder, log: () => {} });
 }

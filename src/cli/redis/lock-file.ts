@@ -57,7 +57,7 @@ function inUse(folder: string, { pid, port }: LockHolder): Error {
  */
 export async function acquireLock(lockFile: string, holder: LockHolder): Promise<void> {
   try {
-    await writeFile(lockFile, JSON.stringify(holder), { flag: 'wx' });
+    await writeFile(lockFile, JSON.stringify(holder), { flag: 'wx', mode: 0o600 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     throw new Error(

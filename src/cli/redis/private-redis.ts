@@ -1,4 +1,4 @@
-import { mkdir, realpath, rm } from 'node:fs/promises';
+import { chmod, mkdir, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findProgram } from './find-program.ts';
@@ -53,8 +53,10 @@ export async function startPrivateRedis({
   readonly dataDir: string;
   readonly log: (line: string) => void;
 }): Promise<PrivateRedis> {
-  await mkdir(join(dataDir, 'redis'), { recursive: true });
+  await mkdir(join(dataDir, 'redis'), { recursive: true, mode: 0o700 });
   const folder = await realpath(join(dataDir, 'redis'));
+  // Folders of earlier releases are readable by everybody, and so are the files in them.
+  await chmod(folder, 0o700);
   const lockFile = join(folder, 'owner.json');
   await clearStaleLock(folder, lockFile);
   for (let attempt = 1; ; attempt++) {

@@ -7,9 +7,11 @@ import { POLL_INTERVAL_MS, probe } from './redis-probe.ts';
  * Shell script that starts a watchdog and then replaces itself with the server. The watchdog reads
  * a pipe from this process. The system closes the pipe when this process ends, by SIGKILL too; the
  * watchdog then sends SIGTERM to the server. The watchdog stays in the server's process group, so
- * the system cannot reuse the server's process number while the watchdog may still signal it.
+ * the system cannot reuse the server's process number while the watchdog may still signal it. Other
+ * users cannot read the files of the server.
  */
-const WATCHDOG_SCRIPT = `server=$$
+const WATCHDOG_SCRIPT = `umask 077
+server=$$
 exec 3<&0
 (while read -r line <&3; do :; done; kill -TERM $server) </dev/null >/dev/null 2>&1 &
 exec "$@" 3<&- </dev/null`;

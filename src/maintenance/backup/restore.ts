@@ -1,4 +1,5 @@
 import type { BlobStore } from '../../storage/blobs.ts';
+import { KEYS_MARKER } from '../../storage/keys-marker.ts';
 import type { Store } from '../../store/store.ts';
 import { listWorkers } from '../../store/worker-registry.ts';
 import { forEachInParallel } from '../parallel.ts';
@@ -61,7 +62,7 @@ async function checkEmpty(store: Store, blobs: BlobStore): Promise<void> {
   const found: string[] = [];
   if (!(await isRedisEmpty(store))) found.push('Redis has records');
   let count = 0;
-  for await (const _ of blobs.list('')) count++;
+  for await (const key of blobs.list('')) if (key !== KEYS_MARKER) count++;
   if (count > 0) found.push(`storage has ${count} blobs`);
   const workers = (await listWorkers(store.redis, store.keys)).length;
   if (workers > 0) found.push(`${workers} workers run`);

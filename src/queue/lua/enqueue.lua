@@ -134,7 +134,13 @@ local answers = {}
 for entry = 0, batch_size - 1 do
   local first_key, first_arg = SHARED_KEYS + entry * ENTRY_KEYS + 1, SHARED_ARGS + entry * ENTRY_ARGS + 1
   local is_done, answer = pcall(enqueue, first_key, first_arg)
-  if not is_done then answer = {'failed', type(answer) == 'table' and answer.err or tostring(answer)} end
+  if not is_done then
+    local message = type(answer) == 'table' and answer.err or tostring(answer)
+    -- A replica refuses every write of every entry. As the error of the script, it makes the
+    -- connection look for the primary.
+    if message:find('READONLY ', 1, true) then return redis.error_reply('READONLY ' .. message) end
+    answer = {'failed', message}
+  end
   answers[#answers + 1] = answer
 end
 return answers

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ensureRedis, redactUrl } from '../../../src/cli/redis/ensure-redis.ts';
+import { ensureRedis } from '../../../src/cli/redis/ensure-redis.ts';
+import { redactUrl } from '../../../src/redis/address.ts';
 import { answers, query, useRedisLauncher } from '../../support/redis-launcher.ts';
 
 const launcher = useRedisLauncher();
@@ -43,6 +44,11 @@ describe('a given Redis', () => {
     ['redis://:p@ss@host:6379', 'redis://:***@host:6379'],
     ['rediss://user:word@host/1?password=word', 'rediss://user:***@host/1?password=***'],
     ['redis://host:6379', 'redis://host:6379'],
+    ['redis-sentinel://me:secret@one:1,two:2/main', 'redis-sentinel://me:***@one:1,two:2/main'],
+    [
+      'redis-sentinel://secret@one/main?sentinelPassword=x',
+      'redis-sentinel://***@one/main?sentinelPassword=***',
+    ],
     ['/run/redis.sock', '/run/redis.sock'],
   ])('%s is printed as %s', (url, shown) => {
     expect(redactUrl(url)).toBe(shown);

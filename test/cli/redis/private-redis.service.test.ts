@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -36,6 +36,17 @@ describe('a private Redis', () => {
     });
     expect(settings.dir).toMatch(/redis$/);
     expect(launcher.log.at(-1)).toContain(url.slice('redis://'.length));
+  });
+
+  it('has files that other users cannot read, in a folder of an earlier release too', async () => {
+    const folder = join(launcher.dataDir, 'redis');
+    await mkdir(folder, { mode: 0o755 });
+    await launcher.start();
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+    expect(entries.length).toBeGreaterThan(2);
+    for (const path of [folder, ...entries.map(({ parentPath, name }) => join(parentPath, name))]) {
+      expect((await stat(path)).mode & 0o077, path).toBe(0);
+    }
   });
 
   it('leaves no process after stop, which is idempotent, and keeps its data for the next start', async () => {
