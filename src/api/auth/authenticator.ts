@@ -84,12 +84,6 @@ export class Authenticator {
     return found.caller;
   }
 
-  /** Whether the cache holds this key, even an expired one; also true where no key is needed. */
-  hasCached(authorization: string | undefined): boolean {
-    if (this.#setting === 'off' || authorization === undefined) return true;
-    return this.#cache.has(parseSecret(authorization) ?? '');
-  }
-
   /**
    * The caller, from the cache or from Redis.
    * @param authorization the request's `Authorization` header

@@ -6,9 +6,14 @@ import { scopeStore, type TenantStore } from '../../store/store.ts';
 import type { Scope } from '../../tenancy/api-keys.ts';
 import { Authenticator, type Caller } from '../auth/authenticator.ts';
 import { FailedAuthenticationLimiter } from '../auth/failed-authentication.ts';
+import { KeyWatch } from '../auth/key-watch.ts';
 import { hasScope, requiredScope } from '../auth/scopes.ts';
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Ends answers that stay open when their key stops being valid. */
+    keyWatch: KeyWatch;
+  }
   interface FastifyRequest {
     /** The authenticated caller; null on routes that are open to everybody. */
     caller: Caller | null;
@@ -31,6 +36,7 @@ export const accessControl = fp(async (app: FastifyInstance) => {
   const authenticator = new Authenticator(store, config);
   const tenantStores = new WeakMap<Caller, TenantStore>();
 
+  app.decorate('keyWatch', new KeyWatch(authenticator));
   app.decorateRequest('caller', null);
   app.decorateRequest('store', {
     getter(this: FastifyRequest) {
@@ -86,11 +92,11 @@ export const accessControl = fp(async (app: FastifyInstance) => {
 
   async function authenticate(request: FastifyRequest, reply: FastifyReply): Promise<Caller> {
     const { authorization } = request.headers;
-    if (!authenticator.hasCached(authorization)) await failedAuthentication.check(request);
     try {
       return await authenticator.authenticate(authorization, request.hostname);
     } catch (error) {
       if (error instanceof ProblemError) {
+        // After the look-up: a valid key is never refused for the wrong keys of its address.
         if (authorization !== undefined) await failedAuthentication.record(request);
         const reason = authorization === undefined ? '' : ', error="invalid_token"';
         reply.header('www-authenticate', `Bearer realm="findery"${reason}`);
