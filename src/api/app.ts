@@ -4,6 +4,7 @@ import { answerBrokenRequest, hardenHttp, serverOptions } from './http/hardening
 import { chooseRequestId, RequestLogController, requestLogger } from './http/request-log.ts';
 import { accessControl } from './plugins/access-control.ts';
 import { browserSecurity } from './plugins/browser-security.ts';
+import { idempotency } from './plugins/idempotency.ts';
 import { jsonBodies } from './plugins/json-bodies.ts';
 import { openapi } from './plugins/openapi.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
@@ -38,6 +39,7 @@ const PLUGINS = [
   accessControl,
   jsonBodies,
   validation,
+  idempotency,
   openapi,
 ] as const;
 

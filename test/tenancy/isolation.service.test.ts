@@ -123,7 +123,13 @@ describe('every operation of the API', () => {
       const text = await (await rival.get(path)).text();
       for (const id of ids) expect(text, path).not.toContain(id);
     }
-    for (const path of ['/v1/jobs', '/v1/policies', '/v1/webhook-endpoints', '/v1/webhook-deliveries'])
+    for (const path of [
+      '/v1/jobs',
+      '/v1/samples',
+      '/v1/policies',
+      '/v1/webhook-endpoints',
+      '/v1/webhook-deliveries',
+    ])
       expect(await (await acme.get(path)).text()).toContain(owned[`${path}/{id}`]);
     for (const query of ['', `?subjectId=${ids[1]}`, `?endpointId=${owned['/v1/webhook-endpoints/{id}']}`])
       expect(await readOk(await rival.get(`/v1/webhook-deliveries${query}`), 200)).toMatchObject({
