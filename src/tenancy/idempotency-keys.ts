@@ -30,7 +30,9 @@ export type IdempotentStart =
   /** `answer`: of the request to which the key belongs; '': it has none yet. */
   | { readonly state: 'mismatch'; readonly answer: string };
 
-/** The requests of a tenant by their `Idempotency-Key`. Keys of different tenants are independent. */
+/**
+ * The requests of a tenant by their `Idempotency-Key`. Keys of different tenants are independent.
+ */
 export class IdempotencyKeys {
   readonly #context: Pick<TenantContext, 'redis' | 'keys' | 'tenant'>;
 

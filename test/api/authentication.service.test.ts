@@ -136,7 +136,7 @@ describe('keys', () => {
   it.each([
     [
       ['create', '--scopes', 'write'],
-      /--scopes holds "write"; it takes read, jobs:write, samples:write, admin/,
+      /--scopes holds "write"; it takes read, jobs:write, samples:write, webhooks:write, metrics:read, tenant-admin, admin/,
     ],
     [['create', '--tenant', 'A:b'], /"A:b" is not a name of a tenant/],
     [['create', '--requests', 'many'], /--requests is "many"; it takes a whole number, or none/],

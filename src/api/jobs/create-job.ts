@@ -24,8 +24,8 @@ export async function prepareJob({ catalog, config }: Services, body: JobRequest
 /**
  * Creates a job under an id, or finds the one that an earlier request created under it.
  * @param mayExist whether there can have been an earlier request
- * @param digest hash of the body, where the client chose the id: an existing job must have the same.
- *   `prepare` then checks that the id may be taken
+ * @param digest hash of the body, where the client chose the id: an existing job must have the
+ *   same
  * @param prepare called only for a job that does not exist
  * @returns null when the job existed
  * @throws ProblemError `idempotency-mismatch` when the digest differs, `gone` when the job was

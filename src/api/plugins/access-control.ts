@@ -7,7 +7,7 @@ import type { Scope } from '../../tenancy/api-keys.ts';
 import { Authenticator, type Caller } from '../auth/authenticator.ts';
 import { FailedAuthenticationLimiter } from '../auth/failed-authentication.ts';
 import { KeyWatch } from '../auth/key-watch.ts';
-import { hasScope, requiredScope } from '../auth/scopes.ts';
+import { hasScope, requiredScopes } from '../auth/scopes.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -61,27 +61,32 @@ export const accessControl = fp(async (app: FastifyInstance) => {
 
   app.addHook('onRequest', (request, reply, done) => {
     const { url, config } = request.routeOptions;
-    const scope = url === undefined ? null : requiredScope(request.method, url, config);
-    if (scope === null) return done();
+    const scopes = url === undefined ? [] : requiredScopes(request.method, url, config);
+    if (scopes.length === 0) return done();
     const cached = authenticator.cached(request.headers.authorization, request.hostname);
     // A cached caller without a rate limit needs no promise.
-    if (cached && cached.limits.requestsPerMinute === null && hasScope(cached, scope)) {
+    if (
+      cached &&
+      cached.limits.requestsPerMinute === null &&
+      scopes.some((scope) => hasScope(cached, scope))
+    ) {
       request.caller = cached;
       return done();
     }
-    admit(request, reply, scope, cached).then(() => done(), done);
+    admit(request, reply, scopes, cached).then(() => done(), done);
   });
 
   async function admit(
     request: FastifyRequest,
     reply: FastifyReply,
-    scope: Scope,
+    scopes: readonly Scope[],
     cached: Caller | null,
   ): Promise<void> {
     const caller = cached ?? (await authenticate(request, reply));
     request.caller = caller;
     await limitRequests(request, reply);
-    if (hasScope(caller, scope)) return;
+    if (scopes.some((scope) => hasScope(caller, scope))) return;
+    const [scope] = scopes;
     reply.header('www-authenticate', `Bearer realm="findery", error="insufficient_scope", scope="${scope}"`);
     throw new ProblemError(
       'forbidden',

@@ -7,7 +7,7 @@ import {
   type IdempotentRequest,
   type IdempotentStart,
 } from '../../tenancy/idempotency-keys.ts';
-import { requiredScope } from '../auth/scopes.ts';
+import { requiredScopes } from '../auth/scopes.ts';
 import { digestOf, fingerprintOf } from '../http/idempotency.ts';
 import { holdSignal } from '../http/prefer.ts';
 import { IdempotencyHeader } from '../http/route-schemas.ts';
@@ -80,10 +80,10 @@ export const idempotency = fp(async (app: FastifyInstance) => {
 });
 
 function isCovered({ method, url, config }: RouteOptions): boolean {
-  return [method].flat().includes('POST') && requiredScope('POST', url, config) !== null;
+  return [method].flat().includes('POST') && requiredScopes('POST', url, config).length > 0;
 }
 
-/** Adds the request header, and the response header that marks a repeated answer, to the contract. */
+/** Adds the request header, and the response header of repeated answers, to the contract. */
 function declareKey(route: RouteOptions): void {
   const { schema = {} } = route;
   const headers = (schema.headers as TObject | undefined)?.properties ?? {};
