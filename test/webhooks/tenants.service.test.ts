@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 beforeEach(async () => {
-  const scopes = ['read', 'jobs:write', 'webhooks:write'] as const;
+  const scopes = ['read', 'jobs:write', 'samples:write', 'webhooks:write'] as const;
   const entries = TENANTS.map(async (tenant) => {
     const holder = withHeaders(api, (await createKey(api, { tenant, scopes })).headers);
     const receiver = await WebhookReceiver.start();

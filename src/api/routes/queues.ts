@@ -17,7 +17,8 @@ export const queues: FastifyPluginAsyncTypebox = async (app) => {
       schema: {
         operationId: 'getQueues',
         summary:
-          'Count waiting and active work of the tenant; with the scope `metrics:read` or `admin`, of all tenants',
+          'Count waiting and active work of the tenant; ' +
+          'for keys with the scope `metrics:read` or `admin`, of all tenants',
         tags: ['catalog'],
         response: responses({ 200: Ref(Queues) }),
       },
