@@ -5,6 +5,7 @@ import { chooseRequestId, RequestLogController, requestLogger } from './http/req
 import { removeContentHeaders } from './http/send.ts';
 import { accessControl } from './plugins/access-control.ts';
 import { browserSecurity } from './plugins/browser-security.ts';
+import { idempotency } from './plugins/idempotency.ts';
 import { jsonBodies } from './plugins/json-bodies.ts';
 import { openapi } from './plugins/openapi.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
@@ -39,6 +40,7 @@ const PLUGINS = [
   accessControl,
   jsonBodies,
   validation,
+  idempotency,
   openapi,
 ] as const;
 

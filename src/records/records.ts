@@ -123,6 +123,14 @@ export class Records<T extends AnyRecord> {
     );
   }
 
+  /**
+   * The record that an earlier request may have created under this id; null: none did.
+   * @throws ProblemError `gone` (410) when it was deleted, so that it is not created again
+   */
+  async findUnlessGone(id: string): Promise<T | null> {
+    return (await this.find(id)) ?? ((await this.findGone(id)) ? this.get(id) : null);
+  }
+
   /** Time (RFC 3339) and tenant of the deletion of a record; null when none was deleted. */
   async findGone(id: string): Promise<{ readonly at: string; readonly tenant: string } | null> {
     const entry = this.#isOfKind(id) ? await this.#redis.get(this.#keys.gone(id)) : null;

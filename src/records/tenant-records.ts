@@ -39,6 +39,11 @@ export class TenantRecords<T extends AnyRecord> extends Records<T> {
     return super.get(id);
   }
 
+  /** Calls `find`, `findGone` and `get` of this class. */
+  override async findUnlessGone(id: string): Promise<T | null> {
+    return super.findUnlessGone(id);
+  }
+
   override async findGone(id: string): ReturnType<Records<T>['findGone']> {
     const gone = await super.findGone(id);
     return gone?.tenant === this.#tenant ? gone : null;

@@ -68,7 +68,10 @@ export class RedisKeys {
   cancels(): string {
     return `${this.prefix}:cancels`;
   }
-  /** String: id and body digest of the request that first used an `Idempotency-Key`, as JSON. */
+  /**
+   * Hash: the request that first used an `Idempotency-Key`, and its answer
+   * (`tenancy/lua/begin-idempotent.lua`). String in release 0.1: id and body digest as JSON.
+   */
   idempotency(hash: string): string {
     return `${this.prefix}:idempotency:${hash}`;
   }

@@ -6,10 +6,19 @@ import { defineScript } from '../redis/lua-script.ts';
 import { sha256Of } from '../sha256.ts';
 
 /**
- * The scopes of keys. `admin` includes all others, and allows to see the queues and workers of the
- * whole service.
+ * The scopes of keys. `tenant-admin` includes everything that belongs to the tenant of the key.
+ * `metrics:read` allows to see the numbers of the whole service, and no record. `admin` includes
+ * all others, and allows to see the queues and workers of the whole service.
  */
-export const SCOPES = ['read', 'jobs:write', 'samples:write', 'admin'] as const;
+export const SCOPES = [
+  'read',
+  'jobs:write',
+  'samples:write',
+  'webhooks:write',
+  'metrics:read',
+  'tenant-admin',
+  'admin',
+] as const;
 /** What a key allows its holder to do. */
 export type Scope = (typeof SCOPES)[number];
 

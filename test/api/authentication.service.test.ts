@@ -116,6 +116,15 @@ describe('keys', () => {
     await readOk(await holderOf(next).get(`/v1/jobs/${id}`), 200);
   });
 
+  it('are rotated to other scopes with --scopes', async () => {
+    const { key } = await createKey(api, { tenant: 'acme' });
+    const { stdout, stderr } = await findery('rotate', key.id, '--scopes', 'read,webhooks:write');
+    expect(stderr).toMatch(/for read, webhooks:write/);
+    const holder = holderOf(stdout.trim());
+    await readOk(await holder.get('/v1/webhook-endpoints'), 200);
+    await expectProblem(await holder.post('/v1/jobs', { prompt: 'a cat' }), 403, 'forbidden');
+  });
+
   it('are refused when they are expired, unknown or malformed', async () => {
     const { secret } = await createKey(api, { expiresAt: new Date(Date.now() + 300).toISOString() });
     await sleep(350);
@@ -137,7 +146,7 @@ describe('keys', () => {
   it.each([
     [
       ['create', '--scopes', 'write'],
-      /--scopes holds "write"; it takes read, jobs:write, samples:write, admin/,
+      /--scopes holds "write"; it takes read, .*webhooks:write, metrics:read, tenant-admin, admin/,
     ],
     [['create', '--tenant', 'A:b'], /"A:b" is not a name of a tenant/],
     [['create', '--requests', 'many'], /--requests is "many"; it takes a whole number, or none/],

@@ -158,6 +158,18 @@ describe('the OpenAPI document', () => {
     ]);
   });
 
+  it('declares `Idempotency-Key` for every POST, and the mark of repeated answers', () => {
+    for (const [call, { parameters = [], responses }] of operations) {
+      const isPost = call.startsWith('POST ');
+      expect(
+        parameters.some(({ name }) => name === 'idempotency-key'),
+        call,
+      ).toBe(isPost);
+      const [, success] = Object.entries(responses).find(([status]) => status.startsWith('2')) ?? [];
+      expect(JSON.stringify(success).includes('idempotent-replayed'), call).toBe(isPost);
+    }
+  });
+
   it('describes the request of every webhook event', () => {
     expect(Object.keys(contract.webhooks)).toEqual([...WEBHOOK_EVENTS, 'webhook.test']);
     for (const [type, { post }] of Object.entries(contract.webhooks)) {
@@ -196,6 +208,7 @@ describe('the OpenAPI document', () => {
         'GET /v1/policies/{id}/parameters',
         'POST /v1/policies/{id}/samples',
         'POST /v1/samples',
+        'GET /v1/samples',
         'GET /v1/samples/{id}',
         'POST /v1/images',
         'GET /v1/images/{id}',

@@ -11,7 +11,8 @@ export interface Operation {
   readonly method: string;
   readonly path: string;
   readonly name: string;
-  readonly scope: string | null;
+  /** One of them is required; none: it is open. */
+  readonly scopes: readonly string[];
 }
 
 /** Bodies of the operations that need one. */
@@ -63,8 +64,9 @@ export interface TwoTenants {
 /** Starts the API and creates the records of `acme`. */
 export async function startTwoTenants(): Promise<TwoTenants> {
   const api = await startTestApi({ webhookAllow: ['127.0.0.1'] });
-  const acme = withHeaders(api, (await createKey(api, { tenant: 'acme' })).headers);
-  const rival = withHeaders(api, (await createKey(api, { tenant: 'rival' })).headers);
+  const scopes = ['tenant-admin'] as const;
+  const acme = withHeaders(api, (await createKey(api, { tenant: 'acme', scopes })).headers);
+  const rival = withHeaders(api, (await createKey(api, { tenant: 'rival', scopes })).headers);
   const document = (await (await api.get('/openapi.json')).json()) as {
     paths: Record<string, Record<string, { operationId: string; security: { key: string[] }[] }>>;
   };
@@ -73,7 +75,7 @@ export async function startTwoTenants(): Promise<TwoTenants> {
       method: method.toUpperCase(),
       path,
       name: operationId,
-      scope: security[0]?.key[0] ?? null,
+      scopes: security.flatMap(({ key }) => key),
     })),
   );
 

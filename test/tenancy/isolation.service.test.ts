@@ -38,7 +38,7 @@ describe('every operation of the API', () => {
         await expectProblem(response, 401, 'unauthorized');
         expect(response.headers.get('www-authenticate'), label).toBe('Bearer realm="findery"');
       } else {
-        expect(operation.scope, label).toBeNull();
+        expect(operation.scopes, label).toEqual([]);
         expect([401, 403], label).not.toContain(response.status);
         await response.body?.cancel();
       }
@@ -47,11 +47,12 @@ describe('every operation of the API', () => {
   });
 
   it('answers 403 to a key without the scope of the operation', async () => {
-    for (const required of SCOPES.filter((scope) => scope !== 'admin')) {
-      const scopes = SCOPES.filter((scope) => scope !== required && scope !== 'admin');
+    const single = SCOPES.filter((scope) => scope !== 'admin' && scope !== 'tenant-admin');
+    for (const required of single) {
+      const scopes = single.filter((scope) => scope !== required);
       const holder = withHeaders(api, (await createKey(api, { scopes })).headers);
-      const guarded = operations.filter(({ scope }) => scope === required);
-      expect(guarded.length).toBeGreaterThan(0);
+      const guarded = operations.filter((operation) => operation.scopes.join() === required);
+      expect(guarded.length > 0 || required === 'metrics:read').toBe(true);
       for (const operation of guarded) {
         const response = await call(holder, operation, operation.path.replace(/\{\w+\}/, newId('job')));
         const { detail } = await expectProblem(response, 403, 'forbidden');
@@ -123,7 +124,13 @@ describe('every operation of the API', () => {
       const text = await (await rival.get(path)).text();
       for (const id of ids) expect(text, path).not.toContain(id);
     }
-    for (const path of ['/v1/jobs', '/v1/policies', '/v1/webhook-endpoints', '/v1/webhook-deliveries'])
+    for (const path of [
+      '/v1/jobs',
+      '/v1/samples',
+      '/v1/policies',
+      '/v1/webhook-endpoints',
+      '/v1/webhook-deliveries',
+    ])
       expect(await (await acme.get(path)).text()).toContain(owned[`${path}/{id}`]);
     for (const query of ['', `?subjectId=${ids[1]}`, `?endpointId=${owned['/v1/webhook-endpoints/{id}']}`])
       expect(await readOk(await rival.get(`/v1/webhook-deliveries${query}`), 200)).toMatchObject({
@@ -140,6 +147,14 @@ describe('every operation of the API', () => {
         data: [],
         hasMore: false,
       });
+  });
+
+  it('lets a key for metrics count the work of all tenants, and read nothing else', async () => {
+    const scraper = withHeaders(api, (await createKey(api, { scopes: ['metrics:read'] })).headers);
+    expect(await readOk(await scraper.get('/v1/queues'), 200)).toMatchObject({ unfinished: 2 });
+    for (const { path } of operations.filter(({ scopes }) => scopes.length > 0 && scopes[0] !== 'admin'))
+      if (path !== '/v1/queues' && operations.some((one) => one.path === path && one.method === 'GET'))
+        expect((await scraper.get(path.replace(/\{\w+\}/, newId('job')))).status, path).toBe(403);
   });
 
   it('shows a tenant its own work in queues and workers, and an admin all work', async () => {
@@ -160,5 +175,15 @@ describe('every operation of the API', () => {
     expect(await readOk(await rival.get('/v1/queues'), 200)).toMatchObject({ unfinished: 0 });
     expect(await readOk(await acme.get('/v1/queues'), 200)).toMatchObject({ unfinished: 2 });
     expect(await readOk(await admin.get('/v1/queues'), 200)).toMatchObject({ unfinished: 2 });
+  });
+
+  it('is open to an admin of the tenant if it is to any key but that of an admin', async () => {
+    const admin = withHeaders(api, (await createKey(api, { scopes: ['tenant-admin'] })).headers);
+    for (const operation of operations.filter(({ scopes }) => scopes.length > 0)) {
+      const response = await call(admin, operation, operation.path.replace(/\{\w+\}/, newId('job')));
+      const isForAdmins = !operation.scopes.some((scope) => /^(read|.*:write)$/.test(scope));
+      expect(response.status === 403, `${operation.method} ${operation.path}`).toBe(isForAdmins);
+      await response.body?.cancel();
+    }
   });
 });

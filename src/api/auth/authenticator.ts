@@ -50,7 +50,7 @@ export interface Credentials {
 const PROXY_HEADERS = new Set(['forwarded', 'via', 'x-real-ip']);
 
 /** The header that a proxy added; undefined: none did. */
-function proxyHeader(headers: IncomingHttpHeaders): string | undefined {
+export function proxyHeader(headers: IncomingHttpHeaders): string | undefined {
   for (const name in headers) if (PROXY_HEADERS.has(name) || name.startsWith('x-forwarded-')) return name;
   return undefined;
 }
@@ -124,12 +124,6 @@ export class Authenticator {
     if (!found || found.until <= now || !isValid(found.key)) return null;
     this.#recordUse(found.key.id);
     return found.caller;
-  }
-
-  /** Whether the cache holds this key, even an expired one; also true where no key is needed. */
-  hasCached(authorization: string | undefined): boolean {
-    if (this.#setting === 'off' || authorization === undefined) return true;
-    return this.#cache.has(parseSecret(authorization) ?? '');
   }
 
   /**

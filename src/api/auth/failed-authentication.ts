@@ -6,7 +6,12 @@ const WINDOW_MS = 60_000;
 
 type Counter = ReturnType<FastifyInstance['createRateLimit']>;
 
-/** Limits failed authentication per address; all API processes share the counts in Redis. */
+/**
+ * Limits failed authentication per address; all API processes share the counts in Redis. A key is
+ * looked up first (one read of Redis), so wrong keys never lock out a valid one behind the same
+ * address, whichever process it reaches. Beyond the limit every wrong key gets the same 429, so
+ * the sender learns nothing about it (unknown, revoked, expired).
+ */
 export class FailedAuthenticationLimiter {
   readonly #max: number;
   readonly #count: Counter;
@@ -22,16 +27,6 @@ export class FailedAuthenticationLimiter {
       timeWindow: WINDOW_MS,
       keyGenerator: ({ ip }) => `failed:${networkOf(ip)}`,
     });
-  }
-
-  /**
-   * Checks the limit before a key is looked up that is not cached, so that guessing yields nothing
-   * for the rest of the minute. Keys in use are not checked: one client cannot lock out the others
-   * behind its address.
-   * @throws ProblemError `rate-limited` when the address is over its limit
-   */
-  async check(request: FastifyRequest): Promise<void> {
-    if (this.#max > 0) this.#throwIfExceeded(await this.#count(request, { increment: false }));
   }
 
   /**

@@ -2,9 +2,14 @@ import type { TenantStore } from '../../store/store.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import { hasScope } from '../auth/scopes.ts';
 
-/** Whether the caller may see how much work other tenants have. */
+/** Whether the caller may see which work other tenants have. */
 export function seesAllTenants(caller: Caller | null): boolean {
   return caller !== null && hasScope(caller, 'admin');
+}
+
+/** Whether the caller may see how much work other tenants have. */
+export function countsAllTenants(caller: Caller | null): boolean {
+  return caller !== null && hasScope(caller, 'metrics:read');
 }
 
 /** Keeps the ids of jobs and samples that belong to the store's tenant. */

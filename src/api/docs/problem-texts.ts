@@ -48,7 +48,7 @@ export const PROBLEM_TEXTS: Record<ProblemCode, string> = {
     'The file is not a safetensors file, is damaged, holds numbers that are not a distribution, or holds a ' +
     'distribution over latents of another shape.',
   'idempotency-mismatch':
-    'This Idempotency-Key was used with another body within the last 24 hours, or the id of ' +
+    'This Idempotency-Key was used with another address or body within the last 24 hours, or the id of ' +
     'PUT /v1/jobs/{id} belongs to a job with another body. Use a new key or id for a new request.',
   'headers-too-large': 'The request line and the headers may have 16384 bytes together.',
   'rate-limited':

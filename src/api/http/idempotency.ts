@@ -1,44 +1,33 @@
+import type { FastifyRequest } from 'fastify';
 import { type IdKind, newId } from '../../contract/ids.ts';
-import { ProblemError } from '../../contract/problem.ts';
-import { DEFAULT_TENANT } from '../../contract/tenants.ts';
 import { sha256Of } from '../../sha256.ts';
-import type { TenantStore } from '../../store/store.ts';
 
-const RESERVATION_SECONDS = 86_400;
-
-/** The id that an idempotency key stands for. */
+/** The id of a record that a request creates. */
 export interface Reservation {
   readonly id: string;
-  /** False: an earlier request with the same key and body reserved the id. */
+  /**
+   * False: an earlier request with the same idempotency key may have created the record. If it was
+   * deleted since, it must not be created again.
+   */
   readonly isNew: boolean;
 }
 
 /**
- * Reserves a new id under an `Idempotency-Key`, or returns the id that the same key and body
- * reserved within the last day. Keys of different tenants are independent.
- * @throws ProblemError `idempotency-mismatch` when the key was used with another body
+ * The id of the record that a POST creates: always the same for one idempotency key, so a request
+ * whose process died, or whose answer failed, is finished instead of repeated.
  */
-export async function reserveKey(
-  store: TenantStore,
-  kind: IdKind,
-  key: string,
-  body: unknown,
-): Promise<Reservation> {
-  const id = newId(kind);
-  const digest = digestOf(body);
-  // A header value cannot contain a line break, so no key can name another tenant.
-  const ownKey = store.tenant === DEFAULT_TENANT ? key : `${store.tenant}\n${key}`;
-  const redisKey = store.keys.idempotency(sha256Of(ownKey));
-  const reserved = JSON.stringify({ id, digest });
-  const previous = await store.redis.set(redisKey, reserved, 'EX', RESERVATION_SECONDS, 'NX', 'GET');
-  if (previous === null) return { id, isNew: true };
-  const known = JSON.parse(previous) as { id: string; digest: string };
-  if (known.digest === digest) return { id: known.id, isNew: false };
-  throw new ProblemError(
-    'idempotency-mismatch',
-    `The idempotency key "${key.slice(0, 80)}" was used with another body, for ${known.id}. ` +
-      'Use a new key for a new request.',
-  );
+export function reserveId(request: FastifyRequest, kind: IdKind): Reservation {
+  const { idempotency } = request;
+  if (!idempotency) return { id: newId(kind), isNew: true };
+  idempotency.hasReserved = true;
+  return { id: `${kind}_${idempotency.ulid}`, isNew: idempotency.isNew };
+}
+
+/** A hash of what a POST asks for: address, query and body. */
+export function fingerprintOf({ method, url, query, body }: FastifyRequest): string {
+  const [path] = url.split('?');
+  const content = Buffer.isBuffer(body) ? sha256Of(body) : (body ?? null);
+  return digestOf([method, path, query, content]);
 }
 
 /** A hash of a request's body that does not depend on the order of its members. */

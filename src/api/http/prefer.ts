@@ -1,6 +1,6 @@
-import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { abortedWith } from '../../abort.ts';
+import { ProblemError } from '../../contract/problem.ts';
 
 /** The longest time for which a response is held. */
 const MAX_WAIT_SECONDS = 60;
@@ -26,6 +26,7 @@ export function preferredWait(request: FastifyRequest, reply: FastifyReply): num
  * server closes.
  * @param milliseconds how long to wait; 0 reads once
  * @returns the record as it is then
+ * @throws ProblemError `unauthorized` when the key stops being valid meanwhile
  */
 export async function readWhen<T>(
   request: FastifyRequest,
@@ -47,15 +48,22 @@ export async function readWhen<T>(
       const record = await read();
       return isReached(record) ? record : null;
     };
-    const signal = disconnectSignal(reply.raw, request.server.services.closing);
+    const signal = holdSignal(request, reply);
     await request.store.changes.waitFor(id, milliseconds, readReached, signal);
+    if (signal.reason instanceof ProblemError) throw signal.reason;
   }
   return read();
 }
 
-/** Aborted when the client disconnects or the server closes. */
-export function disconnectSignal(raw: ServerResponse, closing: AbortSignal): AbortSignal {
-  const controller = abortedWith(closing);
+/**
+ * How long an answer may stay open: aborted when the client disconnects, when the server closes,
+ * and within seconds after the key of the request stopped being valid (with a ProblemError).
+ */
+export function holdSignal(request: FastifyRequest, { raw }: FastifyReply): AbortSignal {
+  const { services, keyWatch } = request.server;
+  const controller = abortedWith(services.closing);
+  const endWatch = keyWatch.watch(request, controller);
+  controller.signal.addEventListener('abort', endWatch, { once: true });
   const abort = () => controller.abort();
   raw.once('close', abort);
   raw.on('error', abort);

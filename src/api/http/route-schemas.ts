@@ -59,14 +59,13 @@ export const PreferHeader = Type.Object({
   ),
 });
 
-/** The headers of requests that create a record: `Prefer` and `Idempotency-Key`. */
-export const CreateHeaders = Type.Object({
-  ...PreferHeader.properties,
+/** The request header of every POST; the plugin `idempotency` adds it to the routes. */
+export const IdempotencyHeader = Type.Object({
   'idempotency-key': Type.Optional(
     Type.String({
       minLength: 1,
       maxLength: 255,
-      description: 'makes a retry safe: for a day, the same key and body give the same record',
+      description: 'makes a retry safe: for a day, the same key and request get the first answer again',
     }),
   ),
 });

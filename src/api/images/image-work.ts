@@ -1,5 +1,4 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { type IdKind, newId } from '../../contract/ids.ts';
 import { type ProblemCode, ProblemError } from '../../contract/problem.ts';
 import type { JobRecord, SampleRecord } from '../../contract/records.ts';
 import type { CreateImageRequest } from '../../contract/schemas/create-image.ts';
@@ -7,7 +6,7 @@ import { FINAL_STATUSES } from '../../contract/schemas/job.ts';
 import { resolvePolicySample, resolveSample } from '../../jobs/resolve-request.ts';
 import { submitSample } from '../../jobs/submit.ts';
 import { hasScope } from '../auth/scopes.ts';
-import { type Reservation, reserveKey } from '../http/idempotency.ts';
+import { reserveId } from '../http/idempotency.ts';
 import { preferredWait, readWhen } from '../http/prefer.ts';
 import { createJob, prepareJob } from '../jobs/create-job.ts';
 import type { Services } from '../services.ts';
@@ -39,7 +38,7 @@ export async function startSearch(
       'forbidden',
       'A search needs a key with the scope jobs:write. Name a policy, or send "optimize": false.',
     );
-  const { id, isNew } = await reserve(request, 'job');
+  const { id, isNew } = reserveId(request, 'job');
   const prepare = () =>
     prepareJob(services, {
       prompt,
@@ -65,11 +64,11 @@ export async function startSampling(
   body: CreateImageRequest,
 ): Promise<ImageWork> {
   const { store } = request;
+  const { id, isNew } = reserveId(request, 'smp');
+  const existing = isNew ? null : await store.samples.findUnlessGone(id);
+  if (existing) return { kind: 'sample', record: existing };
   const policy = body.policy === undefined ? null : await store.policies.get(body.policy);
   if (policy) checkPolicyRequest(body, policy);
-  const { id, isNew } = await reserve(request, 'smp');
-  const existing = isNew ? null : await store.samples.find(id);
-  if (existing) return { kind: 'sample', record: existing };
   const { prompt = '', n = 1, model, reward, seed, output_format: format } = body;
   const shared = { count: n, reward, seed, format, ...parseSize(body) };
   const { settings, warnings } = policy
@@ -121,10 +120,4 @@ function waitOf(request: FastifyRequest, reply: FastifyReply): number {
   const prefer = [request.headers.prefer ?? ''].flat().join(',');
   if (/(^|[,;\s])respond-async(?=$|[,;\s])/i.test(prefer)) return 0;
   return prefer === '' ? MAX_WAIT_MS : preferredWait(request, reply);
-}
-
-function reserve(request: FastifyRequest, kind: IdKind): Promise<Reservation> {
-  const key = request.headers['idempotency-key'];
-  if (typeof key !== 'string') return Promise.resolve({ id: newId(kind), isNew: true });
-  return reserveKey(request.store, kind, key, request.body);
 }

@@ -24,11 +24,12 @@ export async function prepareJob({ catalog, config }: Services, body: JobRequest
 /**
  * Creates a job under an id, or finds the one that an earlier request created under it.
  * @param mayExist whether there can have been an earlier request
- * @param digest hash of the body, where the client chose the id: an existing job must have the same
+ * @param digest hash of the body, where the client chose the id: an existing job must have the
+ *   same
  * @param prepare called only for a job that does not exist
  * @returns null when the job existed
- * @throws ProblemError `idempotency-mismatch` when the digest differs, `quota-exceeded`,
- *   `conflict`, and whatever `prepare` throws
+ * @throws ProblemError `idempotency-mismatch` when the digest differs, `gone` when the job was
+ *   deleted, `quota-exceeded`, `conflict`, and whatever `prepare` throws
  */
 export async function createJob(
   { store, id: requestId }: FastifyRequest,
@@ -44,7 +45,7 @@ export async function createJob(
     readonly prepare: () => Promise<PreparedJob>;
   },
 ): Promise<JobReading | null> {
-  const existing = mayExist ? await store.jobs.find(id) : null;
+  const existing = mayExist ? await store.jobs.findUnlessGone(id) : null;
   if (!existing) {
     const { settings, warnings, webhook } = await prepare();
     const now = new Date().toISOString();

@@ -6,10 +6,15 @@ import { scopeStore, type TenantStore } from '../../store/store.ts';
 import type { Scope } from '../../tenancy/api-keys.ts';
 import { Authenticator, type Caller } from '../auth/authenticator.ts';
 import { FailedAuthenticationLimiter } from '../auth/failed-authentication.ts';
-import { hasScope, requiredScope } from '../auth/scopes.ts';
+import { KeyWatch } from '../auth/key-watch.ts';
+import { hasScope, requiredScopes } from '../auth/scopes.ts';
 import { isRedisFull } from './problems.ts';
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Ends answers that stay open when their key stops being valid. */
+    keyWatch: KeyWatch;
+  }
   interface FastifyRequest {
     /** The authenticated caller; null on routes that are open to everybody. */
     caller: Caller | null;
@@ -32,6 +37,7 @@ export const accessControl = fp(async (app: FastifyInstance) => {
   const authenticator = new Authenticator(store, config, blobs);
   const tenantStores = new WeakMap<Caller, TenantStore>();
 
+  app.decorate('keyWatch', new KeyWatch(authenticator));
   app.decorateRequest('caller', null);
   app.decorateRequest('store', {
     getter(this: FastifyRequest) {
@@ -56,27 +62,32 @@ export const accessControl = fp(async (app: FastifyInstance) => {
 
   app.addHook('onRequest', (request, reply, done) => {
     const { url, config } = request.routeOptions;
-    const scope = url === undefined ? null : requiredScope(request.method, url, config);
-    if (scope === null) return done();
+    const scopes = url === undefined ? [] : requiredScopes(request.method, url, config);
+    if (scopes.length === 0) return done();
     const cached = authenticator.cached(request);
     // A cached caller without a rate limit needs no promise.
-    if (cached && cached.limits.requestsPerMinute === null && hasScope(cached, scope)) {
+    if (
+      cached &&
+      cached.limits.requestsPerMinute === null &&
+      scopes.some((scope) => hasScope(cached, scope))
+    ) {
       request.caller = cached;
       return done();
     }
-    admit(request, reply, scope, cached).then(() => done(), done);
+    admit(request, reply, scopes, cached).then(() => done(), done);
   });
 
   async function admit(
     request: FastifyRequest,
     reply: FastifyReply,
-    scope: Scope,
+    scopes: readonly Scope[],
     cached: Caller | null,
   ): Promise<void> {
     const caller = cached ?? (await authenticate(request, reply));
     request.caller = caller;
     await limitRequests(request, reply);
-    if (hasScope(caller, scope)) return;
+    if (scopes.some((scope) => hasScope(caller, scope))) return;
+    const [scope] = scopes;
     reply.header('www-authenticate', `Bearer realm="findery", error="insufficient_scope", scope="${scope}"`);
     throw new ProblemError(
       'forbidden',
@@ -87,11 +98,11 @@ export const accessControl = fp(async (app: FastifyInstance) => {
 
   async function authenticate(request: FastifyRequest, reply: FastifyReply): Promise<Caller> {
     const { authorization } = request.headers;
-    if (!authenticator.hasCached(authorization)) await failedAuthentication.check(request);
     try {
       return await authenticator.authenticate(request);
     } catch (error) {
       if (error instanceof ProblemError) {
+        // After the look-up: a valid key is never refused for the wrong keys of its address.
         if (authorization !== undefined) await failedAuthentication.record(request);
         const reason = authorization === undefined ? '' : ', error="invalid_token"';
         reply.header('www-authenticate', `Bearer realm="findery"${reason}`);

@@ -6,6 +6,7 @@ import fp from 'fastify-plugin';
 const EXPOSED_HEADERS = [
   'content-range',
   'etag',
+  'idempotent-replayed',
   'location',
   'preference-applied',
   'ratelimit',

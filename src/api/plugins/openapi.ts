@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
 import { NAMED_SCHEMAS } from '../../contract/schemas/index.ts';
 import { VERSION } from '../../version.ts';
-import { requiredScope } from '../auth/scopes.ts';
+import { requiredScopes } from '../auth/scopes.ts';
 import { WEBHOOKS } from '../docs/webhook-contract.ts';
 
 /** The OpenAPI 3.1 document, built from the routes' own schemas, and its reference at /docs. */
@@ -68,9 +68,9 @@ const REFUSAL_HEADERS = {
  * 429.
  */
 function withSecurity(schema: FastifySchema, url: string, { method, config }: RouteOptions): FastifySchema {
-  const scope = requiredScope([method].flat()[0], url, config);
+  const scopes = requiredScopes([method].flat()[0], url, config);
   const responses = schema.response as Record<string, object> | undefined;
-  if (scope === null || !responses) return { ...schema, security: [] };
+  if (scopes.length === 0 || !responses) return { ...schema, security: [] };
   const refusal = (description: string, headers: readonly (keyof typeof REFUSAL_HEADERS)[]) => ({
     ...responses.default,
     description,
@@ -80,14 +80,18 @@ function withSecurity(schema: FastifySchema, url: string, { method, config }: Ro
   });
   const refusals = {
     401: refusal('the key is missing or invalid', ['www-authenticate']),
-    403: refusal(`the key lacks the scope ${scope}`, ['www-authenticate']),
+    403: refusal(`the key lacks the scope ${scopes.join(' or ')}`, ['www-authenticate']),
     429: refusal('a rate limit or a quota of the tenant is reached', [
       'ratelimit-policy',
       'ratelimit',
       'retry-after',
     ]),
   };
-  return { ...schema, security: [{ key: [scope] }], response: { ...refusals, ...responses } };
+  return {
+    ...schema,
+    security: scopes.map((scope) => ({ key: [scope] })),
+    response: { ...refusals, ...responses },
+  };
 }
 
 /** Adds the section `webhooks`: the requests that the service sends. */

@@ -1,6 +1,5 @@
 import type { FastifySchemaValidationError } from 'fastify';
 import type { Catalog } from '../../bundles/catalog.ts';
-import { newId } from '../../contract/ids.ts';
 import { ProblemError } from '../../contract/problem.ts';
 import type { PolicyRecord } from '../../contract/records.ts';
 import {
@@ -53,6 +52,7 @@ const MAX_COPIED_CHARACTERS = 16_384;
 
 /**
  * Stores a policy file, byte for byte, with a record of it.
+ * @param id of the policy
  * @param sent bytes of a safetensors file; a large buffer is moved and can't be used afterwards
  * @param now RFC 3339
  * @throws ProblemError `bad-policy-file` when the file is damaged or does not fit the model,
@@ -60,6 +60,7 @@ const MAX_COPIED_CHARACTERS = 16_384;
  */
 export async function importPolicy(
   context: { readonly store: TenantStore; readonly blobs: BlobStore; readonly catalog: Catalog },
+  id: string,
   sent: Uint8Array,
   options: ImportOptions,
   now: string,
@@ -98,7 +99,7 @@ export async function importPolicy(
       imagesSpent: null,
     },
     provenance: {
-      id: newId('pol'),
+      id,
       tenant: store.tenant,
       createdAt: now,
       jobId: null,

@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { Ref } from '../../contract/schemas/common.ts';
 import { CreatedImages, CreateImageRequest } from '../../contract/schemas/create-image.ts';
 import type { Image } from '../../contract/schemas/sample.ts';
-import { CreateHeaders, jsonResponse, responses } from '../http/route-schemas.ts';
+import { jsonResponse, PreferHeader, responses } from '../http/route-schemas.ts';
 import {
   checkImageRequest,
   isSearch,
@@ -24,7 +24,7 @@ export const createImage: FastifyPluginAsyncTypebox = async (app) => {
     '/v1/images',
     {
       // A search needs jobs:write as well; `startSearch` checks it.
-      config: { scope: 'samples:write' },
+      config: { scope: 'samples:write', waitsForWork: true },
       schema: {
         operationId: 'createImage',
         summary: 'Make images for a prompt, and wait for them',
@@ -35,7 +35,7 @@ export const createImage: FastifyPluginAsyncTypebox = async (app) => {
           'After the wait it is 202, and `Location` is the address of the job or sample. ' +
           'With `Accept: image/png` (or webp, jpeg) and one image, the answer is the image itself.',
         tags: ['samples'],
-        headers: CreateHeaders,
+        headers: PreferHeader,
         body: Ref(CreateImageRequest),
         response: responses({
           200: {

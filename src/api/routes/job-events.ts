@@ -8,7 +8,7 @@ import { BEGINNING, comparePositions, latestPosition, parsePosition } from '../.
 import { EventFeeds } from '../events/event-feed.ts';
 import { EventStream } from '../events/event-stream.ts';
 import { StreamLimiter } from '../events/stream-limiter.ts';
-import { disconnectSignal } from '../http/prefer.ts';
+import { holdSignal } from '../http/prefer.ts';
 import { emptyResponse, IdInPath, responses } from '../http/route-schemas.ts';
 
 const HEARTBEAT_MS = 15_000;
@@ -19,7 +19,7 @@ const RECONNECT_MS = 2000;
 
 /** The events of a job as server-sent events: all past events, then new ones until the job ends. */
 export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
-  const { store, closing, heartbeatMilliseconds = HEARTBEAT_MS } = app.services;
+  const { store, heartbeatMilliseconds = HEARTBEAT_MS } = app.services;
   const feeds = new EventFeeds(store);
   const limiter = new StreamLimiter(MAX_STREAMS_OF_KEY);
 
@@ -73,7 +73,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async (app) => {
       });
       raw.write(`retry: ${RECONNECT_MS}\n\n`);
       try {
-        const signal = disconnectSignal(raw, closing);
+        const signal = holdSignal(request, reply);
         await stream.send(raw, { position, signal, heartbeatMilliseconds });
       } catch (error) {
         // The client reconnects with Last-Event-ID.

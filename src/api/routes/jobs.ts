@@ -1,8 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { newId } from '../../contract/ids.ts';
-import { ProblemError } from '../../contract/problem.ts';
-import type { JobRecord } from '../../contract/records.ts';
 import { ChosenId, Nullable, Ref } from '../../contract/schemas/common.ts';
 import {
   CancelRequest,
@@ -16,9 +13,10 @@ import { cancelJob } from '../../jobs/lifecycle.ts';
 import { checkClientId } from '../../jobs/submit.ts';
 import { MAX_SKIPPED } from '../../records/records.ts';
 import { JobReader } from '../../store/job-reader.ts';
-import { digestOf, reserveKey } from '../http/idempotency.ts';
+import { digestOf, reserveId } from '../http/idempotency.ts';
+import { type WorkQuery, workFilter } from '../http/list-filter.ts';
 import { preferredWait, readWhen } from '../http/prefer.ts';
-import { CreateHeaders, IdInPath, jsonResponse, PreferHeader, responses } from '../http/route-schemas.ts';
+import { IdInPath, jsonResponse, PreferHeader, responses } from '../http/route-schemas.ts';
 import { jsonText } from '../http/send.ts';
 import { createJob, prepareJob } from '../jobs/create-job.ts';
 import { acceptJob, sendJob, viewCurrentJob } from '../jobs/send-job.ts';
@@ -46,20 +44,16 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
         operationId: 'createJob',
         summary: 'Create a job: an optimization for one prompt',
         tags,
-        headers: CreateHeaders,
+        headers: PreferHeader,
         body: Ref(JobRequest),
         response: ACCEPTED,
       },
     },
     async (request, reply) => {
       const body = request.body as JobRequest;
-      const prepared = await prepareJob(services, body); // first: a refused request must not reserve its key
-      const key = request.headers['idempotency-key'];
-      const { id, isNew } =
-        key === undefined
-          ? { id: newId('job'), isNew: true }
-          : await reserveKey(request.store, 'job', key, body);
-      const created = await createJob(request, { id, mayExist: !isNew, prepare: async () => prepared });
+      const { id, isNew } = reserveId(request, 'job');
+      const prepare = () => prepareJob(services, body);
+      const created = await createJob(request, { id, mayExist: !isNew, prepare });
       return sendJob(request, reply, id, created);
     },
   );
@@ -111,11 +105,12 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async (request) => {
-      const { limit = 20, after, ...filters } = request.query as ListQuery;
+      const query = request.query as WorkQuery;
+      const { limit = 20, after } = query;
       const { data, ...page } = await request.store.jobs.list({
         limit,
         after,
-        filter: jobFilter(filters),
+        filter: workFilter(query),
         maxSkipped: MAX_SKIPPED,
       });
       const visible = data.map((record) => viewCurrentJob(request.store, record));
@@ -178,32 +173,3 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
     },
   );
 };
-
-interface ListQuery {
-  readonly limit?: number;
-  readonly after?: string;
-  readonly status?: string;
-  readonly model?: string;
-  readonly [metadata: string]: unknown;
-}
-
-/** @throws ProblemError `bad-request` for a parameter that is unknown */
-function jobFilter({
-  status,
-  model,
-  ...metadata
-}: Omit<ListQuery, 'limit' | 'after'>): (job: JobRecord) => boolean {
-  const pairs = Object.entries(metadata).map(([name, value]) => {
-    if (name.startsWith('metadata.')) return [name.slice('metadata.'.length), String(value)] as const;
-    throw new ProblemError(
-      'bad-request',
-      `The query has "${name}", which is not known here; known are: ` +
-        'limit, after, status, model and metadata.KEY.',
-      [{ pointer: `/${name}`, message: 'is not known here' }],
-    );
-  });
-  return (job) =>
-    (status === undefined || job.status === status) &&
-    (model === undefined || job.model === model) &&
-    pairs.every(([key, value]) => job.metadata[key] === value);
-}

@@ -7,6 +7,7 @@ import { viewPolicy } from '../../contract/views.ts';
 import { removePolicy } from '../../jobs/remove.ts';
 import { policyFileKey, readStoredFile } from '../../jobs/stored-files.ts';
 import { MAX_SKIPPED } from '../../records/records.ts';
+import { reserveId } from '../http/idempotency.ts';
 import { emptyResponse, fileResponse, IdInPath, jsonResponse, responses } from '../http/route-schemas.ts';
 import { isCached } from '../http/send.ts';
 import { ImportLimiter } from '../policies/import-limiter.ts';
@@ -114,11 +115,16 @@ export const policies: FastifyPluginAsyncTypebox = async (app) => {
           'A policy is sent as application/octet-stream: the bytes of a safetensors file.',
         );
       }
-      const context = { store: request.store, blobs, catalog: await catalog.now() };
-      const options = request.query as ImportOptions;
-      const record = await importPolicy(context, request.body, options, new Date().toISOString());
-      request.log.info({ policyId: record.id }, 'policy imported');
-      return reply.code(201).header('location', `/v1/policies/${record.id}`).send(viewPolicy(record));
+      const { store, body } = request;
+      const { id, isNew } = reserveId(request, 'pol');
+      let record = isNew ? null : await store.policies.findUnlessGone(id);
+      if (!record) {
+        const context = { store, blobs, catalog: await catalog.now() };
+        const options = request.query as ImportOptions;
+        record = await importPolicy(context, id, body, options, new Date().toISOString());
+        request.log.info({ policyId: id }, 'policy imported');
+      }
+      return reply.code(201).header('location', `/v1/policies/${id}`).send(viewPolicy(record));
     },
   );
 

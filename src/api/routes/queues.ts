@@ -3,7 +3,7 @@ import { Queues } from '../../contract/schemas/catalog.ts';
 import { Ref } from '../../contract/schemas/common.ts';
 import type { QueueName } from '../../queue/queues.ts';
 import type { TenantStore } from '../../store/store.ts';
-import { filterOwn, seesAllTenants } from '../catalog/visible-work.ts';
+import { countsAllTenants, filterOwn } from '../catalog/visible-work.ts';
 import { responses } from '../http/route-schemas.ts';
 
 /** The queues of jobs and samples. */
@@ -13,17 +13,19 @@ export const queues: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/v1/queues',
     {
+      config: { scope: ['read', 'metrics:read'] },
       schema: {
         operationId: 'getQueues',
         summary:
-          'Count waiting and active work of the tenant; for keys with the scope `admin`, of all tenants',
+          'Count waiting and active work of the tenant; ' +
+          'for keys with the scope `metrics:read` or `admin`, of all tenants',
         tags: ['catalog'],
         response: responses({ 200: Ref(Queues) }),
       },
     },
     async ({ caller, store }) => {
       const count = (name: QueueName) =>
-        seesAllTenants(caller) ? shared.queues.count(name) : countOwn(store, name);
+        countsAllTenants(caller) ? shared.queues.count(name) : countOwn(store, name);
       const [optimize, sample] = await Promise.all([count('optimize'), count('sample')]);
       const unfinished = optimize.waiting + optimize.active + sample.waiting + sample.active;
       return { object: 'queues' as const, optimize, sample, unfinished };

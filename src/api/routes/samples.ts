@@ -2,10 +2,19 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { SampleRecord } from '../../contract/records.ts';
 import { Nullable, Ref } from '../../contract/schemas/common.ts';
-import { PolicySampleRequest, Sample, SampleRequest } from '../../contract/schemas/sample.ts';
+import {
+  PolicySampleRequest,
+  Sample,
+  SamplePage,
+  SampleQuery,
+  SampleRequest,
+} from '../../contract/schemas/sample.ts';
 import { viewSample } from '../../contract/views.ts';
 import { resolvePolicySample, resolveSample } from '../../jobs/resolve-request.ts';
 import { submitSample } from '../../jobs/submit.ts';
+import { MAX_SKIPPED } from '../../records/records.ts';
+import { reserveId } from '../http/idempotency.ts';
+import { type WorkQuery, workFilter } from '../http/list-filter.ts';
 import { preferredWait, readWhen } from '../http/prefer.ts';
 import { IdInPath, jsonResponse, PreferHeader, responses } from '../http/route-schemas.ts';
 
@@ -39,9 +48,11 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async (request, reply) => {
-      const policy = await request.store.policies.get(request.params.id);
       const body = (request.body as PolicySampleRequest | null) ?? {};
-      return submit(request, reply, resolvePolicySample(policy, body, await catalog.now()));
+      return submit(request, reply, async () => {
+        const policy = await request.store.policies.get(request.params.id);
+        return resolvePolicySample(policy, body, await catalog.now());
+      });
     },
   );
 
@@ -58,7 +69,35 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async (request, reply) =>
-      submit(request, reply, resolveSample(request.body as SampleRequest, await catalog.now())),
+      submit(request, reply, async () => resolveSample(request.body as SampleRequest, await catalog.now())),
+  );
+
+  app.get(
+    '/v1/samples',
+    {
+      schema: {
+        operationId: 'listSamples',
+        summary: 'List batches of samples, newest first',
+        description:
+          'Also finds a batch whose answer was lost. Besides the parameters below, `metadata.KEY=VALUE` ' +
+          'selects batches whose metadata has this pair. Several pairs must all match.',
+        tags,
+        querystring: SampleQuery,
+        response: responses({ 200: Ref(SamplePage) }),
+      },
+    },
+    async (request) => {
+      const query = request.query as WorkQuery & { readonly policyId?: string };
+      const { limit = 20, after, policyId } = query;
+      const isWanted = workFilter(query, ['policyId']);
+      const { data, ...page } = await request.store.samples.list({
+        limit,
+        after,
+        filter: (sample) => isWanted(sample) && (policyId === undefined || sample.policyId === policyId),
+        maxSkipped: MAX_SKIPPED,
+      });
+      return { data: data.map(viewSample), ...page };
+    },
   );
 
   app.get(
@@ -77,15 +116,23 @@ export const samples: FastifyPluginAsyncTypebox = async (app) => {
   );
 };
 
-/** Queues a batch, and answers 200 when it has ended within `Prefer: wait`, else 202. */
+/**
+ * Queues a batch, and answers 200 when it has ended within `Prefer: wait`, else 202.
+ * @param resolve called only for a batch that does not exist
+ */
 async function submit(
   request: FastifyRequest,
   reply: FastifyReply,
-  { settings, warnings }: ReturnType<typeof resolveSample>,
+  resolve: () => Promise<ReturnType<typeof resolveSample>>,
 ): Promise<Sample> {
-  const now = new Date().toISOString();
-  const { id } = await submitSample(request.store, settings, { warnings, requestId: request.id, now });
-  request.log.info({ sampleId: id }, 'sample queued');
+  const { store } = request;
+  const { id, isNew } = reserveId(request, 'smp');
+  if (isNew || !(await store.samples.findUnlessGone(id))) {
+    const { settings, warnings } = await resolve();
+    const now = new Date().toISOString();
+    await submitSample(store, settings, { id, warnings, requestId: request.id, now });
+    request.log.info({ sampleId: id }, 'sample queued');
+  }
   const sample = await readEnded(request, reply, id);
   reply.header('location', `/v1/samples/${id}`);
   if (hasEnded(sample)) reply.code(200);

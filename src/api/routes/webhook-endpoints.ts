@@ -20,6 +20,7 @@ import { createDelivery, MAX_ENDPOINTS } from '../../webhooks/dispatch.ts';
 import { resolveSecret, rotateSecrets } from '../../webhooks/secrets.ts';
 import { type EndpointRecord, SECRETS_FIELD, type SigningSecret } from '../../webhooks/store.ts';
 import { validateEndpointUrl } from '../../webhooks/validate-target.ts';
+import { reserveId } from '../http/idempotency.ts';
 import { preferredWait, readWhen } from '../http/prefer.ts';
 import { emptyResponse, IdInPath, jsonResponse, PreferHeader, responses } from '../http/route-schemas.ts';
 import { viewDelivery } from './webhook-deliveries.ts';
@@ -45,7 +46,16 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
       const body = request.body as WebhookEndpointRequest;
       const url = await validateEndpointUrl(body.url, config.webhookAllow, resolveHost);
       const secret = resolveSecret(body.secret, '/secret');
-      const record = await createEndpoint(request.store, { ...body, url }, secret);
+      const { id, isNew } = reserveId(request, 'whe');
+      const { endpoints } = request.store.webhooks;
+      const existing = isNew ? null : await endpoints.findUnlessGone(id);
+      if (existing) {
+        // An earlier request created it, and its answer with the secret was lost.
+        const secrets = await endpoints.internalField<SigningSecret[]>(id, SECRETS_FIELD);
+        reply.code(201).header('location', `/v1/webhook-endpoints/${id}`);
+        return { ...viewEndpoint(existing), secret: secrets?.[0]?.secret ?? secret };
+      }
+      const record = await createEndpoint(request.store, id, { ...body, url }, secret);
       request.log.info({ webhookEndpointId: record.id }, 'webhook endpoint created');
       reply.code(201).header('location', `/v1/webhook-endpoints/${record.id}`);
       return { ...viewEndpoint(record), secret };
@@ -212,6 +222,7 @@ export const webhookEndpoints: FastifyPluginAsyncTypebox = async (app) => {
 /** @throws ProblemError `not-possible` when the tenant has as many endpoints as it can */
 async function createEndpoint(
   { tenant, webhooks: { endpoints } }: TenantStore,
+  id: string,
   { url, description = '', events = [...WEBHOOK_EVENTS] }: WebhookEndpointRequest,
   secret: string,
 ): Promise<EndpointRecord> {
@@ -222,7 +233,7 @@ async function createEndpoint(
         'Delete one, or give the job its own `webhook`.',
     );
   const record: EndpointRecord = {
-    id: newId('whe'),
+    id,
     tenant,
     url,
     description,

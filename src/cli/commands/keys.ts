@@ -11,18 +11,24 @@ import { table } from '../table.ts';
 
 export const summary = 'creates, lists, rotates and revokes API keys';
 export const usage = `Usage: findery keys create [--name NAME] [--tenant TENANT]
-                           [--scopes read,jobs:write,samples:write,admin] [--days N]
+                           [--scopes read,jobs:write,samples:write] [--days N]
                            [--requests N] [--queued N] [--images N] [--bytes N]
        findery keys list [--json]
-       findery keys rotate ID [--grace HOURS]
+       findery keys rotate ID [--grace HOURS] [--scopes SCOPES]
        findery keys revoke ID
 
   create   creates a key and prints it. Only its hash is stored, so it cannot be shown again.
              --name      label in the list (default: the tenant)
              --tenant    owner of what the key creates (default: ${DEFAULT_TENANT}); tenants
                          cannot see each other's records
-             --scopes    what the key allows (default: read,jobs:write,samples:write);
-                         admin allows everything
+             --scopes    what the key allows (default: read,jobs:write,samples:write):
+                         read            the records of the tenant
+                         jobs:write      jobs and policies
+                         samples:write   samples and images
+                         webhooks:write  webhook endpoints, which receive all that ends
+                         metrics:read    the numbers of the whole service, and no record
+                         tenant-admin    everything of the tenant, nothing of others
+                         admin           everything
              --days      days until the key expires (default: never)
              --requests  limit of requests a minute (default: 600)
            Limits of the tenant, counted over all its keys:
@@ -31,8 +37,8 @@ export const usage = `Usage: findery keys create [--name NAME] [--tenant TENANT]
              --bytes     bytes in storage
            Each limit also takes "none", the default of the tenant's limits.
   list     lists the keys with their state and the time of their last use, without their secrets
-  rotate   creates a key with the same rights, prints it, and expires the old key after --grace hours
-           (default: 24)
+  rotate   creates a key with the same rights, or with those of --scopes, prints it, and expires
+           the old key after --grace hours (default: 24)
   revoke   revokes a key; a running service refuses it within a second. A service whose last key was
            revoked still requires a key.
 
@@ -81,7 +87,7 @@ async function create(keys: ApiKeys, args: readonly string[]): Promise<number> {
   };
   const { tenant = DEFAULT_TENANT, name = tenant } = values;
   const expiresAt = days === null ? null : new Date(now.getTime() + days * 86_400_000).toISOString();
-  const request = { name, tenant, scopes: readScopes(values.scopes), limits, expiresAt };
+  const request = { name, tenant, scopes: readScopes(values.scopes, DEFAULT_SCOPES), limits, expiresAt };
   const { secret, key } = await keys.create(request, now).catch((error: unknown) => {
     throw error instanceof RangeError ? new UsageError(error.message) : error;
   });
@@ -99,12 +105,13 @@ async function list(keys: ApiKeys, args: readonly string[]): Promise<number> {
 }
 
 async function rotate(keys: ApiKeys, args: readonly string[]): Promise<number> {
-  const { values, id } = parse(args, 1, { grace: { type: 'string' } });
+  const { values, id } = parse(args, 1, { grace: { type: 'string' }, scopes: { type: 'string' } });
   const hours = wholeNumber('grace', values.grace, 24) ?? 24;
   const now = new Date();
   const old = (await keys.list()).find((key) => key.id === id);
   if (!old || stateOf(old, now) !== 'valid') throw noSuchKey(id);
-  const { name, tenant, scopes, limits, expiresAt } = old;
+  const { name, tenant, limits, expiresAt } = old;
+  const scopes = readScopes(values.scopes, old.scopes);
   const { secret, key } = await keys.create({ name, tenant, scopes, limits, expiresAt }, now);
   const end = new Date(now.getTime() + hours * 3_600_000).toISOString();
   await keys.update(id, { expiresAt: expiresAt !== null && expiresAt < end ? expiresAt : end });
@@ -156,8 +163,10 @@ function noSuchKey(id: string): Error {
   return new Error(`There is no valid key ${id}; findery keys list shows all keys.`);
 }
 
-function readScopes(text: string | undefined): Scope[] {
-  if (text === undefined) return ['read', 'jobs:write', 'samples:write'];
+const DEFAULT_SCOPES: readonly Scope[] = ['read', 'jobs:write', 'samples:write'];
+
+function readScopes(text: string | undefined, fallback: readonly Scope[]): readonly Scope[] {
+  if (text === undefined) return fallback;
   return text.split(',').map((word) => {
     const scope = SCOPES.find((known) => known === word.trim());
     if (scope) return scope;

@@ -7,7 +7,9 @@ import {
   Nullable,
   OneOf,
   OptionalReward,
+  Page,
   Problem,
+  pageQuery,
   Ref,
   RequestedOptionalReward,
   Sampler,
@@ -138,3 +140,21 @@ export const Sample = Type.Object(
   { $id: 'Sample' },
 );
 export type Sample = Static<typeof Sample>;
+
+/** Page of GET /v1/samples. */
+export const SamplePage = Page(Sample, 'SamplePage');
+
+/** Query of GET /v1/samples. */
+export const SampleQuery = Type.Object(
+  {
+    ...pageQuery('smp'),
+    status: Type.Optional(OneOf(SAMPLE_STATUSES)),
+    model: Type.Optional(Name),
+    policyId: Type.Optional(Id('pol', 'the policy that was sampled')),
+  },
+  {
+    $id: 'SampleQuery',
+    additionalProperties: Type.String(),
+    patternProperties: { '^metadata\\.': Type.String() },
+  },
+);
