@@ -1,7 +1,7 @@
 import { readConfig } from '../../config/config.ts';
 import { parseArguments, UsageError } from '../arguments.ts';
-import { addBundle } from '../models/add.ts';
 import { restartWithLibraries } from '../gpu/library-folder.ts';
+import { addBundle } from '../models/add.ts';
 import { checkBundle } from '../models/check.ts';
 import { listBundles } from '../models/list.ts';
 import { removeBundle } from '../models/remove.ts';

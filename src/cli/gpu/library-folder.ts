@@ -11,7 +11,7 @@ export interface LibraryFile {
   readonly sha256: string;
 }
 
-/** What was unpacked, by the name of the wheel. Written after each wheel, as a whole or not at all. */
+/** What was unpacked, by the name of the wheel. It is replaced as a whole after each wheel. */
 export interface Manifest {
   readonly [wheel: string]: { readonly sha256: string; readonly files: readonly LibraryFile[] };
 }

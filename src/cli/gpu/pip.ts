@@ -15,7 +15,7 @@ const PROGRESS_INTERVAL_MS = 250;
 export interface WheelSource {
   /** Program of a Python that has pip. */
   readonly python: string;
-  /** Folder of wheels that is used instead of the package index; null: the index of pip's settings. */
+  /** Folder of wheels to use instead of the package index; null: the index of pip's settings. */
   readonly wheels: string | null;
 }
 
@@ -113,11 +113,12 @@ const FAILURES: readonly (readonly [pattern: RegExp, advice: string])[] = [
   [/No space left on device|Errno 28|Disk quota exceeded/i, 'no space is left on the disk'],
   [
     /DO NOT MATCH THE HASHES/,
-    'what was downloaded does not have the pinned hash, so it was not used. The download broke, or a mirror or ' +
-      'proxy changed it: run findery gpu setup again, with another index if it stays so (PIP_INDEX_URL)',
+    'what was downloaded does not have the pinned hash, so it was not used. The download broke, or a ' +
+      'mirror or proxy changed it: run findery gpu setup again, with another index if it stays so ' +
+      '(PIP_INDEX_URL)',
   ],
   [
-    /NewConnectionError|Max retries|Temporary failure|Name or service not known|timed out|Network is unreachable/i,
+    /ConnectionError|Max retries|Temporary failure|Name or service not known|timed out|unreachable/i,
     "the package index can't be reached. Check the network and pip's settings (pip config list), or bring " +
       'the wheels in a folder (--wheels FOLDER)',
   ],

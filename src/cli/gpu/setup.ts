@@ -30,16 +30,19 @@ export async function setUpLibraries(options: SetupOptions): Promise<void> {
   const { folder, wheels, source, isDry, stop, print } = options;
   const manifest = { ...(await readManifest(folder)) };
   const missing = await findMissing(folder, wheels, manifest, print);
+  const count = `${missing.length} of ${wheels.length} wheels`;
   const download = sum(missing.map(({ bytes }) => bytes));
   const space = sum(missing.map(({ unpackedBytes }) => unpackedBytes));
   print(
     missing.length === 0
       ? `All ${wheels.length} wheels are there and undamaged, in ${folder}.`
-      : `${missing.length} of ${wheels.length} wheels have to be fetched: ${formatBytes(download)} to download, ` +
+      : `${count} have to be fetched: ${formatBytes(download)} to download, ` +
           `${formatBytes(space)} in ${folder}.`,
   );
   for (const { name, version, bytes, unpackedBytes } of missing)
-    print(`  ${`${name} ${version}`.padEnd(30)} ${formatBytes(bytes)}, unpacked ${formatBytes(unpackedBytes)}`);
+    print(
+      `  ${`${name} ${version}`.padEnd(30)} ${formatBytes(bytes)}, unpacked ${formatBytes(unpackedBytes)}`,
+    );
   if (isDry) return;
   try {
     await mkdir(libraries(folder), { recursive: true });
@@ -95,7 +98,8 @@ async function addWheel(
   if (path === null) {
     await downloadWheel(wheel, downloads, source, stop, (bytes) => onProgress?.(wheel, bytes));
     path = await findDownload(wheel, downloads);
-    if (path === null) throw new Error(`pip fetched ${wheel.name} ${wheel.version}, but not to ${downloads}.`);
+    if (path === null)
+      throw new Error(`pip fetched ${wheel.name} ${wheel.version}, but not to ${downloads}.`);
     onProgress?.(wheel, wheel.bytes);
   }
   stop.throwIfAborted();
@@ -168,7 +172,11 @@ function isAlive(pid: number): boolean {
 }
 
 function explainError(error: NodeJS.ErrnoException, folder: string): Error {
-  if (error.code === 'ENOSPC' || error.code === 'EDQUOT' || /no space is left on the disk/.test(error.message))
+  if (
+    error.code === 'ENOSPC' ||
+    error.code === 'EDQUOT' ||
+    /no space is left on the disk/.test(error.message)
+  )
     return new Error(
       `The disk of ${folder} is full. Free some space, or name a folder on another disk with ` +
         'FINDERY_GPU_LIBRARIES. findery gpu setup goes on where it stopped.',

@@ -5,12 +5,14 @@ import { basename, join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
-import { type Entry, open, type Options, type ZipFile } from 'yauzl';
+import { type Entry, type Options, open, type ZipFile } from 'yauzl';
 import type { LibraryFile } from './library-folder.ts';
 
 /** The libraries of a wheel that are needed: neither drop-in replacements of BLAS nor variants. */
-const LIBRARY =
-  /^nvidia\/.+\/lib\/(?!libnvblas)[\w+-]+\.so[\d.]*$|^onnxruntime\/capi\/libonnxruntime_providers_(cuda|shared)\.so$/;
+const LIBRARIES = [
+  /^nvidia\/.+\/lib\/(?!libnvblas)[\w+-]+\.so[\d.]*$/,
+  /^onnxruntime\/capi\/libonnxruntime_providers_(cuda|shared)\.so$/,
+];
 
 /**
  * Unpacks the libraries of a wheel into one folder. A library appears under its name only when it
@@ -24,7 +26,7 @@ export async function unpackWheel(path: string, folder: string, stop: AbortSigna
   try {
     const files: LibraryFile[] = [];
     for (const entry of await listEntries(archive))
-      if (LIBRARY.test(entry.fileName))
+      if (LIBRARIES.some((pattern) => pattern.test(entry.fileName)))
         files.push(await unpack(entry, await openEntry(entry), folder, stop));
     if (files.length === 0) throw new Error(`${basename(path)} holds no library.`);
     return files;

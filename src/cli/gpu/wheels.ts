@@ -15,8 +15,7 @@ export interface Wheel {
 /** The one file with versions, hashes and sizes. */
 export const WHEELS_FILE = new URL('./cuda-wheels.txt', import.meta.url);
 
-const LINE =
-  /^(?<name>[a-z0-9-]+)==(?<version>[\d.]+) --hash=sha256:(?<sha256>[0-9a-f]{64}) +# (?<bytes>\d+) (?<unpacked>\d+)$/;
+const LINE = /^([a-z0-9-]+)==([\d.]+) --hash=sha256:([0-9a-f]{64}) +# (\d+) (\d+)$/;
 
 /**
  * Reads the wheels that `findery gpu setup` fetches.
@@ -26,7 +25,7 @@ const LINE =
 export async function readWheels(file: URL | string = WHEELS_FILE): Promise<Wheel[]> {
   const lines = (await readFile(file, 'utf8')).split('\n').filter((line) => /^[^#\s]/.test(line));
   return lines.map((line) => {
-    const { name, version, sha256, bytes, unpacked } = LINE.exec(line)?.groups ?? {};
+    const [, name, version, sha256, bytes, unpacked] = LINE.exec(line) ?? [];
     if (name === undefined) throw new Error(`This line of ${file} can't be understood: ${line}`);
     return { name, version, sha256, bytes: Number(bytes), unpackedBytes: Number(unpacked) };
   });

@@ -21,6 +21,29 @@ const PACKAGE = createRequire(import.meta.url).resolve('onnxruntime-node/package
 const OWN_LIBRARIES = join(dirname(PACKAGE), 'bin', 'napi-v6', process.platform, process.arch);
 
 /**
+ * Explains an error of the CUDA runtime, which ONNX Runtime reports as "CUDA failure 35: CUDA driver
+ * version is insufficient for CUDA runtime version ; GPU=0 ; ..." behind template names of C++.
+ * @returns null if the message holds no such error
+ */
+export function explainCudaFailure(message: string): string | null {
+  const [, code, text] = /CUDA failure (\d+): (.+?) *(?:;|$)/.exec(message) ?? [];
+  const failure = `CUDA failure ${code}: ${text}`;
+  switch (code) {
+    case undefined:
+      return null;
+    case '2':
+      return `its memory is taken (${failure}); nvidia-smi lists the processes that hold it`;
+    case '35':
+      return `the NVIDIA driver is too old (${failure}); CUDA 13 needs driver 580 or newer`;
+    case '100':
+    case '101':
+      return `there is no such GPU (${failure}); nvidia-smi lists the GPUs, and FINDERY_DEVICE selects one`;
+    default:
+      return `${failure}; nvidia-smi shows the state of the GPU`;
+  }
+}
+
+/**
  * The folder that libonnxruntime is loaded from; it looks for its providers there. The dynamic
  * linker prefers LD_LIBRARY_PATH to the folder of onnxruntime-node's addon.
  */
