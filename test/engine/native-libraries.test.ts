@@ -25,7 +25,7 @@ describe('explainCudaFailure', () => {
   /** As onnxruntime-node 1.30.0 reports it. */
   const report = (failure: string) =>
     '/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:146 std::conditional_t<THRW, void, ' +
-    'onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*, int) [with ERRTYPE = cudaError; ' +
+    'onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*) [with ERRTYPE = cudaError; ' +
     `bool THRW = true] CUDA failure ${failure} ; GPU=-1 ; hostname=vm ; file=/x.cc ; line=352 ; expr=y;`;
 
   it.each([

@@ -10,12 +10,13 @@ export const HAS_PIP = spawnSync('python3', ['-m', 'pip', '--version']).status =
 const MAKE_WHEEL = `
 import json, sys, zipfile
 path, name, version, files = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
+tag = 'Tag: py3-none-manylinux_2_27_x86_64'
 info = name.replace('-', '_') + '-' + version + '.dist-info/'
 with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as wheel:
     for file, text in files.items():
         wheel.writestr(file, text)
-    wheel.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: ' + name + '\\nVersion: ' + version + '\\n')
-    wheel.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-manylinux_2_27_x86_64\\n')
+    wheel.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: %s\\nVersion: %s\\n' % (name, version))
+    wheel.writestr(info + 'WHEEL', '\\n'.join(['Wheel-Version: 1.0', 'Root-Is-Purelib: true', tag, '']))
     wheel.writestr(info + 'RECORD', '')
 `;
 

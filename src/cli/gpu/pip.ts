@@ -54,6 +54,7 @@ export async function downloadWheel(
   stop: AbortSignal,
   onProgress: (bytes: number) => void,
 ): Promise<void> {
+  stop.throwIfAborted();
   const temporary = join(folder, 'tmp');
   await rm(temporary, { recursive: true, force: true });
   await mkdir(temporary, { recursive: true });

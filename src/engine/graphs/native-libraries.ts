@@ -21,8 +21,8 @@ const PACKAGE = createRequire(import.meta.url).resolve('onnxruntime-node/package
 const OWN_LIBRARIES = join(dirname(PACKAGE), 'bin', 'napi-v6', process.platform, process.arch);
 
 /**
- * Explains an error of the CUDA runtime, which ONNX Runtime reports as "CUDA failure 35: CUDA driver
- * version is insufficient for CUDA runtime version ; GPU=0 ; ..." behind template names of C++.
+ * Explains an error of the CUDA runtime, which ONNX Runtime reports as "CUDA failure 35: CUDA
+ * driver version is insufficient for CUDA runtime version ; GPU=0 ; ..." behind names of C++.
  * @returns null if the message holds no such error
  */
 export function explainCudaFailure(message: string): string | null {
