@@ -16,8 +16,6 @@ export interface Manifest {
   readonly [wheel: string]: { readonly sha256: string; readonly files: readonly LibraryFile[] };
 }
 
-/** The execution providers whose libraries are in the folder, or that need those of CUDA. */
-const PROVIDERS = ['cuda', 'tensorrt'];
 /** The library that looks for its providers beside itself. */
 const RUNTIME = 'libonnxruntime.so.1';
 
@@ -103,15 +101,15 @@ export async function linkRuntime(folder: string): Promise<void> {
 /**
  * The environment in which a process finds the CUDA libraries. It has to be set when the process
  * starts, because the dynamic linker reads LD_LIBRARY_PATH only then.
- * @returns null if the libraries are not complete, no provider of the configuration needs them, or
- *   the environment has them already
+ * @returns null if the libraries are not complete, the configuration does not name CUDA, or the
+ *   environment has them already
  */
 export async function libraryEnvironment(
   config: Config,
   environment: NodeJS.ProcessEnv,
 ): Promise<NodeJS.ProcessEnv | null> {
   if (!isSupportedPlatform()) return null;
-  if (!config.executionProviders.some((provider) => PROVIDERS.includes(provider))) return null;
+  if (!config.executionProviders.includes('cuda')) return null;
   const folder = await libraryFolder(config);
   if ((await findLibraryProblem(folder, await readWheels())) !== null) return null;
   const path = environment.LD_LIBRARY_PATH;

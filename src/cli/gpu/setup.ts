@@ -96,7 +96,12 @@ async function addWheel(
   const downloads = join(folder, 'downloads');
   let path = await findDownload(wheel, downloads);
   if (path === null) {
-    await downloadWheel(wheel, downloads, source, stop, (bytes) => onProgress?.(wheel, bytes));
+    try {
+      await downloadWheel(wheel, downloads, source, stop, (bytes) => onProgress?.(wheel, bytes));
+    } catch (error) {
+      await findDownload(wheel, downloads); // removes what pip has copied of it
+      throw error;
+    }
     path = await findDownload(wheel, downloads);
     if (path === null)
       throw new Error(`pip fetched ${wheel.name} ${wheel.version}, but not to ${downloads}.`);
@@ -110,7 +115,7 @@ async function addWheel(
   print(`${wheel.name} ${wheel.version}: ${files.map(({ name }) => name).join(', ')}`);
 }
 
-/** Path of a wheel that an earlier run has downloaded completely; null if there is none. */
+/** Path of a wheel that was downloaded completely; null if there is none. Removes a partial one. */
 async function findDownload({ name, version, sha256 }: Wheel, folder: string): Promise<string | null> {
   const prefix = `${name.replaceAll('-', '_')}-${version}-`;
   for (const file of await readdir(folder).catch(() => [])) {

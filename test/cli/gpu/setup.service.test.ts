@@ -65,10 +65,21 @@ const LIBRARIES = [
   'libonnxruntime_providers_cuda.so',
   'libonnxruntime_providers_shared.so',
 ];
-/** A program that answers `--version` as Python's pip, and else fails with a message. */
+/** A program that answers `--version` as Python's pip, and fails with half of a wheel written. */
 function fakePython(message: string): string {
   const path = join(root, 'python');
-  writeFileSync(path, `#!/bin/sh\n[ "$3" = --version ] && exit 0\necho "${message}" >&2\nexit 1\n`);
+  writeFileSync(
+    path,
+    `#!/bin/sh
+[ "$3" = --version ] && exit 0
+for argument; do
+  [ "$last" = --dest ] && echo half >"$argument/a-1-py3-none-any.whl"
+  last=$argument
+done
+echo "${message}" >&2
+exit 1
+`,
+  );
   chmodSync(path, 0o755);
   return path;
 }
@@ -176,6 +187,7 @@ describe('setUpLibraries without pip', () => {
   ])('explains a pip that fails with "%s"', async (message, words) => {
     const python = fakePython(message);
     await expect(setUp({ wheels: [wheel], source: { python, wheels: null } })).rejects.toThrow(words);
+    expect(readdirSync(join(folder, 'downloads'))).toEqual([]);
   });
 
   it('ends pip at an interrupt, and removes what it has begun', async () => {
