@@ -12,8 +12,8 @@ export const summary = 'looks for what keeps a service on this machine from work
 export const usage = `Usage: findery doctor [--json]
 
 Looks at versions, Redis and its persistence, the clock, storage, permissions, models, execution providers,
-NVIDIA's driver and card, and prints a line for each: ok, warning or problem with what to do. Changes
-nothing. A running service is not needed.
+NVIDIA's driver and card, and prints a line for each: ok, warning or problem with what to do. Writes
+nothing but a probe to storage. A running service is not needed.
 
 --json   print {"ok": BOOLEAN, "checks": [{"check", "status", "message"}]}
 
