@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { readCatalog } from '../src/bundles/catalog.ts';
 import { usesClassifierFreeGuidance } from '../src/bundles/families.ts';
 import type { ModelBundle } from '../src/bundles/model-bundle.ts';
+import { restartWithLibraries } from '../src/cli/gpu/library-folder.ts';
 import { readConfig } from '../src/config/config.ts';
 import { STREAMS } from '../src/core/noise.ts';
 import { maxBatchSize, paddedSizes } from '../src/engine/batch-sizes.ts';
@@ -39,6 +40,7 @@ const { values, positionals } = parseArgs({
 });
 const number = (text: string | undefined) => (text === undefined ? undefined : Number(text));
 const config = readConfig(process.env);
+await restartWithLibraries(config);
 const { threads, batchSize, executionProviders, deviceId } = config;
 const model = await findModel(positionals[0]);
 const sampler = resolveSampler(

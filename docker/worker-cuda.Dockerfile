@@ -1,27 +1,31 @@
-# A worker on one NVIDIA GPU. The host needs a driver for CUDA 12.8 (570 or newer) and the NVIDIA Container Toolkit.
+# A worker on one NVIDIA GPU. The host needs the driver 580 or newer (CUDA 13) and the NVIDIA Container Toolkit.
 #   docker build -f docker/worker-cuda.Dockerfile -t findery-worker-cuda .
 FROM node:22-bookworm-slim AS build
 
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends python3-pip && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev && npm cache clean --force
-# The npm package of ONNX Runtime does not contain the CUDA libraries, which are too large for the registry. Its script
-# downloads those of its version (script/install-metadata.js): Microsoft.ML.OnnxRuntime.Gpu.Linux on nuget.org, built
-# for CUDA 12 and cuDNN 9.
-RUN node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12
 COPY bin ./bin
 COPY models ./models
 COPY src ./src
 COPY workers ./workers
+# ONNX Runtime's CUDA provider, CUDA and cuDNN, in the versions of src/cli/gpu/cuda-wheels.txt.
+RUN FINDERY_GPU_LIBRARIES=/opt/findery-gpu bin/findery gpu setup
 
-FROM nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04
+FROM node:22-bookworm-slim
 
 WORKDIR /app
-# node_modules contains Node itself, in the pinned version.
+# node_modules contains Node itself, in the pinned version. The NVIDIA_ variables are for the Container Toolkit.
 ENV NODE_ENV=production \
     PATH=/app/node_modules/.bin:$PATH \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     FINDERY_DATA=/data \
+    FINDERY_GPU_LIBRARIES=/opt/findery-gpu \
     FINDERY_PROVIDERS=cuda
+COPY --from=build /opt/findery-gpu /opt/findery-gpu
 COPY --from=build /app ./
 
 RUN mkdir -p /data && chown 1000:1000 /data

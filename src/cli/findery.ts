@@ -1,5 +1,7 @@
 import { UsageError } from './arguments.ts';
 import * as backup from './commands/backup.ts';
+import * as doctor from './commands/doctor.ts';
+import * as gpu from './commands/gpu.ts';
 import * as keep from './commands/keep.ts';
 import * as keys from './commands/keys.ts';
 import * as models from './commands/models.ts';
@@ -28,6 +30,8 @@ const COMMANDS: { readonly [name: string]: Command } = {
   keys,
   models,
   workers,
+  doctor,
+  gpu,
   keep,
   sweep,
   reindex,

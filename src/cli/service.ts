@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { RECYCLE_STATUS } from '../../workers/recycling.ts';
 import { startApi } from '../api/server.ts';
 import type { Config } from '../config/config.ts';
+import { libraryEnvironment } from './gpu/library-folder.ts';
 import { ensureRedis, START_WAIT_MS } from './redis/ensure-redis.ts';
 
 /** Pause before a worker that exited is restarted. */
@@ -48,8 +49,9 @@ export async function startService({
   });
   try {
     const api = await startApi({ config, redisUrl: redis.url, logger });
+    const environment = (await libraryEnvironment(config, process.env)) ?? process.env;
     const worker = superviseWorker(
-      { ...process.env, REDIS_URL: redis.url, LOG_LEVEL: config.logLevel },
+      { ...environment, REDIS_URL: redis.url, LOG_LEVEL: config.logLevel },
       logger,
     );
     return {

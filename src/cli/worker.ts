@@ -2,6 +2,7 @@ import { getPriority, setPriority } from 'node:os';
 import { RECYCLE_STATUS } from '../../workers/recycling.ts';
 import { startWorker } from '../../workers/worker.ts';
 import { ConfigError, readConfig } from '../config/config.ts';
+import { restartWithLibraries } from './gpu/library-folder.ts';
 import { createLogger } from './logger.ts';
 import { ensureRedis, START_WAIT_MS } from './redis/ensure-redis.ts';
 import { aborted, runMain } from './run-main.ts';
@@ -26,6 +27,7 @@ await runMain(async (stop) => {
       'REDIS_URL is not set; `npm run worker` needs the Redis that the API uses. ' +
         '(`npm start` starts a private Redis.)',
     );
+  await restartWithLibraries(config);
   const logger = createLogger(config, 'worker');
   await ensureRedis({
     url: config.redisUrl,

@@ -63,6 +63,11 @@ export function ownModelFolder({ dataFolder }: Pick<Config, 'dataFolder'>): stri
   return join(dataFolder, 'models');
 }
 
+/** The folder of the libraries that `findery gpu setup` fetches. */
+export function gpuFolder({ dataFolder, gpuLibraries }: Pick<Config, 'dataFolder' | 'gpuLibraries'>): string {
+  return gpuLibraries ?? join(dataFolder, 'gpu');
+}
+
 /** The folder of blobs inside the data folder. The private Redis stores its files beside it. */
 export function blobFolder(config: Config): string {
   return join(config.dataFolder, 'blobs');

@@ -154,6 +154,13 @@ const MODELS = {
     value: integer(0, 255),
     description: 'Number of the GPU for cuda, tensorrt and dml.',
   },
+  gpuLibraries: {
+    variable: 'FINDERY_GPU_LIBRARIES',
+    default: '',
+    value: optional(folder),
+    description:
+      'Folder of the CUDA libraries that `findery gpu setup` fetches. Without it: `gpu` in `FINDERY_DATA`.',
+  },
   threads: {
     variable: 'FINDERY_THREADS',
     default: String(Math.min(256, availableParallelism())),

@@ -34,9 +34,7 @@ describe('an engine', () => {
 
   it.skipIf(hasCuda || !has.includes('cuda'))('names the missing library of a GPU provider', async () => {
     const message = await errorOf(['cuda', 'tensorrt']);
-    expect(message).toMatch(
-      /cuda:0: .*libonnxruntime_providers_\w+\.so.*install\.js --onnxruntime-node-install=cuda12/,
-    );
+    expect(message).toMatch(/cuda:0: .*libonnxruntime_providers_\w+\.so.*bin\/findery gpu setup/);
     expect(message).toMatch(/tensorrt:0: /);
   });
 

@@ -38,12 +38,16 @@ export class CommandLine {
     return rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Runs a program; fails the test if it prints a stack trace. */
-  run(command: string, args: readonly string[]): Promise<Outcome> {
+  /**
+   * Runs a program; fails the test if it prints a stack trace.
+   * @param environment settings that differ from those of the other tests
+   */
+  run(command: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Outcome> {
     const env = {
       ...process.env,
       FINDERY_MODELS: this.models,
       FINDERY_DATA: join(this.folder, 'data'),
+      ...environment,
     };
     return new Promise((resolve) => {
       execFile(command, args, { env }, (error, stdout, stderr) => {

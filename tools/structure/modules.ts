@@ -105,6 +105,8 @@ export const MODULES: readonly { readonly name: string; readonly imports: readon
   {
     name: 'cli',
     imports: [
+      'version',
+      'sha256',
       'config',
       'core',
       'bundles',

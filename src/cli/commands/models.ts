@@ -1,5 +1,6 @@
 import { readConfig } from '../../config/config.ts';
 import { parseArguments, UsageError } from '../arguments.ts';
+import { restartWithLibraries } from '../gpu/library-folder.ts';
 import { addBundle } from '../models/add.ts';
 import { checkBundle } from '../models/check.ts';
 import { listBundles } from '../models/list.ts';
@@ -46,6 +47,7 @@ const ACTIONS: {
 export async function run(args: readonly string[], stop: AbortSignal): Promise<number> {
   const { action, operand, values } = parse(args);
   const config = readConfig(process.env);
+  if (action === 'check' || action === 'add') await restartWithLibraries(config);
   switch (action) {
     case 'check':
       return checkBundle(config, operand, console.log);

@@ -18,7 +18,39 @@ const PRODUCTS: readonly (readonly [prefix: string, product: string, hasProductV
 
 const PACKAGE = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
 /** The folder of onnxruntime-node's libraries for this platform. */
-const LIBRARIES = join(dirname(PACKAGE), 'bin', 'napi-v6', process.platform, process.arch);
+const OWN_LIBRARIES = join(dirname(PACKAGE), 'bin', 'napi-v6', process.platform, process.arch);
+
+/**
+ * Explains an error of the CUDA runtime, which ONNX Runtime reports as "CUDA failure 35: CUDA
+ * driver version is insufficient for CUDA runtime version ; GPU=0 ; ..." behind names of C++.
+ * @returns null if the message holds no such error
+ */
+export function explainCudaFailure(message: string): string | null {
+  const [, code, text] = /CUDA failure (\d+): (.+?) *(?:;|$)/.exec(message) ?? [];
+  const failure = `CUDA failure ${code}: ${text}`;
+  switch (code) {
+    case undefined:
+      return null;
+    case '2':
+      return `its memory is taken (${failure}); nvidia-smi lists the processes that hold it`;
+    case '35':
+      return `the NVIDIA driver is too old (${failure}); CUDA 13 needs driver 580 or newer`;
+    case '100':
+    case '101':
+      return `there is no such GPU (${failure}); nvidia-smi lists the GPUs, and FINDERY_DEVICE selects one`;
+    default:
+      return `${failure}; nvidia-smi shows the state of the GPU`;
+  }
+}
+
+/**
+ * The folder that libonnxruntime is loaded from; it looks for its providers there. The dynamic
+ * linker prefers LD_LIBRARY_PATH to the folder of onnxruntime-node's addon.
+ */
+function findLibraries(): string {
+  const folders = (process.env.LD_LIBRARY_PATH ?? '').split(':').filter(Boolean);
+  return folders.find((folder) => existsSync(join(folder, 'libonnxruntime.so.1'))) ?? OWN_LIBRARIES;
+}
 
 /**
  * Explains why the library of a provider (`cuda`, `tensorrt`) cannot be loaded. ONNX Runtime itself
@@ -28,16 +60,16 @@ const LIBRARIES = join(dirname(PACKAGE), 'bin', 'napi-v6', process.platform, pro
 export async function findMissingLibrary(provider: string): Promise<string | null> {
   const [prefix, suffix] = process.platform === 'win32' ? ['', '.dll'] : ['lib', '.so'];
   const names = ['shared', provider].map((part) => `${prefix}onnxruntime_providers_${part}${suffix}`);
-  const absent = names.find((name) => !existsSync(join(LIBRARIES, name)));
+  const libraries = findLibraries();
+  const absent = names.find((name) => !existsSync(join(libraries, name)));
   if (absent) {
-    const folder = relative(process.cwd(), LIBRARIES) || LIBRARIES;
+    const folder = relative(process.cwd(), libraries) || libraries;
     return (
-      `onnxruntime-node was installed without its libraries for GPUs: ${absent} is not in ${folder}. ` +
-      '`node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12` ' +
-      'fetches them (Linux on x64; from nuget.org)'
+      `onnxruntime-node comes without its libraries for GPUs: ${absent} is not in ${folder}. ` +
+      '`bin/findery gpu setup` fetches those for CUDA (Linux on x64)'
     );
   }
-  const message = await dynamicLinkerError(join(LIBRARIES, names[1]));
+  const message = await dynamicLinkerError(join(libraries, names[1]));
   return message && explainLinkerError(message);
 }
 

@@ -1,6 +1,6 @@
 import ort from 'onnxruntime-node';
 import { EngineError, withoutSourceLocations } from '../errors.ts';
-import { findMissingLibrary } from './native-libraries.ts';
+import { explainCudaFailure, findMissingLibrary } from './native-libraries.ts';
 
 /** The hardware that graphs run on. */
 export interface Device {
@@ -89,6 +89,8 @@ async function explainFailure(provider: string, message: string): Promise<string
     const missing = await findMissingLibrary(provider);
     if (missing) return missing;
   }
+  const failure = explainCudaFailure(message);
+  if (failure !== null) return failure;
   if (/No supported adapters|Failed to get a WebGPU adapter/.test(message)) {
     const advice =
       '; install libvulkan1 and the Vulkan driver of the GPU, and in containers of NVIDIA set ' +
