@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import type { Config } from '../../config/config.ts';
-import { redactUrl } from '../redis/ensure-redis.ts';
+import { redactUrl } from '../../redis/address.ts';
 import { findPrivateRedis, findRedisServer } from '../redis/private-redis.ts';
 import { type Finding, ok, problem, type Result, warning } from './finding.ts';
 
