@@ -46,15 +46,10 @@ class FusedProcessor:
         residual, shape = hidden_states, hidden_states.shape
         if attention.spatial_norm is not None:
             hidden_states = attention.spatial_norm(hidden_states, temb)
-        if attention.group_norm is not None:
-            # On four axes, as the other group norms of the graph are, so that it is fused as they are.
-            hidden_states = (
-                attention.group_norm(hidden_states)
-                if len(shape) == 4
-                else attention.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
-            )
         if len(shape) == 4:
             hidden_states = hidden_states.flatten(2).transpose(1, 2)
+        if attention.group_norm is not None:
+            hidden_states = attention.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         mixed = MultiHeadAttention.apply(
             attention.to_q(hidden_states), attention.to_k(context), attention.to_v(context), attention.heads

@@ -52,16 +52,21 @@ def test_every_group_norm_convolution_and_attention_is_fused_and_counted(tiny, t
         ("unet", modules(unet, torch.nn.GroupNorm), convolutions(unet), 2 * blocks),
         ("vae_decoder", modules(vae.decoder, torch.nn.GroupNorm), decoder, 1),
     ):
+        # The norm of the VAE's attention has three axes.
+        unfused = 1 if part == "vae_decoder" else 0
         graph = fused(tmp_path / "mine", part).graph
         nodes = cuda_graphs.count(graph)
-        assert nodes["GroupNorm"] + nodes["SkipGroupNorm"] == norms > 20
+        assert nodes["GroupNorm"] + nodes["SkipGroupNorm"] == norms - unfused > 20
         assert nodes["SkipGroupNorm"] > 0
         assert nodes["NhwcConv"] == convolved
         assert nodes["MultiHeadAttention"] == attentions
-        assert not nodes["InstanceNormalization"] and not nodes["Conv"]
+        assert nodes["InstanceNormalization"] == unfused and not nodes["Conv"]
         casts = {node.output[0] for node in graph.node if node.op_type == "Cast"}
         assert not any(node.input[0] in casts for node in graph.node if node.op_type == "NhwcConv")
-        assert f"for CUDA: {norms} of {norms} GroupNorm, {convolved} of {convolved} NhwcConv, " in lines[part]
+        assert (
+            f"for CUDA: {norms - unfused} of {norms} GroupNorm, {convolved} of {convolved} NhwcConv, "
+            in lines[part]
+        )
     assert cuda_graphs.count(fused(tmp_path / "mine", "unet").graph)["BiasSplitGelu"] == blocks
 
 
@@ -176,5 +181,5 @@ def test_what_the_cuda_kernels_have_no_form_for_stays_as_it_is(sd1, tmp_path, mo
     vae.set_attn_processor(FusedProcessor())
     path = graphs.write(part, tmp_path / "vae_decoder", "fp32")
     line = cuda_graphs.write(path, "vae_decoder", "fp32", external=False)
-    assert line.startswith(f"{even} of {len(norms)} GroupNorm")
+    assert line.startswith(f"{even - 1} of {len(norms)} GroupNorm")
     assert difference(fused(tmp_path, "vae_decoder"), expected) < TOLERANCE["fp32"]
