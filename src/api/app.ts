@@ -30,8 +30,8 @@ import { workers } from './routes/workers.ts';
 import type { Services } from './services.ts';
 
 /**
- * Plugins in the order in which their hooks run. CORS comes first: it answers every OPTIONS
- * request.
+ * Plugins in the order in which their hooks run. `browserSecurity` comes first: its CORS part
+ * answers every OPTIONS request.
  */
 const PLUGINS = [
   browserSecurity,

@@ -7,6 +7,6 @@ export interface TenantContext {
   readonly redis: Redis;
   readonly keys: RedisKeys;
   readonly tenant: string;
-  /** null when no limits apply (keys are off, or the process is a worker). */
+  /** null when no limits apply: authentication is off, or the process is a worker. */
   readonly limits: Limits | null;
 }

@@ -1,8 +1,8 @@
 /** An attempt is slow when it takes longer. */
 const SLOW_AFTER_MS = 2_000;
 /**
- * Slow attempts of a tenant to one host. Once there are as many, further ones to the host are
- * postponed.
+ * At most this many slow attempts of a tenant to one host. Beyond it, every further attempt of the
+ * tenant to the host is postponed.
  */
 const MAX_SLOW = 8;
 /** Attempts of a tenant to one host at the same time. */

@@ -101,10 +101,10 @@ const names = withPrompt([
   ],
   [
     'an unknown scheduler',
-    { sampler: { scheduler: 'heun' } },
+    { sampler: { scheduler: 'no-such-scheduler' } },
     422,
     'unknown-scheduler',
-    ['/sampler/scheduler', '"heun"', 'ddim', /dpmsolver\+\+/],
+    ['/sampler/scheduler', '"no-such-scheduler"', 'ddim', /dpmsolver\+\+/],
   ],
   [
     'an unknown preset',

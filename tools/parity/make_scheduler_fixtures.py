@@ -1,5 +1,5 @@
 """Records the results of diffusers' schedulers for model outputs given by a formula, for
-test/numerics/schedulers.test.ts.
+test/numerics/schedulers/schedulers.test.ts.
 
     python tools/parity/make_scheduler_fixtures.py [NAME ...]
 

@@ -110,6 +110,8 @@ function checkWords(file: string): void {
     .forEach((line, i) => {
       const [word] = REPLACED_WORDS.exec(line) ?? [];
       if (word && !ALIAS_LINE.test(line))
-        problems.push(`${file}:${i + 1}: "${word}"; the word is another one (CONTRIBUTING.md, "Words")`);
+        problems.push(
+          `${file}:${i + 1}: "${word}" was replaced; CONTRIBUTING.md, "Words", has its replacement`,
+        );
     });
 }

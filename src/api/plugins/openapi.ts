@@ -28,7 +28,7 @@ export const openapi = fp(async (app: FastifyInstance) => {
         { name: 'samples', description: 'images sampled from a distribution' },
         { name: 'webhooks', description: 'endpoints that receive events, and the log of deliveries' },
         { name: 'catalog', description: 'installed models, rewards and optimizers; queues and workers' },
-        { name: 'service', description: 'health and documentation' },
+        { name: 'service', description: 'the service itself: health and documentation' },
       ],
       components: {
         securitySchemes: {

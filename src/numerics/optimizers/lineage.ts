@@ -18,7 +18,7 @@ interface Optimum {
   readonly expected: number;
 }
 
-/** Rows that the matrix of cosines has room for at first. */
+/** Initial capacity, in noises of the lineage, of the matrix of their cosines. */
 const INITIAL_CAPACITY = 8;
 
 /**

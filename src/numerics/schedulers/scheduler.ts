@@ -27,7 +27,7 @@ export interface Scheduler {
    * One denoising step: x_{t-1}.
    *
    * @param modelOutput the model's output at `timesteps[step]`, as long as the latents
-   * @param step index of the step
+   * @param step index into `timesteps`: of an evaluation, of which a method can have several a step
    * @param latents x_t
    * @param noise N(0, 1) numbers, as many as latents, if and only if `stochastic` is true; a last
    *   step that adds no noise (LCM, TCD) ignores them

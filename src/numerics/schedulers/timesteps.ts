@@ -82,6 +82,7 @@ function spaceTrailing(end: number, stride: number): number[] {
 
 /**
  * numpy.linspace to the last bit: the rounding of halves depends on the order of its operations.
+ * One number is `start`.
  */
 export function linspace(start: number, stop: number, count: number): number[] {
   const step = (stop - start) / (count - 1);
