@@ -51,7 +51,7 @@ describe('findScheduler', () => {
 
   it('lists the accepted names in the error for an unknown one', () => {
     expect(() => findScheduler('no-such-scheduler')).toThrow(
-      /no scheduler named "no-such-scheduler"; the accepted names are ddim, pndm, euler, .*dpmsolver\+\+, .*lcm, tcd/,
+      /named "no-such-scheduler"; the accepted names are ddim, pndm, euler, .*dpmsolver\+\+, .*lcm, tcd/,
     );
   });
 });
