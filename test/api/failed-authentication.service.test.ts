@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
@@ -110,7 +111,11 @@ describe('a proxy', () => {
 
   it('that is trusted lets other machines in, so the service does not start without keys', async () => {
     const start = () =>
-      startAnother({ trustProxy: ['loopback'], redisPrefix: `${api.config.redisPrefix}-none` });
+      startAnother({
+        trustProxy: ['loopback'],
+        redisPrefix: `${api.config.redisPrefix}-none`,
+        dataFolder: join(api.folder, 'none'), // the storage of `api` remembers its keys
+      });
     await expect(start()).rejects.toThrow(/FINDERY_TRUST_PROXY is "loopback".*\n.*findery keys create/);
   });
 });

@@ -90,9 +90,13 @@ export const jobRewards: FastifyPluginAsyncTypebox = async (app) => {
   );
 };
 
-/** The ETag of a job that has ended: a retry gives it another end. */
-function etagOf({ id, finishedAt }: JobRecord, format: Format, sigma: number): string {
-  return `"${sha256Of([VERSION, id, finishedAt, format, sigma].join()).slice(0, 32)}"`;
+/**
+ * The ETag of a job that has ended. A retry that goes on has other rewards; one that repeats the
+ * search has the same, and the same ETag.
+ */
+function etagOf({ id, rewards, progress }: JobRecord, format: Format, sigma: number): string {
+  const content = JSON.stringify([VERSION, id, rewards, progress.images, format, sigma]);
+  return `"${sha256Of(content).slice(0, 32)}"`;
 }
 
 function negotiateFormat(header: string | undefined): Format {
