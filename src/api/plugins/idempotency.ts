@@ -1,4 +1,11 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  onSendHookHandler,
+  preHandlerHookHandler,
+  RouteOptions,
+} from 'fastify';
 import fp from 'fastify-plugin';
 import { type TObject, Type } from 'typebox';
 import { ProblemError } from '../../contract/problem.ts';
@@ -52,20 +59,24 @@ interface Answer {
  */
 export const idempotency = fp(async (app: FastifyInstance) => {
   app.decorateRequest('idempotency', null);
+  // Hooks of the routes themselves: a GET does not pay for them.
   app.addHook('onRoute', (route) => {
-    if (isCovered(route)) declareKey(route);
+    if (!isCovered(route)) return;
+    declareKey(route);
+    route.preHandler = [beginOrRepeat, ...[route.preHandler ?? []].flat()];
+    route.onSend = [keepAnswer, ...[route.onSend ?? []].flat()];
   });
 
-  app.addHook('preHandler', (request, reply, done) => {
+  const beginOrRepeat: preHandlerHookHandler = (request, reply, done) => {
     const key = request.headers['idempotency-key'];
     // A route that is open to everybody has no caller, and no tenant to remember keys for.
-    if (request.method !== 'POST' || typeof key !== 'string' || !request.caller) return done();
+    if (typeof key !== 'string' || !request.caller) return done();
     begin(request, reply, key).then((isAnswered) => {
       if (!isAnswered) done();
     }, done);
-  });
+  };
 
-  app.addHook('onSend', (request, reply, payload, done) => {
+  const keepAnswer: onSendHookHandler<unknown> = (request, reply, payload, done) => {
     const running = request.idempotency?.running;
     if (!running) return done();
     running.end(answerToKeep(request, reply, payload)).then(
@@ -76,7 +87,7 @@ export const idempotency = fp(async (app: FastifyInstance) => {
         done();
       },
     );
-  });
+  };
 });
 
 function isCovered({ method, url, config }: RouteOptions): boolean {
