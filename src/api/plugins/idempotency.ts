@@ -1,11 +1,4 @@
-import type {
-  FastifyInstance,
-  FastifyReply,
-  FastifyRequest,
-  onSendHookHandler,
-  preHandlerHookHandler,
-  RouteOptions,
-} from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
 import { type TObject, Type } from 'typebox';
 import { ProblemError } from '../../contract/problem.ts';
@@ -59,24 +52,20 @@ interface Answer {
  */
 export const idempotency = fp(async (app: FastifyInstance) => {
   app.decorateRequest('idempotency', null);
-  // Hooks of the routes themselves: a GET does not pay for them.
   app.addHook('onRoute', (route) => {
-    if (!isCovered(route)) return;
-    declareKey(route);
-    route.preHandler = [beginOrRepeat, ...[route.preHandler ?? []].flat()];
-    route.onSend = [keepAnswer, ...[route.onSend ?? []].flat()];
+    if (isCovered(route)) declareKey(route);
   });
 
-  const beginOrRepeat: preHandlerHookHandler = (request, reply, done) => {
+  app.addHook('preHandler', (request, reply, done) => {
     const key = request.headers['idempotency-key'];
     // A route that is open to everybody has no caller, and no tenant to remember keys for.
-    if (typeof key !== 'string' || !request.caller) return done();
+    if (request.method !== 'POST' || typeof key !== 'string' || !request.caller) return done();
     begin(request, reply, key).then((isAnswered) => {
       if (!isAnswered) done();
     }, done);
-  };
+  });
 
-  const keepAnswer: onSendHookHandler<unknown> = (request, reply, payload, done) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     const running = request.idempotency?.running;
     if (!running) return done();
     running.end(answerToKeep(request, reply, payload)).then(
@@ -87,7 +76,7 @@ export const idempotency = fp(async (app: FastifyInstance) => {
         done();
       },
     );
-  };
+  });
 });
 
 function isCovered({ method, url, config }: RouteOptions): boolean {
