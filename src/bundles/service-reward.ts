@@ -8,7 +8,7 @@ export interface ServiceReward extends RewardDescription {
   readonly headers: { readonly [name: string]: string };
   /** Timeout of one request in seconds. */
   readonly timeoutSeconds: number;
-  /** Further tries after a failure that may pass: no connection, timeout, 429, 5xx. */
+  /** Further tries after a failure that may pass: no connection, timeout, 408, 425, 429, 5xx. */
   readonly retries: number;
   /** Maximum number of requests at the same time. */
   readonly concurrency: number;
@@ -30,8 +30,14 @@ export interface ChatReward extends ServiceReward {
   readonly model: string;
   /** Criteria of the judgement; `{prompt}` stands for the prompt. */
   readonly rubric: string;
+  /** `json`: scores in the answer's text; `yes-probability`: how likely the answer "Yes" is. */
+  readonly answer: 'json' | 'yes-probability';
   /** Lowest and highest score of the judge; mapped to `range`, or to [0, 1] without one. */
   readonly scale: readonly [number, number];
+  /** Maximum number of pictures in one request. */
+  readonly batchSize: number;
+  /** Limit of the answer in tokens, reasoning included; null: the server's default. */
+  readonly maxTokens: number | null;
   /** null: not sent, for models that do not accept it. */
   readonly temperature: number | null;
 }
@@ -40,6 +46,9 @@ const DEFAULT_RUBRIC =
   'How well does this picture show what the prompt says? Prompt: "{prompt}". Check every object, its ' +
   'number, its colour and other attributes, and where things are. Beauty does not count. Give the lowest ' +
   'score when hardly anything fits, and the highest only when everything does.';
+
+/** The question of VQAScore (Lin et al. 2024, arXiv 2404.01291). */
+const YES_RUBRIC = 'Does this figure show "{prompt}"? Please answer yes or no.';
 
 /**
  * Reads the card of a reward of type `http`.
@@ -66,16 +75,26 @@ export function readChatReward(card: Json, description: CardDescription): ChatRe
       `findery.json has ${key} ${JSON.stringify(card[key])}; a reward of type chat needs text there`,
     );
   };
-  const scale = card.scale ?? [0, 10];
+  const answer = card.answer ?? 'json';
+  if (answer !== 'json' && answer !== 'yes-probability')
+    throw new BundleError(
+      `findery.json has answer ${JSON.stringify(answer)}; it takes "json" or "yes-probability"`,
+    );
+  const isProbability = answer === 'yes-probability';
+  const scale = card.scale ?? (isProbability ? [0, 1] : [0, 10]);
   if (!isInterval(scale))
     throw new BundleError(`findery.json has scale ${JSON.stringify(scale)}; it takes [lowest, highest]`);
+  const hasTokenLimit = isProbability || (card.maxTokens !== undefined && card.maxTokens !== null);
   return {
     ...readService(card, description, { concurrency: 8 }),
     type: 'chat',
     baseUrl: readUrl(card.baseUrl, 'baseUrl'),
     model: text('model'),
-    rubric: text('rubric', DEFAULT_RUBRIC),
+    rubric: text('rubric', isProbability ? YES_RUBRIC : DEFAULT_RUBRIC),
+    answer,
     scale,
+    batchSize: readCount(card, 'batchSize', 1, 1, isProbability ? 1 : 64),
+    maxTokens: hasTokenLimit ? readCount(card, 'maxTokens', 1, 1, 1_000_000) : null,
     temperature:
       card.temperature === null
         ? null

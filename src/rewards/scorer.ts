@@ -51,7 +51,7 @@ function isScore(score: unknown): boolean {
 }
 
 /** Longest part of a service's answer that an error message quotes, in characters. */
-const MAX_EXCERPT = 200;
+const MAX_EXCERPT = 400;
 
 /** The beginning of a service's answer as JSON, for an error message. */
 export function excerpt(value: unknown): string {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceReward } from '../bundles/reward-bundle.ts';
 import { excerpt, RewardError } from './scorer.ts';
+import { errorMessage, isTransientStatus, reportedError } from './service-error.ts';
 
 /** Longer answers are refused: scores are short. */
 const MAX_ANSWER_BYTES = 1_000_000;
@@ -24,8 +25,9 @@ type Environment = { readonly [variable: string]: string | undefined };
 /**
  * POSTs JSON and returns the JSON of the answer. Redirects are not followed.
  *
- * Failures that may pass (no connection, timeout, 429, 5xx) are retried, after `Retry-After` or
- * else after pauses that double from `FIRST_PAUSE_MS`, with jitter.
+ * Failures that may pass (no connection, timeout, 408, 425, 429, 5xx, also as an error inside of a
+ * 200) are retried, after `Retry-After` or else after pauses that double from `FIRST_PAUSE_MS`,
+ * with jitter.
  * @throws RewardError, transient if the retries are used up; the signal's reason if it is aborted
  */
 export async function callService(reward: ServiceReward, call: ServiceCall): Promise<unknown> {
@@ -43,7 +45,7 @@ export async function callService(reward: ServiceReward, call: ServiceCall): Pro
           `The reward "${reward.name}" at ${withoutQuery(call.url)} was asked ${tries} and gave no scores: ` +
             `${error.message}. Start the service or make it faster, or raise timeoutSeconds or retries in ` +
             'its findery.json.',
-          { isTransient: true },
+          { isTransient: true, status: error.status },
         );
       }
       const backoff = Math.min(FIRST_PAUSE_MS * 2 ** attempt * (0.5 + Math.random()), MAX_PAUSE_MS);
@@ -64,11 +66,14 @@ export function withoutQuery(url: string): string {
 
 /** A failure that a later try may not have. */
 class TransientFailure extends Error {
+  /** HTTP status of the answer; undefined without one. */
+  readonly status: number | undefined;
   readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, retryAfterMs?: number) {
+  constructor(message: string, answer: { readonly status?: number; readonly retryAfterMs?: number } = {}) {
     super(message);
-    this.retryAfterMs = retryAfterMs;
+    this.status = answer.status;
+    this.retryAfterMs = answer.retryAfterMs;
   }
 }
 
@@ -85,7 +90,7 @@ async function callOnce(
     });
   };
   let status: number;
-  let retryAfter: string | null;
+  let responseHeaders: Headers;
   let text: string | null;
   try {
     const response = await fetch(url, {
@@ -96,7 +101,7 @@ async function callOnce(
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
     status = response.status;
-    retryAfter = response.headers.get('retry-after');
+    responseHeaders = response.headers;
     text = await readText(response);
   } catch (error) {
     if (timeout.aborted) throw new TransientFailure(`no answer within ${timeoutSeconds} s`);
@@ -106,17 +111,44 @@ async function callOnce(
     }
     throw error;
   }
-  const found = text === null ? `more than ${MAX_ANSWER_BYTES} bytes` : excerpt(text);
-  if (status === 429 || status >= 500)
-    throw new TransientFailure(`it answered ${status} ${found}`, requestedPause(retryAfter));
-  if (status < 200 || status >= 300)
-    reject(`answered ${status} ${found}; it has to answer 200 with JSON.`, status);
-  if (text === null) return reject(`answered with ${found}; answer with the scores only.`);
-  try {
-    return JSON.parse(text);
-  } catch {
-    return reject(`answered with ${found}, which is not JSON.`);
+  const tooLong = `more than ${MAX_ANSWER_BYTES} bytes`;
+  const retryAfterMs = requestedPause(responseHeaders.get('retry-after'));
+  if (status >= 300 && status < 400) reject(describeRedirect(url, status, responseHeaders), status);
+  if (status < 200 || status >= 300) {
+    const found = `${status} ${text === null ? tooLong : excerpt(errorMessage(text))}`;
+    if (isTransientStatus(status))
+      throw new TransientFailure(`it answered ${found}`, { status, retryAfterMs });
+    reject(`answered ${found}; it has to answer 200 with JSON.`, status);
   }
+  if (text === null) return reject(`answered with ${tooLong}; answer with the scores only.`);
+  const answer = parseJson(text) ?? reject(`answered with ${excerpt(text)}, which is not JSON.`);
+  const reported = reportedError(answer.value);
+  if (!reported) return answer.value;
+  const found = `200 with the error ${excerpt(reported.error)}`;
+  if (reported.isTransient) throw new TransientFailure(`it answered ${found}`, { retryAfterMs });
+  return reject(`answered ${found}.`);
+}
+
+function parseJson(text: string): { readonly value: unknown } | null {
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Says where a redirect leads. It is not followed: the pictures and the headers of a card go to no
+ * address but the card's.
+ */
+function describeRedirect(url: string, status: number, headers: Headers): string {
+  const location = headers.get('location');
+  const target = location === null ? null : URL.parse(location, url);
+  const goal = target ? `a redirect to ${withoutQuery(target.href)}` : 'a redirect without an address';
+  return (
+    `answered ${status}, ${goal}; it has to answer 200 with JSON. Redirects are not followed: put the ` +
+    'address that it leads to into its findery.json.'
+  );
 }
 
 /** The body as text; null if it exceeds `MAX_ANSWER_BYTES`. */

@@ -72,4 +72,33 @@ describe('the error message', () => {
     expect(error).toMatchObject({ isTransient: false, message: expect.stringMatching(words) });
     expect(server.requests).toHaveLength(1);
   });
+
+  it.each([
+    [301, '/score/', /301, a redirect to http:\/\/127\.0\.0\.1:\d+\/score\/;.*not followed/],
+    [307, 'https://user:secret@example.com/v2?key=1', /307, a redirect to https:\/\/example\.com\/v2;/],
+    [302, undefined, /302, a redirect without an address/],
+  ])('says where the redirect %d to %s leads', async (status, location, words) => {
+    server.answer = () => ({
+      status,
+      headers: (location === undefined ? {} : { location }) as Record<string, string>,
+      body: '',
+    });
+    const error = await errorOf(httpScorer(await server.httpReward(), {}).score(grayPictures(1), 'a dog'));
+    expect(error).toMatchObject({ isTransient: false, status, message: expect.stringMatching(words) });
+    expect(error.message).not.toContain('secret');
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it.each([
+    [{ error: { message: 'too dark' } }],
+    [{ error: 'too dark' }],
+    [{ detail: 'too dark' }],
+    [{ message: 'too dark' }],
+  ])('quotes the message of %j', async (body) => {
+    server.answer = () => ({ status: 418, body });
+    const { message } = await errorOf(
+      httpScorer(await server.httpReward(), {}).score(grayPictures(1), 'a dog'),
+    );
+    expect(message).toContain('answered 418 "too dark"');
+  });
 });
