@@ -46,7 +46,7 @@ const prompts: Row[] = [
       ['/prompt', `is ${JSON.stringify(prompt)};`, 'takes text'],
     ],
   ),
-  ...['\u0000', '\u0007', '\n', '\u007f'].map(
+  ...['\u0000', '\u0007', '\u000b', '\u001b', '\u007f', '\u0085'].map(
     (character): Row => [
       `with the control character ${JSON.stringify(character)}`,
       { prompt: `a${character}dog` },

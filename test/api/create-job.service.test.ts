@@ -146,6 +146,16 @@ describe('POST /v1/jobs', () => {
     );
   });
 
+  it.each(['a red book\nand a yellow vase', 'a red book\r\nand\ta yellow vase\n'])(
+    'accepts the prompt %j of a text box unchanged',
+    async (prompt) => {
+      expect(await queueJob(api, { prompt, negativePrompt: prompt })).toMatchObject({
+        prompt,
+        negativePrompt: prompt,
+      });
+    },
+  );
+
   it('places jobs of higher priority first in the queue', async () => {
     const own = await startTestApi();
     onTestFinished(() => own.close());

@@ -25,12 +25,12 @@ export function OneOf<const T extends readonly string[]>(
 /**
  * Character classes that every reader of the contract supports: no \p{...}, nothing above \uFFFF.
  */
-const CONTROL = '\\u0000-\\u001f\\u007f-\\u009f';
-const SPACE = ' \\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff';
+const CONTROL = '\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f';
+const SPACE = ' \\t\\n\\r\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff';
 
 /**
- * A schema for text that people write: no control characters and, with `minimum` 1, a visible
- * character. The patterns need linear time (no backtracking), because they run before length
+ * A schema for text that people write: no control characters but tabs and line breaks, which every
+ * text box makes, and, with `minimum` 1, a visible character. The patterns need linear time (no backtracking), because they run before length
  * limits.
  */
 export function FreeText(minimum: 0 | 1, maximum: number, description: string) {
@@ -43,7 +43,7 @@ export function FreeText(minimum: 0 | 1, maximum: number, description: string) {
     'x-well-formed': true,
     'x-accepts':
       (minimum === 0 ? '' : 'at least one visible character, ') +
-      `at most ${maximum} characters, no control characters`,
+      `at most ${maximum} characters, no control characters but tabs and line breaks`,
   });
 }
 
