@@ -11,18 +11,26 @@ export class BundleError extends Error {
 export type Json = { readonly [key: string]: unknown };
 
 /** Strings are matched too, so that the same words inside of them are left alone. */
-const STRING_OR_BARE_NAN = /"(?:[^"\\]|\\.)*"|-?\b(?:Infinity|NaN)\b/g;
+const STRING_OR_BARE_WORD = /"(?:[^"\\]|\\.)*"|-?\b(?:Infinity|NaN)\b/g;
+/** JSON for Python's words. Numbers that are too large for a double are infinite. */
+const BARE_WORDS: { readonly [word: string]: string } = {
+  Infinity: '1e999',
+  '-Infinity': '-1e999',
+  NaN: '"\\u0000NaN"',
+  '-NaN': '"\\u0000NaN"',
+};
 
 /**
  * Reads a JSON object from the file `name` in `folder`. Python's bare `Infinity` and `NaN`, which
- * diffusers writes, become null.
+ * diffusers writes, are read as these numbers. Readers of finite numbers refuse them.
  * @throws BundleError if the file is missing, or holds no JSON object
  */
 export async function readJson(folder: string, name: string): Promise<Json> {
   const text = await readText(folder, name);
   try {
     const value: unknown = JSON.parse(
-      text.replace(STRING_OR_BARE_NAN, (found) => (found.startsWith('"') ? found : 'null')),
+      text.replace(STRING_OR_BARE_WORD, (found) => BARE_WORDS[found] ?? found),
+      (_, entry: unknown) => (entry === '\u0000NaN' ? Number.NaN : entry),
     );
     if (isObject(value)) return value;
   } catch (error) {
@@ -70,7 +78,8 @@ export function numberAt(config: Json, key: string, file: string): number {
   const value = config[key];
   if (typeof value === 'number' && Number.isFinite(value)) return value;
   throw new BundleError(
-    `${file} has no number "${key}" (found ${JSON.stringify(value)}); use the config that the exporter wrote`,
+    `${file} has no number "${key}" (found ${typeof value === 'number' ? value : JSON.stringify(value)}); ` +
+      'use the config that the exporter wrote',
   );
 }
 
@@ -85,7 +94,12 @@ export function listAt(config: Json, key: string, file: string): readonly unknow
   throw new BundleError(`${file} has no list "${key}"; use the config that the exporter wrote`);
 }
 
-/** `value` if it is a number, else `fallback`. */
+/**
+ * `value` if it is a number, else `fallback`.
+ * @throws BundleError if the number is not finite
+ */
 export function numberOr<T>(value: unknown, fallback: T): number | T {
-  return typeof value === 'number' ? value : fallback;
+  if (typeof value !== 'number') return fallback;
+  if (Number.isFinite(value)) return value;
+  throw new BundleError(`A config has ${value} where a number is needed; use the config of the exporter`);
 }

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { type FamilyLayout, type FamilyName, findFamily, hasComponent } from './families.ts';
 import { BundleError, type Json, listAt, numberAt, numberOr, readJson, readOptionalJson } from './files.ts';
 import { findGraph } from './graph-file.ts';
-import { type ModelDefaults, readDefaults } from './model-sampler.ts';
+import { type ModelDefaults, readDefaults, replacedScheduler } from './model-sampler.ts';
 import { readTokenizer, type Tokenizer } from './tokenizer.ts';
 
 export type { FamilyName };
@@ -21,6 +21,8 @@ export interface ModelBundle {
   readonly family: FamilyName;
   /** Settings for requests that leave them out. */
   readonly defaults: ModelDefaults;
+  /** diffusers' class that `defaults.scheduler` replaces; null unless findery lacks it. */
+  readonly replacedScheduler: string | null;
   /** Supported pairs of width and height in pixels; null: any multiple of `sizeMultiple`. */
   readonly sizes: readonly (readonly [number, number])[] | null;
   /** Width and height in pixels are multiples of this, so that every layer halves them evenly. */
@@ -87,6 +89,7 @@ export async function readModelBundle(path: string): Promise<ModelBundle> {
   const patchSize = readPatchSize(denoiser, family);
   const halvings =
     family.denoiser === 'unet' ? listAt(denoiser, 'block_out_channels', 'unet/config.json').length - 1 : 0;
+  const sources = { card, family, denoiser, schedulerConfig, vaeScaleFactor };
   return {
     name: basename(path),
     path,
@@ -94,7 +97,8 @@ export async function readModelBundle(path: string): Promise<ModelBundle> {
     title: typeof card?.title === 'string' ? card.title : basename(path),
     licence: typeof card?.licence === 'string' ? card.licence : null,
     family: family.name,
-    defaults: readDefaults({ card, family, denoiser, schedulerConfig, vaeScaleFactor }),
+    defaults: readDefaults(sources),
+    replacedScheduler: replacedScheduler(sources),
     sizes: readSizes(card),
     sizeMultiple: vaeScaleFactor * patchSize * 2 ** halvings,
     latentChannels,

@@ -46,6 +46,16 @@ export function readDefaults(sources: DefaultSources): ModelDefaults {
   return defaults;
 }
 
+/**
+ * The class of a scheduler that findery does not have, in whose place the defaults have another
+ * scheduler; null if the config's own scheduler or the card's is used.
+ */
+export function replacedScheduler({ card, schedulerConfig }: DefaultSources): string | null {
+  const isChosen = (card?.defaults as Partial<ModelDefaults> | undefined)?.scheduler !== undefined;
+  const { _class_name: name } = schedulerConfig;
+  return isChosen || typeof name !== 'string' || findSchedulerByConfig(schedulerConfig) ? null : name;
+}
+
 /** Steps and guidance of models distilled to few steps; null for any other model. */
 function distilledDefaults({
   denoiser,

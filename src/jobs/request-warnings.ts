@@ -50,6 +50,19 @@ function truncationWarnings(
 }
 
 /**
+ * Warns of a scheduler that takes the place of the model's own one, which findery does not have.
+ * @param scheduler name of the scheduler in use
+ */
+export function schedulerWarnings(model: ModelBundle, scheduler: string): Warning[] {
+  const { name, replacedScheduler, defaults } = model;
+  if (replacedScheduler === null || scheduler !== defaults.scheduler) return [];
+  const message =
+    `${name} was made for ${replacedScheduler}, which findery does not have; ${scheduler} is used in its ` +
+    'place, on the same config.';
+  return [{ code: 'scheduler-replaced', message }];
+}
+
+/**
  * Warns of a negative prompt that has no effect, because nothing applies classifier-free guidance.
  */
 export function guidanceWarnings(

@@ -13,7 +13,7 @@ import {
 import type { PolicySampleRequest, SampleRequest, SampleSettings } from '../contract/schemas/sample.ts';
 import { chooseModel, chooseTerms, toRewardChoice } from './choose-bundles.ts';
 import { Memo } from './memo.ts';
-import { guidanceWarnings, promptWarnings } from './request-warnings.ts';
+import { guidanceWarnings, promptWarnings, schedulerWarnings } from './request-warnings.ts';
 import { resolveOptimizer } from './resolve-optimizer.ts';
 import { resolveSampler } from './resolve-sampler.ts';
 
@@ -76,6 +76,7 @@ export function resolveJob(
     warnings: [
       ...promptWarnings([model, ...terms.map(({ reward }) => reward)], request.prompt, negativePrompt),
       ...guidanceWarnings(model, settings.sampler, negativePrompt),
+      ...schedulerWarnings(model, settings.sampler.scheduler),
     ],
   };
 }
@@ -110,6 +111,7 @@ export function resolveSample(
         negativePrompt,
       ),
       ...guidanceWarnings(model, sampler, negativePrompt),
+      ...schedulerWarnings(model, sampler.scheduler),
     ],
   };
 }

@@ -4,7 +4,7 @@ import { isObject } from '../core/is-object.ts';
 export interface JudgeAnswer {
   /** Scores in the order of the pictures, of the last complete JSON object; null without any. */
   readonly scores: readonly number[] | null;
-  /** Text of the answer or of a refusal, without the model's reasoning; empty if there is neither. */
+  /** Text of the answer or of a refusal, without reasoning; empty if there is neither. */
   readonly text: string;
   /** Whether the server cut the answer at its limit of tokens (`finish_reason` is `length`). */
   readonly isCut: boolean;

@@ -146,7 +146,7 @@ function describeRedirect(url: string, status: number, headers: Headers): string
   const target = location === null ? null : URL.parse(location, url);
   const goal = target ? `a redirect to ${withoutQuery(target.href)}` : 'a redirect without an address';
   return (
-    `answered ${status}, ${goal}; it has to answer 200 with JSON. Redirects are not followed: put the ` +
+    `answered ${status} (${goal}); it has to answer 200 with JSON. Redirects are not followed: put the ` +
     'address that it leads to into its findery.json.'
   );
 }

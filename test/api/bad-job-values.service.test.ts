@@ -145,6 +145,15 @@ describe('POST /v1/jobs refuses a number', () => {
 });
 
 describe('POST /v1/jobs', () => {
+  it.each(['18446744073709551615', '9007199254740992', '1e400'])(
+    'quotes the seed %s exactly',
+    async (seed) => {
+      const body = `{"prompt": "a dog", "metadata": {"a": "1"}, "seed": ${seed}}`;
+      const answer = await api.post('/v1/jobs', body, { 'content-type': 'application/json' });
+      expectProblemText(await expectProblem(answer, 400, 'bad-request'), ['/seed', `/seed is ${seed};`]);
+    },
+  );
+
   it('names every wrong field at once', async () => {
     const response = await api.post('/v1/jobs', { prompt: '', seed: -1 });
     const { errors } = await expectProblem(response, 400, 'bad-request');

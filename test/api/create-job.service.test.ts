@@ -156,6 +156,13 @@ describe('POST /v1/jobs', () => {
     },
   );
 
+  it('chooses a seed where the request has null', async () => {
+    const job = await queueJob(api, { seed: null });
+    expect(Number.isSafeInteger(job.seed)).toBe(true);
+    const sample = await readOk(await api.post('/v1/samples', { prompt: PROMPT, seed: null }), 202);
+    expect(Number.isSafeInteger(sample.seed)).toBe(true);
+  });
+
   it('places jobs of higher priority first in the queue', async () => {
     const own = await startTestApi();
     onTestFinished(() => own.close());

@@ -122,14 +122,74 @@ describe('a folder without findery.json', () => {
 });
 
 describe('a JSON file written by Python', () => {
-  it.each(['Infinity', '-Infinity', 'NaN'])('may contain a bare %s', async (word) => {
+  const edit = async (insert: string) => {
     const path = join(folder, 'stickers/scheduler/scheduler_config.json');
-    const text = await readFile(path, 'utf8');
-    await writeFile(path, text.replace('{', `{\n  "lambda_min_clipped": ${word},\n  "_note": "a: ${word}",`));
-    const { models, problems } = await readCatalog([folder]);
+    const text = (await readFile(path, 'utf8')).replace(/"beta_start": [^,]+,/, '');
+    await writeFile(path, text.replace('{', `{\n  ${insert},`));
+    return readCatalog([folder]);
+  };
+
+  it.each([
+    ['Infinity', Number.POSITIVE_INFINITY],
+    ['-Infinity', Number.NEGATIVE_INFINITY],
+    ['NaN', Number.NaN],
+  ])('may contain a bare %s', async (word, value) => {
+    const written = `"_value": ${word}, "_note": "a: ${word}", "lambda_min_clipped": -Infinity`;
+    const { models, problems } = await edit(written);
     expect(problems).toEqual([]);
-    expect(models[0].schedulerConfig).toMatchObject({ _note: `a: ${word}`, beta_start: 0.00085 });
-    expect(models[0].schedulerConfig.lambda_min_clipped ?? null).toBeNull();
+    expect(models[0].schedulerConfig).toMatchObject({ _note: `a: ${word}`, _value: value });
+  });
+
+  it.each(['NaN', 'Infinity', '-Infinity', '1e999'])('is refused by name where %s is used', async (word) => {
+    const { problems } = await edit(`"beta_start": ${word}`);
+    expect(problems).toEqual([
+      expect.objectContaining({
+        message: expect.stringMatching(/beta_start.* is (NaN|-?Infinity);.*0 to 1/),
+      }),
+    ]);
+  });
+
+  it('is refused by name where it can not be meant', async () => {
+    const { problems } = await edit('"lambda_min_clipped": NaN');
+    expect(problems[0].message).toMatch(/lambda_min_clipped .* is NaN/);
+  });
+
+  it('is refused where the size of pictures is not finite', async () => {
+    const path = join(folder, 'stickers/unet/config.json');
+    const text = await readFile(path, 'utf8');
+    await writeFile(path, text.replace(/"sample_size": \d+/, '"sample_size": NaN'));
+    expect((await readCatalog([folder])).problems).toEqual([
+      expect.objectContaining({ message: expect.stringMatching(/NaN where a number is needed/) }),
+    ]);
+  });
+});
+
+describe('a scheduler that findery does not have', () => {
+  /** Gives the model another scheduler, and its card this default scheduler. */
+  const useClass = async (name: string, chosen?: string) => {
+    const card = join(folder, 'stickers/findery.json');
+    const { defaults, ...rest } = JSON.parse(await readFile(card, 'utf8'));
+    await writeFile(card, JSON.stringify({ ...rest, defaults: { ...defaults, scheduler: chosen } }));
+    const path = join(folder, 'stickers/scheduler/scheduler_config.json');
+    const config = JSON.parse(await readFile(path, 'utf8'));
+    await writeFile(path, JSON.stringify({ ...config, _class_name: name }));
+  };
+  const classes = ['DEISMultistep', 'HeunDiscrete', 'LMSDiscrete', 'DDPM', 'SASolver'];
+
+  it.each(classes)('is replaced by DPM-Solver++, and named: %s', async (name) => {
+    await useClass(`${name}Scheduler`);
+    const { models } = await readCatalog([folder]);
+    expect(models[0]).toMatchObject({
+      defaults: { scheduler: 'dpmsolver++' },
+      replacedScheduler: `${name}Scheduler`,
+    });
+  });
+
+  it('is not named where the card chooses, or for one that findery has', async () => {
+    await useClass('DDPMScheduler', 'ddim');
+    expect((await readCatalog([folder])).models[0].replacedScheduler).toBeNull();
+    await useClass('DDIMScheduler');
+    expect((await readCatalog([folder])).models[0].replacedScheduler).toBeNull();
   });
 });
 

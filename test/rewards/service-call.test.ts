@@ -74,9 +74,9 @@ describe('the error message', () => {
   });
 
   it.each([
-    [301, '/score/', /301, a redirect to http:\/\/127\.0\.0\.1:\d+\/score\/;.*not followed/],
-    [307, 'https://user:secret@example.com/v2?key=1', /307, a redirect to https:\/\/example\.com\/v2;/],
-    [302, undefined, /302, a redirect without an address/],
+    [301, '/score/', /301 \(a redirect to http:\/\/127\.0\.0\.1:\d+\/score\/\);.*not followed/],
+    [307, 'https://user:secret@example.com/v2?key=1', /307 \(a redirect to https:\/\/example\.com\/v2\);/],
+    [302, undefined, /302 \(a redirect without an address\)/],
   ])('says where the redirect %d to %s leads', async (status, location, words) => {
     server.answer = () => ({
       status,

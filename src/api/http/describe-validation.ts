@@ -1,5 +1,6 @@
 import type { ErrorObject } from 'ajv';
 import type { FastifySchemaValidationError } from 'fastify';
+import { numberSource } from './number-source.ts';
 
 /** An error of the validator, with the value and the schema that `verbose` adds. */
 type ValidationError = FastifySchemaValidationError & Pick<ErrorObject, 'data' | 'parentSchema'>;
@@ -22,12 +23,14 @@ const MAX_EXCERPT_DEPTH = 20;
 /**
  * Puts a validation error into words. The value is quoted unless the schema says that it may be
  * secret.
+ * @param text the JSON that the value was read from, which spells numbers exactly
  */
-export function describeValidation(error: ValidationError): DescribedError {
+export function describeValidation(error: ValidationError, text?: string): DescribedError {
   const { instancePath, keyword, params, data, parentSchema, message } = error;
   const schema = parentSchema ?? {};
   const accepts: unknown = schema['x-accepts'];
-  const value = schema['x-secret'] ? 'not what is accepted' : quote(data);
+  const exact = typeof data === 'number' && text ? numberSource(text, instancePath) : null;
+  const value = schema['x-secret'] ? 'not what is accepted' : shorten(exact ?? quote(data));
   const here = (text: string): DescribedError => ({ pointer: instancePath, message: text });
   switch (keyword) {
     case 'required':
@@ -77,9 +80,12 @@ export function describeValidation(error: ValidationError): DescribedError {
   }
 }
 
-/** A value as JSON of at most `MAX_EXCERPT` characters. */
+/** A value as JSON; long parts are cut. */
 function quote(value: unknown): string {
-  const text = JSON.stringify(excerpt(value, 0)) ?? 'nothing';
+  return JSON.stringify(excerpt(value, 0)) ?? 'nothing';
+}
+
+function shorten(text: string): string {
   return text.length > MAX_EXCERPT ? `${text.slice(0, MAX_EXCERPT - 3)}...` : text;
 }
 

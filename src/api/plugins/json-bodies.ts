@@ -8,14 +8,20 @@ declare module 'fastify' {
     /** Whether the route takes requests without a body. */
     isBodyOptional?: boolean;
   }
+  interface FastifyRequest {
+    /** The JSON body as it was received; empty without one. */
+    jsonText: string;
+  }
 }
 
 /**
- * Parses JSON bodies, the only text that is read. Names that reach into prototypes are refused. Many
- * clients send a content type with every request: where a body is optional, an empty one is no
+ * Parses JSON bodies, the only text that is read. Names that reach into prototypes are refused.
+ *
+ * Many clients send a content type with every request. Where a body is optional, an empty one is no
  * body, whatever its type.
  */
 export const jsonBodies = fp(async (app: FastifyInstance) => {
+  app.decorateRequest('jsonText', '');
   app.addHook('onRoute', (route) => {
     if (!isBodyOptional(route)) return;
     route.config = { ...route.config, isBodyOptional: true };
@@ -30,6 +36,7 @@ export const jsonBodies = fp(async (app: FastifyInstance) => {
     if (!isUtf8(bytes))
       return done(new ProblemError('invalid-json', 'The body is not UTF-8; JSON has to be.'));
     const body = bytes.toString('utf8');
+    request.jsonText = body;
     parse(request, body, (error, value) =>
       done(error && body !== '' ? new ProblemError('invalid-json', explainFailure(body)) : error, value),
     );

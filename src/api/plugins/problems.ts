@@ -74,15 +74,20 @@ function toProblemSafely(error: FastifyError, request: FastifyRequest): ProblemE
 
 /** The problem of an error of Fastify, storage or Redis; null: unexpected. */
 function toProblem(error: FastifyError, request: FastifyRequest): ProblemError | null {
-  const problem = validationProblem(error) ?? requestProblem(error, request) ?? outageProblem(error, request);
+  const problem =
+    validationProblem(error, request) ?? requestProblem(error, request) ?? outageProblem(error, request);
   if (problem) return problem;
   const { statusCode = 500 } = error;
   return statusCode >= 400 && statusCode < 500 ? new ProblemError('bad-request', error.message) : null;
 }
 
-function validationProblem({ validation, validationContext }: FastifyError): ProblemError | null {
+function validationProblem(
+  { validation, validationContext }: FastifyError,
+  { jsonText }: FastifyRequest,
+): ProblemError | null {
   if (!validation) return null;
-  const errors = validation.slice(0, MAX_ERRORS).map(describeValidation);
+  const text = validationContext === 'body' ? jsonText : undefined;
+  const errors = validation.slice(0, MAX_ERRORS).map((error) => describeValidation(error, text));
   const sentences = errors.map(({ pointer, message }) => `${pointer || 'The body'} ${message}`);
   const place = validationContext === 'body' ? '' : ` in the ${validationContext}`;
   return new ProblemError('bad-request', `${sentences.join('; ')}${place}.`, errors);

@@ -127,7 +127,9 @@ function readPurpose(metadata: Metadata, options: ImportOptions): Purpose {
     sampler: readSampler(metadata.sampler),
   };
   if (isPurpose(purpose)) return purpose;
-  const errors = ((isPurpose.errors ?? []) as FastifySchemaValidationError[]).map(describeValidation);
+  const errors = ((isPurpose.errors ?? []) as FastifySchemaValidationError[]).map((error) =>
+    describeValidation(error),
+  );
   const sentences = errors.map(({ pointer, message }) => `${pointer} ${message}`);
   throw new ProblemError(
     'not-possible',

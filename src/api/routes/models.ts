@@ -4,6 +4,7 @@ import type { Catalog, ModelBundle } from '../../bundles/catalog.ts';
 import { ProblemError } from '../../contract/problem.ts';
 import { Model } from '../../contract/schemas/catalog.ts';
 import { Ref } from '../../contract/schemas/common.ts';
+import { schedulerWarnings } from '../../jobs/request-warnings.ts';
 import { listSchedulersFor } from '../../numerics/schedulers/registry.ts';
 import { brokenBundles, type LoadedBundles, listLoaded } from '../catalog/bundles.ts';
 import { ListOf, responses } from '../http/route-schemas.ts';
@@ -64,6 +65,7 @@ async function listModels({ store, catalog }: Services): Promise<Model[]> {
         latentShape: null,
         promptTokens: null,
         schedulers: [],
+        warnings: [],
       }),
     ),
   ];
@@ -85,6 +87,7 @@ function viewModel(model: ModelBundle, installed: Catalog, loaded: LoadedBundles
     latentShape: model.latentShape(defaults.width, defaults.height),
     promptTokens: Math.max(...model.tokenizers.map(({ window }) => window)),
     schedulers: listSchedulersFor(model.schedulerConfig).map((scheduler) => scheduler.name),
+    warnings: schedulerWarnings(model, defaults.scheduler),
     available: true,
     problem: null,
     loadedBy: loaded.workersOf(name),

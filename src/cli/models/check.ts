@@ -11,6 +11,7 @@ import { ProblemError } from '../../contract/problem.ts';
 import { STREAMS } from '../../core/noise.ts';
 import { Engine } from '../../engine/engine.ts';
 import { EngineError } from '../../engine/errors.ts';
+import { schedulerWarnings } from '../../jobs/request-warnings.ts';
 import { resolveSampler } from '../../jobs/resolve-sampler.ts';
 import { RewardError } from '../../rewards/scorer.ts';
 import { graphRewards, withRewards } from '../../rewards/weighted-rewards.ts';
@@ -92,6 +93,7 @@ async function tryModel(config: Config, model: ModelBundle, print: Print): Promi
       `${model.name}: ${family}, ${defaults.width}x${defaults.height}, ` +
         `${defaults.scheduler}, ${defaults.steps} steps`,
     );
+    for (const { message } of schedulerWarnings(model, defaults.scheduler)) print(`  ${message}`);
     print(
       `  graphs opened in ${seconds(opened - began)}, a picture of ${sampler.width}x${sampler.height} ` +
         `in 2 steps in ${seconds(performance.now() - opened)}`,

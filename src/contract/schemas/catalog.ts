@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { FAMILY_NAMES } from '../../bundles/families.ts';
 import { REWARD_TYPES } from '../../bundles/reward-bundle.ts';
-import { Name, Nullable, OneOf, Sampler, Timestamp } from './common.ts';
+import { Name, Nullable, OneOf, Ref, Sampler, Timestamp, Warning } from './common.ts';
 
 /** Fields of models and rewards that say whether they can be used. */
 const Availability = {
@@ -40,6 +40,7 @@ export const Model = Type.Object(
     schedulers: Type.Array(Name, {
       description: "schedulers that support the model's scheduler_config.json",
     }),
+    warnings: Type.Array(Ref(Warning), { description: 'remarks on how the model is used' }),
     ...Availability,
   },
   { $id: 'Model' },

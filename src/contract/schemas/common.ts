@@ -30,8 +30,8 @@ const SPACE = ' \\t\\n\\r\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u20
 
 /**
  * A schema for text that people write: no control characters but tabs and line breaks, which every
- * text box makes, and, with `minimum` 1, a visible character. The patterns need linear time (no backtracking), because they run before length
- * limits.
+ * text box makes, and, with `minimum` 1, a visible character. The patterns need linear time (no
+ * backtracking), because they run before length limits.
  */
 export function FreeText(minimum: 0 | 1, maximum: number, description: string) {
   return Type.String({
@@ -77,11 +77,17 @@ export function ChosenId(prefix: IdKind, noun: string) {
   });
 }
 
-/** A seed that a client may choose. */
-export const Seed = Type.Integer({
-  minimum: 0,
-  maximum: Number.MAX_SAFE_INTEGER,
-  description: 'seed of all noises; the same request with the same seed gives the same bytes',
+const SEED_RANGE = { minimum: 0, maximum: Number.MAX_SAFE_INTEGER };
+const SEED_USE = 'seed of all noises; the same request with the same seed gives the same bytes';
+
+/** A seed in responses. */
+export const Seed = Type.Integer({ ...SEED_RANGE, description: SEED_USE });
+
+/** A seed in a request; null asks for a random one, as leaving it out does. */
+export const RequestSeed = Type.Unsafe<number | null>({
+  type: ['integer', 'null'],
+  ...SEED_RANGE,
+  description: `${SEED_USE}; null or left out: findery chooses one`,
 });
 
 const METADATA_KEY = '^[A-Za-z0-9_.-]{1,64}$';

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { FreeText, Id, Name, Nullable, OneOf, Ref, RequestedReward, Seed } from './common.ts';
+import { FreeText, Id, Name, Nullable, OneOf, Ref, RequestedReward, RequestSeed, Seed } from './common.ts';
 import { BudgetRequest, JOB_STATUSES } from './job.ts';
 import { FORMATS } from './sample.ts';
 
@@ -35,7 +35,7 @@ export const CreateImageRequest = Type.Object(
     model: Type.Optional(Name),
     reward: Type.Optional(RequestedReward),
     budget: Type.Optional(Ref(BudgetRequest)),
-    seed: Type.Optional(Seed),
+    seed: Type.Optional(RequestSeed),
   },
   { $id: 'CreateImageRequest', additionalProperties: false },
 );

@@ -11,6 +11,7 @@ import {
   pageQuery,
   Ref,
   RequestedReward,
+  RequestSeed,
   RewardChoice,
   Sampler,
   SamplerRequest,
@@ -153,7 +154,7 @@ export const JobRequest = Type.Object(
     optimizer: Type.Optional(Ref(Optimizer)),
     budget: Type.Optional(Ref(BudgetRequest)),
     sampler: Type.Optional(Ref(SamplerRequest)),
-    seed: Type.Optional(Seed),
+    seed: Type.Optional(RequestSeed),
     samples: Type.Optional(
       Type.Integer({
         minimum: 0,

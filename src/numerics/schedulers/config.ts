@@ -56,7 +56,7 @@ export function readConfig(
 
   function fail(key: string, value: unknown, accepted: string): never {
     throw new Error(
-      `${key} of the scheduler config is ${JSON.stringify(value)}; ` +
+      `${key} of the scheduler config is ${typeof value === 'number' ? value : JSON.stringify(value)}; ` +
         `findery's ${className} accepts ${accepted}.`,
     );
   }
