@@ -67,7 +67,9 @@ def export(
         "options": vars(options),
         "loras": [[str(each.path), each.weight] for each in loras],
     }
-    lora.refuse_strangers(loras, {name: source.names(name) for name in source.modules} if loras else {})
+    if loras:
+        unet = source.config("unet") if "unet" in source.modules else None
+        lora.refuse_strangers(loras, {name: source.names(name) for name in source.modules}, unet)
     workspace = Workspace(out, task)
     count = {name: source.count(name) for name in source.modules}
     factor = (2 if options.dtype == "fp16" else 4) * (2 if options.cuda else 1)

@@ -9,6 +9,7 @@ import pickle
 import struct
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import safetensors
@@ -16,6 +17,14 @@ import torch
 
 SAFETENSORS = (".safetensors", ".sft")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+# First bytes of files of other programs, and what they are.
+FOREIGN = {
+    b"GGUF": "a GGUF file, whose weights are quantised; take the .safetensors form in fp16, bf16 or fp32",
+    b"\x89HDF": "an HDF5 file of Keras; take the PyTorch or .safetensors form",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"Rar!": "a RAR archive; unpack it first",
+    b"\x1f\x8b": "compressed with gzip; unpack it first",
+}
 # Modules of objects that training scripts store beside the weights. Their classes are never
 # imported: placeholders take their place.
 HARMLESS = ("pytorch_lightning.", "lightning.pytorch.", "lightning_fabric.")
@@ -60,13 +69,35 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(
             f"{path} is a web page, not a checkpoint; the download needs a login or another address."
         )
+    for magic, kind in FOREIGN.items():
+        if start.startswith(magic):
+            raise CheckpointError(f"{path} is {kind}.")
+    return _reader_of(path, start)(path)
+
+
+def _reader_of(path: Path, start: bytes) -> Callable[[Path], dict[str, torch.Tensor]]:
+    """The function that reads the file: by its content where that is clear, else by its name."""
+    if start[8:9] == b"{" and start[:2] != b"PK":
+        return _read_safetensors
     suffix = path.suffix.lower()
+    if start[:1] == b"\x80" or _is_torch_zip(path):
+        return _read_pickle
     if suffix in SAFETENSORS:
-        return _read_safetensors(path)
+        return _read_safetensors
     if suffix in PICKLES:
-        return _read_pickle(path)
+        return _read_pickle
     accepted = ", ".join(SAFETENSORS + PICKLES)
     raise CheckpointError(f"{path} has the unknown extension {suffix!r}; checkpoints end in {accepted}.")
+
+
+def _is_torch_zip(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith("data.pkl") for name in file.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -131,8 +162,8 @@ def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
             UnicodeDecodeError,
         ) as error:
             raise CheckpointError(
-                f"{path} can't be read ({next(iter(str(error).splitlines()), type(error).__name__)}); it "
-                "is damaged or not a PyTorch checkpoint. Download it again."
+                f"{path} can't be read ({_reason(error)}); it is damaged or not a PyTorch checkpoint. "
+                "Download it again."
             ) from None
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     tensors = (
@@ -171,11 +202,25 @@ def _refusal(path: Path, error: Exception) -> str:
             "run. Take the .safetensors form of this checkpoint, "
             "or, if you trust where it came from, load it with torch and save its tensors as .safetensors."
         )
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
     return (
-        f"{path} can't be read as weights ({reason}); it is damaged, or holds more than weights. "
+        f"{path} can't be read as weights ({_reason(error)}); it is damaged, or holds more than weights. "
         "Download it again, or take its .safetensors form."
     )
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, unless it is torch's advice to run the code in a file."""
+    line = next(iter(str(error).splitlines()), "")
+    return type(error).__name__ if "weights_only" in line or not line else line
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that a safetensors file has beside its tensors; empty for any other file."""
+    with path.open("rb") as file:
+        if file.read(9)[8:] != b"{":
+            return {}
+    with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+        return file.metadata() or {}
 
 
 def size_of(path: Path) -> int:

@@ -109,8 +109,7 @@ def run(args: argparse.Namespace) -> None:
     if args.size is not None and (args.size < 64 or args.size % 64):
         raise CheckpointError(f"--size {args.size} is not valid; it takes a multiple of 64, such as 512.")
     source = sources.open_source(args.checkpoint, **single)
-    unet = source.config("unet") if "unet" in source.modules else None
-    loras = [lora.read(*lora.parse(text), unet) for text in args.lora]
+    loras = [lora.read(*lora.parse(text)) for text in args.lora]
     if args.deterministic and not args.cuda:
         raise CheckpointError("--deterministic changes the graphs of --cuda; add --cuda, or leave it out.")
     options = bundle.Options(

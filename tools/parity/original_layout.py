@@ -21,63 +21,13 @@ EXPORT = Path(__file__).resolve().parents[1] / "export"
 sys.path.insert(0, str(EXPORT))
 import module_weights  # noqa: E402
 import sources  # noqa: E402
+from unet_names import original_name  # noqa: E402
 
-RESNET = {
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "time_emb_proj": "emb_layers.1",
-    "conv_shortcut": "skip_connection",
-}
-UNET = {
-    "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2",
-    "add_embedding.linear_1": "label_emb.0.0",
-    "add_embedding.linear_2": "label_emb.0.2",
-    "conv_in": "input_blocks.0.0",
-    "conv_norm_out": "out.0",
-    "conv_out": "out.2",
-}
 CLIP_TO_OPEN = {
     "embeddings.token_embedding.weight": "token_embedding.weight",
     "embeddings.position_embedding.weight": "positional_embedding",
     "final_layer_norm": "ln_final",
 }
-
-
-def unet_key(name: str, config: dict) -> str:
-    """Original name of a UNet weight, from its name in diffusers."""
-    for ours, original in UNET.items():
-        if name.startswith(ours + "."):
-            return original + name[len(ours) :]
-    per_block = config["layers_per_block"]
-    match = re.match(
-        r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)", name
-    )
-    if match is None:
-        block, i, rest = re.match(r"mid_block\.(resnets|attentions)\.(\d+)\.(.*)", name).groups()
-        index = 1 if block == "attentions" else 2 * int(i)
-        return f"middle_block.{index}.{_resnet(rest) if block == 'resnets' else rest}"
-    side, level, kind, i, rest = match.group(1), int(match[2]), match[3], int(match[4]), match[5]
-    part = f"0.{_resnet(rest)}" if kind == "resnets" else f"1.{rest}"
-    if side == "down":
-        if kind == "downsamplers":
-            return f"input_blocks.{(level + 1) * (per_block + 1)}.0.op.{rest.removeprefix('conv.')}"
-        number = level * (per_block + 1) + i + 1
-        return f"input_blocks.{number}.{part}"
-    if kind == "upsamplers":
-        has_attention = config["up_block_types"][level].startswith("CrossAttn")
-        return f"output_blocks.{(level + 1) * (per_block + 1) - 1}.{2 if has_attention else 1}.{rest}"
-    number = level * (per_block + 1) + i
-    return f"output_blocks.{number}.{part}"
-
-
-def _resnet(rest: str) -> str:
-    for ours, original in RESNET.items():
-        if rest.startswith(ours + "."):
-            return original + rest[len(ours) :]
-    return rest
 
 
 def vae_key(name: str, levels: int) -> str:
@@ -150,7 +100,7 @@ def original(source_modules: dict, configs: dict, layout: str) -> dict[str, torc
         if name == "unet":
             out.update(
                 {
-                    f"model.diffusion_model.{unet_key(key, configs[name])}": value
+                    f"model.diffusion_model.{original_name(key, configs[name])}": value
                     for key, value in state.items()
                 }
             )

@@ -154,7 +154,7 @@ def test_a_lora_changes_the_weights_as_diffusers_does_it(sd1, tmp_path):
     pipeline.load_lora_weights(str(tmp_path), weight_name="style.safetensors")
     pipeline.fuse_lora(lora_scale=0.7)
     pipeline.unload_lora_weights()
-    read = lora.read(tmp_path / "style.safetensors", 0.7, None)
+    read = lora.read(tmp_path / "style.safetensors", 0.7)
     ours = clone(sd1.modules["unet"])
     assert lora.merge(ours, "unet", [read]) > 0
     theirs = pipeline.unet.state_dict()
