@@ -31,9 +31,8 @@ def read(path: Path, width: int) -> Affine:
         raise refuse_kind(path, state, "the head of an aesthetic predictor (layers.N.weight, layers.N.bias)")
     if wanted - state.keys():
         raise CheckpointError(f"{path} lacks {some(wanted - state.keys())}; download it again.")
-    refuse_not_finite(
-        {key: tensor.float() for key, tensor in state.items()}, {key: key for key in state}, path
-    )
+    for key, tensor in state.items():
+        refuse_not_finite(tensor, f"{path}: {key}")
     weight, bias, inputs = None, None, width
     for place in places:
         w, b = state[f"layers.{place}.weight"].float(), state[f"layers.{place}.bias"].float()

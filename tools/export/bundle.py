@@ -14,7 +14,8 @@ import lora
 import torch
 import weights
 from fused_attention import FusedProcessor, fused_in_transformers
-from sources import Source, weights_size
+from pipeline_source import Source
+from sources import weights_size
 from tqdm import tqdm
 from workspace import Workspace, state_needs
 

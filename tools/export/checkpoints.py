@@ -148,7 +148,7 @@ def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
     with torch.serialization.safe_globals(_inert_classes(path)), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            content = _load_pickle(path)
         except pickle.UnpicklingError as error:
             raise CheckpointError(_refusal(path, error)) from None
         except (
@@ -177,6 +177,14 @@ def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
             "accepted."
         )
     return tensors
+
+
+def _load_pickle(path: Path):
+    if path.suffix.lower() not in SAFETENSORS:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    # torch goes by the name of a path; an open file is read by its content, into memory.
+    with path.open("rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _inert_classes(path: Path) -> list:

@@ -180,9 +180,8 @@ class FolderSource:
                 f"{self._folder} has weights that CLIP has no place for: {some(unknown)}. It is another "
                 "architecture, whose scores would be others."
             )
-        refuse_not_finite(
-            dict(model.named_parameters()), {name: name for name, _ in model.named_parameters()}, self._folder
-        )
+        for name, weight in model.named_parameters():
+            refuse_not_finite(weight, f"{self._folder}: {name}")
         return model.eval().requires_grad_(False)
 
     def copy_processor(self, out: Path) -> None:

@@ -35,6 +35,15 @@ def arguments() -> argparse.ArgumentParser:
         "--vae", type=Path, help="autoencoder in place of the checkpoint's own (one file only)"
     )
     parser.add_argument(
+        "--text-encoder",
+        type=Path,
+        help="checkpoint, file or folder with the text encoders, for a checkpoint that has none (one file "
+        "only)",
+    )
+    parser.add_argument(
+        "--variant", help="of the weights in a folder, such as fp16; left out: the only one there is"
+    )
+    parser.add_argument(
         "--lora",
         action="append",
         default=[],
@@ -79,6 +88,7 @@ def arguments() -> argparse.ArgumentParser:
         action="store_true",
         help="leaves out weights that the architecture has no place for",
     )
+    parser.add_argument("--debug", action="store_true", help="shows where an unexpected failure came from")
     return parser
 
 
@@ -93,6 +103,7 @@ def run(args: argparse.Namespace) -> None:
 
     single = dict(
         vae=args.vae,
+        text_encoder=args.text_encoder,
         configs=args.configs,
         prediction_type=args.prediction_type,
         size=args.size,
@@ -105,7 +116,9 @@ def run(args: argparse.Namespace) -> None:
             raise CheckpointError(
                 f"--{given[0].replace('_', '-')} is for single files; a diffusers folder says it itself."
             )
-        single = {}
+        single = {"variant": args.variant}
+    elif args.variant:
+        raise CheckpointError("--variant is for folders; a single file has no variants.")
     if args.size is not None and (args.size < 64 or args.size % 64):
         raise CheckpointError(f"--size {args.size} is not valid; it takes a multiple of 64, such as 512.")
     source = sources.open_source(args.checkpoint, **single)
@@ -129,6 +142,14 @@ def main() -> None:
         sys.exit(f"{error.filename or args.out}: {error.strerror or error}.")
     except KeyboardInterrupt:
         sys.exit("Interrupted; the same command goes on from here.")
+    except Exception as error:  # a fault of ours or of a library: one line, and how to see the rest
+        if args.debug:
+            raise
+        reason = next(iter(str(error).splitlines()), "")
+        sys.exit(
+            f"{args.checkpoint} can't be imported ({type(error).__name__}: {reason}). Is it what its name "
+            "says? --debug shows where it failed."
+        )
     print(
         f"{args.out} is ready. Put {args.out.absolute().parent} into FINDERY_MODELS, or run: findery "
         f"models add {args.out}"

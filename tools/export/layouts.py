@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from checkpoint_keys import FIRST_CONV, UNET, Weights, has_averaged_unet
 from checkpoints import CheckpointError
 from diffusers.loaders import single_file_utils as diffusers_layouts
 
-Weights = dict[str, torch.Tensor]
-UNET = "model.diffusion_model."
 VAE = ("first_stage_model.", "vae.")
 CLIP = ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")
 OPEN_CLIP = ("cond_stage_model.model.", "conditioner.embedders.1.model.")
@@ -45,12 +44,18 @@ NOISE_SCHEDULE = [
     "global_step",
     "v_pred",
     "ztsnr",
-    "edm_vpred.sigma_max",
-    "edm_vpred.sigma_min",
 ]
+# Marks of EDM (Karras et al. 2022), whose noise levels and preconditioning no scheduler here has.
+EDM = {
+    "edm_vpred.sigma_max": "CosXL",
+    "edm_vpred.sigma_min": "CosXL",
+    "edm_mean": "Playground 2.5",
+    "edm_std": "Playground 2.5",
+}
 # Keys of a text encoder that its output does not depend on.
 UNUSED_TEXT = ("position_ids", "logit_scale", "attn_mask", "text_projection")
-FIRST_CONV = UNET + "input_blocks.0.0.weight"
+# The names inside of a text encoder in transformers' layout.
+PLAIN_TEXT = ("text_model.", "transformer.text_model.", "embeddings.token_embedding.")
 
 
 @dataclass(frozen=True)
@@ -59,23 +64,34 @@ class Renamed:
 
     tensors: Weights
     unknown: list[str]
+    # Keys in the file by diffusers' names, where one tensor is one weight.
+    keys: dict[str, str]
 
 
-def detect(path: Path, weights: Weights) -> str:
+def detect(path: Path, weights: Weights, has_text: bool = True) -> str:
     """Returns sd1, sd2 or sdxl. Raises CheckpointError that says what else the file is and what to do with
     it.
+
+    has_text: whether the file has to have text encoders
     """
     other = _other_kind(weights)
     if other:
         raise CheckpointError(f"{path} is {other}")
-    if FIRST_CONV not in weights:
+    for mark, model in EDM.items():
+        if mark in weights:
+            raise CheckpointError(
+                f"{path} is an EDM model, as {model} is (it has {mark}): its noise levels and "
+                "preconditioning are those of EDM, which findery does not have. It can't be imported."
+            )
+    if FIRST_CONV not in weights and not has_averaged_unet(weights):
         start = ", ".join(sorted(weights)[:3])
         raise CheckpointError(
             f"{path} is of an unknown family: its keys begin with {start}. Single files of Stable "
             "Diffusion 1.x, 2.x and XL can be imported; "
             "give other models as a diffusers folder."
         )
-    channels = weights[FIRST_CONV].shape[1]
+    first = weights.get(FIRST_CONV)
+    channels = 4 if first is None else first.shape[1] if first.dim() == 4 else 0
     if channels != 4:
         kind = {9: "an inpainting model", 8: "an instruct-pix2pix model", 5: "a depth model"}.get(
             channels, "another kind of model"
@@ -93,16 +109,30 @@ def detect(path: Path, weights: Weights) -> str:
         return "sd2"
     if any(key.startswith(CLIP[0]) for key in weights):
         return "sd1"
+    if not has_text:
+        return _layout_of_unet(weights)
+    what, wanted = ("a UNet and", "") if has_vae(weights) else ("a UNet alone,", "--vae and ")
     raise CheckpointError(
-        f"{path} has a UNet and no text encoder; give the whole checkpoint, not its UNet alone."
+        f"{path} has {what} no text encoder; give {wanted}--text-encoder with files or folders to take them "
+        "from, or the whole checkpoint."
     )
+
+
+def _layout_of_unet(weights: Weights) -> str:
+    """The family by the UNet alone: XL has a label embedding, 2.x linear projections in its attention."""
+    if any(key.startswith(UNET + "label_emb.") for key in weights):
+        return "sdxl"
+    projections = [
+        tensor for key, tensor in weights.items() if key.startswith(UNET) and key.endswith("proj_in.weight")
+    ]
+    return "sd2" if projections and projections[0].dim() == 2 else "sd1"
 
 
 def _other_kind(weights: Weights) -> str | None:
     def has(*parts: str) -> bool:
         return any(part in key for key in weights for part in parts)
 
-    if FIRST_CONV in weights:
+    if FIRST_CONV in weights or has_averaged_unet(weights):
         return None
     if has("lora_down", "lora_up", "lora_A", "lora_B", "lora.down", "lora.up"):
         return "a LoRA, which changes a model and is none: import a checkpoint with --lora FILE."
@@ -164,7 +194,7 @@ def unet_weights(weights: Weights, config: dict, use_ema: bool) -> Renamed:
         averaged = {"model_ema." + key.removeprefix("model.").replace(".", ""): key for key in own}
         own = {key: weights[ema] for ema, key in averaged.items() if ema in weights}
     tensors = diffusers_layouts.convert_ldm_unet_checkpoint(own, config)
-    return Renamed(tensors, _left_over(own, tensors))
+    return Renamed(tensors, _left_over(own, tensors), _keys(own, tensors))
 
 
 def vae_weights(weights: Weights, config: dict) -> Renamed:
@@ -172,7 +202,8 @@ def vae_weights(weights: Weights, config: dict) -> Renamed:
     diffusers.
     """
     if any(".up_blocks." in key for key in weights):
-        return Renamed(dict(weights), [])
+        renamed = {_attention_name(key): tensor for key, tensor in weights.items()}
+        return Renamed(renamed, [], {_attention_name(key): key for key in weights})
     own = {key: tensor for key, tensor in weights.items() if key.startswith(VAE)} or weights
     own = {
         key: tensor
@@ -180,19 +211,29 @@ def vae_weights(weights: Weights, config: dict) -> Renamed:
         if not key.startswith(BESIDE) and not key.startswith("model_ema")
     }
     tensors = diffusers_layouts.convert_ldm_vae_checkpoint(own, config)
-    return Renamed(tensors, _left_over(own, tensors))
+    return Renamed(tensors, _left_over(own, tensors), _keys(own, tensors))
+
+
+def _attention_name(key: str) -> str:
+    """The present name of a weight that diffusers called otherwise before its version 0.15."""
+    if ".attentions." not in key:
+        return key
+    stem, _, kind = key.rpartition(".")
+    for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
+        if stem.endswith(f".{old}"):
+            return f"{stem.removesuffix(old)}{new}.{kind}"
+    return key
 
 
 def text_encoder_weights(weights: Weights, module: str, model: torch.nn.Module) -> Renamed:
     """Weights of a text encoder: CLIP of transformers, or OpenCLIP's layout for 2.x and for the second
     encoder of XL.
     """
-    is_second = module == "text_encoder_2"
-    prefix = (
-        OPEN_CLIP[1]
-        if is_second
-        else next((p for p in (*CLIP, OPEN_CLIP[0]) if any(k.startswith(p) for k in weights)), CLIP[0])
-    )
+    candidates = [OPEN_CLIP[1]] if module == "text_encoder_2" else [*CLIP, OPEN_CLIP[0]]
+    prefix = next((p for p in candidates if any(key.startswith(p) for key in weights)), None)
+    if prefix is None:
+        is_plain = any(key.startswith(PLAIN_TEXT) for key in weights)
+        prefix = "" if is_plain else candidates[0]
     own = {key: tensor for key, tensor in weights.items() if key.startswith(prefix)}
     if prefix in OPEN_CLIP:
         converted = diffusers_layouts.convert_open_clip_checkpoint(model, own, prefix)
@@ -204,7 +245,7 @@ def text_encoder_weights(weights: Weights, module: str, model: torch.nn.Module) 
             if not key.endswith(("in_proj_weight", "in_proj_bias")) and not key.startswith(beyond)
         }
     else:
-        converted = {key.removeprefix(prefix): tensor for key, tensor in own.items()}
+        converted = {key.removeprefix(prefix).removeprefix("transformer."): own[key] for key in own}
     unknown = [key for key in _left_over(own, converted) if not key.endswith(UNUSED_TEXT)]
     wanted = set(model.state_dict())
     tensors = {}
@@ -213,12 +254,17 @@ def text_encoder_weights(weights: Weights, module: str, model: torch.nn.Module) 
         name = next((name for name in (key, bare, "text_model." + bare) if name in wanted), None)
         if name is not None:
             tensors[name] = tensor
-        elif prefix in CLIP and not key.endswith(UNUSED_TEXT):
+        elif prefix in ("", *CLIP) and not key.endswith(UNUSED_TEXT):
             unknown.append(prefix + key)
-    return Renamed(tensors, unknown)
+    return Renamed(tensors, unknown, _keys(own, tensors))
 
 
 def _left_over(own: Weights, tensors: Weights) -> list[str]:
     """Keys whose tensors were not taken over."""
     used = {tensor.data_ptr() for tensor in tensors.values()}
     return [key for key, tensor in own.items() if tensor.data_ptr() not in used]
+
+
+def _keys(own: Weights, tensors: Weights) -> dict[str, str]:
+    keys = {tensor.data_ptr(): key for key, tensor in own.items()}
+    return {name: keys[tensor.data_ptr()] for name, tensor in tensors.items() if tensor.data_ptr() in keys}

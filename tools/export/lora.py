@@ -163,7 +163,9 @@ def _check(lora: Lora) -> None:
         if not lora_changes.is_complete(parts):
             kind = lora_changes.kind_of(parts)
             what = "one half" if kind == "LoRA" else f"a part of the {kind}"
-            raise CheckpointError(f"{lora.path} lacks {what} of {name}: it can't be merged; download it again.")
+            raise CheckpointError(
+                f"{lora.path} lacks {what} of {name}: it can't be merged; download it again."
+            )
 
 
 def _scale(lora: Lora) -> None:

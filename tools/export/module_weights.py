@@ -5,7 +5,7 @@ import layouts
 import torch
 import transformers
 from checkpoints import CheckpointError
-from state_dicts import some
+from state_dicts import refuse_not_finite, some
 
 
 def create(module: str, config: dict) -> torch.nn.Module:
@@ -22,8 +22,13 @@ def fill(
     module: torch.nn.Module, weights: layouts.Renamed, what: str, ignore_unknown: bool
 ) -> torch.nn.Module:
     """Assigns weights to a module on the meta device. Raises CheckpointError when they do not fit."""
-    wanted, tensors = module.state_dict(), weights.tensors
+    wanted, tensors = module.state_dict(), dict(weights.tensors)
     for name in wanted.keys() & tensors.keys():
+        if not tensors[name].is_floating_point():
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            raise CheckpointError(f"{what}: {name} is stored as {kind}; floating-point weights are accepted.")
+        if tensors[name].dim() == wanted[name].dim() + 2 and tensors[name].shape[-2:] == (1, 1):
+            tensors[name] = tensors[name][..., 0, 0]  # a linear layer that was a convolution
         if wanted[name].shape != tensors[name].shape:
             raise CheckpointError(
                 f"{what}: {name} is {list(tensors[name].shape)}, and {list(wanted[name].shape)} was "
@@ -42,6 +47,8 @@ def fill(
             f"{what} has weights that its architecture has no place for: {some(unknown)}. "
             "Without them the pictures would be others; --ignore-unknown-keys goes on all the same."
         )
+    for name in wanted:
+        refuse_not_finite(tensors[name], f"{what}: {weights.keys.get(name, name)}")
     module.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
     for name, buffer in list(module.named_buffers()):
         if buffer.is_meta:

@@ -90,7 +90,8 @@ def fill(
                 "It is damaged, or another architecture."
             )
         filled[name] = tensor.float()
-    refuse_not_finite(filled, {name: key for name, (key, _) in origins.items()}, path)
+    for name, tensor in filled.items():
+        refuse_not_finite(tensor, f"{path}: {origins[name][0]}")
     module.load_state_dict(filled, assign=True)
     for name, buffer in list(module.named_buffers()):
         if buffer.is_meta:
@@ -102,12 +103,14 @@ def fill(
     return module.eval().requires_grad_(False)
 
 
-def refuse_not_finite(tensors: dict[str, torch.Tensor], keys: dict[str, str], path: Path) -> None:
-    for name, tensor in tensors.items():
-        # The sum of squares is finite only if all numbers are; unlike isfinite it needs no second
-        # tensor.
-        if not torch.isfinite(torch.linalg.vector_norm(tensor, dtype=torch.float64)):
-            raise CheckpointError(
-                f"{path}: {keys[name]} has numbers that are not finite; the file is damaged. Download it "
-                "again."
-            )
+def refuse_not_finite(tensor: torch.Tensor, where: str) -> None:
+    """Raises CheckpointError when a weight is infinite or not a number.
+
+    where: the file and the key
+    """
+    tensor = tensor.float() if tensor.dtype.itemsize == 1 else tensor
+    # The sum of squares is finite only if all numbers are; unlike isfinite it needs no second tensor.
+    if not torch.isfinite(torch.linalg.vector_norm(tensor, dtype=torch.float64)):
+        raise CheckpointError(
+            f"{where} has numbers that are not finite; the file is damaged. Download it again."
+        )

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 EXPORT = Path(__file__).resolve().parents[1] / "export"
 sys.path.insert(0, str(EXPORT))
 import module_weights  # noqa: E402
-import sources  # noqa: E402
+from pipeline_source import MODULES  # noqa: E402
 from unet_names import original_name  # noqa: E402
 
 CLIP_TO_OPEN = {
@@ -157,7 +157,7 @@ def make(layout: str, configs_folder: Path, seed: int, with_vae: bool = True) ->
     """Random modules of an architecture, and their configs."""
     generator = torch.Generator().manual_seed(seed)
     modules, configs = {}, {}
-    for name in sources.MODULES:
+    for name in MODULES:
         path = configs_folder / name / "config.json"
         if not path.exists() or (name == "vae" and not with_vae):
             continue
