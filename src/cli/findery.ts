@@ -2,6 +2,7 @@ import { UsageError } from './arguments.ts';
 import * as backup from './commands/backup.ts';
 import * as doctor from './commands/doctor.ts';
 import * as gpu from './commands/gpu.ts';
+import * as imports from './commands/import.ts';
 import * as keep from './commands/keep.ts';
 import * as keys from './commands/keys.ts';
 import * as models from './commands/models.ts';
@@ -29,6 +30,7 @@ export interface Command {
 const COMMANDS: { readonly [name: string]: Command } = {
   keys,
   models,
+  import: imports,
   workers,
   doctor,
   gpu,

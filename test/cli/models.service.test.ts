@@ -100,9 +100,7 @@ describe('findery models add refuses', () => {
     writeFileSync(path, 'x');
     const { status, output } = await cli.findery('models', 'add', path);
     expect(status).toBe(1);
-    expect(output).toContain(
-      `python tools/export/import_checkpoint.py ${path} ${join(cli.models, 'dream-shaper')}`,
-    );
+    expect(output).toContain(`findery import ${path} --name dream-shaper`);
   });
 
   it('a bundle in a models folder', async () => {

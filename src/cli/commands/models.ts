@@ -22,9 +22,7 @@ remove   deletes a bundle from there; the embedded bundles cannot be removed
 --unchecked   add without the check
 --yes         remove without a question
 
-A bundle is a folder of ONNX graphs, as tools/export and optimum's exporter write it. Convert a
-checkpoint (.safetensors, .ckpt) with
-  python tools/export/import_checkpoint.py CHECKPOINT FOLDER/NAME`;
+A bundle is a folder of ONNX graphs, as findery import and optimum's exporter write it.`;
 
 const OPTIONS = {
   json: { type: 'boolean' },

@@ -75,7 +75,7 @@ export async function downloadWheel(
   try {
     const { code, output } = await run(python, args, temporary, stop);
     stop.throwIfAborted();
-    if (code !== 0) throw new Error(explainFailure(wheel, output));
+    if (code !== 0) throw new Error(explainFailure(`${wheel.name} ${wheel.version}`, output));
   } finally {
     clearInterval(timer);
     await rm(temporary, { recursive: true, force: true });
@@ -115,8 +115,7 @@ const FAILURES: readonly (readonly [pattern: RegExp, advice: string])[] = [
   [
     /DO NOT MATCH THE HASHES/,
     'what was downloaded does not have the pinned hash, so it was not used. The download broke, or a ' +
-      'mirror or proxy changed it: run findery gpu setup again, with another index if it stays so ' +
-      '(PIP_INDEX_URL)',
+      'mirror or proxy changed it: run the command again, with another index if it stays so (PIP_INDEX_URL)',
   ],
   [
     /ConnectionError|Max retries|Temporary failure|Name or service not known|timed out|unreachable/i,
@@ -129,10 +128,13 @@ const FAILURES: readonly (readonly [pattern: RegExp, advice: string])[] = [
   ],
 ];
 
-/** Explains the output of a pip that failed. */
-export function explainFailure({ name, version }: Wheel, output: string): string {
+/**
+ * Explains the output of a pip that failed.
+ * @param what it was to fetch
+ */
+export function explainFailure(what: string, output: string): string {
   const [, reason = lastLine(output)] = FAILURES.find(([pattern]) => pattern.test(output)) ?? [];
-  return `pip could not fetch ${name} ${version}: ${reason}.`;
+  return `pip could not fetch ${what}: ${reason}.`;
 }
 
 function lastLine(output: string): string {

@@ -1,5 +1,6 @@
-import { mkdir, readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { withPidFile } from '../pid-file.ts';
 import { formatBytes } from '../table.ts';
 import { libraries, linkRuntime, type Manifest, readManifest, writeManifest } from './library-folder.ts';
 import { checkPip, downloadWheel, type WheelSource } from './pip.ts';
@@ -46,7 +47,7 @@ export async function setUpLibraries(options: SetupOptions): Promise<void> {
   if (isDry) return;
   try {
     await mkdir(libraries(folder), { recursive: true });
-    await withLock(join(folder, 'setup.pid'), async () => {
+    await withPidFile(join(folder, 'setup.pid'), 'findery gpu setup', async () => {
       await removePartialFiles(libraries(folder));
       if (missing.length > 0) {
         await checkPip(source.python);
@@ -143,37 +144,6 @@ async function checkSpace(folder: string, missing: readonly Wheel[]): Promise<vo
       `${folder} has ${formatBytes(bavail * bsize)} of free space, and ${formatBytes(needed)} are needed ` +
         'during the set-up. Free some, or name a folder on another disk with FINDERY_GPU_LIBRARIES.',
     );
-}
-
-/**
- * Runs `work` while no other process sets up the same folder. The lock of a process that died is
- * taken over.
- */
-async function withLock(path: string, work: () => Promise<void>): Promise<void> {
-  const holder = Number(await readFile(path, 'utf8').catch(() => '0'));
-  if (holder > 0 && !isAlive(holder)) await rm(path, { force: true });
-  try {
-    await writeFile(path, String(process.pid), { flag: 'wx' });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    throw new Error(
-      `Another findery gpu setup is running (process ${holder}). If there is none, delete ${path}.`,
-    );
-  }
-  try {
-    await work();
-  } finally {
-    await rm(path, { force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 function explainError(error: NodeJS.ErrnoException, folder: string): Error {

@@ -4,6 +4,7 @@ import { basename, extname, join, relative, resolve } from 'node:path';
 import { Presets, SingleBar } from 'cli-progress';
 import { isInside } from '../../bundles/folder.ts';
 import { type Config, EMBEDDED_MODELS } from '../../config/config.ts';
+import { nameOf } from '../import/import-checkpoint.ts';
 import { formatBytes } from '../table.ts';
 import { checkBundle } from './check.ts';
 import type { Print } from './list.ts';
@@ -69,11 +70,7 @@ async function sourceFolder(path: string, { modelFolders }: Config): Promise<str
   const file = await stat(path).catch(() => null);
   if (!file) throw new Error(`${resolve(path)} does not exist; check the path.`);
   if (file.isFile() && CHECKPOINT_EXTENSIONS.includes(extname(path).toLowerCase())) {
-    const name = basename(path, extname(path)).replaceAll(/[^A-Za-z0-9._-]+/g, '-');
-    throw new Error(
-      `${path} is a checkpoint. Convert it to a bundle (tools/export/README.md):\n` +
-        `  python tools/export/import_checkpoint.py ${path} ${join(modelFolders[0], name)}`,
-    );
+    throw new Error(`${path} is a checkpoint. Import it: findery import ${path} --name ${nameOf(path)}`);
   }
   if (!file.isDirectory()) throw new Error(`${resolve(path)} is not a folder; give the folder of a bundle.`);
   const source = await realpath(path);

@@ -69,8 +69,7 @@ async function findBundle(
   throw new BundleError(
     isPath
       ? `${path} is not a bundle: it has neither model_index.json (a model) nor findery.json nor ` +
-          'preprocessor_config.json (a reward). tools/export/import_checkpoint.py turns a checkpoint ' +
-          'into a bundle.'
+          'preprocessor_config.json (a reward). findery import turns a checkpoint into a bundle.'
       : `There is no model or reward "${name}"; the installed ones are: ${names}.`,
   );
 }
