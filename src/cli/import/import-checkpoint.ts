@@ -35,15 +35,14 @@ export async function importCheckpoint(config: Config, options: ImportOptions): 
   const path = resolve(source);
   if (!(await stat(path).catch(() => null))) throw new Error(`${path} does not exist; check the path.`);
   const [folder] = config.modelFolders;
-  const target = join(folder, options.name ?? nameOf(path));
-  checkName(basename(target));
-  const taken = config.modelFolders
-    .map((each) => join(each, basename(target)))
-    .find((each) => existsSync(each));
+  const name = options.name ?? nameOf(path);
+  checkName(name);
+  const target = join(folder, name);
+  const taken = config.modelFolders.map((each) => join(each, name)).find((each) => existsSync(each));
   if (taken)
     throw new Error(
-      `${basename(target)} exists already (${taken}); choose another --name, or run \`findery models remove ` +
-        `${basename(target)}\` first.`,
+      `${name} exists already (${taken}); choose another --name, or run \`findery models remove ${name}\` ` +
+        'first.',
     );
   const program = await ensureEnvironment({
     folder: join(config.dataFolder, 'python'),
@@ -77,7 +76,8 @@ function checkName(name: string): void {
 /** The importer writes to this process's output, with its progress bars. */
 function runImporter(program: string, args: readonly string[], stop: AbortSignal): Promise<number> {
   return new Promise((resolveStatus, reject) => {
-    const child = spawn(program, args, { stdio: 'inherit', env: { ...process.env, PYTHONUNBUFFERED: '1' } });
+    const env = { ...process.env, PYTHONUNBUFFERED: '1' };
+    const child = spawn(program, args, { stdio: 'inherit', env });
     const interrupt = () => child.kill('SIGINT');
     stop.addEventListener('abort', interrupt, { once: true });
     child.once('error', reject);

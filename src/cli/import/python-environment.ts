@@ -69,8 +69,8 @@ async function pythonVersion(python: string): Promise<string> {
   const [oldestMajor, oldestMinor] = OLDEST_PYTHON;
   if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return version;
   throw new Error(
-    `${python} is Python ${version}; imports need ${OLDEST_PYTHON.join('.')} or later. Name another one with ` +
-      '--python PROGRAM.',
+    `${python} is Python ${version}; imports need ${OLDEST_PYTHON.join('.')} or later. Name another one ` +
+      'with --python PROGRAM.',
   );
 }
 
@@ -81,8 +81,8 @@ async function createEnvironment(python: string, environment: string): Promise<v
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
     const output = `${stdout}${stderr}`;
     const reason = /ensurepip|No module named venv/.test(output)
-      ? `${python} can't make environments: its module venv is not complete (Debian, Ubuntu: apt-get install ` +
-        'python3-venv)'
+      ? `${python} can't make environments: its module venv is not complete (Debian, Ubuntu: apt-get ` +
+        'install python3-venv)'
       : `"${python} -m venv" failed: ${output.trim().split('\n').at(-1)}`;
     throw new Error(`${reason}. Or name another Python with --python PROGRAM.`);
   }
