@@ -68,8 +68,8 @@ export function nameOf(path: string): string {
 function checkName(name: string): void {
   if (NAME.test(name)) return;
   throw new Error(
-    `"${name}" is not a valid name for a model: it takes letters, digits, ".", "_" and "-", and begins with ` +
-      'a letter or a digit (--name).',
+    `"${name}" is not a valid name for a model: it takes letters, digits, ".", "_" and "-", and begins ` +
+      'with a letter or a digit (--name).',
   );
 }
 
