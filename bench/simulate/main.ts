@@ -44,7 +44,7 @@ try {
   if (options.json !== null)
     await writeFile(
       options.json,
-      `${JSON.stringify({ options, rows, ...result, starts: undefined }, null, 2)}\n`,
+      `${JSON.stringify({ options, rows, ...result, starts: undefined, started: result.starts.length }, null, 2)}\n`,
     );
   isMet = rows.every(({ met }) => met !== false);
 } finally {

@@ -6,7 +6,7 @@ import { stretchTimers } from './stretch-timers.ts';
 import { difference, each, fieldOf, readUsage, type Usage, without } from './usage.ts';
 import { endlessJobs, makeWorkload, SECONDS_PER_IMAGE, type SimulatedJob } from './workload.ts';
 
-/** Workers and queue of the reference, and its jobs in each measurement. */
+/** Most workers and queued jobs of the reference, and its jobs in each measurement. */
 const REFERENCE = { workers: 50, queued: 1000, jobs: 100 } as const;
 
 /** The shortest queue, and the factor between two lengths, about. */
@@ -48,7 +48,13 @@ export interface Result {
 export async function simulate(options: Options, redisUrl: string, logger: Logger): Promise<Result> {
   const { workers, jobs, window, windows, seconds, drain } = options;
   const quiet = logger.child({}, { level: 'warn' });
-  const reference = await Fleet.start(redisUrl, { ...REFERENCE, prefix: 'reference', logger: quiet });
+  const referenceWorkers = Math.min(REFERENCE.workers, workers);
+  const referenceJobs = Math.min(REFERENCE.jobs, window);
+  const reference = await Fleet.start(redisUrl, {
+    workers: referenceWorkers,
+    prefix: 'reference',
+    logger: quiet,
+  });
   const others = endlessJobs(options.seed);
   const submitOthers = (count: number) =>
     reference.submit(Array.from({ length: count }, () => others.next().value));
@@ -59,7 +65,7 @@ export async function simulate(options: Options, redisUrl: string, logger: Logge
     return difference(before, await read());
   };
   const idle = await watch();
-  await submitOthers(REFERENCE.workers + REFERENCE.queued);
+  await submitOthers(referenceWorkers + Math.min(REFERENCE.queued, jobs));
   const busy = await watch();
   stretchTimers(STRETCH);
   const connectionsBefore = await countConnections(reference);
@@ -89,8 +95,8 @@ export async function simulate(options: Options, redisUrl: string, logger: Logge
         next += part.length;
         const queued = fleet.queued + part.length / 2;
         const usage = await measure(() => fleet.submit(part).then(() => part.length));
-        const ofReference = await measure(() => submitOthers(REFERENCE.jobs).then(() => REFERENCE.jobs));
-        await runUntil(reference, reference.ended + REFERENCE.jobs);
+        const ofReference = await measure(() => submitOthers(referenceJobs).then(() => referenceJobs));
+        await runUntil(reference, reference.ended + referenceJobs);
         // The tenants of a shorter queue differ.
         if (queued >= lengths[0] / 2) submissions.push({ queued, usage, reference: ofReference });
         logger.info({ queued: fleet.queued, usage }, 'submitted');
@@ -105,8 +111,8 @@ export async function simulate(options: Options, redisUrl: string, logger: Logge
         return one.ended - endedBefore;
       };
       const usage = await measure(run(fleet, Math.min(window, jobs - fleet.ended), arrivals));
-      const ofReference = await measure(run(reference, REFERENCE.jobs, []));
-      await submitOthers(REFERENCE.jobs);
+      const ofReference = await measure(run(reference, referenceJobs, []));
+      await submitOthers(referenceJobs);
       const queued = (queuedBefore + fleet.queued) / 2;
       // With an empty queue, workers wait, too.
       if (fleet.queued > 0) runs.push({ queued, usage, reference: ofReference });
@@ -121,7 +127,7 @@ export async function simulate(options: Options, redisUrl: string, logger: Logge
     }
     const event = await measure(() => publishEvents(fleet));
     while (drain && fleet.ended < jobs) await work();
-    const ofWorker = (usage: Usage) => each({ ...usage, wall: 0 }, seconds * REFERENCE.workers);
+    const ofWorker = (usage: Usage) => each({ ...usage, wall: 0 }, seconds * referenceWorkers);
     return {
       submissions,
       runs,
