@@ -31,7 +31,9 @@ export interface Start {
   readonly at: number;
 }
 
-/** Workers on one key prefix of Redis with a clock of their own, and what an API runs beside HTTP. */
+/**
+ * Workers on one key prefix of Redis with a clock of their own, and what an API runs beside HTTP.
+ */
 export class Fleet {
   readonly store: Store;
   /** In the order in which workers began. */
@@ -62,7 +64,7 @@ export class Fleet {
     // All workers share one process here, which may not get to renewing a thousand locks in time.
     const config = readConfig({ FINDERY_REDIS_PREFIX: prefix, FINDERY_LOCK_SECONDS: '600' });
     const catalog = await LiveCatalog.open([EMBEDDED_MODELS], () => {});
-    // Thousands of connections are opened at once: no time limit for a command, as workers have none.
+    // Thousands of connections are opened at once: commands have no time limit, as in workers.
     const fleet = new Fleet(await openStore(redisUrl, prefix, { failFast: false }), catalog);
     const blobs = forgetfulBlobs((id) => fleet.#endJob(id));
     const engine = simulatedEngine(fleet.#clock, (prompt) => fleet.#startJob(prompt));

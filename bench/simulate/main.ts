@@ -41,11 +41,10 @@ try {
     ...capacityRows(result),
   ];
   console.log([TABLE_HEAD, ...rows.map(tableLine)].join('\n'));
-  if (options.json !== null)
-    await writeFile(
-      options.json,
-      `${JSON.stringify({ options, rows, ...result, starts: undefined, started: result.starts.length }, null, 2)}\n`,
-    );
+  if (options.json !== null) {
+    const figures = { options, rows, ...result, starts: undefined, started: result.starts.length };
+    await writeFile(options.json, `${JSON.stringify(figures, null, 2)}\n`);
+  }
   isMet = rows.every(({ met }) => met !== false);
 } finally {
   await redis.stop();

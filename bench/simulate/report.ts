@@ -63,13 +63,13 @@ export function fairnessRows(starts: readonly Start[], { tenants }: Options): Ro
   const small = starts.filter(({ job }) => job.tenant.startsWith('small'));
   // Of workers that become free in one tick, none is before another.
   const passed = small.map(({ job, at }) => countBelow(times, at) - countBelow(times, job.arrivesAt));
-  const waits = small.map(({ job, at }) => at - job.arrivesAt);
+  const longest = Math.max(0, ...small.map(({ job, at }) => at - job.arrivesAt)).toFixed(0);
   const most = Math.max(0, ...passed);
   return [
     {
       what:
-        `jobs of others that begin while the job of a tenant with no other job waits, most of ${small.length} ` +
-        `tenants (longest wait ${Math.max(0, ...waits).toFixed(0)} simulated seconds)`,
+        'jobs of others that begin while the job of a tenant with no other job waits, ' +
+        `most of ${small.length} tenants (longest wait ${longest} simulated seconds)`,
       value: String(most),
       target: `<= ${tenants}`,
       met: most <= tenants,
@@ -94,13 +94,14 @@ export function capacityRows({ submissions, runs, event, idle, busy, connections
   const row = (what: string, value: string): Row => ({ what, value, target: '', met: null });
   return [
     row('Redis for a submission', `${submission.toFixed(0)} µs`),
-    row(`Redis for a job of one iteration, from its beginning to its end`, `${run.toFixed(0)} µs`),
+    row('Redis for a job of one iteration, from its beginning to its end', `${run.toFixed(0)} µs`),
     row('Redis for one more iteration (progress, rewards, event)', `${event.redis.toFixed(0)} µs`),
     row('Redis for a worker that waits (polls, heartbeat)', `${idle.redis.toFixed(0)} µs a second`),
     row('Redis for a worker that evaluates (lock, heartbeat)', `${busy.redis.toFixed(0)} µs a second`),
     row('connections of a worker', connections.toFixed(1)),
     row(
-      `workers on one core of Redis at ${100 * LOAD} %, each with jobs of ${TYPICAL_JOB.images} images in ${TYPICAL_JOB.seconds} s`,
+      `workers on one core of Redis at ${100 * LOAD} %, each with jobs of ` +
+        `${TYPICAL_JOB.images} images in ${TYPICAL_JOB.seconds} s`,
       ((1e6 * LOAD) / worker).toFixed(0),
     ),
     row('the same in jobs a second, without the workers', ((1e6 * LOAD) / job).toFixed(0)),

@@ -7,7 +7,7 @@ import { makeWorkload } from '../../bench/simulate/workload.ts';
 const DEFAULTS = readOptions([]);
 const options = DEFAULTS === 'help' ? null : DEFAULTS;
 
-/** Windows whose cost grows by a part of it from 1,000 to 100,000 jobs, on a machine that slows down. */
+/** Windows whose cost grows from 1,000 to 100,000 jobs, on a machine that becomes slower. */
 function windows(growth: number) {
   return Array.from({ length: 20 }, (_, i) => {
     const slowness = 1 + i / 10;
