@@ -14,7 +14,7 @@ export interface WorkerContext {
   readonly store: Store;
   readonly blobs: BlobStore;
   readonly catalog: Pick<LiveCatalog, 'now'>;
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, 'pipeline'>;
   /** Announces the ids of jobs that a client cancels or pauses. */
   readonly cancelFeed: ChangeFeed;
   readonly throughput: Throughput;

@@ -55,8 +55,6 @@ export async function startWorker({
   readonly redisUrl: string;
   readonly logger: Logger;
 }): Promise<RunningWorker> {
-  const startedAt = new Date().toISOString();
-  const id = `worker-${randomBytes(6).toString('hex')}`;
   const { catalog, blobs } = await openResources(config, logger);
   const engine = await Engine.start(
     {
@@ -68,16 +66,41 @@ export async function startWorker({
     },
     (message) => logger.warn(message),
   );
-  const installed = await catalog.now();
-  await warmModels(engine, installed, config, logger).catch(async (error: unknown) => {
+  await warmModels(engine, await catalog.now(), config, logger).catch(async (error: unknown) => {
     // The engine's thread would keep the process alive.
     await engine.close();
     throw error;
   });
+  return takeWork({ config, redisUrl, logger, engine, catalog, blobs });
+}
 
+/** What a worker needs of its engine. A simulation has an engine without graphs. */
+export type WorkerEngine = WorkerContext['engine'] &
+  Pick<Engine, 'device' | 'reducedBatches' | 'loaded' | 'died' | 'close'>;
+
+/**
+ * Connects an engine to the queues.
+ * @returns when the worker takes work
+ */
+export async function takeWork({
+  config,
+  redisUrl,
+  logger,
+  engine,
+  catalog,
+  blobs,
+}: {
+  readonly config: Config;
+  readonly redisUrl: string;
+  readonly logger: Logger;
+  readonly engine: WorkerEngine;
+} & Pick<WorkerContext, 'catalog' | 'blobs'>): Promise<RunningWorker> {
+  const startedAt = new Date().toISOString();
+  const id = `worker-${randomBytes(6).toString('hex')}`;
   const store = await openStore(redisUrl, config.redisPrefix, {
     failFast: false,
     tls: config,
+    hearsChanges: false,
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const cancelFeed = await ChangeFeed.subscribe(store.redis, store.keys.cancels());
@@ -143,8 +166,9 @@ export async function startWorker({
   await announce();
   const heartbeat = setInterval(announce, HEARTBEAT_MS);
   const stopBackgroundLoop = startBackgroundLoop(store, blobs, logger);
+  const { models } = await catalog.now();
   logger.info(
-    { worker: id, models: installed.models.map(({ name }) => name), device: engine.device.name },
+    { worker: id, models: models.map(({ name }) => name), device: engine.device.name },
     'worker takes jobs',
   );
 

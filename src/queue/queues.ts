@@ -27,6 +27,7 @@ export interface Queueable {
 export class Queues {
   readonly #redis: Redis;
   readonly #queues: Record<QueueName, Queue>;
+  readonly #prefixes: Record<QueueName, string>;
   readonly #schedulers: Record<QueueName, FairScheduler>;
 
   constructor(redis: Redis, keys: RedisKeys) {
@@ -35,6 +36,8 @@ export class Queues {
       new Queue(QUEUES[name], { connection: redis, prefix: keys.queuePrefix(), skipWaitingForReady: true });
     const schedulerOf = (name: QueueName) => new FairScheduler(redis, keys, name, this.prefix(name));
     this.#queues = { optimize: open('optimize'), sample: open('sample') };
+    const { optimize, sample } = this.#queues;
+    this.#prefixes = { optimize: queuePrefix(optimize), sample: queuePrefix(sample) };
     this.#schedulers = { optimize: schedulerOf('optimize'), sample: schedulerOf('sample') };
     // Without a listener, an error of the connection would end the process; `redis` reports the
     // same error.
@@ -49,7 +52,7 @@ export class Queues {
 
   /** Prefix of BullMQ's keys of a queue, with the colon at its end. */
   prefix(name: QueueName): string {
-    return queuePrefix(this.#queues[name]);
+    return this.#prefixes[name];
   }
 
   /** A worker calls this when it begins with an entry: the tenant's next one is scheduled. */

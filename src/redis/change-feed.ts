@@ -11,10 +11,10 @@ const MAX_READ_PAUSE_MS = 5000;
  * after that.
  */
 export class ChangeFeed {
-  readonly #connection: Redis;
+  readonly #connection: Redis | null;
   readonly #listeners = new Map<string, Set<Listener>>();
 
-  private constructor(connection: Redis) {
+  private constructor(connection: Redis | null) {
     this.#connection = connection;
   }
 
@@ -33,6 +33,11 @@ export class ChangeFeed {
     });
     await connection.subscribe(channel);
     return feed;
+  }
+
+  /** A feed without messages. `waitFor` then reads every few seconds. */
+  static silent(): ChangeFeed {
+    return new ChangeFeed(null);
   }
 
   /**
@@ -94,6 +99,6 @@ export class ChangeFeed {
 
   /** Ends the connection; listeners are not called any more. */
   async close(): Promise<void> {
-    this.#connection.disconnect();
+    this.#connection?.disconnect();
   }
 }

@@ -44,19 +44,11 @@ export function defineScript<Answer>(base: string, path: string): LuaScript<Answ
   return (redis, { keys = {}, args = {}, entries = [] }) => {
     const ordered: Value[] = [];
     const argv: Value[] = [];
-    rejectOtherNames(keys, input.sharedKeys, command);
-    rejectOtherNames(args, input.sharedArgs, command);
     append(ordered, keys, input.sharedKeys, command);
     append(argv, args, input.sharedArgs, command);
-    // All entries come from one caller and have the same names.
-    const [first] = entries;
-    if (first) {
-      rejectOtherNames(first.keys ?? {}, input.entryKeys, command);
-      rejectOtherNames(first.args ?? {}, input.entryArgs, command);
-    }
-    for (const entry of entries) {
-      append(ordered, entry.keys ?? {}, input.entryKeys, command);
-      append(argv, entry.args ?? {}, input.entryArgs, command);
+    for (const { keys = {}, args = {} } of entries) {
+      append(ordered, keys, input.entryKeys, command);
+      append(argv, args, input.entryArgs, command);
     }
     if (!(command in redis)) redis.defineCommand(command, { lua });
     // `defineCommand` adds a method that the type of the connection cannot know.
@@ -65,6 +57,7 @@ export function defineScript<Answer>(base: string, path: string): LuaScript<Answ
   };
 }
 
+/** Appends the values in the order of the names, and refuses others. Every request calls it. */
 function append(
   to: Value[],
   values: { readonly [name: string]: Value },
@@ -76,15 +69,11 @@ function append(
     if (value === undefined) throw new Error(`${command} needs "${name}".`);
     to.push(value);
   }
-}
-
-function rejectOtherNames(
-  values: { readonly [name: string]: Value },
-  names: readonly string[],
-  command: string,
-): void {
+  let count = 0;
+  for (const _ in values) count++;
+  if (count === names.length) return;
   const other = Object.keys(values).find((name) => !names.includes(name));
-  if (other !== undefined) throw new Error(`${command} takes ${names.join(', ')}, not ${other}.`);
+  throw new Error(`${command} takes ${names.join(', ')}, not ${other}.`);
 }
 
 /** `findery:MODULE/SCRIPT`: the file without `lua/` and its ending. */

@@ -58,16 +58,22 @@ export function scopeStore(
  * @param url as in REDIS_URL
  * @param options.failFast as `connectRedis` has it: true for an API, false for a worker
  * @param options.onError is called with errors of the connection
+ * @param options.hearsChanges false: `changes` hears nothing. Redis sends each change to each
+ *   process that hears them, so a process that waits for none does not listen.
  */
 export async function openStore(
   url: string,
   prefix: string,
-  options: ConnectionOptions & { readonly onError?: (error: Error) => void },
+  options: ConnectionOptions & {
+    readonly onError?: (error: Error) => void;
+    readonly hearsChanges?: boolean;
+  },
 ): Promise<Store> {
   const redis = connectRedis(url, options);
   redis.on('error', (error: Error) => options.onError?.(error));
   const keys = new RedisKeys(prefix);
-  const changes = await ChangeFeed.subscribe(redis, keys.changes());
+  const { hearsChanges = true } = options;
+  const changes = hearsChanges ? await ChangeFeed.subscribe(redis, keys.changes()) : ChangeFeed.silent();
   const queues = new Queues(redis, keys);
   const webhooks = WebhookStore.open(redis, keys);
   return {

@@ -9,10 +9,10 @@ const READ_METHODS = ['GET', 'HEAD', 'OPTIONS'];
 export function auditFields(request: FastifyRequest, reply: FastifyReply) {
   const { statusCode } = reply;
   const isRefused = statusCode === 401 || statusCode === 403;
-  const route = request.routeOptions; // a getter that builds a new object
-  const isWrite = !READ_METHODS.includes(request.method) && route.url !== undefined;
-  if (!isRefused && !isWrite) return null;
-  const { caller } = request;
+  const isRead = READ_METHODS.includes(request.method);
+  if (!isRefused && isRead) return null;
+  const { caller, routeOptions: route } = request;
+  if (!isRefused && route.url === undefined) return null;
   return {
     audit: true,
     tenant: caller?.tenant ?? null,

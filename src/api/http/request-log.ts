@@ -44,6 +44,9 @@ function idField(id: string): { readonly [name: string]: string } {
   return name === undefined ? {} : { [name]: id };
 }
 
+/** Levels of a log in which debug lines appear. */
+const DEBUG_LEVELS: ReadonlySet<string> = new Set(['debug', 'trace']);
+
 /** The address without its query, which may hold prompts and metadata of clients. */
 function pathOf({ url }: FastifyRequest): string {
   const end = url.indexOf('?');
@@ -57,6 +60,7 @@ function pathOf({ url }: FastifyRequest): string {
  */
 export class RequestLogController extends LogController {
   override incomingRequest(request: FastifyRequest): void {
+    if (!DEBUG_LEVELS.has(request.log.level)) return;
     const { method, ip: address } = request;
     request.log.debug({ method, url: pathOf(request), address }, 'incoming request');
   }

@@ -37,6 +37,9 @@ export const accessControl = fp(async (app: FastifyInstance) => {
   const authenticator = new Authenticator(store, config, blobs);
   const tenantStores = new WeakMap<Caller, TenantStore>();
 
+  /** By the config of a route, which has one method. */
+  const scopesOfRoutes = new WeakMap<object, readonly Scope[]>();
+
   app.decorate('keyWatch', new KeyWatch(authenticator));
   app.decorateRequest('caller', null);
   app.decorateRequest('store', {
@@ -62,7 +65,10 @@ export const accessControl = fp(async (app: FastifyInstance) => {
 
   app.addHook('onRequest', (request, reply, done) => {
     const { url, config } = request.routeOptions;
-    const scopes = url === undefined ? [] : requiredScopes(request.method, url, config);
+    if (url === undefined) return done();
+    const known = scopesOfRoutes.get(config);
+    const scopes = known ?? requiredScopes(request.method, url, config);
+    if (!known) scopesOfRoutes.set(config, scopes);
     if (scopes.length === 0) return done();
     const cached = authenticator.cached(request);
     // A cached caller without a rate limit needs no promise.
