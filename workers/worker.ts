@@ -10,6 +10,10 @@ import { openStore } from '../src/store/store.ts';
 import { announceWorker, dismissWorker } from '../src/store/worker-registry.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
+import { watchGpuMemory } from './metrics/gpu-memory.ts';
+import { measureWrites } from './metrics/measured-blobs.ts';
+import { startMetricsServer } from './metrics/metrics-server.ts';
+import { WorkerMetrics } from './metrics/worker-metrics.ts';
 import { optimize } from './optimize.ts';
 import { openQueueWorker } from './queue-worker.ts';
 import { Recycling } from './recycling.ts';
@@ -57,7 +61,10 @@ export async function startWorker({
 }): Promise<RunningWorker> {
   const startedAt = new Date().toISOString();
   const id = `worker-${randomBytes(6).toString('hex')}`;
-  const { catalog, blobs } = await openResources(config, logger);
+  const { catalog, blobs: plainBlobs } = await openResources(config, logger);
+  const metrics = new WorkerMetrics();
+  const blobs = measureWrites(plainBlobs, metrics);
+  const metricsServer = await startMetrics(config, metrics, logger);
   const engine = await Engine.start(
     {
       executionProviders: [...config.executionProviders],
@@ -68,6 +75,8 @@ export async function startWorker({
     },
     (message) => logger.warn(message),
   );
+  engine.onMeasurements = (measurements) => metrics.addMeasurements(measurements);
+  const gpuMemory = watchGpu(engine, config, metrics);
   const installed = await catalog.now();
   await warmModels(engine, installed, config, logger).catch(async (error: unknown) => {
     // The engine's thread would keep the process alive.
@@ -91,12 +100,14 @@ export async function startWorker({
     engine,
     cancelFeed,
     throughput,
+    metrics,
     recycling,
     logger,
     shutdown: shutdown.signal,
   };
 
   const current = new Set<string>();
+  metrics.watch({ current: () => current, loaded: () => engine.loaded().length });
   const { lockSeconds } = config;
   const workers = [
     openQueueWorker(context, 'optimize', {
@@ -155,6 +166,8 @@ export async function startWorker({
     async close() {
       clearInterval(heartbeat);
       stopBackgroundLoop();
+      gpuMemory?.stop();
+      await metricsServer?.close();
       shutdown.abort(new Interruption('shutdown'));
       await Promise.all(workers.map((worker) => worker.close()));
       await dismissWorker(store.redis, store.keys, id).catch(() => {});
@@ -163,4 +176,20 @@ export async function startWorker({
       await store.close();
     },
   };
+}
+
+/** Serves the metrics if there is a port for them. */
+async function startMetrics({ metricsPort, metricsHost }: Config, metrics: WorkerMetrics, logger: Logger) {
+  if (metricsPort === null) return null;
+  const server = await startMetricsServer({ host: metricsHost, port: metricsPort }, () => metrics.render());
+  logger.info({ url: server.url }, 'metrics');
+  return server;
+}
+
+/** Watches the memory of the card if graphs run on one of NVIDIA. */
+function watchGpu({ device }: Engine, { deviceId }: Config, metrics: WorkerMetrics) {
+  if (device.provider !== 'cuda' && device.provider !== 'tensorrt') return null;
+  const watch = watchGpuMemory(deviceId);
+  metrics.watchGpu(watch.latest);
+  return watch;
 }

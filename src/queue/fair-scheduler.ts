@@ -59,7 +59,10 @@ export class FairScheduler {
    * they are.
    */
   async register(...ids: string[]): Promise<void> {
-    await register(this.#redis, { ...this.#inputWithModels({}), entries: ids.map((id) => ({ args: { id } })) });
+    await register(this.#redis, {
+      ...this.#inputWithModels({}),
+      entries: ids.map((id) => ({ args: { id } })),
+    });
   }
 
   /** Schedules the tenant's next entry, since a worker has begun with this one. */

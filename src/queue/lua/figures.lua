@@ -16,7 +16,7 @@
     ARGV[6] max_listed      of them in the output, those with the most entries
 
   Output:
-    JSON: {tenants: [[name, entries, since]], models: [[name, entries, since]]}; `since` is when the
+    JSON: {tenants, models}, each a list of lists of name, entries, since; `since` is when the
     oldest entry was enqueued, milliseconds since 1970
 ]]
 local scheduled, served, tenants, clock = unpack(KEYS)
