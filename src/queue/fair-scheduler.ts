@@ -22,9 +22,9 @@ export interface ScheduledEntry {
 
 /**
  * Waiting entries of a tenant or of a model: its name, their number, and when the oldest was
- * enqueued, milliseconds since 1970.
+ * enqueued, milliseconds since 1970; left out when it is not known.
  */
-export type Figure = readonly [name: string, entries: number, since: number];
+export type Figure = readonly [name: string, entries: number, since?: number];
 
 /** Waiting entries of a queue; tenants and models without one are left out. */
 export interface QueueFigures {

@@ -3,8 +3,8 @@ import type { Figure } from '../../queue/fair-scheduler.ts';
 import type { QueueName } from '../../queue/queues.ts';
 import type { ServiceFigures } from './service-figures.ts';
 
-/** Label of tenants and models that have no series. */
-export const OTHER = 'other';
+/** Label of tenants and models without a series: a name that none of them can have. */
+export const OTHER = '(other)';
 
 type Labels = Readonly<Record<string, string>>;
 type Sample = readonly [labels: Labels, value: number];
@@ -72,7 +72,9 @@ export function serviceMetrics(figures: ServiceFigures | null, now: number): Reg
       `Time since the oldest waiting entry of a ${label} was enqueued.`,
       ['queue', label],
       listed.flatMap(({ queue, figures }) =>
-        figures.map(([name, , since]): Sample => [{ queue, [label]: name }, secondsSince(since, now)]),
+        figures.flatMap(([name, , since]): Sample[] =>
+          since === undefined ? [] : [[{ queue, [label]: name }, secondsSince(since, now)]],
+        ),
       ),
     );
   }

@@ -17,7 +17,7 @@
 
   Output:
     JSON: {tenants, models}, each a list of lists of name, entries, since; `since` is when the
-    oldest entry was enqueued, milliseconds since 1970
+    oldest entry was enqueued, milliseconds since 1970, and may be missing
 ]]
 local scheduled, served, tenants, clock = unpack(KEYS)
 local queue_prefix, waiting_prefix, models_prefix, models_json, max_tenants, max_listed = unpack(ARGV)
@@ -32,10 +32,10 @@ local function oldest_of(waiting)
   for priority = FIRST_PRIORITY, LAST_PRIORITY do
     local low, high = priority * PRIORITY_STEP, (priority + 1) * PRIORITY_STEP
     local id = call('ZRANGEBYSCORE', waiting, low, '(' .. high, 'LIMIT', 0, 1)[1]
-    local since = id and tonumber(call('HGET', queue_prefix .. id, 'timestamp') or nil)
+    local since = id and tonumber(call('HGET', queue_prefix .. id, 'timestamp') or '')
     if since and (not oldest or since < oldest) then oldest = since end
   end
-  return oldest or 0
+  return oldest
 end
 
 -- The first entry of a model's set and its time. Drops those that left the queue unnoticed.
