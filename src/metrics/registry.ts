@@ -4,6 +4,9 @@ import { VERSION } from '../version.ts';
 /** Media type of `renderMetrics`: Prometheus' text format. */
 export const METRICS_TYPE = Registry.PROMETHEUS_CONTENT_TYPE;
 
+/** Interval at which the share of busy time is read. The default, 100 ms, is for short spikes. */
+const UTILIZATION_MS = 1000;
+
 let ofProcess: Registry | null = null;
 
 /**
@@ -13,7 +16,7 @@ let ofProcess: Registry | null = null;
 function processRegistry(): Registry {
   if (ofProcess) return ofProcess;
   ofProcess = new Registry();
-  collectDefaultMetrics({ register: ofProcess });
+  collectDefaultMetrics({ register: ofProcess, eventLoopUtilizationTimeout: UTILIZATION_MS });
   return ofProcess;
 }
 

@@ -78,7 +78,7 @@ function drawChart(
   const x = scaleUtc()
     .domain([new Date(range[0] * 1000), new Date(range[1] * 1000)])
     .range([left, width - 12]);
-  const formatTime = x.tickFormat(5, '%H:%M');
+  const formatTime = x.tickFormat(4, '%H:%M:%S');
   const curve = line<readonly [number, number]>()
     .defined(([, value]) => Number.isFinite(value))
     .x(([time]) => x(new Date(time * 1000)))
@@ -91,7 +91,7 @@ function drawChart(
         `<text x="${left - 6}" y="${y(value)}" dy="3" text-anchor="end">${label}</text>`,
     ),
     ...x
-      .ticks(5)
+      .ticks(4)
       .map(
         (time) => `<text x="${x(time)}" y="${bottom + 14}" text-anchor="middle">${formatTime(time)}</text>`,
       ),

@@ -9,9 +9,10 @@ import { readConfig } from '../../src/config/config.ts';
 import { renderSvg } from '../../src/pictures/svg-renderer.ts';
 import { openStore } from '../../src/store/store.ts';
 import { ApiKeys, NO_LIMITS, type Scope } from '../../src/tenancy/api-keys.ts';
+import { freePort } from '../support/redis-servers.ts';
 import { DOCKER, type Panel, readDashboard } from './dashboard.ts';
 import { drawDashboard, type FilledPanel } from './draw-dashboard.ts';
-import { freePort, Prometheus, promtool } from './prometheus.ts';
+import { Prometheus, promtool } from './prometheus.ts';
 import { makeTraffic } from './traffic.ts';
 
 /**
@@ -59,6 +60,7 @@ const environment = {
   REDIS_URL: redis.url,
   PORT: '0',
   FINDERY_METRICS_PORT: String(metricsPort),
+  FINDERY_WEBHOOK_ALLOW: '127.0.0.1',
   LOG_LEVEL: 'error',
 };
 Object.assign(process.env, environment); // the worker is a child process

@@ -1,9 +1,26 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const PROMPTS = ['a green dog on the grass', 'a red book and a yellow vase', 'a black boat in the desert'];
 const PAUSE_MS = 1500;
 
-/** What clients of several tenants do: jobs, samples, reads and mistakes. */
+/** A receiver of webhooks that refuses every third delivery, so that some are tried again. */
+async function startReceiver() {
+  let requests = 0;
+  const server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(requests++ % 3 === 0 ? 503 : 204).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}/`, close: () => void server.close() };
+}
+
+/**
+ * What clients of several tenants do: jobs, samples, reads and mistakes. The service has to allow
+ * webhooks to 127.0.0.1.
+ */
 export async function makeTraffic(
   url: string,
   keys: readonly string[],
@@ -19,6 +36,8 @@ export async function makeTraffic(
     });
     return (await response.json().catch(() => ({}))) as { id?: string };
   };
+  const receiver = await startReceiver();
+  for (const key of keys) await send(key, 'POST', '/v1/webhook-endpoints', { url: receiver.url });
   const end = Date.now() + milliseconds;
   for (let turn = 0; Date.now() < end; turn++) {
     const key = keys[turn % keys.length];
@@ -36,5 +55,6 @@ export async function makeTraffic(
     if (turn % 7 === 0) await send(key, 'POST', '/v1/jobs', '{"prompt": 5');
     await sleep(PAUSE_MS);
   }
+  receiver.close();
   return { requests };
 }
