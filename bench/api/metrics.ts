@@ -11,7 +11,9 @@ const QUEUED = 10_000;
 const SCRAPES = 200;
 const PAUSE_MS = 20;
 
-/** Measures `GET /metrics` while many tenants have jobs queued, after requests to several routes. */
+/**
+ * Measures `GET /metrics` while many tenants have jobs queued, after requests to several routes.
+ */
 export async function benchMetrics(
   service: Server,
   redisUrl: string,

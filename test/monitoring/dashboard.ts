@@ -37,7 +37,7 @@ export function readDashboard(): Panel[] {
   }));
 }
 
-/** Names of the metrics that PromQL expressions or rules read; of histograms without their suffix. */
+/** Names of the metrics that PromQL expressions read; of histograms without their suffix. */
 export function metricNames(text: string): string[] {
   const names = text.match(/\b(?:findery|nodejs|process)_[a-z0-9_]+\b/g) ?? [];
   return [...new Set(names.map((name) => name.replace(/_(bucket|sum|count)$/, '')))].sort();

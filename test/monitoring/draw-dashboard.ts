@@ -38,7 +38,10 @@ function drawPanel(panel: FilledPanel, range: readonly [number, number]): string
   const [width, height] = [place.w * CELL.width - GAP, place.h * CELL.height - GAP];
   const at = `translate(${place.x * CELL.width + GAP / 2} ${place.y * CELL.height + GAP / 2})`;
   if (type === 'row')
-    return `<text transform="${at}" x="6" y="18" font-size="13" font-weight="bold">${escapeText(title)}</text>`;
+    return (
+      `<text transform="${at}" x="6" y="18" font-size="13" font-weight="bold">` +
+      `${escapeText(title)}</text>`
+    );
   const content = type === 'stat' ? drawStat(panel, width, height) : drawChart(panel, width, height, range);
   return [
     `<g transform="${at}">`,
@@ -97,7 +100,8 @@ function drawChart(
       ),
     ...series.map(
       ({ points }, i) =>
-        `<path d="${curve(points) ?? ''}" fill="none" stroke="${COLORS[i % COLORS.length]}" stroke-width="1.6"/>`,
+        `<path d="${curve(points) ?? ''}" fill="none" stroke="${COLORS[i % COLORS.length]}" ` +
+        'stroke-width="1.6"/>',
     ),
     ...series.slice(0, LEGEND_ENTRIES).map(({ name }, i) => {
       const [column, row] = [i % 2, Math.floor(i / 2)];
