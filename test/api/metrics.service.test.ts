@@ -134,6 +134,9 @@ describe('the metrics of a service at work', () => {
     for (const folder of ['images', 'policies', 'checkpoints', 'records'])
       expect(count('store', folder), folder).toBeGreaterThan(0);
     expect(count('text', 'stickers')).toBeLessThan(count('denoise', 'stickers')); // cached texts are left out
+    // Warm-ups denoise, too, and are not measured.
+    const batches = worker.get('findery_batch_fill_ratio')?.series.get('count{model="stickers"}');
+    expect(count('denoise', 'stickers')).toBe(batches);
     const gains = worker.get('findery_reward_gain_deviations')?.series;
     expect(gains?.get('count{model="stickers",reward="stickers-reward"}')).toBe(1);
     // 8 images of the search, 2 x 2 of the report, 1 sample
