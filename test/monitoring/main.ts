@@ -12,7 +12,7 @@ import { ApiKeys, NO_LIMITS, type Scope } from '../../src/tenancy/api-keys.ts';
 import { freePort } from '../support/redis-servers.ts';
 import { DOCKER, type Panel, readDashboard } from './dashboard.ts';
 import { drawDashboard, type FilledPanel } from './draw-dashboard.ts';
-import { Prometheus, promtool } from './prometheus.ts';
+import { lintMetrics, Prometheus, promtool } from './prometheus.ts';
 import { makeTraffic } from './traffic.ts';
 
 /**
@@ -92,6 +92,15 @@ try {
   await check('both processes are scraped', async () => {
     const up = await query('up == 1');
     if (up.length !== 2) throw new Error(`${up.length} of 2`);
+  });
+  await check('promtool has no remark on the metrics of findery', async () => {
+    const headers = { authorization: `Bearer ${metricsKey}` };
+    for (const target of Object.values(targets)) {
+      const response = await fetch(`http://${target}/metrics`, { headers });
+      const remarks = await lintMetrics(await response.text());
+      const own = remarks.filter((remark) => remark.startsWith('findery_'));
+      if (!response.ok || own.length > 0) throw new Error(`${response.status} ${own.join('; ')}`);
+    }
   });
   const panels: FilledPanel[] = [];
   for (const panel of readDashboard())

@@ -133,3 +133,17 @@ export async function promtool(...args: string[]): Promise<string> {
     throw new Error(`promtool ${args.join(' ')} failed:\n${stdout}${stderr}`);
   }
 }
+
+/**
+ * What promtool remarks on names, types and texts of metrics.
+ * @param text an answer of `/metrics`
+ */
+export function lintMetrics(text: string): Promise<string[]> {
+  return new Promise((resolve) => {
+    // Remarks give an exit status, too.
+    const child = execFile('promtool', ['check', 'metrics'], (_error, stdout, stderr) =>
+      resolve((stdout + stderr).split('\n').filter(Boolean)),
+    );
+    child.stdin?.end(text);
+  });
+}
