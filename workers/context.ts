@@ -6,6 +6,7 @@ import type { ChangeFeed } from '../src/redis/change-feed.ts';
 import type { BlobStore } from '../src/storage/blobs.ts';
 import type { Store } from '../src/store/store.ts';
 import type { Lease } from './lease.ts';
+import type { WorkerMetrics } from './metrics/worker-metrics.ts';
 import type { Recycling } from './recycling.ts';
 import type { Throughput } from './throughput.ts';
 
@@ -18,6 +19,7 @@ export interface WorkerContext {
   /** Announces the ids of jobs that a client cancels or pauses. */
   readonly cancelFeed: ChangeFeed;
   readonly throughput: Throughput;
+  readonly metrics: WorkerMetrics;
   readonly recycling: Recycling;
   readonly logger: Logger;
   /** Aborted when the worker has to give its work back and end. */

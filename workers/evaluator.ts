@@ -41,7 +41,14 @@ export async function openEvaluator(
   const pipeline = await translateErrors(
     context.engine.pipeline({ model, rewards, prompt, negativePrompt, sampler, warmUp, onStart }),
   );
-  return withThroughput(withProblems(withRewards(pipeline, terms, prompt)), context.throughput);
+  const { throughput, metrics } = context;
+  const evaluator = withRewards(pipeline, terms, prompt, process.env, (reward, score) =>
+    metrics.time('reward', reward, score),
+  );
+  return withThroughput(withProblems(evaluator), (images, milliseconds) => {
+    throughput.add(images, milliseconds);
+    metrics.addImages(model.name, images);
+  });
 }
 
 /**

@@ -115,6 +115,7 @@ async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
   const began = performance.now();
   const distribution = optimizer.policy();
   const report = await createReport(record, distribution, evaluator, signal);
+  if (report) context.metrics.addReport(record.model, record.reward, report);
   const seconds = search.seconds + (performance.now() - began) / 1000;
   const summary = optimizer.summary();
   const policy = await storePolicy(job, { distribution, search, report, summary, seconds });

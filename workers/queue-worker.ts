@@ -4,8 +4,8 @@ import { QUEUES, type QueueName } from '../src/queue/queues.ts';
 import type { WorkerContext } from './context.ts';
 import { redeliveryDelay } from './interruption.ts';
 
-/** The data of a queue's entry. Entries of earlier releases have no tenant. */
-type Entry = Job<{ id: string; tenant?: string }>;
+/** The data of a queue's entry. Entries of earlier releases have neither tenant nor model. */
+type Entry = Job<{ id: string; tenant?: string; model?: string }>;
 
 /** How a queue's entries are processed. */
 export interface QueueOptions {

@@ -22,15 +22,15 @@ export class Throughput {
   }
 }
 
-/** Decorates an evaluator: adds each finished evaluation to `throughput`. */
-export function withThroughput(evaluator: Evaluator, throughput: Throughput): Evaluator {
+/** Decorates an evaluator: calls `add` after each finished evaluation. */
+export function withThroughput(evaluator: Evaluator, add: Throughput['add']): Evaluator {
   return {
     shape: evaluator.shape,
     promptEmbedding: evaluator.promptEmbedding,
     async evaluate(noises, options) {
       const began = performance.now();
       const evaluations = await evaluator.evaluate(noises, options);
-      throughput.add(noises.length, performance.now() - began);
+      add(noises.length, performance.now() - began);
       return evaluations;
     },
   };

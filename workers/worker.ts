@@ -10,6 +10,10 @@ import { openStore } from '../src/store/store.ts';
 import { announceWorker, dismissWorker } from '../src/store/worker-registry.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
+import { watchGpuMemory } from './metrics/gpu-memory.ts';
+import { measureWrites } from './metrics/measured-blobs.ts';
+import { startMetricsServer } from './metrics/metrics-server.ts';
+import { WorkerMetrics } from './metrics/worker-metrics.ts';
 import { optimize } from './optimize.ts';
 import { openQueueWorker } from './queue-worker.ts';
 import { Recycling } from './recycling.ts';
@@ -55,7 +59,10 @@ export async function startWorker({
   readonly redisUrl: string;
   readonly logger: Logger;
 }): Promise<RunningWorker> {
-  const { catalog, blobs } = await openResources(config, logger);
+  const { catalog, blobs: plainBlobs } = await openResources(config, logger);
+  const metrics = new WorkerMetrics();
+  const blobs = measureWrites(plainBlobs, metrics);
+  const metricsServer = await startMetrics(config, metrics, logger);
   const engine = await Engine.start(
     {
       executionProviders: [...config.executionProviders],
@@ -66,12 +73,22 @@ export async function startWorker({
     },
     (message) => logger.warn(message),
   );
+  engine.onMeasurements = (measurements) => metrics.addMeasurements(measurements);
+  const gpuMemory = watchGpu(engine, config, metrics);
   await warmModels(engine, await catalog.now(), config, logger).catch(async (error: unknown) => {
     // The engine's thread would keep the process alive.
     await engine.close();
     throw error;
   });
-  return takeWork({ config, redisUrl, logger, engine, catalog, blobs });
+  const worker = await takeWork({ config, redisUrl, logger, engine, catalog, blobs, metrics });
+  return {
+    ...worker,
+    async close() {
+      gpuMemory?.stop();
+      await metricsServer?.close();
+      await worker.close();
+    },
+  };
 }
 
 /** What a worker needs of its engine. A simulation has an engine without graphs. */
@@ -89,12 +106,13 @@ export async function takeWork({
   engine,
   catalog,
   blobs,
+  metrics,
 }: {
   readonly config: Config;
   readonly redisUrl: string;
   readonly logger: Logger;
   readonly engine: WorkerEngine;
-} & Pick<WorkerContext, 'catalog' | 'blobs'>): Promise<RunningWorker> {
+} & Pick<WorkerContext, 'catalog' | 'blobs' | 'metrics'>): Promise<RunningWorker> {
   const startedAt = new Date().toISOString();
   const id = `worker-${randomBytes(6).toString('hex')}`;
   const store = await openStore(redisUrl, config.redisPrefix, {
@@ -114,12 +132,14 @@ export async function takeWork({
     engine,
     cancelFeed,
     throughput,
+    metrics,
     recycling,
     logger,
     shutdown: shutdown.signal,
   };
 
   const current = new Set<string>();
+  metrics.watch({ current: () => current, loaded: () => engine.loaded().length });
   const { lockSeconds } = config;
   const workers = [
     openQueueWorker(context, 'optimize', {
@@ -187,4 +207,20 @@ export async function takeWork({
       await store.close();
     },
   };
+}
+
+/** Serves the metrics if there is a port for them. */
+async function startMetrics({ metricsPort, metricsHost }: Config, metrics: WorkerMetrics, logger: Logger) {
+  if (metricsPort === null) return null;
+  const server = await startMetricsServer({ host: metricsHost, port: metricsPort }, () => metrics.render());
+  logger.info({ url: server.url }, 'metrics');
+  return server;
+}
+
+/** Watches the memory of the card if graphs run on one of NVIDIA. */
+function watchGpu({ device }: Engine, { deviceId }: Config, metrics: WorkerMetrics) {
+  if (device.provider !== 'cuda' && device.provider !== 'tensorrt') return null;
+  const watch = watchGpuMemory(deviceId);
+  metrics.watchGpu(watch.latest);
+  return watch;
 }

@@ -14,13 +14,18 @@ const TENANTS = Array.from({ length: 10 }, (_, i) => (i === 0 ? 'another' : DEFA
 
 /**
  * Queues jobs as the API does, without HTTP.
+ * @param tenants owners of the jobs, in turn
  * @returns ids of the jobs of the default tenant, which requests without a key see
  */
-export async function fillQueue(redisUrl: string, count: number): Promise<string[]> {
+export async function fillQueue(
+  redisUrl: string,
+  count: number,
+  tenants: readonly string[] = TENANTS,
+): Promise<string[]> {
   const models = fileURLToPath(new URL('../../models', import.meta.url));
   const catalog = await (await LiveCatalog.open([models], () => {})).now();
   const store = await openStore(redisUrl, 'findery', { failFast: false });
-  const stores = TENANTS.map((tenant) => scopeStore(store, { tenant, key: null, limits: NO_LIMITS }));
+  const stores = tenants.map((tenant) => scopeStore(store, { tenant, key: null, limits: NO_LIMITS }));
   const ids: string[] = [];
   const queue = async (i: number) => {
     const own = stores[i % stores.length];

@@ -6,6 +6,7 @@ import { ensureRedis } from '../../src/cli/redis/ensure-redis.ts';
 import { comparisonRows } from './compare.ts';
 import { compareGets, comparePosts } from './comparisons.ts';
 import { benchFollowers } from './followers.ts';
+import { benchMetrics } from './metrics.ts';
 import { type Options, type Part, readOptions, USAGE } from './options.ts';
 import { benchQueued } from './queued.ts';
 import { describeMachine, type Row, TABLE_HEAD, tableLine } from './report.ts';
@@ -79,6 +80,8 @@ async function measure(
       return benchFollowers(service.url, redisUrl, options);
     case 'queued':
       return benchQueued(service.url, redisUrl, options);
+    case 'metrics':
+      return benchMetrics(service, redisUrl);
     case 'soak':
       return benchSoak(service, options);
   }

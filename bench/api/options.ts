@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 
 /** Parts of the benchmark. */
-export const PARTS = ['post', 'get', 'followers', 'queued', 'soak'] as const;
+export const PARTS = ['post', 'get', 'followers', 'queued', 'metrics', 'soak'] as const;
 export type Part = (typeof PARTS)[number];
 
 /** Options of the command line. */

@@ -7,6 +7,7 @@ import { startBackgroundLoop } from '../../src/maintenance/background-loop.ts';
 import { openStore, type Store, scopeStore, type TenantStore } from '../../src/store/store.ts';
 import { NO_LIMITS } from '../../src/tenancy/api-keys.ts';
 import { type RunningWebhooks, startWebhooks } from '../../src/webhooks/service.ts';
+import { WorkerMetrics } from '../../workers/metrics/worker-metrics.ts';
 import { type RunningWorker, takeWork } from '../../workers/worker.ts';
 import { forgetfulBlobs } from './blobs.ts';
 import { SimulatedClock } from './clock.ts';
@@ -68,7 +69,8 @@ export class Fleet {
     const fleet = new Fleet(await openStore(redisUrl, prefix, { failFast: false }), catalog);
     const blobs = forgetfulBlobs((id) => fleet.#endJob(id));
     const engine = simulatedEngine(fleet.#clock, (prompt) => fleet.#startJob(prompt));
-    const start = () => takeWork({ config, redisUrl, logger, engine, catalog, blobs });
+    const start = () =>
+      takeWork({ config, redisUrl, logger, engine, catalog, blobs, metrics: new WorkerMetrics() });
     for (let i = 0; i < workers; i += CONCURRENT_STARTS) {
       const count = Math.min(CONCURRENT_STARTS, workers - i);
       fleet.#workers.push(...(await Promise.all(Array.from({ length: count }, start))));

@@ -7,6 +7,7 @@ import { accessControl } from './plugins/access-control.ts';
 import { browserSecurity } from './plugins/browser-security.ts';
 import { idempotency } from './plugins/idempotency.ts';
 import { jsonBodies } from './plugins/json-bodies.ts';
+import { measureRequests } from './plugins/measure-requests.ts';
 import { openapi } from './plugins/openapi.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
 import { validation } from './plugins/validation.ts';
@@ -18,6 +19,7 @@ import { jobEvents } from './routes/job-events.ts';
 import { jobLifecycle } from './routes/job-lifecycle.ts';
 import { jobRewards } from './routes/job-rewards.ts';
 import { jobs } from './routes/jobs.ts';
+import { metrics } from './routes/metrics.ts';
 import { models } from './routes/models.ts';
 import { optimizers } from './routes/optimizers.ts';
 import { policies } from './routes/policies.ts';
@@ -30,10 +32,11 @@ import { workers } from './routes/workers.ts';
 import type { Services } from './services.ts';
 
 /**
- * Plugins in the order in which their hooks run. `browserSecurity` comes first: its CORS part
- * answers every OPTIONS request.
+ * Plugins in the order in which their hooks run. `measureRequests` comes first, so that no
+ * response escapes it; `browserSecurity` next: its CORS part answers every OPTIONS request.
  */
 const PLUGINS = [
+  measureRequests,
   browserSecurity,
   problems,
   hardenHttp,
@@ -62,6 +65,7 @@ const ROUTES = [
   queues,
   workers,
   health,
+  metrics,
   documentation,
 ] as const;
 

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { METRICS } from './metrics-settings.ts';
 import {
   executionProviders,
   folder,
@@ -264,6 +265,7 @@ export const SETTINGS = {
   ...KEYS,
   ...WEBHOOKS,
   ...LOGGING,
+  ...METRICS,
 } satisfies Settings;
 
 /** The settings under the headings of docs/configuration.md. */
@@ -276,4 +278,5 @@ export const SETTING_GROUPS: readonly { readonly heading: string; readonly setti
   { heading: 'Keys and tenants', settings: KEYS },
   { heading: 'Webhooks', settings: WEBHOOKS },
   { heading: 'Logging', settings: LOGGING },
+  { heading: 'Metrics', settings: METRICS },
 ];

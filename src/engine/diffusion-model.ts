@@ -9,6 +9,7 @@ import { FAMILIES } from './families/registry.ts';
 import type { GenerationSpec, ModelSpec } from './generation-spec.ts';
 import type { Graph } from './graphs/graph.ts';
 import { openGraph } from './graphs/onnx-graph.ts';
+import { measureStage } from './measurements.ts';
 import type { EngineOptions } from './messages.ts';
 import { TextEncoder } from './text-encoder.ts';
 import { VaeDecoder } from './vae-decoder.ts';
@@ -78,12 +79,17 @@ export class DiffusionModel {
     betweenRuns: () => Promise<void>,
     stepNoise?: StepNoise,
   ): Promise<Picture[]> {
+    const { name } = spec.model;
     const prompt = await this.#encode(spec.promptIds, spec, false);
     const isGuided = usesClassifierFreeGuidance(spec.model, spec.sampler.guidanceScale);
     const negative = isGuided ? await this.#encode(spec.negativePromptIds, spec, true) : null;
     const parts = { denoiser: this.#denoiser, family: this.#family };
-    const latents = await denoise(parts, spec, { prompt, negative }, noises, betweenRuns, stepNoise);
-    return this.#vaeDecoder.decode(latents, spec.latentShape, betweenRuns);
+    const latents = await measureStage('denoise', name, () =>
+      denoise(parts, spec, { prompt, negative }, noises, betweenRuns, stepNoise),
+    );
+    return measureStage('decode', name, () =>
+      this.#vaeDecoder.decode(latents, spec.latentShape, betweenRuns),
+    );
   }
 
   /** Closes all graphs. */
@@ -96,7 +102,9 @@ export class DiffusionModel {
     spec: GenerationSpec,
     isNegative: boolean,
   ): Promise<Conditioning> {
-    return this.#family.encode(this.#textEncoders, { ids, isNegative }, spec);
+    return measureStage('text', spec.model.name, () =>
+      this.#family.encode(this.#textEncoders, { ids, isNegative }, spec),
+    );
   }
 }
 

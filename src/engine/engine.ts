@@ -7,6 +7,7 @@ import type { Sampler } from '../core/sampler.ts';
 import { EngineError, OutOfMemoryError } from './errors.ts';
 import { createGenerationSpec, type GenerationSpec, modelSpec, rewardSpec } from './generation-spec.ts';
 import type { Device } from './graphs/providers.ts';
+import type { Measurements } from './measurements.ts';
 import type { BatchLimit, EngineOptions, EngineState, FailureKind, Request, Response } from './messages.ts';
 
 /** What an image pipeline is opened for. */
@@ -40,8 +41,15 @@ export class Engine {
   readonly #thread: Worker;
   /** The hardware that graphs run on. */
   readonly device: Device;
+  /** Called with what the thread has measured, before each of its answers. */
+  onMeasurements: (measurements: Measurements) => void = () => {};
   readonly #pending = new Map<number, Pending>();
-  #state: EngineState = { loaded: [], reducedBatches: [], graphMilliseconds: 0 };
+  #state: EngineState = {
+    loaded: [],
+    reducedBatches: [],
+    graphMilliseconds: 0,
+    measurements: { stages: [], fills: [] },
+  };
   #lastId = 0;
   #death: Error | null = null;
   #closing: Promise<void> | null = null;
@@ -198,7 +206,10 @@ export class Engine {
   }
 
   #receive(response: Response): void {
-    if (response.type === 'state') this.#state = response.state;
+    if (response.type === 'state') {
+      this.#state = response.state;
+      this.onMeasurements(response.state.measurements);
+    }
     const pending = 'id' in response ? this.#pending.get(response.id) : undefined;
     if (!pending || !('id' in response)) return;
     if (response.type === 'started') {

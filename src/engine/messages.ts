@@ -3,6 +3,7 @@ import type { Noise } from '../core/noise.ts';
 import type { Picture } from '../core/picture.ts';
 import type { GenerationSpec, ModelSpec, RewardSpec } from './generation-spec.ts';
 import type { Device } from './graphs/providers.ts';
+import type { Measurements } from './measurements.ts';
 
 /** Settings of the engine, which hold for all of its models. */
 export interface EngineOptions {
@@ -71,6 +72,8 @@ export interface EngineState {
   readonly reducedBatches: readonly BatchLimit[];
   /** Time spent in graph runs since the start. */
   readonly graphMilliseconds: number;
+  /** Since the last state. */
+  readonly measurements: Measurements;
 }
 
 /**

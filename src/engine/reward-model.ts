@@ -16,6 +16,7 @@ import {
 } from './graphs/graph.ts';
 import { openGraph } from './graphs/onnx-graph.ts';
 import { preprocess } from './image-processor.ts';
+import { measureStage } from './measurements.ts';
 import type { EngineOptions } from './messages.ts';
 
 /** The opened graph of a reward: pictures and a prompt to scores. */
@@ -57,6 +58,10 @@ export class RewardModel {
    * @throws EngineError if the graph gives anything else
    */
   async score(pictures: readonly Picture[], text: RewardText | null): Promise<number[]> {
+    return measureStage('reward', this.#spec.name, () => this.#score(pictures, text));
+  }
+
+  async #score(pictures: readonly Picture[], text: RewardText | null): Promise<number[]> {
     const count = pictures.length;
     const planes = pictures.map((picture) => preprocess(picture, this.#spec.preprocessing));
     const { width, height } = planes[0];

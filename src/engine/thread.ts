@@ -14,6 +14,7 @@ import type { GenerationSpec, ModelSpec, RewardSpec } from './generation-spec.ts
 import { GraphCache } from './graphs/graph-cache.ts';
 import { graphMilliseconds } from './graphs/onnx-graph.ts';
 import { chooseDevice } from './graphs/providers.ts';
+import { measureFill, takeMeasurements, withoutMeasuring } from './measurements.ts';
 import { type EngineOptions, type FailureKind, postNotice, type Request, type Response } from './messages.ts';
 import { RewardModel } from './reward-model.ts';
 import { WarmUp } from './warm-up.ts';
@@ -87,7 +88,7 @@ function createTask(request: Request): Task['advance'] {
         const onOutOfMemory = (size: number, error: unknown) =>
           recoverFromOutOfMemory(warmUpSpec ?? spec, size, error);
         const warmed = warmUpSpec
-          ? await warmUp.run(opened.model, opened.rewards, warmUpSpec, onOutOfMemory)
+          ? await withoutMeasuring(() => warmUp.run(opened.model, opened.rewards, warmUpSpec, onOutOfMemory))
           : [];
         send({ type: 'done', id: request.id, embedding: await opened.model.embedPrompt(spec), warmed });
         return true;
@@ -126,6 +127,7 @@ function createEvaluation(request: Request & { type: 'evaluate' }): Task['advanc
       batchScores.push(await reward.score(made, spec.rewardTexts[i]));
     }
     runs.push(size);
+    measureFill({ model: spec.model.name, pictures: batch.length, limit: batchSizes.limit(spec) });
     // Results count once the batch is complete: a batch that runs out of memory is repeated.
     for (const [i, column] of batchScores.entries()) scores[i].push(...column.slice(0, batch.length));
     pictures.push(...made.slice(0, batch.length).map((picture) => (request.pictures ? picture : null)));
@@ -220,7 +222,9 @@ function toFailure(error: unknown): { readonly message: string; readonly kind: F
 function send(response: Response, transfer: ArrayBuffer[] = []): void {
   if (response.type !== 'started') {
     const loaded = [...models.names(), ...rewards.names()];
-    const state = { loaded, reducedBatches: batchSizes.reduced(), graphMilliseconds: graphMilliseconds() };
+    const reducedBatches = batchSizes.reduced();
+    const measurements = takeMeasurements();
+    const state = { loaded, reducedBatches, graphMilliseconds: graphMilliseconds(), measurements };
     port.postMessage({ type: 'state', state } satisfies Response);
   }
   port.postMessage(response, transfer);

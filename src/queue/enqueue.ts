@@ -97,7 +97,7 @@ function encodeEntry(
   { images, event, parent, deadline, internal }: EnqueueOptions,
   now: Date,
 ): Entry {
-  const { id, priority } = record;
+  const { id, priority, model } = record;
   return {
     keys: { record: keys.record(id), children: parent === undefined ? '' : keys.children(parent) },
     args: {
@@ -110,6 +110,7 @@ function encodeEntry(
       deadline: deadline ?? '',
       priority: DEFERRED_PRIORITY[priority],
       options: ENTRY_OPTIONS_JSON[priority],
+      model,
     },
   };
 }
@@ -138,6 +139,7 @@ function sharedInput({ keys, queues, tenant, limits }: EnqueueContext, queue: Qu
       queueName: queue,
       queuePrefix: queues.prefix(queue),
       waitingPrefix: keys.waitingPrefix(queue),
+      modelsPrefix: keys.modelsPrefix(queue),
       recordVersion: currentVersion(kind),
       limitsJson: scriptLimits === null ? '' : JSON.stringify(scriptLimits),
     },

@@ -5,10 +5,33 @@ import { prioritizedKey } from './bullmq-keys.ts';
 
 /** Entries that one round trip of `registerAll` reads, about. */
 const SCAN_BATCH = 500;
+/** Tenants with waiting entries that `figures` looks at, so that its time has a bound. */
+const MAX_TENANTS = 1000;
 
 const register = defineScript<null>(import.meta.url, './lua/register.lua');
 const leave = defineScript<null>(import.meta.url, './lua/leave.lua');
+const figures = defineScript<string>(import.meta.url, './lua/figures.lua');
 const position = defineScript<number>(import.meta.url, './lua/position.lua');
+
+/** An entry of the queue. `model` is '' if an earlier release added it. */
+export interface ScheduledEntry {
+  readonly tenant: string;
+  readonly id: string;
+  readonly model: string;
+}
+
+/**
+ * Waiting entries of a tenant or of a model: its name, their number, and when the oldest was
+ * enqueued, milliseconds since 1970; left out when it is not known.
+ */
+export type Figure = readonly [name: string, entries: number, since?: number];
+
+/** Waiting entries of a queue; tenants and models without one are left out. */
+export interface QueueFigures {
+  /** The most entries first. */
+  readonly tenants: readonly Figure[];
+  readonly models: readonly Figure[];
+}
 
 /**
  * Round robin between the tenants of one queue of BullMQ: each tenant has one scheduled entry, and
@@ -36,17 +59,20 @@ export class FairScheduler {
    * they are.
    */
   async register(...ids: string[]): Promise<void> {
-    await register(this.#redis, { ...this.#input({}), entries: ids.map((id) => ({ args: { id } })) });
+    await register(this.#redis, {
+      ...this.#inputWithModels({}),
+      entries: ids.map((id) => ({ args: { id } })),
+    });
   }
 
   /** Schedules the tenant's next entry, since a worker has begun with this one. */
-  async begin(tenant: string, id: string): Promise<void> {
-    await leave(this.#redis, this.#input({ tenant, id, hasBegun: 1 }));
+  async begin({ tenant, id, model }: ScheduledEntry): Promise<void> {
+    await leave(this.#redis, this.#inputWithModels({ tenant, id, model, hasBegun: 1 }));
   }
 
   /** Schedules the tenant's next entry, since this one was removed from the queue. */
-  async remove(tenant: string, id: string): Promise<void> {
-    await leave(this.#redis, this.#input({ tenant, id, hasBegun: 0 }));
+  async remove({ tenant, id, model }: ScheduledEntry): Promise<void> {
+    await leave(this.#redis, this.#inputWithModels({ tenant, id, model, hasBegun: 0 }));
   }
 
   /** Position of an entry if nothing else is enqueued, from 1; null when it does not wait. */
@@ -57,6 +83,22 @@ export class FairScheduler {
   /** Number of entries of a tenant that wait for their first attempt. */
   async count(tenant: string): Promise<number> {
     return this.#redis.zcard(this.#keys.waiting(this.#queue, tenant));
+  }
+
+  /**
+   * Counts waiting entries and reads the time of the oldest.
+   * @param models that are looked at
+   * @param maxListed tenants in the answer, those with the most entries
+   */
+  async figures(models: readonly string[], maxListed: number): Promise<QueueFigures> {
+    const json = await figures(
+      this.#redis,
+      this.#inputWithModels({ modelsJson: JSON.stringify(models), maxTenants: MAX_TENANTS, maxListed }),
+    );
+    // cjson writes an empty list as {}.
+    const { tenants, models: byModel } = JSON.parse(json) as Record<string, Figure[] | object>;
+    const listOf = (value: Figure[] | object) => (Array.isArray(value) ? value : []);
+    return { tenants: listOf(tenants), models: listOf(byModel) };
   }
 
   /**
@@ -76,6 +118,10 @@ export class FairScheduler {
       if (ids.length > 0) await this.register(...ids);
       cursor = next;
     } while (cursor !== '0');
+  }
+
+  #inputWithModels(args: { readonly [name: string]: string | number }) {
+    return this.#input({ modelsPrefix: this.#keys.modelsPrefix(this.#queue), ...args });
   }
 
   #input(args: { readonly [name: string]: string | number }) {

@@ -4,7 +4,7 @@ import { DEFAULT_TENANT } from '../contract/tenants.ts';
 import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
 import { activeKey, entryKey, entryOptions, queuePrefix } from './bullmq-keys.ts';
-import { FairScheduler } from './fair-scheduler.ts';
+import { FairScheduler, type QueueFigures } from './fair-scheduler.ts';
 
 /** Queues of work for workers. An entry holds ids; the record says what is to be done. */
 export const QUEUES = { optimize: 'optimize', sample: 'sample' } as const;
@@ -21,6 +21,7 @@ export interface Queueable {
   readonly id: string;
   readonly tenant: string;
   readonly priority: (typeof PRIORITIES)[number];
+  readonly model: string;
 }
 
 /** The queues of jobs and samples, with their fair schedulers. */
@@ -45,8 +46,8 @@ export class Queues {
   }
 
   /** Queues a record again. While an entry with its id waits or runs, this changes nothing. */
-  async add(name: QueueName, { id, tenant, priority }: Queueable): Promise<void> {
-    await this.#queues[name].add(name, { id, tenant }, entryOptions(id, priority));
+  async add(name: QueueName, { id, tenant, priority, model }: Queueable): Promise<void> {
+    await this.#queues[name].add(name, { id, tenant, model }, entryOptions(id, priority));
     await this.#schedulers[name].register(id);
   }
 
@@ -58,9 +59,10 @@ export class Queues {
   /** A worker calls this when it begins with an entry: the tenant's next one is scheduled. */
   async begin(
     name: QueueName,
-    { id, tenant = DEFAULT_TENANT }: { readonly id: string; readonly tenant?: string },
+    entry: { readonly id: string; readonly tenant?: string; readonly model?: string },
   ): Promise<void> {
-    await this.#schedulers[name].begin(tenant, id);
+    const { id, tenant = DEFAULT_TENANT, model = '' } = entry;
+    await this.#schedulers[name].begin({ tenant, id, model });
   }
 
   /** Number of entries of a tenant that wait for their first attempt, by queue. */
@@ -94,8 +96,11 @@ export class Queues {
     } catch {
       return false; // a worker has it
     }
-    const { tenant = DEFAULT_TENANT } = entry.data as { readonly tenant?: string };
-    await this.#schedulers[name].remove(tenant, id);
+    const { tenant = DEFAULT_TENANT, model = '' } = entry.data as {
+      readonly tenant?: string;
+      readonly model?: string;
+    };
+    await this.#schedulers[name].remove({ tenant, id, model });
     return true;
   }
 
@@ -135,6 +140,11 @@ export class Queues {
       'active',
     );
     return { waiting: Object.values(waiting).reduce((sum, count) => sum + count, 0), active };
+  }
+
+  /** Waiting entries by tenant and model; see `FairScheduler.figures`. */
+  async figures(name: QueueName, models: readonly string[], maxListed: number): Promise<QueueFigures> {
+    return this.#schedulers[name].figures(models, maxListed);
   }
 
   /** Ends the queues; the connection stays open. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IdKind } from '../contract/ids.ts';
+import { FINAL_STATUSES } from '../contract/schemas/job.ts';
 import type { Redis } from '../redis/connection.ts';
 import type { RedisKeys } from '../redis/keys.ts';
 import { defineScript } from '../redis/lua-script.ts';
@@ -133,6 +134,7 @@ export function commitChange<T extends AnyRecord>(
       outbox: keys.outbox(),
       unqueued: keys.unqueued(),
       snapshot: keys.snapshot((notice && eventOf(notice)) ?? ''),
+      ended: keys.ended(),
     },
     args: {
       id,
@@ -152,8 +154,19 @@ export function commitChange<T extends AnyRecord>(
       reopen: change.reopen ? 1 : 0,
       changesChannel: keys.changes(),
       outboxMessage: OUTBOX_CHANGED,
+      endedField: isEnd(kind, status) ? endedField(kind, status) : '',
     },
   });
+}
+
+/** Whether work that gets this status has ended. */
+function isEnd(kind: IdKind, status: string): boolean {
+  return (kind === 'job' || kind === 'smp') && FINAL_STATUSES.includes(status);
+}
+
+/** Field of `RedisKeys.ended`. */
+export function endedField(kind: IdKind, status: string): string {
+  return `${kind}.${status}`;
 }
 
 function encodeEvents(events: readonly StreamEvent[]): string {

@@ -113,6 +113,13 @@ export class RedisKeys {
   waitingPrefix(queue: string): string {
     return `${this.prefix}:turns:${queue}:waiting:`;
   }
+  /**
+   * Before the name of a model; sorted set: entries for it that wait in a queue, by the time
+   * (milliseconds) at which they were enqueued.
+   */
+  modelsPrefix(queue: string): string {
+    return `${this.prefix}:turns:${queue}:models:`;
+  }
 
   // Tenants and limits
 
@@ -138,6 +145,11 @@ export class RedisKeys {
   }
 
   // Workers and maintenance
+
+  /** Hash: number of jobs and samples that ended, by "KIND.STATUS", as "job.succeeded". */
+  ended(): string {
+    return `${this.prefix}:ended`;
+  }
 
   /** String that expires: a live worker as JSON. */
   worker(id: string): string {

@@ -7,6 +7,9 @@ import { jpegSizeScorer } from './jpeg-size.ts';
 import { runInParallel } from './parallel.ts';
 import { checkScores, type Scorer } from './scorer.ts';
 
+/** Calls `score` of the reward with this name, and measures it. */
+export type MeasureScoring = <T>(reward: string, score: () => Promise<T>) => Promise<T>;
+
 /** One term of a weighted sum of rewards. */
 export interface Term {
   readonly reward: RewardBundle;
@@ -22,6 +25,7 @@ export interface Term {
  * finished pictures, all at the same time; the first failure aborts the rest.
  * @param terms none: the evaluator makes pictures only
  * @param environment variables that headers of reward services may name
+ * @param measure wraps the scoring of each term that is no graph
  * @returns an evaluator; `evaluate` rejects with RewardError if a term gives no score, or one
  *   beyond `MAX_ABSOLUTE_REWARD`; the weighted sum may lie beyond it, and optimizers clamp it
  */
@@ -30,8 +34,11 @@ export function withRewards(
   terms: readonly Term[],
   prompt: string,
   environment: NodeJS.ProcessEnv = process.env,
+  measure: MeasureScoring = (_, score) => score(),
 ): Evaluator {
-  const scorers = terms.map(({ reward }) => createScorer(reward, environment));
+  const scorers = terms.map(({ reward }) =>
+    measured(createScorer(reward, environment), reward.name, measure),
+  );
   const hasGraphs = scorers.includes(null);
   const needsPictures = scorers.some((scorer) => scorer !== null);
   return {
@@ -78,6 +85,10 @@ function scoreTerms(
     return async () => outputs.map(({ scores }) => (scores as readonly number[])[column]);
   });
   return runInParallel<readonly number[]>(calls, calls.length, signal);
+}
+
+function measured(scorer: Scorer | null, name: string, measure: MeasureScoring): Scorer | null {
+  return scorer && { score: (...input) => measure(name, () => scorer.score(...input)) };
 }
 
 /** The rewards among `terms` that the engine computes, in their order. */

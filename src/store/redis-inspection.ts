@@ -82,7 +82,8 @@ async function unlessForbidden<T>(answer: Promise<T>): Promise<T | undefined> {
   }
 }
 
-function parseInfo(text: string): Map<string, string> {
+/** The fields of an answer to INFO. */
+export function parseInfo(text: string): Map<string, string> {
   const fields = text.split(/\r?\n/).map((line) => line.split(':'));
   return new Map(fields.filter(({ length }) => length === 2) as [string, string][]);
 }

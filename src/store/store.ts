@@ -24,7 +24,7 @@ export interface Store {
 
 /** The store without records: routes get records only for one tenant, from `scopeStore`. */
 export type SharedStore = Omit<Store, 'jobs' | 'samples' | 'policies' | 'images' | 'webhooks'> & {
-  readonly webhooks: Pick<WebhookStore, 'forTenant'>;
+  readonly webhooks: Pick<WebhookStore, 'forTenant' | 'backlog'>;
 };
 
 /** The store with the records of one tenant. */

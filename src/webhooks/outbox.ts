@@ -6,6 +6,9 @@ import { defineScript } from '../redis/lua-script.ts';
 
 const leaseNotices = defineScript<string[]>(import.meta.url, './lua/lease-notices.lua');
 
+/** Notices that `oldestEvent` looks at. */
+const OLDEST_OF = 100;
+
 /** A notice that this process dispatches. */
 export interface LeasedNotice {
   readonly notice: Notice;
@@ -48,6 +51,19 @@ export class Outbox {
         };
       }),
     );
+  }
+
+  /**
+   * When the oldest event happened whose notice is not finished, milliseconds since 1970; null: the
+   * outbox is empty. Looks at the notices that are due first.
+   */
+  async oldestEvent(): Promise<number | null> {
+    const due = await this.#redis.zrange(this.#keys.outbox(), 0, String(OLDEST_OF - 1));
+    const times = due.flatMap((json) => {
+      const notice = JSON.parse(json) as Notice;
+      return notice.type === 'deliver' ? [] : [Date.parse(notice.at)];
+    });
+    return times.length === 0 ? null : Math.min(...times);
   }
 
   /** Number of notices that are not finished. */

@@ -86,6 +86,12 @@ export class WebhookQueue {
     return (await this.#queue.getJob(`${id}.${round}`)) !== undefined;
   }
 
+  /** Number of rounds of attempts that wait or are under way. */
+  async size(): Promise<number> {
+    const counts = await this.#queue.getJobCounts('wait', 'prioritized', 'delayed', 'active');
+    return Object.values(counts).reduce((sum, count) => sum + count, 0);
+  }
+
   /** Closes the queue. The connection stays open. */
   async close(): Promise<void> {
     await this.#queue.close();

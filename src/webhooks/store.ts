@@ -39,6 +39,16 @@ export const SECRETS_FIELD = 'secrets';
 /** Days for which ended deliveries, and the bodies of their events, are stored. */
 export const RETENTION_DAYS = 7;
 
+/** How much the webhooks of a service lag behind. */
+export interface WebhookBacklog {
+  /** Notices in the outbox. */
+  readonly notices: number;
+  /** When the oldest of their events happened, milliseconds since 1970; null: there is none. */
+  readonly oldestEvent: number | null;
+  /** Rounds of attempts that are not over. */
+  readonly deliveries: number;
+}
+
 interface StoreParts {
   readonly redis: Redis;
   readonly keys: RedisKeys;
@@ -153,6 +163,16 @@ export class WebhookStore {
   /** Lists the tenants that have, or had, deliveries. */
   async tenants(): Promise<string[]> {
     return this.#redis.smembers(this.#keys.webhookTenants());
+  }
+
+  /** What waits, of all tenants. */
+  async backlog(): Promise<WebhookBacklog> {
+    const [notices, oldestEvent, deliveries] = await Promise.all([
+      this.outbox.size(),
+      this.outbox.oldestEvent(),
+      this.queue.size(),
+    ]);
+    return { notices, oldestEvent, deliveries };
   }
 
   /** Closes the queue. */

@@ -193,6 +193,7 @@ describe('the OpenAPI document', () => {
     const addressOf = (call: string) => call.split(' ').reverse().join(' ');
     expect(operations.map(([call]) => call).sort(byAddress)).toEqual([
       'GET /healthz',
+      'GET /metrics',
       'GET /problems/{code}',
       'GET /readyz',
       'POST /v1/images',

@@ -96,6 +96,9 @@ describe('while Redis is away', () => {
     await once(server, 'exit');
     await expectUnavailable(id);
     expect(await readOk(await api.get('/healthz'), 200)).toEqual({ status: 'ok' });
+    const metrics = await api.get('/metrics');
+    expect(metrics.status).toBe(200);
+    expect(await metrics.text()).toMatch(/^findery_redis_up 0$/m);
     server = await startRedis();
     await expect.poll(async () => (await api.get(`/v1/jobs/${id}`)).status, { timeout: 5000 }).toBe(200);
     expect((await api.store.jobs.list({ limit: 9 })).data.map((job) => job.id)).toEqual([id]);

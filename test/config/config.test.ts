@@ -35,6 +35,8 @@ describe('readConfig', () => {
       concurrency: 1,
       lockSeconds: 15,
       logLevel: 'info',
+      metricsPort: null,
+      metricsHost: '127.0.0.1',
       keys: 'auto',
       trustProxy: [],
       failedKeys: 30,
@@ -87,6 +89,8 @@ describe('readConfig', () => {
       FINDERY_WEBHOOK_ALLOW: '127.0.0.1, 10.0.0.0/8,hooks.internal',
       FINDERY_WEBHOOK_RETRY_SECONDS: '2',
       LOG_LEVEL: 'debug',
+      FINDERY_METRICS_PORT: '9464',
+      FINDERY_METRICS_HOST: '0.0.0.0',
     });
     expect(config).toEqual({
       host: '0.0.0.0',
@@ -113,6 +117,8 @@ describe('readConfig', () => {
       concurrency: 5,
       lockSeconds: 6,
       logLevel: 'debug',
+      metricsPort: 9464,
+      metricsHost: '0.0.0.0',
       keys: 'required',
       trustProxy: ['loopback', '10.0.0.0/8', '2001:db8::1'],
       failedKeys: 0,

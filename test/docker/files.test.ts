@@ -57,39 +57,44 @@ describe('compose', () => {
   );
   const base = parse(read('compose.yaml'), { merge: true }) as Compose;
   const cuda = parse(read('compose.cuda.yaml'), { merge: true }) as Compose;
+  const monitoring = parse(read('compose.monitoring.yaml'), { merge: true }) as Compose;
 
   it.each([
     ['compose.yaml', base],
     ['compose.cuda.yaml', cuda],
+    ['compose.monitoring.yaml', monitoring],
   ])('%s fits the schema of the Compose specification', (_name, file) => {
     const ajv = new Ajv({ strict: false, validateFormats: false });
     expect(ajv.validate(schema, file), ajv.errorsText()).toBe(true);
   });
 
-  it.each(['compose.yaml', 'compose.cuda.yaml'])('%s passes the linter', (name) => {
-    // Rules about the order of keys are a matter of taste.
-    const rules = {
-      'service-keys-order': 0,
-      'services-alphabetical-order': 0,
-      'top-level-properties-order': 0,
-      'require-project-name-field': 0,
-      'no-build-and-image': 0,
-    } as const;
-    const linter = new DCLinter({ rules, quiet: false, debug: false, exclude: [] });
-    // The package does not export this type.
-    interface Found {
-      readonly messages: readonly {
-        readonly line: number;
-        readonly message: string;
-        readonly rule: string;
-      }[];
-    }
-    const results = linter.lintFiles([join(DOCKER, name)], false) as unknown as readonly Found[];
-    const found = results
-      .flatMap(({ messages }) => messages)
-      .map(({ line, message, rule }) => `${line}: ${message} (${rule})`);
-    expect(found).toEqual([]);
-  });
+  it.each(['compose.yaml', 'compose.cuda.yaml', 'compose.monitoring.yaml'])(
+    '%s passes the linter',
+    (name) => {
+      // Rules about the order of keys are a matter of taste.
+      const rules = {
+        'service-keys-order': 0,
+        'services-alphabetical-order': 0,
+        'top-level-properties-order': 0,
+        'require-project-name-field': 0,
+        'no-build-and-image': 0,
+      } as const;
+      const linter = new DCLinter({ rules, quiet: false, debug: false, exclude: [] });
+      // The package does not export this type.
+      interface Found {
+        readonly messages: readonly {
+          readonly line: number;
+          readonly message: string;
+          readonly rule: string;
+        }[];
+      }
+      const results = linter.lintFiles([join(DOCKER, name)], false) as unknown as readonly Found[];
+      const found = results
+        .flatMap(({ messages }) => messages)
+        .map(({ line, message, rule }) => `${line}: ${message} (${rule})`);
+      expect(found).toEqual([]);
+    },
+  );
 
   it('Redis is durable, evicts nothing and has no public port', () => {
     const { redis } = base.services;
@@ -97,19 +102,23 @@ describe('compose', () => {
     expect(redis.ports).toBeUndefined();
   });
 
-  it.each(Object.entries(base.services))('%s has only the rights that it needs', (_name, service) => {
-    expect(service).toMatchObject({
-      read_only: true,
-      cap_drop: ['ALL'],
-      security_opt: ['no-new-privileges:true'],
-      user: expect.stringMatching(/^[1-9]/),
-      restart: 'unless-stopped',
-    });
-    for (const right of ['privileged', 'cap_add', 'network_mode', 'pid', 'ipc', 'devices'])
-      expect(service).not.toHaveProperty(right);
-    // findery's containers write to volumes and to a tmpfs; Redis writes only to its volume.
-    if (service.build) expect(service.tmpfs).toEqual(['/tmp']);
-  });
+  const { worker: _worker, ...observers } = monitoring.services;
+  it.each(Object.entries({ ...base.services, ...observers }))(
+    '%s has only the rights that it needs',
+    (_name, service) => {
+      expect(service).toMatchObject({
+        read_only: true,
+        cap_drop: ['ALL'],
+        security_opt: ['no-new-privileges:true'],
+        user: expect.stringMatching(/^[1-9]/),
+        restart: 'unless-stopped',
+      });
+      for (const right of ['privileged', 'cap_add', 'network_mode', 'pid', 'ipc', 'devices'])
+        expect(service).not.toHaveProperty(right);
+      // findery's containers write to volumes and to a tmpfs; Redis writes only to its volume.
+      if (service.build) expect(service.tmpfs).toEqual(['/tmp']);
+    },
+  );
 
   it('requires API keys by default, and the documents say how to create the first', () => {
     expect(base.services.api.environment).toMatchObject({
@@ -122,7 +131,9 @@ describe('compose', () => {
   });
 
   it('binds the API to this machine, and every image has its file', () => {
-    expect(base.services.api.ports).toEqual([expect.stringMatching(/^127\.0\.0\.1:/)]);
+    for (const { ports } of [base.services.api, monitoring.services.grafana])
+      expect(ports).toEqual([expect.stringMatching(/^127\.0\.0\.1:/)]);
+    expect(monitoring.services.prometheus.ports).toBeUndefined(); // it asks nobody who they are
     for (const { services } of [base, cuda])
       for (const { build } of Object.values(services))
         if (build) expect(names).toContain(build.dockerfile.replace('docker/', ''));

@@ -15,6 +15,9 @@ beforeAll(async () => {
 });
 afterAll(() => api.close());
 
+/** The model of jobs that name none. */
+const MODEL = 'stickers';
+
 const entryKey = (id: string) => `${api.store.queues.prefix('optimize')}${id}`;
 
 /**
@@ -52,7 +55,7 @@ describe('enqueueing', () => {
     'writes the entry that Queue.add of BullMQ writes, priority %s',
     async (priority) => {
       const { id, tenant } = { id: newId('job'), tenant: 'default' };
-      await api.store.queues.add('optimize', { id, tenant, priority });
+      await api.store.queues.add('optimize', { id, tenant, priority, model: MODEL });
       const byBullMQ = await readEntry(id);
       await api.store.queues.remove('optimize', id);
       const mine = await queueJob(api, { priority });
@@ -63,7 +66,7 @@ describe('enqueueing', () => {
 
   it('keeps entries of one priority in the order of arrival, also beside those of Queue.add', async () => {
     const first = await queueJob(api);
-    const second = { id: newId('job'), tenant: 'default', priority: 'normal' as const };
+    const second = { id: newId('job'), tenant: 'default', priority: 'normal' as const, model: MODEL };
     await api.store.queues.add('optimize', second);
     const third = await queueJob(api);
     const positions = [first, second, third].map(({ id }) => api.store.queues.position('optimize', id));

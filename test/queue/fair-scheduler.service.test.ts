@@ -24,7 +24,7 @@ async function queue(tenant: string, count: number, { priority = 'normal' as Pri
   for (let i = from; i < from + count; i++) {
     const id = newId('job');
     names.set(id, `${tenant}${i}`);
-    await api.store.queues.add('optimize', { id, tenant, priority });
+    await api.store.queues.add('optimize', { id, tenant, priority, model: 'stickers' });
   }
 }
 

@@ -29,8 +29,9 @@
     ARGV[2] queue_name
     ARGV[3] queue_prefix             of BullMQ's keys
     ARGV[4] waiting_prefix           of the fair scheduler
-    ARGV[5] record_version
-    ARGV[6] limits_json              {bytes, queued, images}, -1: no limit; '': nothing is counted
+    ARGV[5] models_prefix            of the fair scheduler
+    ARGV[6] record_version
+    ARGV[7] limits_json              {bytes, queued, images}, -1: no limit; '': nothing is counted
     ARGV[entry + 1] id
     ARGV[entry + 2] milliseconds     now, since 1970
     ARGV[entry + 3] record_json      the whole record
@@ -40,6 +41,7 @@
     ARGV[entry + 7] deadline         milliseconds since 1970; '': none
     ARGV[entry + 8] priority         in BullMQ's queue
     ARGV[entry + 9] options          of the entry in BullMQ's queue, JSON without the id
+    ARGV[entry + 10] model           its name needs no escapes in JSON
 
   Output: for each entry
     {'enqueued', position}                  position 0: in no queue yet
@@ -50,14 +52,15 @@
 ]]
 local unqueued, deadlines, stored_bytes, images_asked, index, tenant_index, waiting_jobs, waiting_samples,
   scheduled, served, tenants, clock = unpack(KEYS)
-local tenant, queue_name, queue_prefix, waiting_prefix, record_version, limits_json = unpack(ARGV)
+local tenant, queue_name, queue_prefix, waiting_prefix, models_prefix, record_version, limits_json =
+  unpack(ARGV)
 
 --- @include "../../records/lua/includes/tenant"
 --- @include "../../records/lua/includes/new-record"
 --- @include "includes/fair-scheduling"
 local call = redis.call
 local queue = bullmq_queue(queue_prefix)
-local scheduler = fair_scheduler(queue, scheduled, served, tenants, clock, waiting_prefix)
+local scheduler = fair_scheduler(queue, scheduled, served, tenants, clock, waiting_prefix, models_prefix)
 local batch_size = (#KEYS - SHARED_KEYS) / ENTRY_KEYS
 local IMAGES_ASKED_SECONDS = 172800 -- the day of the counter and one more
 
@@ -71,9 +74,9 @@ local function read_scheduled()
 end
 
 -- Adds an entry to the queue and returns its position.
-local function add_to_queue(id, milliseconds, priority, options)
-  local score = queue.add(id, tenant, queue_name, options, milliseconds, priority, batch_size)
-  if score then scheduler.defer(id, tenant, score) end
+local function add_to_queue(id, milliseconds, priority, options, model)
+  local score = queue.add(id, tenant, model, queue_name, options, milliseconds, priority, batch_size)
+  if score then scheduler.defer(id, tenant, score, model, milliseconds) end
   local rank = call('ZRANK', waiting_prefix .. tenant, id)
   if not scheduled_entries then read_scheduled() end
   -- If the tenant already has a scheduled entry, that one stays, unless this one comes before it.
@@ -102,8 +105,8 @@ end
 
 local function enqueue(first_key, first_arg)
   local record, children = unpack(KEYS, first_key, first_key + ENTRY_KEYS - 1)
-  local id, milliseconds, record_json, internal_json, event, images, deadline, priority, options =
-    unpack(ARGV, first_arg, first_arg + ENTRY_ARGS - 1)
+  local id, milliseconds, record_json, internal_json, event, images, deadline, priority, options,
+    model = unpack(ARGV, first_arg, first_arg + ENTRY_ARGS - 1)
 
   if call('EXISTS', record) == 1 then return {belongs_to(record, tenant) and 'exists' or 'taken'} end
   if limits_json ~= '' then
@@ -121,11 +124,13 @@ local function enqueue(first_key, first_arg)
   if children ~= '' then call('SADD', children, id) end
   if deadline ~= '' then call('ZADD', deadlines, deadline, id) end
 
-  local is_queued, position = pcall(add_to_queue, id, milliseconds, tonumber(priority), options)
+  local is_queued, position = pcall(add_to_queue, id, milliseconds, tonumber(priority), options,
+    model)
   if is_queued then return {'enqueued', position} end
   scheduled_entries, has_scheduled = nil, false
   queue.undo_add(id)
   call('ZREM', waiting_prefix .. tenant, id)
+  call('ZREM', models_prefix .. model, id)
   call('ZADD', unqueued, call('TIME')[1], id)
   return {'enqueued', 0}
 end

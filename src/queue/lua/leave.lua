@@ -10,21 +10,23 @@
 
     ARGV[1] queue_prefix    of BullMQ's keys
     ARGV[2] waiting_prefix
-    ARGV[3] tenant
-    ARGV[4] id
-    ARGV[5] has_begun       1: a worker has it
+    ARGV[3] models_prefix
+    ARGV[4] tenant
+    ARGV[5] id
+    ARGV[6] model           '': unknown
+    ARGV[7] has_begun       1: a worker has it
 
   Output:
     nothing
 ]]
 local scheduled, served, tenants, clock = unpack(KEYS)
-local queue_prefix, waiting_prefix, tenant, id, has_begun = unpack(ARGV)
+local queue_prefix, waiting_prefix, models_prefix, tenant, id, model, has_begun = unpack(ARGV)
 
 --- @include "includes/fair-scheduling"
 --- @include "../../redis/lua/includes/allow-when-full"
 local queue = bullmq_queue(queue_prefix)
-local scheduler = fair_scheduler(queue, scheduled, served, tenants, clock, waiting_prefix)
+local scheduler = fair_scheduler(queue, scheduled, served, tenants, clock, waiting_prefix, models_prefix)
 
 allow_when_full(scheduled)
 if has_begun == '1' then scheduler.serve(tenant, id) end
-scheduler.leave(tenant, id)
+scheduler.leave(tenant, id, model)

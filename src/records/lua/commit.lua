@@ -22,6 +22,7 @@
     KEYS[4] outbox             sorted set
     KEYS[5] unqueued           sorted set
     KEYS[6] snapshot           hash, written with a notice of a status
+    KEYS[7] ended              hash: work that ended, by kind and status
 
     ARGV[1] id
     ARGV[2] change_id          unique for each change
@@ -40,6 +41,7 @@
     ARGV[15] reopen            1: remove the `done` event
     ARGV[16] changes_channel
     ARGV[17] outbox_message    published on that channel with a notice
+    ARGV[18] ended_field       counted if the status is new; '': the work goes on
 
   Output:
     'done'
@@ -47,10 +49,10 @@
     'not-owner'     the record has another lease token
     'wrong-status'  the record has none of the statuses, or not the expected fields
 ]]
-local record, stream, rewards, outbox, unqueued, snapshot = unpack(KEYS)
+local record, stream, rewards, outbox, unqueued, snapshot, ended = unpack(KEYS)
 local id, change_id, lease_token, new_lease_token, statuses_json, expected_json, fields_json, new_status,
   events_json, rewards_offset, rewards_json, notice, snapshot_seconds, queue, reopen, changes_channel,
-  outbox_message = unpack(ARGV)
+  outbox_message, ended_field = unpack(ARGV)
 
 --- @include "includes/first-event"
 --- @include "../../redis/lua/includes/allow-when-full"
@@ -102,10 +104,13 @@ if not has_fields(cjson.decode(expected_json)) then return 'wrong-status' end
 allow_when_full(record)
 write_first_event(record, stream)
 redis.call('HSET', record, last_change, change_id)
-if new_status ~= '' and redis.call('HGET', record, 'status') == new_status then notice = '' end
+if new_status ~= '' and redis.call('HGET', record, 'status') == new_status then
+  notice, ended_field = '', ''
+end
 if new_lease_token ~= '' then redis.call('HSET', record, '_owner', new_lease_token) end
 local fields = cjson.decode(fields_json)
 if #fields > 0 then redis.call('HSET', record, unpack(fields)) end
+if ended_field ~= '' then redis.call('HINCRBY', ended, ended_field, 1) end
 if queue == '1' then redis.call('ZADD', unqueued, redis.call('TIME')[1], id) end
 if reopen == '1' then remove_done_event() end
 local offset = tonumber(rewards_offset)

@@ -42,9 +42,12 @@ local function bullmq_queue(prefix)
     if call('EXISTS', prefix .. id) == 1 then call('HSET', prefix .. id, 'priority', priority) end
   end
 
-  function queue.tenant_of(id)
-    local data = call('HGET', prefix .. id, 'data')
-    return data and cjson.decode(data).tenant or DEFAULT_TENANT
+  -- Tenant and model of an entry, and when it was enqueued, milliseconds since 1970. Entries of
+  -- earlier releases have neither tenant nor model.
+  function queue.describe(id)
+    local entry = call('HMGET', prefix .. id, 'data', 'timestamp')
+    local data = entry[1] and cjson.decode(entry[1]) or {}
+    return data.tenant or DEFAULT_TENANT, data.model or '', tonumber(entry[2] or '0')
   end
 
   local last_number, has_woken = nil, false
@@ -73,8 +76,8 @@ local function bullmq_queue(prefix)
   -- events, which findery does not read: they would double the time. `options` is the JSON of
   -- bullmq-keys.ts, without the id. Returns the score; nil, and changes nothing else, when there is
   -- an entry with this id.
-  function queue.add(id, tenant, name, options, timestamp, priority, batch_size)
-    local data = '{"id":"' .. id .. '","tenant":"' .. tenant .. '"}'
+  function queue.add(id, tenant, model, name, options, timestamp, priority, batch_size)
+    local data = '{"id":"' .. id .. '","tenant":"' .. tenant .. '","model":"' .. model .. '"}'
     local added = call('HSET', prefix .. id, 'name', name, 'data', data, 'timestamp', timestamp, 'delay', 0,
       'opts', options:sub(1, -2) .. ',"jobId":"' .. id .. '"}', 'priority', priority)
     if added < 6 then return nil end

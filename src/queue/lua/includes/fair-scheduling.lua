@@ -19,20 +19,28 @@
     tenants         sorted set: tenants with waiting entries, by the clock of their last scheduling
     clock           counter of serving and scheduling; BullMQ's own restarts when its queue is empty
     waiting_prefix  before a tenant; sorted set: its waiting entries, at the scores that defer them
+    models_prefix   before a model; sorted set: entries for it that wait for their first attempt, by
+                    the time at which they were enqueued. Only metrics read it
 
   fair_scheduler(queue, ...) returns the functions of one queue, `queue` of bullmq_queue.
 ]]
 local DEFERRED_SCORE = 2 * PRIORITY_STEP -- and above: priority 2 and more
 
-local function fair_scheduler(queue, scheduled, served, tenants, clock, waiting_prefix)
+local function fair_scheduler(queue, scheduled, served, tenants, clock, waiting_prefix, models_prefix)
   local call = redis.call
   local scheduler = {}
 
   local function tick() return call('INCR', clock) % PRIORITY_STEP end
 
+  -- Counts an entry, enqueued at `milliseconds`, for its model. '': an earlier release added it.
+  local function count_for_model(id, model, milliseconds)
+    if model ~= '' then call('ZADD', models_prefix .. model, milliseconds, id) end
+  end
+
   -- Remembers an entry that was added to BullMQ's set at a deferred score.
-  function scheduler.defer(id, tenant, score)
+  function scheduler.defer(id, tenant, score, model, milliseconds)
     call('ZADD', waiting_prefix .. tenant, score, id)
+    count_for_model(id, model, milliseconds)
   end
 
   function scheduler.is_scheduled(id)
@@ -44,8 +52,9 @@ local function fair_scheduler(queue, scheduled, served, tenants, clock, waiting_
   function scheduler.register(id)
     local score = queue.score(id)
     if score < DEFERRED_SCORE then return nil end
-    local tenant = queue.tenant_of(id)
+    local tenant, model, milliseconds = queue.describe(id)
     local is_new = call('ZADD', waiting_prefix .. tenant, 'NX', score, id) == 1
+    if is_new then count_for_model(id, model, milliseconds) end
     return is_new and tenant or nil
   end
 
@@ -84,8 +93,9 @@ local function fair_scheduler(queue, scheduled, served, tenants, clock, waiting_
 
   -- Removes an entry that left the queue, and schedules the next one of its tenant. Does the same
   -- for the tenant that was last scheduled longest ago, in case a crash prevented it.
-  function scheduler.leave(tenant, id)
+  function scheduler.leave(tenant, id, model)
     call('ZREM', waiting_prefix .. tenant, id)
+    call('ZREM', models_prefix .. model, id)
     scheduler.schedule_next(tenant)
     local longest_ago = call('ZRANGE', tenants, 0, 0)[1]
     if longest_ago and longest_ago ~= tenant then scheduler.schedule_next(longest_ago) end
@@ -113,7 +123,7 @@ local function fair_scheduler(queue, scheduled, served, tenants, clock, waiting_
   -- entry served.
   function scheduler.position(id, tenant, entries)
     if queue.score(id) == 0 then return 0 end
-    tenant = tenant or queue.tenant_of(id)
+    tenant = tenant or (queue.describe(id))
     local rank, own = call('ZRANK', waiting_prefix .. tenant, id), scheduler.entry_of(entries, tenant)
     if not rank or not own then return queue.rank(id) + 1 end
     local before = rank
