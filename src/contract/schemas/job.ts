@@ -137,6 +137,16 @@ export const ReportDraws = Type.Integer({
     '2 or more; 0: no report',
 });
 
+/** Number of workers that may evaluate the noises of one job. */
+export const Parallelism = Type.Integer({
+  minimum: 1,
+  maximum: 64,
+  default: 1,
+  description:
+    'number of workers that may evaluate the noises of an iteration at the same time; ' +
+    'workers that are idle help, and fewer change nothing but the time',
+});
+
 /** Body of POST /v1/jobs and PUT /v1/jobs/{id}. */
 export const JobRequest = Type.Object(
   {
@@ -162,6 +172,7 @@ export const JobRequest = Type.Object(
       }),
     ),
     reportDraws: Type.Optional(ReportDraws),
+    parallelism: Type.Optional(Parallelism),
     priority: Type.Optional(priority),
     deadline: Type.Optional(Ref(Deadline)),
     metadata: Type.Optional(Metadata),
@@ -184,6 +195,7 @@ export const JobSettings = Type.Object({
   seed: Seed,
   samples: Type.Integer(),
   reportDraws: ReportDraws,
+  parallelism: Parallelism,
   priority,
   deadline: Nullable(Type.String({ format: 'date-time', description: `RFC 3339, UTC: ${deadline}` })),
   metadata: Metadata,
@@ -204,6 +216,9 @@ export const Progress = Type.Object(
     }),
     secondsLeft: Nullable(Type.Number()),
     imagesPerSecond: Nullable(Type.Number()),
+    workers: Type.Integer({
+      description: 'workers that evaluated the latest noises; 0 before the first, at most `parallelism`',
+    }),
   },
   { $id: 'Progress' },
 );

@@ -13,7 +13,7 @@ import { type NeededFile, recordIdOf, referencesOf, removalKeysOf } from './refe
  * Keys that are not copied: queues, which `restore` rebuilds from the records, announcements of
  * workers, and locks.
  */
-const VOLATILE_KEY = /^(queue:|worker:|workers$|sweep$|swept$|turns:)/;
+const VOLATILE_KEY = /^(queue:|worker:|workers$|sweep$|swept$|turns:|shares(:|$))/;
 /** The keys of one record, which are copied together, with their types. */
 const RECORD_KEYS = { record: 'hash', events: 'stream', rewards: 'list', children: 'set' } as const;
 const KEYS_PER_PIECE = 500;
