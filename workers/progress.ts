@@ -1,5 +1,5 @@
 import type { JobRecord } from '../src/contract/records.ts';
-import type { Progress, RewardSummary } from '../src/contract/schemas/job.ts';
+import type { Progress, RewardSummary } from '../src/contract/schemas/progress.ts';
 import { scoresByTerm, termNames } from '../src/jobs/choose-bundles.ts';
 import { gaussianSmooth, mean } from '../src/numerics/statistics.ts';
 import type { Iteration, SearchProgress } from '../src/search/search-loop.ts';

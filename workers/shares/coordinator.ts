@@ -27,8 +27,8 @@ export interface SharedWork {
 }
 
 /**
- * Shares an evaluation out: offers its shares to helpers and evaluates shares itself, until all have
- * a result. It evaluates those again whose helpers are late.
+ * Shares an evaluation out: offers its shares to helpers and evaluates shares itself, until all
+ * have a result. It evaluates those again whose helpers are late.
  *
  * It may end before all shares have a result, if Redis or storage fail: the caller then evaluates
  * what is missing.

@@ -27,9 +27,9 @@ export interface Split {
  * idle ones that help (`ShareHelper`).
  *
  * The split depends on numbers of the request and of the configuration alone. So graph runs have
- * the same sizes and give the same bits, whatever workers there are; one that is alone evaluates the
- * same shares one after another. Helpers never fail the job: the coordinator evaluates what they
- * don't.
+ * the same sizes and give the same bits, whatever workers there are; one that is alone evaluates
+ * the same shares one after another. Helpers never fail the job: the coordinator evaluates what
+ * they don't.
  */
 export class DistributedEvaluator implements Evaluator {
   readonly shape: readonly number[];

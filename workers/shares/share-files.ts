@@ -1,6 +1,7 @@
 import type { EvaluateOptions, Evaluation } from '../../src/core/evaluator.ts';
 import type { Noise, NoiseKey } from '../../src/core/noise.ts';
 import type { Picture } from '../../src/core/picture.ts';
+import { SHARE_PREFIX } from '../../src/jobs/stored-files.ts';
 import { standardNormal } from '../../src/numerics/normal.ts';
 import { sha256Of } from '../../src/sha256.ts';
 import { type BlobStore, BlobStoreError } from '../../src/storage/blobs.ts';
@@ -15,8 +16,6 @@ import type { Tensor } from '../../src/storage/safetensors/format.ts';
  * or pictures; its tensors are named after their position in the share.
  */
 
-/** The prefix of the keys of all these files. */
-const SHARE_PREFIX = 'shares/';
 /** Numbers by which most noises are told apart from the N(0, I) noise of their key. */
 const PREFIX_LENGTH = 16;
 

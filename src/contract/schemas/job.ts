@@ -19,6 +19,7 @@ import {
   Warning,
 } from './common.ts';
 import { Report } from './policy.ts';
+import { Progress, RewardSummary } from './progress.ts';
 import { JobWebhook, JobWebhookRequest } from './webhook.ts';
 
 /** `canceling`: a canceled job that a worker still has. */
@@ -201,42 +202,6 @@ export const JobSettings = Type.Object({
   metadata: Metadata,
 });
 export type JobSettings = Static<typeof JobSettings>;
-
-/** How far a job is. */
-export const Progress = Type.Object(
-  {
-    stage: OneOf(['waiting', 'searching', 'judging', 'sampling', 'ended']),
-    iteration: Type.Integer(),
-    images: Type.Integer({ description: 'images that the search has made' }),
-    of: Type.Integer({ description: 'images that the search may make' }),
-    fraction: Type.Number({
-      minimum: 0,
-      maximum: 1,
-      description: 'share of all the work that is done: search, report and samples',
-    }),
-    secondsLeft: Nullable(Type.Number()),
-    imagesPerSecond: Nullable(Type.Number()),
-    workers: Type.Integer({
-      description: 'workers that evaluated the latest noises; 0 before the first, at most `parallelism`',
-    }),
-  },
-  { $id: 'Progress' },
-);
-export type Progress = Static<typeof Progress>;
-
-/** Rewards of a search. */
-export const RewardSummary = Type.Object(
-  {
-    best: Type.Number({
-      description: 'highest reward in the search; the reward of a new sample is usually lower',
-    }),
-    mean: Type.Number({ description: 'mean of the search' }),
-    latest: Type.Number({ description: 'mean of the latest iteration' }),
-    smoothed: Type.Number({ description: 'mean of the latest iterations with Gaussian weights' }),
-  },
-  { $id: 'RewardSummary' },
-);
-export type RewardSummary = Static<typeof RewardSummary>;
 
 /** A job as clients see it (`viewJob`). */
 export const Job = Type.Object(
