@@ -3,10 +3,7 @@ import { jobWebhookPath } from './check-webhooks.ts';
 import type { UnreliableReceiver } from './unreliable-receiver.ts';
 
 /** Small jobs with the embedded model and reward, one for each optimizer. */
-const VARIANTS: readonly Pick<
-  JobRequest,
-  'prompt' | 'seed' | 'optimizer' | 'samples' | 'parallelism'
->[] = [
+const VARIANTS: readonly Pick<JobRequest, 'prompt' | 'seed' | 'optimizer' | 'samples' | 'parallelism'>[] = [
   { prompt: 'a green dog on the grass', seed: 1, optimizer: { name: 'elites', batchSize: 3 } },
   {
     prompt: 'a red book and a yellow vase',

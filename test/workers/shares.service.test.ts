@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -14,7 +15,7 @@ import { FileBlobs } from '../../src/storage/file-blobs.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { createJobRunner } from '../support/job-runner.ts';
 import { writeReward } from '../support/scoring-service.ts';
-import { startTestService, type TestService } from '../support/test-service.ts';
+import { startTestService, type TestService, terminate } from '../support/test-service.ts';
 
 /** One job on several real workers. Whatever happens to them, the policy has the same bytes. */
 let service: TestService;
@@ -25,7 +26,7 @@ let folder: string;
 let scorer: Server;
 
 /** The scoring service answers slowly, so that several workers have shares at the same time. */
-const SCORING_MS = 60;
+const SCORING_MS = 40;
 
 beforeAll(async () => {
   scorer = createServer(async (request, response) => {
@@ -62,10 +63,10 @@ const REQUEST: JobRequest = {
   seed: 7,
   reward: [{ name: 'stickers-reward' }, { name: 'slow', weight: 0.1 }],
   optimizer: { name: 'gp', batchSize: 8 },
-  budget: { images: 32 },
+  budget: { images: 24 },
   sampler: { steps: 1, guidanceScale: 1 },
   samples: 2,
-  reportDraws: 4,
+  reportDraws: 2,
   parallelism: 4,
 };
 
@@ -102,12 +103,31 @@ async function expectNothingLeft() {
   await expect.poll(() => Array.fromAsync(blobs.list('shares/'))).toEqual([]);
 }
 
+/** A share as `queue/lua/includes/shares.lua` has it. */
+interface ShareState {
+  readonly holder: string;
+  readonly own: boolean;
+  readonly gives: number;
+}
+
+async function findShare(jobId: string, isIt: (share: ShareState) => boolean) {
+  const state = await store.redis.hget(store.keys.shares(jobId), 'state');
+  return (JSON.parse(state ?? '[]') as ShareState[]).find(isIt);
+}
+
+async function waitForShare(jobId: string, isIt: (share: ShareState) => boolean): Promise<ShareState> {
+  for (;;) {
+    const share = await findShare(jobId, isIt);
+    if (share) return share;
+    await sleep(3);
+  }
+}
+
 /** The process of the worker that has an unfinished share of the job, as helper or coordinator. */
 async function findHolder(jobId: string, isOwn: boolean): Promise<{ holder: string; pid: number } | null> {
-  const state = await store.redis.hget(store.keys.shares(jobId), 'state');
-  const shares = JSON.parse(state ?? '[]') as { holder: string; own: boolean }[];
-  const holder = shares.find((share) => share.holder !== '' && share.own === isOwn)?.holder;
-  if (holder === undefined) return null;
+  const share = await findShare(jobId, ({ holder, own }) => holder !== '' && own === isOwn);
+  if (!share) return null;
+  const { holder } = share;
   const response = await fetch(`${service.url}/v1/workers`);
   const { data } = (await response.json()) as { data: WorkerInfo[] };
   const pid = data.find(({ id }) => id === holder)?.pid;
@@ -119,7 +139,7 @@ async function stopHolder(jobId: string, isOwn: boolean): Promise<number> {
   for (;;) {
     const found = await findHolder(jobId, isOwn);
     if (found === null) {
-      await sleep(5);
+      await sleep(3);
       continue;
     }
     process.kill(found.pid, 'SIGSTOP');
@@ -148,6 +168,22 @@ describe('a job with `parallelism`', () => {
     undisturbed = alone[0] as typeof undisturbed;
     const { job } = await run(REQUEST);
     expect(await resultsOf(job)).toEqual(undisturbed);
+  });
+
+  it('is done by its worker alone if the other one lacks its reward', async () => {
+    let other: Promise<ChildProcess> | undefined;
+    let returned: Promise<unknown> | undefined;
+    const request = { ...REQUEST, budget: { images: 160 } };
+    const { job, most } = await run(request, ({ id }) => {
+      other ??= service.startWorker({ FINDERY_MODELS: join(process.cwd(), 'models') });
+      // The helper has tried it, and no other helper may.
+      returned ??= waitForShare(id, ({ holder, gives }) => holder === '' && gives === 2);
+    });
+    expect(job).toMatchObject({ status: 'succeeded', attempts: 1 });
+    expect(most).toBe(1);
+    await returned;
+    if (other) await terminate(await other);
+    await expectNothingLeft();
   });
 
   it.each([2, 4])('has the same results on %d workers, all of which take part', async (workers) => {

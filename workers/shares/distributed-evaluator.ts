@@ -11,6 +11,8 @@ import { deleteShareFiles } from './share-files.ts';
  * here, and `EXTRA_AGE_MS`.
  */
 const MAX_SLOWNESS = 2;
+/** Factor by which an earlier slow share counts less with each later one. */
+const FORGETTING = 0.8;
 /** Time for the ways through Redis and storage. */
 const EXTRA_AGE_MS = 1000;
 
@@ -80,7 +82,7 @@ export class DistributedEvaluator implements Evaluator {
         maxHelpers: this.#split.parallelism - 1,
         maxAgeMs: () => MAX_SLOWNESS * this.#slowestMs + EXTRA_AGE_MS,
         onOwnShare: (milliseconds) => {
-          this.#slowestMs = Math.max(this.#slowestMs, milliseconds);
+          this.#slowestMs = Math.max(FORGETTING * this.#slowestMs, milliseconds);
         },
       });
     }
