@@ -151,9 +151,6 @@ async function stopHolder(jobId: string, isOwn: boolean): Promise<number> {
   }
 }
 
-const countWorkers = async () =>
-  ((await (await fetch(`${service.url}/v1/workers`)).json()) as { data: unknown[] }).data.length;
-
 let undisturbed: Awaited<ReturnType<typeof resultsOf>>;
 
 describe('a job with `parallelism`', () => {
@@ -186,18 +183,35 @@ describe('a job with `parallelism`', () => {
     await expectNothingLeft();
   });
 
-  it.each([
-    [2, optimizers.slice(0, 1)],
-    [4, optimizers],
-  ])('has the same results on %d workers, all of which take part', async (workers, tried) => {
-    while ((await countWorkers()) < workers) await service.startWorker();
+  it('has the same results on 2 workers, both of which take part', async () => {
+    await service.startWorker();
+    const { job, most } = await run(REQUEST);
+    expect(await resultsOf(job)).toEqual(undisturbed);
+    expect(most).toBe(2);
+    await expectNothingLeft();
+  });
+
+  it('is not helped by a worker that has a job of its own', async () => {
+    const other = { ...REQUEST, parallelism: 1, budget: { images: 10_000 } };
+    const { id } = await runner.client.createJob(other);
+    await runner.waitForStatus(id, 'running');
+    const { job, most } = await run(REQUEST);
+    expect(await resultsOf(job)).toEqual(undisturbed);
+    expect(most).toBe(1);
+    await runner.act(id, 'cancel');
+    await runner.waitForStatus(id, 'canceled');
+  });
+
+  it('has the same results on 4 workers with every optimizer', async () => {
+    await service.startWorker();
+    await service.startWorker();
     const counts: number[] = [];
-    for (const [i, optimizer] of tried.entries()) {
+    for (const [i, optimizer] of optimizers.entries()) {
       const { job, most } = await run({ ...REQUEST, optimizer });
       expect(await resultsOf(job)).toEqual(alone[i]);
       counts.push(most);
     }
-    expect(Math.max(...counts)).toBe(workers);
+    expect(Math.max(...counts)).toBe(4);
     await expectNothingLeft();
   });
 
