@@ -118,6 +118,7 @@ export class Shares {
         coordinator,
         finished: finished ?? -1,
         maxAge: Math.ceil(maxAgeMs),
+        milliseconds: TIME_TO_LIVE_MS,
         ...this.#messages(),
       },
     });

@@ -10,8 +10,9 @@
     ARGV[2] coordinator   id of its worker
     ARGV[3] finished      index of a share that the coordinator has evaluated; -1: none
     ARGV[4] max_age       milliseconds
-    ARGV[5] channel
-    ARGV[6] message       that wakes helpers
+    ARGV[5] milliseconds  time to live without renewal
+    ARGV[6] channel
+    ARGV[7] message       that wakes helpers
 
   Output:
     {'taken', index}
@@ -19,11 +20,10 @@
     {'ended'}                all shares are done, or the evaluation is over
 ]]
 local shares_key = KEYS[1]
-local evaluation, coordinator, finished, max_age, channel, message = unpack(ARGV)
+local evaluation, coordinator, finished, max_age, milliseconds, channel, message = unpack(ARGV)
 finished, max_age = tonumber(finished), tonumber(max_age)
 
 --- @include "includes/shares"
---- @include "../../redis/lua/includes/allow-when-full"
 
 local shares = read_shares(shares_key, evaluation)
 if not shares then return {'ended'} end
@@ -53,9 +53,7 @@ local function release_others()
   end
 end
 
-local ttl = redis.call('PTTL', shares_key)
-allow_when_full(shares_key)
-if ttl > 0 then redis.call('PEXPIRE', shares_key, ttl) end
+redis.call('PEXPIRE', shares_key, milliseconds) -- allows the next writes in a full Redis
 if finished >= 0 then mark_finished(finished) end
 local free, oldest = find()
 local answer = {'ended'}

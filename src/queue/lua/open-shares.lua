@@ -28,11 +28,9 @@ local id, lease_token, evaluation, tenant, kind, max_helpers, coordinator, tasks
   channel, message = unpack(ARGV)
 
 --- @include "includes/shares"
---- @include "../../redis/lua/includes/allow-when-full"
 
 if redis.call('HGET', record, '_owner') ~= lease_token then return 0 end
-allow_when_full(record)
-redis.call('DEL', shares_key)
+redis.call('DEL', shares_key) -- a write that takes no memory allows the next ones in a full Redis
 redis.call('HSET', shares_key, 'evaluation', evaluation, 'tenant', tenant, 'kind', kind,
   'max_helpers', max_helpers)
 local shares = {}
