@@ -112,7 +112,7 @@ export class Shares {
     { finished, maxAgeMs }: { readonly finished: number | null; readonly maxAgeMs: number },
   ): Promise<NextShare> {
     const [kind, value] = await nextShare(this.#redis, {
-      keys: { shares: this.#keys.shares(jobId) },
+      keys: { sharesKey: this.#keys.shares(jobId) },
       args: {
         evaluation,
         coordinator,
@@ -192,13 +192,13 @@ export class Shares {
     ending: { readonly result: string; readonly mayRetry: 0 | 1 },
   ): Promise<0 | 1> {
     return endShare(this.#redis, {
-      keys: { shares: this.#keys.shares(jobId) },
+      keys: { sharesKey: this.#keys.shares(jobId) },
       args: { evaluation, index, helper, id: jobId, ...ending, ...this.#messages() },
     });
   }
 
   #both(jobId: string) {
-    return { shares: this.#keys.shares(jobId), openShares: this.#keys.openShares() };
+    return { sharesKey: this.#keys.shares(jobId), openShares: this.#keys.openShares() };
   }
 
   #messages() {

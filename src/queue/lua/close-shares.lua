@@ -2,7 +2,7 @@
   Ends an evaluation. Helpers that still have shares of it stop.
 
   Input:
-    KEYS[1] shares        hash
+    KEYS[1] shares_key    hash
     KEYS[2] open_shares   sorted set
 
     ARGV[1] id            of the job

@@ -3,7 +3,7 @@
   then the share is given out again.
 
   Input:
-    KEYS[1] shares       hash
+    KEYS[1] shares_key   hash
 
     ARGV[1] evaluation
     ARGV[2] index        of the share

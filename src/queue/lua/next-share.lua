@@ -4,7 +4,7 @@
   a share counts. Other shares that were taken so long ago are offered to helpers again.
 
   Input:
-    KEYS[1] shares        hash
+    KEYS[1] shares_key    hash
 
     ARGV[1] evaluation
     ARGV[2] coordinator   id of its worker

@@ -4,7 +4,7 @@
 
   Input:
     KEYS[1] record        of the job, hash
-    KEYS[2] shares        hash
+    KEYS[2] shares_key    hash
     KEYS[3] open_shares   sorted set
 
     ARGV[1] id            of the job
