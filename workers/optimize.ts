@@ -10,7 +10,7 @@ import { thumbnailFeatures } from '../src/pictures/thumbnail-features.ts';
 import { evaluateDistribution } from '../src/search/distribution-report.ts';
 import { runSearch, type SearchProgress } from '../src/search/search-loop.ts';
 import { Checkpoints, createOptimizer } from './checkpoints.ts';
-import type { RunningJob, WorkerContext } from './context.ts';
+import type { JobPace, RunningJob, WorkerContext } from './context.ts';
 import { endCanceled, endInterrupted, endJob, failJob } from './end-job.ts';
 import { openEvaluator } from './evaluator.ts';
 import { sampleImages } from './images.ts';
@@ -18,8 +18,10 @@ import { classifyJobError, timesAtCheckpoint, watchForInterruption } from './int
 import { endJobSample, openJobSample } from './job-sample.ts';
 import { Lease } from './lease.ts';
 import { measureProgress, publishIteration, publishStage } from './progress.ts';
+import { DistributedEvaluator } from './shares/distributed-evaluator.ts';
 import { Interruption } from './stop-reason.ts';
 import { storePolicy } from './store-policy.ts';
+import { Throughput, withThroughput } from './throughput.ts';
 
 /** Attempts at the same checkpoint without progress before a job fails: it may kill its workers. */
 const MAX_FRUITLESS_ATTEMPTS = 10;
@@ -45,7 +47,8 @@ export async function optimize(
   if (!record) return;
   if (FINAL_STATUSES.includes(record.status)) return await discardLeftovers(context, record);
   const logger = context.logger.child({ jobId, requestId: record.requestId ?? undefined });
-  const job: RunningJob = { context: { ...context, logger }, lease: new Lease(store.jobs, jobId), record };
+  const lease = new Lease(store.jobs, jobId);
+  const job: RunningJob = { context: { ...context, logger }, lease, record, pace: paceOf(context, record) };
   const stop = new AbortController();
   context.recycling.countWork();
   const watch = watchForInterruption(job, stop, lockLost);
@@ -103,11 +106,27 @@ async function take(job: RunningJob): Promise<boolean> {
   return true;
 }
 
+/** A job that this worker does alone is as fast as the worker. */
+function paceOf({ throughput }: WorkerContext, { parallelism, progress }: JobRecord): JobPace {
+  if (parallelism === 1) return { throughput, workers: 1 };
+  return { throughput: new Throughput(), workers: progress.workers };
+}
+
 /** All stages of the job. @throws the reason of `signal` soon after it is aborted */
 async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
-  const { context, lease, record } = job;
+  const local = await openEvaluator(job.context, job.record);
+  if (job.record.parallelism === 1) return runWith(local, job, signal);
+  const distributed = await DistributedEvaluator.open(local, job);
+  try {
+    await runWith(withThroughput(distributed, job.pace.throughput), job, signal);
+  } finally {
+    await distributed.close();
+  }
+}
+
+async function runWith(evaluator: Evaluator, job: RunningJob, signal: AbortSignal): Promise<void> {
+  const { context, lease, record, pace } = job;
   const checkpoints = new Checkpoints(context.blobs, lease, record.checkpoint?.key ?? null);
-  const evaluator = await openEvaluator(context, record);
   const optimizer = createOptimizer(record, evaluator);
   const search = await runStoredSearch(job, { optimizer, evaluator, checkpoints, signal });
 
@@ -130,7 +149,7 @@ async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
       await endJobSample(job, sample, await sampleImages(context, parameters));
     }
   }
-  const progress = measureProgress(record, search, 'ended', context.throughput);
+  const progress = measureProgress(record, search, 'ended', pace);
   await endJob(job, 'succeeded', { report, policyId: policy.id, sampleId, progress }, ['running']);
   await checkpoints.discard();
 }

@@ -1,11 +1,10 @@
 import type { JobRecord } from '../src/contract/records.ts';
-import type { Progress, RewardSummary } from '../src/contract/schemas/job.ts';
+import type { Progress, RewardSummary } from '../src/contract/schemas/progress.ts';
 import { scoresByTerm, termNames } from '../src/jobs/choose-bundles.ts';
 import { gaussianSmooth, mean } from '../src/numerics/statistics.ts';
 import type { Iteration, SearchProgress } from '../src/search/search-loop.ts';
-import type { RunningJob } from './context.ts';
+import type { JobPace, RunningJob } from './context.ts';
 import { imageId, PREVIEW_OFFSET, storeImage } from './images.ts';
-import type { Throughput } from './throughput.ts';
 
 /** Standard deviation of the smoothing of reward curves, in iterations (FIND's appendix, plots). */
 const SMOOTHING_SIGMA = 3;
@@ -18,7 +17,7 @@ export function measureProgress(
   record: JobRecord,
   search: SearchProgress,
   stage: Progress['stage'],
-  throughput: Throughput,
+  { throughput, workers }: JobPace,
 ): Progress {
   const images = search.rewards.length;
   const of = record.budget.images;
@@ -41,6 +40,7 @@ export function measureProgress(
     fraction: stage === 'ended' ? 1 : round(1 - imagesLeft / all),
     secondsLeft: stage === 'ended' || imagesPerSecond === null ? null : round(imagesLeft / imagesPerSecond),
     imagesPerSecond: imagesPerSecond === null ? null : round(imagesPerSecond),
+    workers,
   };
 }
 
@@ -51,11 +51,11 @@ const round = (value: number) => Math.round(value * 1000) / 1000;
  * @throws Interruption as `Lease.commit`
  */
 export async function publishStage(
-  { context, lease, record }: RunningJob,
+  { lease, record, pace }: RunningJob,
   search: SearchProgress,
   stage: 'judging' | 'sampling',
 ): Promise<void> {
-  const progress = measureProgress(record, search, stage, context.throughput);
+  const progress = measureProgress(record, search, stage, pace);
   const events = [{ type: 'status', data: { status: 'running', stage } }];
   await lease.commit({ set: { progress }, events }, ['running']);
 }
@@ -69,7 +69,7 @@ export async function publishIteration(
   job: RunningJob,
   { progress, rewards, terms, newBest }: Iteration,
 ): Promise<void> {
-  const { context, lease, record } = job;
+  const { context, lease, record, pace } = job;
   const { iteration, means } = progress;
   const summary: RewardSummary = {
     best: progress.rewards[progress.bestIndex],
@@ -78,7 +78,7 @@ export async function publishIteration(
     smoothed: gaussianSmooth(means, SMOOTHING_SIGMA)[means.length - 1],
   };
   const names = termNames(record.reward);
-  const jobProgress = measureProgress(record, progress, 'searching', context.throughput);
+  const jobProgress = measureProgress(record, progress, 'searching', pace);
   const events: { type: string; data: unknown; sequence: number }[] = [
     {
       type: 'iteration',

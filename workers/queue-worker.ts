@@ -15,6 +15,8 @@ export interface QueueOptions {
   readonly lockSeconds: number;
   /** Ids of the records that this process works on; each is added and removed here. */
   readonly current: Set<string>;
+  /** Called when the work on an entry has ended. */
+  readonly onEnd: () => void;
   /**
    * @param isLastTry whether the queue drops the entry after an error
    * @param lockLost aborted when the lock of the entry is lost
@@ -42,6 +44,7 @@ export function openQueueWorker(context: WorkerContext, name: QueueName, options
       throw new DelayedError();
     } finally {
       options.current.delete(id);
+      options.onEnd();
     }
   };
 

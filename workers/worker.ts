@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../src/config/config.ts';
 import { Engine } from '../src/engine/engine.ts';
 import { startBackgroundLoop } from '../src/maintenance/background-loop.ts';
+import { Shares } from '../src/queue/shares.ts';
 import { ChangeFeed } from '../src/redis/change-feed.ts';
 import { openResources } from '../src/store/resources.ts';
 import { openStore } from '../src/store/store.ts';
@@ -18,6 +19,7 @@ import { optimize } from './optimize.ts';
 import { openQueueWorker } from './queue-worker.ts';
 import { Recycling } from './recycling.ts';
 import { sample } from './sample.ts';
+import { ShareHelper } from './shares/share-helper.ts';
 import { Interruption } from './stop-reason.ts';
 import { Throughput } from './throughput.ts';
 import { warmModels } from './warm-models.ts';
@@ -121,7 +123,10 @@ export async function takeWork({
     hearsChanges: false,
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
-  const cancelFeed = await ChangeFeed.subscribe(store.redis, store.keys.cancels());
+  const [cancelFeed, shareFeed] = await Promise.all([
+    ChangeFeed.subscribe(store.redis, store.keys.cancels()),
+    ChangeFeed.subscribe(store.redis, store.keys.shareMessages()),
+  ]);
   const shutdown = new AbortController();
   const throughput = new Throughput();
   const recycling = new Recycling();
@@ -134,24 +139,35 @@ export async function takeWork({
     throughput,
     metrics,
     recycling,
+    sharing: {
+      shares: new Shares(store.redis, store.keys),
+      feed: shareFeed,
+      workerId: id,
+      kind: `${VERSION} ${engine.device.provider}`,
+      batchSize: config.batchSize,
+    },
     logger,
     shutdown: shutdown.signal,
   };
 
   const current = new Set<string>();
   metrics.watch({ current: () => current, loaded: () => engine.loaded().length });
+  const helper = new ShareHelper(context, () => current.size === 0);
+  const onEnd = () => helper.wakeSoon();
   const { lockSeconds } = config;
   const workers = [
     openQueueWorker(context, 'optimize', {
       concurrency: config.concurrency,
       lockSeconds,
       current,
+      onEnd,
       process: (jobId, isLastTry, lockLost) => optimize(context, jobId, isLastTry, lockLost),
     }),
     openQueueWorker(context, 'sample', {
       concurrency: SAMPLE_CONCURRENCY,
       lockSeconds,
       current,
+      onEnd,
       process: (sampleId, isLastTry) => sample(context, sampleId, isLastTry),
     }),
   ];
@@ -180,11 +196,12 @@ export async function takeWork({
       reducedBatches: [...engine.reducedBatches()],
       memoryBytes: process.memoryUsage.rss(),
       loaded: engine.loaded(),
-      currentJobs: [...current],
+      currentJobs: [...new Set([...current, ...helper.currentJobs])],
       imagesPerSecond: throughput.imagesPerSecond(),
     }).catch((error: unknown) => logger.warn({ err: error }, 'worker could not be announced'));
   await announce();
   const heartbeat = setInterval(announce, HEARTBEAT_MS);
+  helper.wakeSoon();
   const stopBackgroundLoop = startBackgroundLoop(store, blobs, logger);
   const { models } = await catalog.now();
   logger.info(
@@ -200,10 +217,11 @@ export async function takeWork({
       clearInterval(heartbeat);
       stopBackgroundLoop();
       shutdown.abort(new Interruption('shutdown'));
-      await Promise.all(workers.map((worker) => worker.close()));
+      await Promise.all([helper.close(), ...workers.map((worker) => worker.close())]);
       await dismissWorker(store.redis, store.keys, id).catch(() => {});
       await engine.close();
       await cancelFeed.close();
+      await shareFeed.close();
       await store.close();
     },
   };

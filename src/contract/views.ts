@@ -27,6 +27,7 @@ export function viewJob(record: JobRecord, queuePosition: number | null): Job {
     seed: record.seed,
     samples: record.samples,
     reportDraws: record.reportDraws,
+    parallelism: record.parallelism,
     priority: record.priority,
     deadline: record.deadline ?? null, // missing in jobs of early releases
     metadata: record.metadata,

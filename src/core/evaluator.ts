@@ -34,10 +34,19 @@ export interface Evaluator {
    * One evaluation per noise, in order. Soon after `signal` is aborted, the promise rejects with
    * the signal's reason.
    */
-  evaluate(
-    noises: readonly Noise[],
-    options: { readonly reward: boolean; readonly pictures: boolean; readonly signal?: AbortSignal },
-  ): Promise<Evaluation[]>;
+  evaluate(noises: readonly Noise[], options: EvaluateOptions): Promise<Evaluation[]>;
+}
+
+/** What a caller of `Evaluator.evaluate` needs. */
+export interface EvaluateOptions {
+  readonly reward: boolean;
+  readonly pictures: boolean;
+  /**
+   * Of the pictures, the caller uses that of the first highest reward only, and only if the reward
+   * is above this number. An evaluator that sends pictures over a network may leave out the rest.
+   */
+  readonly bestAbove?: number;
+  readonly signal?: AbortSignal;
 }
 
 /**

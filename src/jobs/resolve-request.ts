@@ -67,6 +67,7 @@ export function resolveJob(
     seed: request.seed ?? randomSeed(),
     samples: request.samples ?? 0,
     reportDraws: resolveReportDraws(request.reportDraws),
+    parallelism: request.parallelism ?? 1,
     priority: request.priority ?? 'normal',
     deadline: resolveDeadline(request.deadline, now),
     metadata: request.metadata ?? {},

@@ -4,6 +4,9 @@ import { type BlobStore, DamagedBlobError } from '../storage/blobs.ts';
 /** The key of a policy's file. */
 export const policyFileKey = (id: string) => `policies/${id}.safetensors`;
 
+/** Prefix of the keys of files that workers of one job send each other. */
+export const SHARE_PREFIX = 'shares/';
+
 /**
  * Reads the file of an image or a policy.
  * @param file `description` names the file in errors, such as "policy pol_x"; `sha256`

@@ -55,6 +55,7 @@ export async function submitJob(
       fraction: 0,
       secondsLeft: null,
       imagesPerSecond: null,
+      workers: 0,
     },
     rewards: null,
     report: null,

@@ -23,6 +23,13 @@ const renameLaw: Migration = (record) => {
   return { distribution, ...others };
 };
 
+/** One worker evaluated all noises of a job. */
+const fillParallelism: Migration = (record) => {
+  const progress = record.progress as { readonly images: number } | undefined;
+  if (!progress) return { parallelism: 1, ...record };
+  return { parallelism: 1, ...record, progress: { workers: progress.images > 0 ? 1 : 0, ...progress } };
+};
+
 /**
  * By kind, the migrations from version 0 to 1, from 1 to 2, and so on. The current version is their
  * number. Version 0 are records from before there were versions. To change the properties of a
@@ -37,6 +44,7 @@ const MIGRATIONS: Record<IdKind, readonly Migration[]> = {
       ...fillSampler(record),
     }),
     changeHash,
+    fillParallelism,
   ],
   pol: [fillSampler, renameLaw],
   smp: [fillSampler],

@@ -121,6 +121,25 @@ export class RedisKeys {
     return `${this.prefix}:turns:${queue}:models:`;
   }
 
+  // Shares of evaluations
+
+  /** Hash that expires: an evaluation whose shares workers may take (`queue/shares.ts`). */
+  shares(jobId: string): string {
+    return `${this.sharesPrefix()}${jobId}`;
+  }
+  /** `shares` without the job, for scripts that choose one. */
+  sharesPrefix(): string {
+    return `${this.prefix}:shares:`;
+  }
+  /** Sorted set that expires: jobs with such an evaluation, by the time at which one was taken. */
+  openShares(): string {
+    return `${this.prefix}:shares`;
+  }
+  /** Channel: ids of jobs whose shares changed, and `SHARES_OPENED`. */
+  shareMessages(): string {
+    return `${this.prefix}:share-messages`;
+  }
+
   // Tenants and limits
 
   /** Hash: API keys as JSON, by the SHA-256 of their secret. */

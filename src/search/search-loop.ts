@@ -79,12 +79,17 @@ export async function runSearch(parameters: {
     signal?.throwIfAborted();
     const remaining = budget.images - progress.rewards.length;
     const proposals = optimizer.ask(Math.min(optimizer.batchSize(), remaining));
-    const evaluations = await evaluator.evaluate(proposals, { reward: true, pictures: true, signal });
+    const previousBest =
+      progress.bestIndex < 0 ? Number.NEGATIVE_INFINITY : progress.rewards[progress.bestIndex];
+    const evaluations = await evaluator.evaluate(proposals, {
+      reward: true,
+      pictures: true,
+      bestAbove: previousBest,
+      signal,
+    });
     const rewards = evaluations.map(({ reward }) => reward as number);
     optimizer.tell(rewards);
 
-    const previousBest =
-      progress.bestIndex < 0 ? Number.NEGATIVE_INFINITY : progress.rewards[progress.bestIndex];
     const best = rewards.indexOf(Math.max(...rewards));
     const isNewBest = rewards[best] > previousBest;
     progress = {

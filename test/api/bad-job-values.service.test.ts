@@ -90,6 +90,7 @@ const outOfRange: readonly (readonly [path: string, values: readonly unknown[], 
   ['seed', [-1, 1.5, 2 ** 53, '7'], /0 to 9007199254740991|type integer/],
   ['samples', [-1, 1.5, 65, 1e6], /0 to 64|type integer/],
   ['reportDraws', [-1, 1.5, 257], /0 to 256|type integer/],
+  ['parallelism', [0, -1, 1.5, 65, '2', null], /1 to 64|type integer/],
 ];
 
 const ranges: Row[] = outOfRange.flatMap(([path, values, accepts]) =>

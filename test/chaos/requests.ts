@@ -3,9 +3,14 @@ import { jobWebhookPath } from './check-webhooks.ts';
 import type { UnreliableReceiver } from './unreliable-receiver.ts';
 
 /** Small jobs with the embedded model and reward, one for each optimizer. */
-const VARIANTS: readonly Pick<JobRequest, 'prompt' | 'seed' | 'optimizer' | 'samples'>[] = [
+const VARIANTS: readonly Pick<JobRequest, 'prompt' | 'seed' | 'optimizer' | 'samples' | 'parallelism'>[] = [
   { prompt: 'a green dog on the grass', seed: 1, optimizer: { name: 'elites', batchSize: 3 } },
-  { prompt: 'a red book and a yellow vase', seed: 2, optimizer: { name: 'gp', batchSize: 3 } },
+  {
+    prompt: 'a red book and a yellow vase',
+    seed: 2,
+    optimizer: { name: 'gp', batchSize: 3 },
+    parallelism: 2,
+  },
   { prompt: 'a blue car', seed: 3, optimizer: { name: 'genetic', batchSize: 3, population: 4 }, samples: 1 },
 ];
 

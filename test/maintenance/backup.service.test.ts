@@ -56,6 +56,9 @@ it('a restored service gives the same answers, and its unfinished jobs the same 
   // One job is copied while it runs, one while it waits.
   const running = await create({ seed: 9, budget: { images: 60 } });
   const waiting = await create({ seed: 10 });
+  // What workers of one job share is made again, not copied.
+  await blobs.put(`shares/${running.id}-0-1.safetensors`, Uint8Array.of(1));
+  await store.redis.hset(store.keys.shares(running.id), 'evaluation', '0');
   const copied = Promise.withResolvers<object>();
   const follow = client.follow(running, (type, data) => {
     const isThird = type === 'iteration' && (data as { iteration: number }).iteration === 2;
@@ -93,6 +96,8 @@ it('a restored service gives the same answers, and its unfinished jobs the same 
   await lose();
   expect(await into(place(), true)).toMatchObject({ queued: 2 });
   expect(await snapshots(paths)).toEqual(before);
+  expect(await store.redis.exists(store.keys.shares(running.id))).toBe(0);
+  expect(await Array.fromAsync(blobs.list('shares/'))).toEqual([]);
   for (const { id, policyId, rewards } of finals) {
     const job = await client.follow(
       (await (await fetch(new URL(`/v1/jobs/${id}`, service.url))).json()) as Job,

@@ -30,12 +30,16 @@ describe('orphaned blobs', { timeout: 180_000 }, () => {
     });
     const young = await orphan(`checkpoints/${job}-6.safetensors`, ORPHAN_AGE_MS / 2);
     const others = await orphan('notes/mine.txt', old);
+    // A job that has not ended may be shared out again.
+    const share = await orphan(`shares/${job}-0b7f-4c-0-1.safetensors`, old);
     const removed = newId('pol');
     await context.api.store.redis.set(context.api.store.keys.gone(removed), daysAgo(1));
     const orphans = [
       await orphan(`checkpoints/${job}-4.safetensors`, old),
       await orphan(`checkpoints/${failed}-7-9a51-22.safetensors`, old),
       await orphan(`checkpoints/${newId('job')}-1.safetensors`, old),
+      await orphan(`shares/${failed}-0b7f-4c-0-1.safetensors`, old),
+      await orphan(`shares/${newId('job')}-0b7f-4c-0-1-worker-1.safetensors`, old),
       await orphan(`images/${newId('img')}.png`, old),
       await orphan(`policies/${removed}.safetensors`, old),
       await orphan(recordKey(removed), old),
@@ -43,7 +47,7 @@ describe('orphaned blobs', { timeout: 180_000 }, () => {
     const swept = await context.sweep({});
     expect(new Set(swept?.orphans.map(({ key }) => key))).toEqual(new Set(orphans));
     expect(await Array.fromAsync(context.api.blobs.list(''))).toEqual(
-      [checkpoint, resumable, young, others, recordKey(failed)].sort(),
+      [checkpoint, resumable, young, others, share, recordKey(failed)].sort(),
     );
   });
 

@@ -34,9 +34,10 @@ beforeAll(async () => {
 afterAll(() => recoverable.close());
 
 describe('a backup of findery 0.1.0', () => {
-  it('answers the same about a job that has ended', async () => {
+  it('answers the same about a job that has ended, with what was added since', async () => {
     const job = await expected<Job>('job.json');
-    expect(await get(`/v1/jobs/${job.id}`)).toEqual(job);
+    const since = { parallelism: 1, progress: { ...job.progress, workers: 1 } };
+    expect(await get(`/v1/jobs/${job.id}`)).toEqual({ ...job, ...since });
     expect(await get(`/v1/jobs/${job.id}/rewards`)).toEqual(await expected('rewards.json'));
   });
 

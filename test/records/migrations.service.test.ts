@@ -14,7 +14,7 @@ afterAll(() => api.close());
 
 /**
  * Enqueues a job and replaces its record by what findery 0.1.0 wrote: one field for each property,
- * without version, tenant, report draws, deadline and clipSkip.
+ * without version, tenant, report draws, deadline, parallelism and clipSkip.
  */
 async function queueOldJob() {
   const { id } = await queueJob(api, { seed: 3 });
@@ -24,11 +24,13 @@ async function queueOldJob() {
     webhook: __,
     reportDraws: ___,
     deadline: ____,
+    parallelism: ______,
     ...record
   } = await api.store.jobs.get(id);
   const { clipSkip: _____, ...sampler } = record.sampler;
+  const { workers: _______, ...progress } = record.progress;
   await api.store.redis.del(key);
-  await api.store.redis.hset(key, encodeFields({ ...record, sampler }));
+  await api.store.redis.hset(key, encodeFields({ ...record, sampler, progress }));
   return { id, key, sampler };
 }
 
@@ -43,12 +45,18 @@ describe('a record', () => {
 
   it('without a version is read, listed and upgraded', async () => {
     const { id, key, sampler } = await queueOldJob();
-    const upgraded = { reportDraws: 32, deadline: null, sampler: { ...sampler, clipSkip: 0 } };
+    const upgraded = {
+      reportDraws: 32,
+      deadline: null,
+      parallelism: 1,
+      sampler: { ...sampler, clipSkip: 0 },
+      progress: { workers: 0 },
+    };
     const { data } = await readOk(await api.get('/v1/jobs?limit=1'), 200);
     expect(data).toMatchObject([{ id, ...upgraded }]);
     expect(await readOk(await api.get(`/v1/jobs/${id}`), 200)).toMatchObject(upgraded);
     expect(await api.store.redis.hmget(key, '_version', 'reportDraws', 'tenant')).toEqual([
-      '2',
+      '3',
       '32',
       '"default"',
     ]);
@@ -69,7 +77,7 @@ describe('a record', () => {
     await api.store.redis.hset(key, '_version', '99');
     const { detail } = await expectProblem(await api.get(`/v1/jobs/${id}`), 503, 'unavailable');
     expect(detail).toMatch(
-      new RegExp(`The record ${id} has version 99; this findery reads 0 to 2.*update this one`),
+      new RegExp(`The record ${id} has version 99; this findery reads 0 to 3.*update this one`),
     );
     expect(await api.store.redis.hget(key, '_version')).toBe('99');
     await api.store.redis.del(key);

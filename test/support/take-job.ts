@@ -3,6 +3,7 @@ import type { BlobStore } from '../../src/storage/blobs.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { RunningJob, WorkerContext } from '../../workers/context.ts';
 import { Lease } from '../../workers/lease.ts';
+import { Throughput } from '../../workers/throughput.ts';
 
 /**
  * Takes a job as a worker does, from another worker too.
@@ -18,5 +19,6 @@ export async function takeJob(
   if (!isTaken) throw new Error(`The job ${id} can't be taken.`);
   // The steps that tests call alone use neither engine nor catalog.
   const context = { store, blobs, logger: pino({ level: 'silent' }) } as unknown as WorkerContext;
-  return { context, lease, record: await store.jobs.get(id) };
+  const pace = { throughput: new Throughput(), workers: 1 };
+  return { context, lease, record: await store.jobs.get(id), pace };
 }

@@ -86,6 +86,7 @@ export const MODULES: readonly { readonly name: string; readonly imports: readon
     imports: [
       'version',
       'sha256',
+      'abort',
       'config',
       'core',
       'metrics',

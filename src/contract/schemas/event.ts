@@ -1,6 +1,7 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import { OneOf, Ref, TermScores } from './common.ts';
-import { JOB_STATUSES, Job, Progress, RewardSummary } from './job.ts';
+import { JOB_STATUSES, Job } from './job.ts';
+import { Progress, RewardSummary } from './progress.ts';
 
 /**
  * Server-sent events of GET /v1/jobs/{id}/events: the key is their `event`, the object their

@@ -5,6 +5,7 @@ import * as createImage from './create-image.ts';
 import * as event from './event.ts';
 import * as job from './job.ts';
 import * as policy from './policy.ts';
+import * as progress from './progress.ts';
 import * as rewardHistory from './reward-history.ts';
 import * as sample from './sample.ts';
 import * as webhook from './webhook.ts';
@@ -19,6 +20,7 @@ export const NAMED_SCHEMAS: readonly TSchema[] = [
   event,
   job,
   policy,
+  progress,
   rewardHistory,
   sample,
   webhook,

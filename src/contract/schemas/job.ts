@@ -20,6 +20,7 @@ import {
   Warning,
 } from './common.ts';
 import { Report } from './policy.ts';
+import { Progress, RewardSummary } from './progress.ts';
 import { JobWebhook, JobWebhookRequest } from './webhook.ts';
 
 /** `canceling`: a canceled job that a worker still has. */
@@ -138,6 +139,16 @@ export const ReportDraws = Type.Integer({
     '2 or more; 0: no report',
 });
 
+/** Number of workers that may evaluate the noises of one job. */
+export const Parallelism = Type.Integer({
+  minimum: 1,
+  maximum: 64,
+  default: 1,
+  description:
+    'number of workers that may evaluate the noises of an iteration at the same time; ' +
+    'workers that are idle help, and fewer change nothing but the time',
+});
+
 /** Body of POST /v1/jobs and PUT /v1/jobs/{id}. */
 export const JobRequest = Type.Object(
   {
@@ -163,6 +174,7 @@ export const JobRequest = Type.Object(
       }),
     ),
     reportDraws: Type.Optional(ReportDraws),
+    parallelism: Type.Optional(Parallelism),
     priority: Type.Optional(priority),
     deadline: Type.Optional(Ref(Deadline)),
     metadata: Type.Optional(Metadata),
@@ -185,44 +197,12 @@ export const JobSettings = Type.Object({
   seed: Seed,
   samples: Type.Integer(),
   reportDraws: ReportDraws,
+  parallelism: Parallelism,
   priority,
   deadline: Nullable(Type.String({ format: 'date-time', description: `RFC 3339, UTC: ${deadline}` })),
   metadata: Metadata,
 });
 export type JobSettings = Static<typeof JobSettings>;
-
-/** How far a job is. */
-export const Progress = Type.Object(
-  {
-    stage: OneOf(['waiting', 'searching', 'judging', 'sampling', 'ended']),
-    iteration: Type.Integer(),
-    images: Type.Integer({ description: 'images that the search has made' }),
-    of: Type.Integer({ description: 'images that the search may make' }),
-    fraction: Type.Number({
-      minimum: 0,
-      maximum: 1,
-      description: 'share of all the work that is done: search, report and samples',
-    }),
-    secondsLeft: Nullable(Type.Number()),
-    imagesPerSecond: Nullable(Type.Number()),
-  },
-  { $id: 'Progress' },
-);
-export type Progress = Static<typeof Progress>;
-
-/** Rewards of a search. */
-export const RewardSummary = Type.Object(
-  {
-    best: Type.Number({
-      description: 'highest reward in the search; the reward of a new sample is usually lower',
-    }),
-    mean: Type.Number({ description: 'mean of the search' }),
-    latest: Type.Number({ description: 'mean of the latest iteration' }),
-    smoothed: Type.Number({ description: 'mean of the latest iterations with Gaussian weights' }),
-  },
-  { $id: 'RewardSummary' },
-);
-export type RewardSummary = Static<typeof RewardSummary>;
 
 /** A job as clients see it (`viewJob`). */
 export const Job = Type.Object(

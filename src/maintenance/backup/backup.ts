@@ -1,4 +1,5 @@
 import { RECORD_PREFIX, REMOVAL_PREFIX } from '../../jobs/archive.ts';
+import { SHARE_PREFIX } from '../../jobs/stored-files.ts';
 import { sha256Of } from '../../sha256.ts';
 import type { BlobStore } from '../../storage/blobs.ts';
 import { encodeRecordFile } from '../../storage/record-file.ts';
@@ -11,9 +12,9 @@ import { type NeededFile, recordIdOf, referencesOf, removalKeysOf } from './refe
 
 /**
  * Keys that are not copied: queues, which `restore` rebuilds from the records, announcements of
- * workers, and locks.
+ * workers, shares of evaluations, and locks.
  */
-const VOLATILE_KEY = /^(queue:|worker:|workers$|sweep$|swept$|turns:)/;
+const VOLATILE_KEY = /^(queue:|worker:|workers$|sweep$|swept$|turns:|shares(:|$))/;
 /** The keys of one record, which are copied together, with their types. */
 const RECORD_KEYS = { record: 'hash', events: 'stream', rewards: 'list', children: 'set' } as const;
 const KEYS_PER_PIECE = 500;
@@ -67,7 +68,9 @@ export async function backup(
   const copyListed = async (prefix: string) => {
     const listed = await Array.fromAsync(blobs.list(prefix));
     // A record that was archived since would lack its files here; `complete` copies it if need be.
-    const wanted = prefix === '' ? listed.filter((key) => !key.startsWith(RECORD_PREFIX)) : listed;
+    // Shares of an evaluation are made again.
+    const isWanted = (key: string) => !key.startsWith(RECORD_PREFIX) && !key.startsWith(SHARE_PREFIX);
+    const wanted = prefix === '' ? listed.filter(isWanted) : listed;
     await forEachInParallel(
       wanted.filter((key) => !(key in hashes)),
       CONCURRENT_BLOBS,

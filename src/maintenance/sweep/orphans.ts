@@ -1,3 +1,4 @@
+import { FINAL_STATUSES } from '../../contract/schemas/job.ts';
 import type { BlobEntry } from '../../storage/blobs.ts';
 import type { Store } from '../../store/store.ts';
 
@@ -17,6 +18,8 @@ const BATCH_SIZE = 100;
 const CHECKPOINT = /^checkpoints\/(job_[^/-]+)-\d+(?:-[^/.]+)?\.safetensors$/;
 const IMAGE = /^images\/(img_[^/.]+)\.[a-z]+$/;
 const POLICY = /^policies\/(pol_[^/.]+)\.safetensors$/;
+/** Files of shares of an evaluation, which ends with its job at the latest. */
+const SHARE = /^shares\/(job_[^/-]+)-[^/]+\.safetensors$/;
 const RECORD = /^records\/([a-z]{3}_[^/.]+)\.json$/;
 
 /**
@@ -81,6 +84,14 @@ async function classify(store: Store, key: string): Promise<Verdict> {
     const record = await store.jobs.find(job);
     if (record) return record.checkpoint?.key === key ? 'needed' : certain('its job has another checkpoint');
     return (await isGone(store, job)) ? certain(`${job} was deleted`) : likely(`${job} does not exist`);
+  }
+  const [, sharedJob] = SHARE.exec(key) ?? [];
+  if (sharedJob !== undefined) {
+    const record = await store.jobs.find(sharedJob);
+    if (record) return FINAL_STATUSES.includes(record.status) ? certain('its job has ended') : 'needed';
+    return (await isGone(store, sharedJob))
+      ? certain(`${sharedJob} was deleted`)
+      : likely(`${sharedJob} does not exist`);
   }
   const [, image] = IMAGE.exec(key) ?? [];
   if (image !== undefined) {
