@@ -35,7 +35,7 @@ export interface WorkerContext {
   readonly store: Store;
   readonly blobs: BlobStore;
   readonly catalog: Pick<LiveCatalog, 'now'>;
-  readonly engine: Pick<Engine, 'pipeline'>;
+  readonly engine: Pick<Engine, 'pipeline' | 'device'>;
   /** Announces the ids of jobs that a client cancels or pauses. */
   readonly cancelFeed: ChangeFeed;
   readonly throughput: Throughput;

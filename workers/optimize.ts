@@ -118,7 +118,7 @@ async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
   if (job.record.parallelism === 1) return runWith(local, job, signal);
   const distributed = await DistributedEvaluator.open(local, job);
   try {
-    await runWith(withThroughput(distributed, job.pace.throughput), job, signal);
+    await runWith(withThroughput(distributed, (...work) => job.pace.throughput.add(...work)), job, signal);
   } finally {
     await distributed.close();
   }
