@@ -14,6 +14,14 @@ import {
   tensorFor,
 } from './graphs/graph.ts';
 import { guide } from './guidance.ts';
+import type { DenoiserLoad } from './messages.ts';
+
+const load = { runs: 0, noises: 0, places: 0 };
+
+/** How full the runs of this thread's denoisers were. */
+export function denoiserLoad(): DenoiserLoad {
+  return { ...load };
+}
 
 /** What conditions the prediction for a latent; the same at every step. */
 export interface Conditions {
@@ -153,6 +161,9 @@ export class Denoiser {
         betweenRuns,
       );
       readPredictions(output, values);
+      load.runs++;
+      load.noises += count;
+      load.places += size;
     };
   }
 
@@ -166,7 +177,7 @@ export class Denoiser {
     );
   }
 
-  /** Stacks the inputs of rows along a new batch axis: of all negative prompts, then of all prompts. */
+  /** Stacks inputs along a new batch axis: those of all negative prompts, then of all prompts. */
   #stack(rows: readonly Rows[], repeats: readonly number[]): { [name: string]: Tensor } {
     const halves = [
       rows.map(({ conditions }) => conditions.negative),

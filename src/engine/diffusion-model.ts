@@ -78,13 +78,28 @@ export class DiffusionModel {
     betweenRuns: () => Promise<void>,
     stepNoise?: StepNoise,
   ): Promise<Picture[]> {
+    return this.decode(await this.denoise(spec, noises, betweenRuns, { stepNoise }), spec, betweenRuns);
+  }
+
+  /**
+   * Denoises a batch of noises.
+   * @param options `size`: latents of each run, padding included; by default there is no padding
+   * @returns the final latents, [count, ...latentShape]
+   */
+  async denoise(
+    spec: GenerationSpec,
+    noises: readonly Noise[],
+    betweenRuns: () => Promise<void>,
+    { size, stepNoise }: { readonly size?: number; readonly stepNoise?: StepNoise } = {},
+  ): Promise<Float32Array> {
     const group = new DenoisingGroup(spec, noises, stepNoise);
-    const predict = this.prepare([{ conditions: await this.encode(spec), count: group.count }], spec);
+    const rows = [{ conditions: await this.encode(spec), count: group.count }];
+    const predict = this.prepare(rows, spec, size);
     while (group.stepsLeft > 0) {
       await predict([group.valuesAt(0, group.count)], betweenRuns);
       group.advance();
     }
-    return this.decode(group.latents, spec, betweenRuns);
+    return group.latents;
   }
 
   /** Whether the denoiser's rows can be at different timesteps. */

@@ -7,7 +7,15 @@ import type { Sampler } from '../core/sampler.ts';
 import { EngineError, OutOfMemoryError } from './errors.ts';
 import { createGenerationSpec, type GenerationSpec, modelSpec, rewardSpec } from './generation-spec.ts';
 import type { Device } from './graphs/providers.ts';
-import type { BatchLimit, EngineOptions, EngineState, FailureKind, Request, Response } from './messages.ts';
+import type {
+  BatchLimit,
+  DenoiserLoad,
+  EngineOptions,
+  EngineState,
+  FailureKind,
+  Request,
+  Response,
+} from './messages.ts';
 
 /** What an image pipeline is opened for. */
 export interface PipelineRequest {
@@ -41,7 +49,12 @@ export class Engine {
   /** The hardware that graphs run on. */
   readonly device: Device;
   readonly #pending = new Map<number, Pending>();
-  #state: EngineState = { loaded: [], reducedBatches: [], graphMilliseconds: 0 };
+  #state: EngineState = {
+    loaded: [],
+    reducedBatches: [],
+    graphMilliseconds: 0,
+    denoiserLoad: { runs: 0, noises: 0, places: 0 },
+  };
   #lastId = 0;
   #death: Error | null = null;
   #closing: Promise<void> | null = null;
@@ -124,6 +137,11 @@ export class Engine {
   /** Milliseconds that the thread has spent in graph runs. */
   graphMilliseconds(): number {
     return this.#state.graphMilliseconds;
+  }
+
+  /** How full the runs of denoisers were. */
+  denoiserLoad(): DenoiserLoad {
+    return this.#state.denoiserLoad;
   }
 
   /** Names of the models and rewards in memory. */

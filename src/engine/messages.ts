@@ -27,6 +27,11 @@ export interface EngineOptions {
    * chooses kernels for each input shape (`tunesShapes`).
    */
   readonly padBatches?: boolean;
+  /**
+   * Whether requests share runs of the denoiser. By default they do if the provider chooses kernels
+   * for each input shape.
+   */
+  readonly sharedBatches?: boolean;
 }
 
 /** Work for the engine's thread. */
@@ -64,6 +69,15 @@ export interface BatchLimit {
   readonly batchSize: number;
 }
 
+/** How full the runs of denoisers were since the start. */
+export interface DenoiserLoad {
+  readonly runs: number;
+  /** Noises in all runs. */
+  readonly noises: number;
+  /** Places in all runs: noises and padding. */
+  readonly places: number;
+}
+
 /** State of the engine, sent before every answer. */
 export interface EngineState {
   /** Names of the models and rewards in memory. */
@@ -71,6 +85,7 @@ export interface EngineState {
   readonly reducedBatches: readonly BatchLimit[];
   /** Time spent in graph runs since the start. */
   readonly graphMilliseconds: number;
+  readonly denoiserLoad: DenoiserLoad;
 }
 
 /**

@@ -1,26 +1,23 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Picture } from '../core/picture.ts';
 import { BatchSizes } from './batch-sizes.ts';
+import { denoiserLoad } from './denoiser.ts';
 import { DiffusionModel } from './diffusion-model.ts';
-import {
-  CanceledError,
-  EngineError,
-  isOutOfMemory,
-  OutOfMemoryError,
-  withoutSourceLocations,
-} from './errors.ts';
+import { EngineError, isOutOfMemory, OutOfMemoryError, withoutSourceLocations } from './errors.ts';
+import { Evaluation, type EvaluationServices } from './evaluation.ts';
 import type { GenerationSpec, ModelSpec, RewardSpec } from './generation-spec.ts';
 import { GraphCache } from './graphs/graph-cache.ts';
 import { graphMilliseconds } from './graphs/onnx-graph.ts';
 import { chooseDevice } from './graphs/providers.ts';
 import { type EngineOptions, type FailureKind, postNotice, type Request, type Response } from './messages.ts';
 import { RewardModel } from './reward-model.ts';
+import { SharedBatch, sharingKey } from './shared-batch.ts';
 import { WarmUp } from './warm-up.ts';
 
-// The engine's thread: it holds the sessions and works on requests batch by batch, round robin, so
-// that one picture does not wait for another request's hundred. A graph run blocks this thread;
-// messages are received between runs.
+// The engine's thread: it holds the sessions and works on tasks batch by batch, round robin, so
+// that one picture does not wait for another request's hundred. A task is a request, or the
+// denoising that several requests share. A graph run blocks this thread; messages are received
+// between runs.
 
 const configured = workerData as EngineOptions;
 const port = parentPort as NonNullable<typeof parentPort>;
@@ -42,20 +39,36 @@ const warmUp = new WarmUp(batchSizes);
 const models = new GraphCache<DiffusionModel>(options.modelsInMemory);
 const rewards = new GraphCache<RewardModel>(options.modelsInMemory);
 
+const services: EvaluationServices = {
+  batchSizes,
+  open: openAll,
+  recover: recoverFromOutOfMemory,
+  send,
+  fail: (id, error) => send({ type: 'failed', id, ...toFailure(error) }),
+};
+/** Denoising that requests share, by `sharingKey`. */
+const sharedBatches = new Map<string, SharedBatch>();
+
 interface Task {
+  /** Of the request that an error of `advance` fails. */
   readonly id: number;
-  /** Works on one batch; resolves with true once the request is answered. */
+  /** Works on one batch; resolves with true once nothing is left to do. */
   advance(): Promise<boolean>;
 }
 const tasks: Task[] = [];
 let isWorking = false;
 
 port.on('message', (request: Request) => {
-  tasks.push({ id: request.id, advance: createTask(request) });
-  if (!isWorking) void work();
+  if (request.type === 'evaluate') startEvaluation(request);
+  else addTask({ id: request.id, advance: createTask(request) });
 });
 
 port.postMessage({ type: 'ready', device } satisfies Response);
+
+function addTask(task: Task): void {
+  tasks.push(task);
+  if (!isWorking) void work();
+}
 
 async function work(): Promise<void> {
   isWorking = true;
@@ -63,17 +76,15 @@ async function work(): Promise<void> {
     try {
       if (!(await task.advance())) tasks.push(task);
     } catch (error) {
-      send({ type: 'failed', id: task.id, ...toFailure(error) });
+      services.fail(task.id, error);
     }
     await nextTurn();
   }
   isWorking = false;
 }
 
-function createTask(request: Request): Task['advance'] {
+function createTask(request: Exclude<Request, { type: 'evaluate' }>): Task['advance'] {
   switch (request.type) {
-    case 'evaluate':
-      return createEvaluation(request);
     case 'open':
       return async () => {
         await openAll(request.model, request.rewards);
@@ -104,53 +115,25 @@ function createTask(request: Request): Task['advance'] {
   }
 }
 
-function createEvaluation(request: Request & { type: 'evaluate' }): Task['advance'] {
+/** Noises that share runs with other requests come first, the rest by itself. */
+function startEvaluation(request: Request & { type: 'evaluate' }): void {
   const { id, spec, noises } = request;
-  const canceled = new Int32Array(request.cancel);
-  const scores: number[][] = spec.rewards.map(() => []);
-  const pictures: (Picture | null)[] = [];
-  const runs: number[] = [];
-  let started = false;
-  const betweenRuns = async () => {
-    await nextTurn();
-    if (Atomics.load(canceled, 0) !== 0) throw new CanceledError();
-    if (!started) send({ type: 'started', id, at: Date.now() });
-    started = true;
+  const evaluation = new Evaluation(request, services);
+  const addRest = () => addTask({ id, advance: () => evaluation.advance() });
+  const count = batchSizes.sharedCount(noises.length, spec);
+  if (count === 0) return addRest();
+  const key = sharingKey(spec);
+  const present = sharedBatches.get(key);
+  const shared = present ?? new SharedBatch(services);
+  shared.add(evaluation, count, addRest);
+  if (present) return;
+  sharedBatches.set(key, shared);
+  const advance = async () => {
+    const isDone = await shared.advance();
+    if (isDone) sharedBatches.delete(key);
+    return isDone;
   };
-  const evaluateBatch = async (batch: typeof noises, size: number) => {
-    const opened = await openAll(spec.model, request.scores ? spec.rewards : []);
-    const made = await opened.model.generate(spec, padBatch(batch, size), betweenRuns);
-    const batchScores: number[][] = [];
-    for (const [i, reward] of opened.rewards.entries()) {
-      await betweenRuns();
-      batchScores.push(await reward.score(made, spec.rewardTexts[i]));
-    }
-    runs.push(size);
-    // Results count once the batch is complete: a batch that runs out of memory is repeated.
-    for (const [i, column] of batchScores.entries()) scores[i].push(...column.slice(0, batch.length));
-    pictures.push(...made.slice(0, batch.length).map((picture) => (request.pictures ? picture : null)));
-  };
-  return async () => {
-    const batch = noises.slice(pictures.length, pictures.length + batchSizes.limit(spec));
-    if (batch.length > 0) {
-      const size = batchSizes.sizeFor(batch.length, spec);
-      await evaluateBatch(batch, size).catch((error: unknown) => {
-        if (!isOutOfMemory(error)) throw error;
-        return recoverFromOutOfMemory(spec, size, error);
-      });
-    }
-    if (pictures.length < noises.length) return false;
-    send(
-      { type: 'done', id, scores, pictures, runs },
-      pictures.flatMap((picture) => (picture ? [picture.pixels.buffer as ArrayBuffer] : [])),
-    );
-    return true;
-  };
-}
-
-/** Pads a batch with copies of its last element; the results of the copies are dropped. */
-function padBatch<T>(batch: readonly T[], size: number): readonly T[] {
-  return Array.from({ length: size }, (_, i) => batch[Math.min(i, batch.length - 1)]);
+  addTask({ id, advance });
 }
 
 /**
@@ -220,7 +203,12 @@ function toFailure(error: unknown): { readonly message: string; readonly kind: F
 function send(response: Response, transfer: ArrayBuffer[] = []): void {
   if (response.type !== 'started') {
     const loaded = [...models.names(), ...rewards.names()];
-    const state = { loaded, reducedBatches: batchSizes.reduced(), graphMilliseconds: graphMilliseconds() };
+    const state = {
+      loaded,
+      reducedBatches: batchSizes.reduced(),
+      graphMilliseconds: graphMilliseconds(),
+      denoiserLoad: denoiserLoad(),
+    };
     port.postMessage({ type: 'state', state } satisfies Response);
   }
   port.postMessage(response, transfer);
