@@ -99,7 +99,8 @@ export class Denoiser {
     const { packing } = this.#family;
     const length = latentShape.reduce((product, axis) => product * axis, 1);
     const count = rows.reduce((sum, one) => sum + one.count, 0);
-    const size = paddedSize ?? count;
+    // A graph with a fixed batch size needs no other padding than `runInBatches` adds.
+    const size = typeof this.#latents.shape[0] === 'number' ? count : (paddedSize ?? count);
     // The first half of the run is for the negative prompts, if there are any.
     const halves = rows[0].conditions.negative ? 2 : 1;
     const batch = halves * size;

@@ -49,18 +49,23 @@ export class Evaluation {
     this.#scores = request.spec.rewards.map(() => []);
   }
 
+  /** Of the request. */
+  get id(): number {
+    return this.#request.id;
+  }
+
   get isCanceled(): boolean {
     return Atomics.load(this.#cancel, 0) !== 0;
   }
 
   /** Tells the caller, once, that the first denoising step begins. */
   start(): void {
-    if (!this.#hasStarted) this.#services.send({ type: 'started', id: this.#request.id, at: Date.now() });
+    if (!this.#hasStarted) this.#services.send({ type: 'started', id: this.id, at: Date.now() });
     this.#hasStarted = true;
   }
 
   fail(error: unknown): void {
-    this.#services.fail(this.#request.id, error);
+    this.#services.fail(this.id, error);
   }
 
   /**
@@ -114,7 +119,7 @@ export class Evaluation {
     if (this.#pictures.length < this.noises.length) return false;
     const pictures = this.#pictures;
     this.#services.send(
-      { type: 'done', id: this.#request.id, scores: this.#scores, pictures, runs: this.#runs },
+      { type: 'done', id: this.id, scores: this.#scores, pictures, runs: this.#runs },
       pictures.flatMap((picture) => (picture ? [picture.pixels.buffer as ArrayBuffer] : [])),
     );
     return true;

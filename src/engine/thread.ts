@@ -121,8 +121,12 @@ function startEvaluation(request: Request & { type: 'evaluate' }): void {
   const evaluation = new Evaluation(request, services);
   const addRest = () => addTask({ id, advance: () => evaluation.advance() });
   const count = batchSizes.sharedCount(noises.length, spec);
-  if (count === 0) return addRest();
-  const key = sharingKey(spec);
+  if (count > 0) addShared(evaluation, count, addRest);
+  else addRest();
+}
+
+function addShared(evaluation: Evaluation, count: number, addRest: () => void): void {
+  const key = sharingKey(evaluation.spec);
   const present = sharedBatches.get(key);
   const shared = present ?? new SharedBatch(services);
   shared.add(evaluation, count, addRest);
@@ -133,7 +137,7 @@ function startEvaluation(request: Request & { type: 'evaluate' }): void {
     if (isDone) sharedBatches.delete(key);
     return isDone;
   };
-  addTask({ id, advance });
+  addTask({ id: evaluation.id, advance });
 }
 
 /**
