@@ -1,17 +1,17 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { BatchSizes } from './batch-sizes.ts';
 import { denoiserLoad } from './denoiser.ts';
 import { DiffusionModel } from './diffusion-model.ts';
 import { EngineError, isOutOfMemory, OutOfMemoryError, withoutSourceLocations } from './errors.ts';
-import { Evaluation, type EvaluationServices } from './evaluation.ts';
+import type { EvaluationServices } from './evaluation.ts';
+import { EvaluationQueue } from './evaluation-queue.ts';
 import type { GenerationSpec, ModelSpec, RewardSpec } from './generation-spec.ts';
 import { GraphCache } from './graphs/graph-cache.ts';
 import { graphMilliseconds } from './graphs/onnx-graph.ts';
 import { chooseDevice } from './graphs/providers.ts';
 import { type EngineOptions, type FailureKind, postNotice, type Request, type Response } from './messages.ts';
 import { RewardModel } from './reward-model.ts';
-import { SharedBatch, sharingKey } from './shared-batch.ts';
+import { type Task, TaskQueue } from './task-queue.ts';
 import { WarmUp } from './warm-up.ts';
 
 // The engine's thread: it holds the sessions and works on tasks batch by batch, round robin, so
@@ -46,42 +46,15 @@ const services: EvaluationServices = {
   send,
   fail: (id, error) => send({ type: 'failed', id, ...toFailure(error) }),
 };
-/** Denoising that requests share, by `sharingKey`. */
-const sharedBatches = new Map<string, SharedBatch>();
-
-interface Task {
-  /** Of the request that an error of `advance` fails. */
-  readonly id: number;
-  /** Works on one batch; resolves with true once nothing is left to do. */
-  advance(): Promise<boolean>;
-}
-const tasks: Task[] = [];
-let isWorking = false;
+const tasks = new TaskQueue(services.fail);
+const evaluations = new EvaluationQueue(services, tasks);
 
 port.on('message', (request: Request) => {
-  if (request.type === 'evaluate') startEvaluation(request);
-  else addTask({ id: request.id, advance: createTask(request) });
+  if (request.type === 'evaluate') evaluations.add(request);
+  else tasks.add({ id: request.id, advance: createTask(request) });
 });
 
 port.postMessage({ type: 'ready', device } satisfies Response);
-
-function addTask(task: Task): void {
-  tasks.push(task);
-  if (!isWorking) void work();
-}
-
-async function work(): Promise<void> {
-  isWorking = true;
-  for (let task = tasks.shift(); task; task = tasks.shift()) {
-    try {
-      if (!(await task.advance())) tasks.push(task);
-    } catch (error) {
-      services.fail(task.id, error);
-    }
-    await nextTurn();
-  }
-  isWorking = false;
-}
 
 function createTask(request: Exclude<Request, { type: 'evaluate' }>): Task['advance'] {
   switch (request.type) {
@@ -108,36 +81,11 @@ function createTask(request: Exclude<Request, { type: 'evaluate' }>): Task['adva
         await models.release();
         await rewards.release();
         send({ type: 'done', id: request.id });
-        tasks.length = 0;
+        tasks.clear();
         port.close();
         return true;
       };
   }
-}
-
-/** Noises that share runs with other requests come first, the rest by itself. */
-function startEvaluation(request: Request & { type: 'evaluate' }): void {
-  const { id, spec, noises } = request;
-  const evaluation = new Evaluation(request, services);
-  const addRest = () => addTask({ id, advance: () => evaluation.advance() });
-  const count = batchSizes.sharedCount(noises.length, spec);
-  if (count > 0) addShared(evaluation, count, addRest);
-  else addRest();
-}
-
-function addShared(evaluation: Evaluation, count: number, addRest: () => void): void {
-  const key = sharingKey(evaluation.spec);
-  const present = sharedBatches.get(key);
-  const shared = present ?? new SharedBatch(services);
-  shared.add(evaluation, count, addRest);
-  if (present) return;
-  sharedBatches.set(key, shared);
-  const advance = async () => {
-    const isDone = await shared.advance();
-    if (isDone) sharedBatches.delete(key);
-    return isDone;
-  };
-  addTask({ id: evaluation.id, advance });
 }
 
 /**
