@@ -24,11 +24,22 @@ function guideFloats(u: Floats, c: Floats, guidanceScale: number, into: Float32A
   for (let i = 0; i < into.length; i++) into[i] = u[i] + guidanceScale * (c[i] - u[i]);
 }
 
-/** Bits of float16 are looked up here, which saves an array of both predictions. */
+/**
+ * Bits of float16 are looked up here, which saves an array of both predictions. Four numbers at a
+ * time, as in `toFloat16`.
+ */
 function guideBits(u: Uint16Array, c: Uint16Array, guidanceScale: number, into: Float32Array): void {
   const values = float16Values();
-  for (let i = 0; i < into.length; i++) {
-    const unconditional = values[u[i]];
-    into[i] = unconditional + guidanceScale * (values[c[i]] - unconditional);
+  let i = 0;
+  for (; i + 3 < into.length; i += 4) {
+    const first = values[u[i]];
+    const second = values[u[i + 1]];
+    const third = values[u[i + 2]];
+    const fourth = values[u[i + 3]];
+    into[i] = first + guidanceScale * (values[c[i]] - first);
+    into[i + 1] = second + guidanceScale * (values[c[i + 1]] - second);
+    into[i + 2] = third + guidanceScale * (values[c[i + 2]] - third);
+    into[i + 3] = fourth + guidanceScale * (values[c[i + 3]] - fourth);
   }
+  for (; i < into.length; i++) into[i] = values[u[i]] + guidanceScale * (values[c[i]] - values[u[i]]);
 }
