@@ -57,9 +57,9 @@ const latentShape = model.latentShape(sampler.width, sampler.height);
 const rounds = Number(values.rounds);
 
 const began = performance.now();
-const engine = await Engine.start({ executionProviders, deviceId, threads, batchSize }, (line) =>
-  console.error(line),
-);
+// Shared runs would all have the largest size.
+const options = { executionProviders, deviceId, threads, batchSize, sharedBatches: false };
+const engine = await Engine.start(options, (line) => console.error(line));
 const { device } = engine;
 await engine.open(model, [], { warmUp: false });
 const opened = performance.now();

@@ -72,6 +72,7 @@ export async function startWorker({
       threads: config.threads,
       batchSize: config.batchSize,
       modelsInMemory: config.modelsInMemory,
+      sharedBatches: { auto: undefined, on: true, off: false }[config.sharedBatches],
     },
     (message) => logger.warn(message),
   );

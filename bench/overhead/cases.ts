@@ -1,5 +1,5 @@
 import type { Sampler } from '../../src/core/sampler.ts';
-import type { GenerationSpec, ModelSpec } from '../../src/engine/generation-spec.ts';
+import type { GenerationSpec, ModelSpec, RewardSpec } from '../../src/engine/generation-spec.ts';
 
 /** A value of a stub graph. Its first axis is the batch, unless `shape` has no 'batch'. */
 export interface StubValue {
@@ -177,6 +177,32 @@ const flux: OverheadCase = {
 
 /** The models that are measured. */
 export const OVERHEAD_CASES: readonly OverheadCase[] = [sd15, sdxl, flux];
+
+/** A reward with the preprocessing of CLIP's, for pictures of any size. */
+export const STUB_REWARD: RewardSpec = {
+  name: 'reward',
+  path: 'reward',
+  signature: '',
+  graph: 'reward',
+  preprocessing: {
+    resize: { shortestEdge: 224 },
+    resample: 'bicubic',
+    crop: { width: 224, height: 224 },
+    cropRounding: 'nearest',
+    rescaleFactor: 1 / 255,
+    mean: [0.48, 0.46, 0.41],
+    std: [0.27, 0.26, 0.28],
+  },
+  scoring: { type: 'output', mean: 0, std: 1 },
+};
+
+/** The stub graph of `STUB_REWARD` by its path. */
+export const STUB_REWARD_GRAPHS: OverheadCase['graphs'] = {
+  reward: {
+    inputs: [half('pixel_values', 'batch', 3, 224, 224)],
+    outputs: [half('reward', 'batch', 1)],
+  },
+};
 
 /**
  * What the engine is asked for in one round. The prompt differs from round to round, so that its

@@ -4,24 +4,37 @@ import { parseArgs } from 'node:util';
 import { STREAMS } from '../../src/core/noise.ts';
 import { DiffusionModel } from '../../src/engine/diffusion-model.ts';
 import { quantile } from '../../src/numerics/statistics.ts';
-import { OVERHEAD_CASES, type OverheadCase, specOf } from './cases.ts';
+import { OVERHEAD_CASES, type OverheadCase, STUB_REWARD_GRAPHS, specOf } from './cases.ts';
+import { cardMilliseconds, printJobs } from './jobs.ts';
 import { registerStubProvider, STUB_PROVIDER } from './stub-provider.ts';
 
 /**
  * `npm run bench:overhead -- [--rounds 5] [--schedulers ddim,euler,...]`: the time of the engine's
  * own work, by batch size. The engine is the one that jobs use, in float16, from token ids to
- * pictures; its graphs answer at once. With `--schedulers`, Stable Diffusion 1.5 is measured with
- * each of them in place of its own.
+ * pictures; its graphs answer at once. With `--schedulers`, only Stable Diffusion 1.5 is measured,
+ * with each of them. A second table has several jobs on one modeled card.
  */
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '5' }, schedulers: { type: 'string' } },
 });
 const rounds = Number(values.rounds);
-registerStubProvider(Object.assign({}, ...OVERHEAD_CASES.map(({ graphs }) => graphs)));
+let cardTime = 0;
+registerStubProvider(
+  Object.assign({ ...STUB_REWARD_GRAPHS }, ...OVERHEAD_CASES.map(({ graphs }) => graphs)),
+  (path, batch) => {
+    cardTime += cardMilliseconds(path, batch);
+  },
+);
 
+/** Schedulers that are measured besides those of the models. */
+const LINEAR_SCHEDULERS = ['ddim', 'euler', 'dpmsolver++', 'unipc'];
+const [stableDiffusion] = OVERHEAD_CASES;
 const cases: readonly OverheadCase[] = values.schedulers
-  ? values.schedulers.split(',').map((scheduler) => withScheduler(OVERHEAD_CASES[0], scheduler))
-  : OVERHEAD_CASES;
+  ? values.schedulers.split(',').map((scheduler) => withScheduler(stableDiffusion, scheduler))
+  : [
+      ...OVERHEAD_CASES,
+      ...LINEAR_SCHEDULERS.map((name) => ({ ...withScheduler(stableDiffusion, name), batchSizes: [8] })),
+    ];
 console.log(
   `${cpus()[0].model.trim()}, one thread, Node.js ${process.version}; ` +
     `median of ${rounds} rounds (minimum to maximum)\n`,
@@ -58,6 +71,7 @@ for (const one of cases) {
   }
   await model.release();
 }
+if (!values.schedulers) await printJobs(rounds, () => cardTime);
 
 /** Times in ms. */
 interface Parts {

@@ -9,11 +9,16 @@ export const STUB_PROVIDER = 'stub';
  * stays in front of it, so the engine runs as on any other provider. An output has the same numbers
  * at every run, of about unit size, in an array that is used again.
  * @param graphs by path
+ * @param onRun called before each answer with the graph's path and the size of its batch
  */
-export function registerStubProvider(graphs: { readonly [path: string]: StubGraph }): void {
+export function registerStubProvider(
+  graphs: { readonly [path: string]: StubGraph },
+  onRun: (path: string, batch: number) => void = () => {},
+): void {
   const backend: Backend = {
     init: async () => {},
-    createInferenceSessionHandler: async (path) => openStub(graphs[String(path)]),
+    createInferenceSessionHandler: async (path) =>
+      openStub(graphs[String(path)], (batch) => onRun(String(path), batch)),
   };
   ort.registerBackend(STUB_PROVIDER, backend, -1);
 }
@@ -21,7 +26,7 @@ export function registerStubProvider(graphs: { readonly [path: string]: StubGrap
 type Backend = Parameters<typeof ort.registerBackend>[1];
 type SessionHandler = Awaited<ReturnType<Backend['createInferenceSessionHandler']>>;
 
-function openStub({ inputs, outputs }: StubGraph): SessionHandler {
+function openStub({ inputs, outputs }: StubGraph, onRun: (batch: number) => void): SessionHandler {
   const byBatch = new Map<string, ort.Tensor>();
   const describe = (values: readonly StubValue[]): ort.InferenceSession.ValueMetadata[] =>
     values.map((value) => ({ ...value, isTensor: true }));
@@ -35,6 +40,7 @@ function openStub({ inputs, outputs }: StubGraph): SessionHandler {
     dispose: async () => {},
     async run(feeds, fetches) {
       const [batch] = (feeds[inputs[0].name] as ort.Tensor).dims;
+      onRun(batch);
       const results: { [name: string]: ort.Tensor } = {};
       for (const output of outputs) {
         if (!(output.name in fetches)) continue;

@@ -175,6 +175,14 @@ const MODELS = {
     value: integer(1, 256),
     description: 'Largest number of noises in one graph run.',
   },
+  sharedBatches: {
+    variable: 'FINDERY_SHARED_BATCHES',
+    default: 'auto',
+    value: oneOf('auto', 'on', 'off'),
+    description:
+      'Whether jobs and samples of one model share runs of its denoiser. Shared runs always have ' +
+      '`FINDERY_BATCH` places, so results do not depend on what else the worker does. `auto`: on GPUs.',
+  },
   modelsInMemory: {
     variable: 'FINDERY_MODELS_IN_MEMORY',
     default: '2',

@@ -44,6 +44,21 @@ export class BatchSizes {
     return this.#options.padBatches ?? tunesShapes(this.#options.executionProviders[0]);
   }
 
+  /**
+   * How many noises of a request, counted from its first one, share runs of the denoiser with other
+   * requests. Shared runs always have the size of the limit. A rest of less than half of that is
+   * faster in a small run of its own, so it does not share. The number depends on the request
+   * alone, and so do the results.
+   * @param count noises of the request
+   */
+  sharedCount(count: number, work: Work): number {
+    const limit = this.limit(work);
+    const { sharedBatches = tunesShapes(this.#options.executionProviders[0]) } = this.#options;
+    if (!sharedBatches || limit === 1) return 0;
+    const rest = count % limit;
+    return rest * 2 >= limit ? count : count - rest;
+  }
+
   /** The smallest size of a graph run for `count` noises. */
   sizeFor(count: number, work: Work): number {
     return this.sizes(work).find((size) => size >= count) ?? count;

@@ -14,29 +14,56 @@ import {
   tensorFor,
 } from './graphs/graph.ts';
 import { guide } from './guidance.ts';
+import type { DenoiserLoad } from './messages.ts';
 
-/** The denoiser's inputs that do not change during a denoising run. */
+const load = { runs: 0, noises: 0, places: 0 };
+
+/** How full the runs of this thread's denoisers were. */
+export function denoiserLoad(): DenoiserLoad {
+  return { ...load };
+}
+
+/** What conditions the prediction for a latent; the same at every step. */
 export interface Conditions {
   readonly prompt: Inputs;
   /** Of the negative prompt, for classifier-free guidance. */
   readonly negative: Inputs | null;
   readonly guidanceScale: number;
-  /** Inputs that are the same for the whole batch. */
-  readonly shared: Inputs;
+}
+
+/** Latents of a run with the same conditions, one after the other. */
+export interface Rows {
+  readonly conditions: Conditions;
+  /** Number of latents, 1 or more. */
+  readonly count: number;
+}
+
+/** One step of the latents of a `Rows`. */
+export interface RowValues {
+  /** The model's input, [count, ...latentShape]. */
+  readonly latents: Float32Array;
+  readonly timestep: number;
+  /** Where the prediction is written, guided if there is guidance; as long as `latents`. */
+  readonly prediction: Float32Array;
+}
+
+/** The parts of a run that are the same for all of its rows. */
+export interface RunShape {
   readonly latentShape: readonly number[];
+  /** Inputs without a batch axis. */
+  readonly shared: Inputs;
+  /**
+   * Latents of the run, padding included: the last latent is repeated, and the results of its
+   * copies are dropped. By default there is no padding.
+   */
+  readonly size?: number;
 }
 
 /**
- * The model's predictions for a batch of latents at one timestep, guided if there is guidance.
- * @param latents [count, ...latentShape]
+ * Predicts from latents, one entry for each `Rows`.
  * @param betweenRuns awaited before every graph run; stops the work by throwing
- * @returns [count, ...latentShape], which the next call overwrites
  */
-export type Predict = (
-  latents: Float32Array,
-  timestep: number,
-  betweenRuns: () => Promise<void>,
-) => Promise<Float32Array>;
+export type Predict = (values: readonly RowValues[], betweenRuns: () => Promise<void>) => Promise<void>;
 
 /** The graph that predicts noise, velocity or data from latents: a UNet or a transformer. */
 export class Denoiser {
@@ -58,62 +85,116 @@ export class Denoiser {
     rejectOtherInputs(graph, [this.#latents.name, this.#timestep.name, ...others]);
   }
 
+  /** Whether the rows of a run can be at different timesteps. */
+  get takesTimestepPerRow(): boolean {
+    return this.#timestep.shape.length === 1 && this.#timestep.shape[0] !== 1;
+  }
+
   /**
-   * Prepares a denoising run of `count` latents. What stays the same at every step is stacked and
-   * converted here, once.
+   * Prepares runs on these rows, all of them with guidance or all without. What stays the same at
+   * every step is stacked and converted here, once. Rows at different timesteps need a graph that
+   * takes a timestep per row.
    */
-  prepare(conditions: Conditions, count: number): Predict {
-    const { prompt, negative, guidanceScale, shared, latentShape } = conditions;
-    const rows = negative ? [negative, prompt] : [prompt];
+  prepare(rows: readonly Rows[], { latentShape, shared, size: paddedSize }: RunShape): Predict {
     const { packing } = this.#family;
-    const batch = rows.length * count;
-    const size = count * latentShape.reduce((product, length) => product * length, 1);
-    const fixedRows = this.#stack(rows, count);
+    const length = latentShape.reduce((product, axis) => product * axis, 1);
+    const count = rows.reduce((sum, one) => sum + one.count, 0);
+    // A graph with a fixed batch size needs no other padding than `runInBatches` adds.
+    const size = typeof this.#latents.shape[0] === 'number' ? count : (paddedSize ?? count);
+    // The first half of the run is for the negative prompts, if there are any.
+    const halves = rows[0].conditions.negative ? 2 : 1;
+    const batch = halves * size;
+    const repeats = rows.map((one, i) => (i === rows.length - 1 ? one.count + size - count : one.count));
+    const fixedRows = this.#stack(rows, repeats);
     const fixedShared = this.#stackShared(shared);
     const isHalf = this.#latents.type === 'float16';
-    const input = isHalf ? new Uint16Array(rows.length * size) : new Float32Array(rows.length * size);
+    const input = isHalf ? new Uint16Array(batch * length) : new Float32Array(batch * length);
     const dims = [batch, ...(packing ? packing.dims(latentShape) : latentShape)];
     const sample = { type: isHalf ? 'float16' : 'float32', dims, data: input } as Tensor;
-    const packed = packing ? new Float32Array(size) : null;
-    const prediction = new Float32Array(size);
-    const unpacked = packing ? new Float32Array(size) : null;
-    const readOutput = (output: Floats): Float32Array => {
-      if (negative) return guide(output, guidanceScale, prediction);
-      return output instanceof Uint16Array ? fromFloat16(output, prediction) : output;
+    const scratch = packing ? new Float32Array(count * length) : null;
+
+    const writeLatents = (values: readonly RowValues[]) => {
+      let end = 0;
+      for (const { latents } of values) {
+        const plain =
+          packing && scratch
+            ? packing.pack(latents, latentShape, scratch.subarray(0, latents.length))
+            : latents;
+        if (input instanceof Uint16Array) toFloat16(plain, input.subarray(end, end + plain.length));
+        else input.set(plain, end);
+        end += plain.length;
+      }
+      const last = end - length;
+      for (; end < size * length; end += length) input.copyWithin(end, last, last + length);
+      if (halves === 2) input.copyWithin(end, 0, end);
+    };
+    const readPredictions = (output: Floats, values: readonly RowValues[]) => {
+      let start = 0;
+      for (const [i, { prediction }] of values.entries()) {
+        const end = start + prediction.length;
+        const into = packing && scratch ? scratch.subarray(0, prediction.length) : prediction;
+        const first = output.subarray(start, end);
+        const second = output.subarray(size * length + start, size * length + end);
+        if (halves === 2) guide(first, second, rows[i].conditions.guidanceScale, into);
+        else if (first instanceof Uint16Array) fromFloat16(first, into);
+        else into.set(first);
+        if (packing) packing.unpack(into, latentShape, prediction);
+        start = end;
+      }
+    };
+    const timeRows = (values: readonly RowValues[]) => {
+      const half = values.flatMap(({ timestep }, i) =>
+        new Array<number>(repeats[i]).fill(this.#family.timestep(timestep)),
+      );
+      return tensorFor(this.#timestep, [batch], halves === 2 ? [...half, ...half] : half);
     };
 
-    return async (latents, timestep, betweenRuns) => {
-      const plain = packing && packed ? packing.pack(latents, latentShape, packed) : latents;
-      if (input instanceof Uint16Array) toFloat16(plain, input);
-      else input.set(plain);
-      // Every evaluation is of the same latents.
-      for (let row = 1; row < rows.length; row++) input.copyWithin(row * size, 0, size);
-      const time = timestepTensor(this.#timestep, this.#family.timestep(timestep), batch);
-      const isPerRow = time.dims[0] === batch && this.#timestep.shape[0] !== 1;
+    return async (values, betweenRuns) => {
+      writeLatents(values);
       const feeds = { ...fixedRows, [this.#latents.name]: sample };
+      const { name } = this.#timestep;
       const { [this.#output.name]: output } = await runInBatches(
         this.graph,
         batch,
-        isPerRow ? { ...feeds, [this.#timestep.name]: time } : feeds,
-        isPerRow ? fixedShared : { ...fixedShared, [this.#timestep.name]: time },
+        this.takesTimestepPerRow ? { ...feeds, [name]: timeRows(values) } : feeds,
+        this.takesTimestepPerRow ? fixedShared : { ...fixedShared, [name]: this.#timeOf(values) },
         [this.#output.name],
         betweenRuns,
       );
-      const values = readOutput(output);
-      return packing && unpacked ? packing.unpack(values, latentShape, unpacked) : values;
+      readPredictions(output, values);
+      load.runs++;
+      load.noises += count;
+      load.places += size;
     };
   }
 
-  /** Stacks the inputs of each row along a new batch axis, `count` times each. */
-  #stack(rows: readonly Inputs[], count: number): { [name: string]: Tensor } {
+  /** The one timestep of all rows, as a scalar or [1]. */
+  #timeOf(values: readonly RowValues[]): Tensor {
+    const [{ timestep }] = values;
+    return tensorFor(
+      this.#timestep,
+      this.#timestep.shape.map(() => 1),
+      [this.#family.timestep(timestep)],
+    );
+  }
+
+  /** Stacks inputs along a new batch axis: those of all negative prompts, then of all prompts. */
+  #stack(rows: readonly Rows[], repeats: readonly number[]): { [name: string]: Tensor } {
+    const halves = [
+      rows.map(({ conditions }) => conditions.negative),
+      rows.map(({ conditions }) => conditions.prompt),
+    ];
+    const inputs = halves.flatMap((half) =>
+      half.flatMap((one, i) => (one ? [{ inputs: one, repeats: repeats[i] }] : [])),
+    );
+    const batch = inputs.reduce((sum, one) => sum + one.repeats, 0);
     return Object.fromEntries(
-      Object.entries(rows[0]).map(([name, { dims }]) => [
+      Object.entries(rows[0].conditions.prompt).map(([name, { dims }]) => [
         name,
         repeatedTensor(
           this.#inputNamed(name),
-          [rows.length * count, ...dims],
-          rows.map((inputs) => inputs[name].data),
-          count,
+          [batch, ...dims],
+          inputs.map((one) => ({ values: one.inputs[name].data, repeats: one.repeats })),
         ),
       ]),
     );
@@ -123,7 +204,7 @@ export class Denoiser {
     return Object.fromEntries(
       Object.entries(shared).map(([name, { dims, data }]) => [
         name,
-        repeatedTensor(this.#inputNamed(name), dims, [data], 1),
+        repeatedTensor(this.#inputNamed(name), dims, [{ values: data, repeats: 1 }]),
       ]),
     );
   }
@@ -131,11 +212,4 @@ export class Denoiser {
   #inputNamed(name: string): GraphValue {
     return findValue(this.graph, 'inputs', name, [1, 2, 3]);
   }
-}
-
-/** The timestep as a scalar, [1] or [B], as the graph declares it. */
-function timestepTensor(value: GraphValue, timestep: number, batch: number): Tensor {
-  if (value.shape.length === 0) return tensorFor(value, [], [timestep]);
-  const length = value.shape[0] === 1 ? 1 : batch;
-  return tensorFor(value, [length], new Array<number>(length).fill(timestep));
 }

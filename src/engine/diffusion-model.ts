@@ -1,8 +1,8 @@
 import { usesClassifierFreeGuidance } from '../bundles/families.ts';
 import type { Noise } from '../core/noise.ts';
 import type { Picture } from '../core/picture.ts';
-import { Denoiser } from './denoiser.ts';
-import { denoise, type StepNoise } from './denoising-loop.ts';
+import { type Conditions, Denoiser, type Predict, type Rows } from './denoiser.ts';
+import { DenoisingGroup, type StepNoise } from './denoising-group.ts';
 import { EngineError } from './errors.ts';
 import type { Conditioning, Family } from './families/family.ts';
 import { FAMILIES } from './families/registry.ts';
@@ -79,17 +79,61 @@ export class DiffusionModel {
     betweenRuns: () => Promise<void>,
     stepNoise?: StepNoise,
   ): Promise<Picture[]> {
-    const { name } = spec.model;
+    return this.decode(await this.denoise(spec, noises, betweenRuns, { stepNoise }), spec, betweenRuns);
+  }
+
+  /**
+   * Denoises a batch of noises.
+   * @param options `size`: latents of each run, padding included; by default there is no padding
+   * @returns the final latents, [count, ...latentShape]
+   */
+  async denoise(
+    spec: GenerationSpec,
+    noises: readonly Noise[],
+    betweenRuns: () => Promise<void>,
+    { size, stepNoise }: { readonly size?: number; readonly stepNoise?: StepNoise } = {},
+  ): Promise<Float32Array> {
+    const group = new DenoisingGroup(spec, noises, stepNoise);
+    const rows = [{ conditions: await this.encode(spec), count: group.count }];
+    const predict = this.prepare(rows, spec, size);
+    while (group.stepsLeft > 0) {
+      await predict([group.valuesAt(0, group.count)], betweenRuns);
+      group.advance();
+    }
+    return group.latents;
+  }
+
+  /** Whether the denoiser's rows can be at different timesteps. */
+  get takesTimestepPerRow(): boolean {
+    return this.#denoiser.takesTimestepPerRow;
+  }
+
+  /** Encodes the prompts. */
+  async encode(spec: GenerationSpec): Promise<Conditions> {
+    const { guidanceScale } = spec.sampler;
     const prompt = await this.#encode(spec.promptIds, spec, false);
-    const isGuided = usesClassifierFreeGuidance(spec.model, spec.sampler.guidanceScale);
+    const isGuided = usesClassifierFreeGuidance(spec.model, guidanceScale);
     const negative = isGuided ? await this.#encode(spec.negativePromptIds, spec, true) : null;
-    const parts = { denoiser: this.#denoiser, family: this.#family };
-    const latents = await measureStage('denoise', name, () =>
-      denoise(parts, spec, { prompt, negative }, noises, betweenRuns, stepNoise),
-    );
-    return measureStage('decode', name, () =>
-      this.#vaeDecoder.decode(latents, spec.latentShape, betweenRuns),
-    );
+    return { prompt: prompt.inputs, negative: negative?.inputs ?? null, guidanceScale };
+  }
+
+  /**
+   * Prepares runs of the denoiser.
+   * @param spec of any row; what the rows share follows from it
+   * @param size latents of the run, padding included
+   */
+  prepare(rows: readonly Rows[], spec: GenerationSpec, size?: number): Predict {
+    const shared = this.#family.shared?.(spec) ?? {};
+    return this.#denoiser.prepare(rows, { latentShape: spec.latentShape, shared, size });
+  }
+
+  /** Decodes latents, [count, ...latentShape], to pictures, in order. */
+  decode(
+    latents: Float32Array,
+    { latentShape }: GenerationSpec,
+    betweenRuns: () => Promise<void>,
+  ): Promise<Picture[]> {
+    return this.#vaeDecoder.decode(latents, latentShape, betweenRuns);
   }
 
   /** Closes all graphs. */

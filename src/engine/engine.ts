@@ -8,7 +8,16 @@ import { EngineError, OutOfMemoryError } from './errors.ts';
 import { createGenerationSpec, type GenerationSpec, modelSpec, rewardSpec } from './generation-spec.ts';
 import type { Device } from './graphs/providers.ts';
 import type { Measurements } from './measurements.ts';
-import type { BatchLimit, EngineOptions, EngineState, FailureKind, Request, Response } from './messages.ts';
+import type {
+  BatchLimit,
+  BatchRun,
+  DenoiserLoad,
+  EngineOptions,
+  EngineState,
+  FailureKind,
+  Request,
+  Response,
+} from './messages.ts';
 
 /** What an image pipeline is opened for. */
 export interface PipelineRequest {
@@ -20,8 +29,8 @@ export interface PipelineRequest {
   readonly sampler: Sampler;
   /** Whether to warm up what was not warmed up yet; true by default. */
   readonly warmUp?: boolean;
-  /** Called once per `evaluate` with the batch size of each graph run, padding included. */
-  readonly onRuns?: (sizes: readonly number[]) => void;
+  /** Called once per `evaluate` with the batches that the engine ran. */
+  readonly onBatches?: (batches: readonly BatchRun[]) => void;
   /** Called once per `evaluate` with the start of its first denoising step, ms since 1970. */
   readonly onStart?: (at: number) => void;
 }
@@ -49,6 +58,7 @@ export class Engine {
     reducedBatches: [],
     graphMilliseconds: 0,
     measurements: { stages: [], fills: [] },
+    denoiserLoad: { runs: 0, noises: 0, places: 0 },
   };
   #lastId = 0;
   #death: Error | null = null;
@@ -134,6 +144,11 @@ export class Engine {
     return this.#state.graphMilliseconds;
   }
 
+  /** How full the runs of denoisers were. */
+  denoiserLoad(): DenoiserLoad {
+    return this.#state.denoiserLoad;
+  }
+
   /** Names of the models and rewards in memory. */
   loaded(): string[] {
     return [...this.#state.loaded];
@@ -153,7 +168,7 @@ export class Engine {
         const cancel = new SharedArrayBuffer(4);
         const work = this.#ask({ type: 'evaluate', spec, noises, scores, pictures, cancel }, request.onStart);
         const answer = signal ? await untilAborted(work, signal, cancel) : await work;
-        request.onRuns?.(answer.runs ?? []);
+        request.onBatches?.(answer.batches ?? []);
         return noises.map((_, i) => ({
           scores: scores ? (answer.scores ?? []).map((scoresOfReward) => scoresOfReward[i]) : null,
           picture: answer.pictures?.[i] ?? null,

@@ -20,20 +20,35 @@ export function preprocess(picture: Picture, steps: Preprocessing): PixelValues 
   const left = cropStart(resized.width - width);
   const top = cropStart(resized.height - height);
   const values = new Float32Array(3 * width * height);
+  // Where a crop is larger than the picture, it is black.
+  const [firstX, endX] = overlap(left, width, resized.width);
+  const [firstY, endY] = overlap(top, height, resized.height);
   for (let channel = 0; channel < 3; channel++) {
-    const { [channel]: mean } = steps.mean;
-    const { [channel]: std } = steps.std;
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) {
-        const [sourceX, sourceY] = [x + left, y + top];
-        const inside = sourceX >= 0 && sourceY >= 0 && sourceX < resized.width && sourceY < resized.height;
-        // Where a crop is larger than the picture, it is black.
-        const byte = inside ? resized.pixels[(sourceY * resized.width + sourceX) * 3 + channel] : 0;
-        values[(channel * height + y) * width + x] = (byte * steps.rescaleFactor - mean) / std;
+    const normalized = normalizedBytes(steps, channel);
+    const plane = values.subarray(channel * width * height, (channel + 1) * width * height);
+    if (endX - firstX < width || endY - firstY < height) plane.fill(normalized[0]);
+    for (let y = firstY; y < endY; y++) {
+      let from = ((y + top) * resized.width + firstX + left) * 3 + channel;
+      for (let at = y * width + firstX; at < y * width + endX; at++) {
+        plane[at] = normalized[resized.pixels[from]];
+        from += 3;
       }
     }
   }
   return { width, height, values };
+}
+
+/** The part of a crop's axis that lies in the picture: from, to. */
+function overlap(start: number, length: number, pictureLength: number): readonly [number, number] {
+  return [Math.max(0, -start), Math.min(length, pictureLength - start)];
+}
+
+/** The value of each byte of a channel: rescaled, normalized. */
+function normalizedBytes({ mean, std, rescaleFactor }: Preprocessing, channel: number): Float32Array {
+  return Float32Array.from(
+    { length: 256 },
+    (_, byte) => (byte * rescaleFactor - mean[channel]) / std[channel],
+  );
 }
 
 /**

@@ -36,9 +36,13 @@ let fills: BatchFill[] = [];
 export async function measureStage<T>(stage: EngineStage, name: string, work: () => Promise<T>): Promise<T> {
   const [began, graphsBefore] = [performance.now(), graphMilliseconds()];
   const result = await work();
-  if (graphMilliseconds() > graphsBefore && stages.length < MAX_KEPT)
-    stages.push({ stage, name, seconds: (performance.now() - began) / 1000 });
+  if (graphMilliseconds() > graphsBefore) recordStage(stage, name, performance.now() - began);
   return result;
+}
+
+/** Remembers the time of a stage. */
+export function recordStage(stage: EngineStage, name: string, milliseconds: number): void {
+  if (stages.length < MAX_KEPT) stages.push({ stage, name, seconds: milliseconds / 1000 });
 }
 
 /** Remembers how full a batch was. */

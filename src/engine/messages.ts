@@ -28,6 +28,11 @@ export interface EngineOptions {
    * chooses kernels for each input shape (`tunesShapes`).
    */
   readonly padBatches?: boolean;
+  /**
+   * Whether requests share runs of the denoiser. By default they do if the provider chooses kernels
+   * for each input shape.
+   */
+  readonly sharedBatches?: boolean;
 }
 
 /** Work for the engine's thread. */
@@ -65,6 +70,28 @@ export interface BatchLimit {
   readonly batchSize: number;
 }
 
+/** How full the runs of denoisers were since the start. */
+export interface DenoiserLoad {
+  readonly runs: number;
+  /** Noises in all runs. */
+  readonly noises: number;
+  /** Places in all runs: noises and padding. */
+  readonly places: number;
+}
+
+/** How long the engine worked on a batch of an evaluation. */
+export interface BatchRun {
+  /** Noises, padding included. */
+  readonly size: number;
+  /** Start, milliseconds since 1970. */
+  readonly startedAt: number;
+  /**
+   * Milliseconds of each stage. Of denoising that requests share, a request has the part of its
+   * rows. Denoising begins with the text encoders, if they run again.
+   */
+  readonly stages: { readonly denoise: number; readonly decode: number; readonly reward: number };
+}
+
 /** State of the engine, sent before every answer. */
 export interface EngineState {
   /** Names of the models and rewards in memory. */
@@ -74,6 +101,7 @@ export interface EngineState {
   readonly graphMilliseconds: number;
   /** Since the last state. */
   readonly measurements: Measurements;
+  readonly denoiserLoad: DenoiserLoad;
 }
 
 /**
@@ -102,8 +130,8 @@ export type Response =
       readonly id: number;
       /** Batch sizes that the warm-up ran. */
       readonly warmed?: readonly number[];
-      /** Batch size of each graph run of an evaluation, padding included. */
-      readonly runs?: readonly number[];
+      /** Batches of an evaluation, in order. */
+      readonly batches?: readonly BatchRun[];
       /** The prompt as one vector. */
       readonly embedding?: Float32Array;
       /** Scores by reward, then by noise. */

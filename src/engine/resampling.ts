@@ -1,7 +1,10 @@
 import type { Picture } from '../core/picture.ts';
 
-/** Pillow's filter weights are fixed-point integers in units of 1 / FIXED_POINT. */
-const FIXED_POINT = 2 ** 22;
+/** Pillow's filter weights are fixed-point integers with this many bits behind the point. */
+const FIXED_POINT_BITS = 22;
+const ONE = 2 ** FIXED_POINT_BITS;
+/** Where sums of bytes times weights start, so that they are rounded when bits are cut off. */
+const HALF = ONE / 2;
 
 /** Pillow's filters: half of their width in source pixels, and their weight at a distance. */
 const FILTERS = {
@@ -35,11 +38,9 @@ export function resample(picture: Picture, width: number, height: number, filter
   if (filter === 'nearest') return takeNearest(picture, width, height);
   // Pillow starts with the vertical pass if it removes much more. The order changes the bytes.
   const [fewerRows, fewerColumns] = [picture.height - height, picture.width - width];
-  const resampleColumns = (wide: Picture) =>
-    wide.height === height ? wide : transpose(resampleRows(transpose(wide), height, filter));
   return fewerRows > 0 && fewerRows > 2 * fewerColumns
-    ? resampleRows(resampleColumns(picture), width, filter)
-    : resampleColumns(resampleRows(picture, width, filter));
+    ? resampleRows(resampleColumns(picture, height, filter), width, filter)
+    : resampleColumns(resampleRows(picture, width, filter), height, filter);
 }
 
 /** `Image.resize` with NEAREST (libImaging/Geometry.c, ImagingScaleAffine). */
@@ -67,46 +68,97 @@ function positions(length: number, newLength: number): number[] {
   });
 }
 
+/** The weights of an axis: which source pixels make each new pixel, and by how much. */
+interface Kernel {
+  /** The first source pixel of each new one. */
+  readonly first: Int32Array;
+  /** The number of source pixels of each new one, at most `width`. */
+  readonly counts: Int32Array;
+  /** Fixed-point weights: `width` places for each new pixel. */
+  readonly weights: Int32Array;
+  readonly width: number;
+}
+
+function createKernel(length: number, newLength: number, filter: keyof typeof FILTERS): Kernel {
+  const { support, weight } = FILTERS[filter];
+  const scale = length / newLength;
+  const filterScale = Math.max(1, scale);
+  const reach = support * filterScale;
+  const width = Math.ceil(reach) * 2 + 1;
+  const first = new Int32Array(newLength);
+  const counts = new Int32Array(newLength);
+  const weights = new Int32Array(newLength * width);
+  for (let x = 0; x < newLength; x++) {
+    const center = (x + 0.5) * scale;
+    first[x] = Math.max(0, Math.trunc(center - reach + 0.5));
+    counts[x] = Math.min(length, Math.trunc(center + reach + 0.5)) - first[x];
+    const exact = Array.from({ length: counts[x] }, (_, i) =>
+      weight((first[x] + i - center + 0.5) / filterScale),
+    );
+    const sum = exact.reduce((total, value) => total + value, 0);
+    for (const [i, value] of exact.entries())
+      weights[x * width + i] = Math.trunc((value / sum) * ONE + (value < 0 ? -0.5 : 0.5));
+  }
+  return { first, counts, weights, width };
+}
+
+// The sums of bytes times weights fit into 32 bits, as in Pillow.
+
 /** Resamples each row to `newWidth` pixels. */
 function resampleRows(picture: Picture, newWidth: number, filter: keyof typeof FILTERS): Picture {
   const { width, height, pixels } = picture;
   if (width === newWidth) return picture;
-  const { support, weight } = FILTERS[filter];
-  const scale = width / newWidth;
-  const filterScale = Math.max(1, scale);
-  const reach = support * filterScale;
+  const { first, counts, weights, width: places } = createKernel(width, newWidth, filter);
   const result = new Uint8Array(newWidth * height * 3);
-  for (let x = 0; x < newWidth; x++) {
-    const center = (x + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(center - reach + 0.5));
-    const end = Math.min(width, Math.trunc(center + reach + 0.5));
-    const weights = Array.from({ length: end - first }, (_, i) =>
-      weight((first + i - center + 0.5) / filterScale),
-    );
-    const sum = weights.reduce((total, value) => total + value, 0);
-    const fixed = weights.map((value) => Math.trunc((value / sum) * FIXED_POINT + (value < 0 ? -0.5 : 0.5)));
-    for (let y = 0; y < height; y++) {
-      for (let channel = 0; channel < 3; channel++) {
-        let total = FIXED_POINT / 2;
-        for (let i = 0; i < fixed.length; i++)
-          total += fixed[i] * pixels[(y * width + first + i) * 3 + channel];
-        result[(y * newWidth + x) * 3 + channel] = Math.min(
-          255,
-          Math.max(0, Math.floor(total / FIXED_POINT)),
-        );
+  let to = 0;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < newWidth; x++) {
+      const end = x * places + counts[x];
+      let from = (y * width + first[x]) * 3;
+      let red = HALF;
+      let green = HALF;
+      let blue = HALF;
+      for (let i = x * places; i < end; i++) {
+        red = (red + Math.imul(weights[i], pixels[from])) | 0;
+        green = (green + Math.imul(weights[i], pixels[from + 1])) | 0;
+        blue = (blue + Math.imul(weights[i], pixels[from + 2])) | 0;
+        from += 3;
       }
+      result[to] = toByte(red);
+      result[to + 1] = toByte(green);
+      result[to + 2] = toByte(blue);
+      to += 3;
     }
   }
   return { width: newWidth, height, pixels: result };
 }
 
-function transpose({ width, height, pixels }: Picture): Picture {
-  const result = new Uint8Array(pixels.length);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      for (let channel = 0; channel < 3; channel++)
-        result[(x * height + y) * 3 + channel] = pixels[(y * width + x) * 3 + channel];
+/** Resamples each column to `newHeight` pixels. */
+function resampleColumns(picture: Picture, newHeight: number, filter: keyof typeof FILTERS): Picture {
+  const { width, height, pixels } = picture;
+  if (height === newHeight) return picture;
+  const { first, counts, weights, width: places } = createKernel(height, newHeight, filter);
+  const length = width * 3;
+  const result = new Uint8Array(newHeight * length);
+  let to = 0;
+  for (let y = 0; y < newHeight; y++) {
+    const end = y * places + counts[y];
+    for (let x = 0; x < length; x++) {
+      let from = first[y] * length + x;
+      let sum = HALF;
+      for (let i = y * places; i < end; i++) {
+        sum = (sum + Math.imul(weights[i], pixels[from])) | 0;
+        from += length;
+      }
+      result[to] = toByte(sum);
+      to++;
     }
   }
-  return { width: height, height: width, pixels: result };
+  return { width, height: newHeight, pixels: result };
+}
+
+/** A fixed-point sum to a byte. */
+function toByte(sum: number): number {
+  const value = sum >> FIXED_POINT_BITS;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
 }

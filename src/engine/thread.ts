@@ -1,27 +1,24 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Picture } from '../core/picture.ts';
 import { BatchSizes } from './batch-sizes.ts';
+import { denoiserLoad } from './denoiser.ts';
 import { DiffusionModel } from './diffusion-model.ts';
-import {
-  CanceledError,
-  EngineError,
-  isOutOfMemory,
-  OutOfMemoryError,
-  withoutSourceLocations,
-} from './errors.ts';
+import { EngineError, isOutOfMemory, OutOfMemoryError, withoutSourceLocations } from './errors.ts';
+import type { EvaluationServices } from './evaluation.ts';
+import { EvaluationQueue } from './evaluation-queue.ts';
 import type { GenerationSpec, ModelSpec, RewardSpec } from './generation-spec.ts';
 import { GraphCache } from './graphs/graph-cache.ts';
 import { graphMilliseconds } from './graphs/onnx-graph.ts';
 import { chooseDevice } from './graphs/providers.ts';
-import { measureFill, takeMeasurements, withoutMeasuring } from './measurements.ts';
+import { takeMeasurements, withoutMeasuring } from './measurements.ts';
 import { type EngineOptions, type FailureKind, postNotice, type Request, type Response } from './messages.ts';
 import { RewardModel } from './reward-model.ts';
+import { type Task, TaskQueue } from './task-queue.ts';
 import { WarmUp } from './warm-up.ts';
 
-// The engine's thread: it holds the sessions and works on requests batch by batch, round robin, so
-// that one picture does not wait for another request's hundred. A graph run blocks this thread;
-// messages are received between runs.
+// The engine's thread: it holds the sessions and works on tasks batch by batch, round robin, so
+// that one picture does not wait for another request's hundred. A task is a request, or the
+// denoising that several requests share. A graph run blocks this thread; messages are received
+// between runs.
 
 const configured = workerData as EngineOptions;
 const port = parentPort as NonNullable<typeof parentPort>;
@@ -43,38 +40,25 @@ const warmUp = new WarmUp(batchSizes);
 const models = new GraphCache<DiffusionModel>(options.modelsInMemory);
 const rewards = new GraphCache<RewardModel>(options.modelsInMemory);
 
-interface Task {
-  readonly id: number;
-  /** Works on one batch; resolves with true once the request is answered. */
-  advance(): Promise<boolean>;
-}
-const tasks: Task[] = [];
-let isWorking = false;
+const services: EvaluationServices = {
+  batchSizes,
+  open: openAll,
+  recover: recoverFromOutOfMemory,
+  send,
+  fail: (id, error) => send({ type: 'failed', id, ...toFailure(error) }),
+};
+const tasks = new TaskQueue(services.fail);
+const evaluations = new EvaluationQueue(services, tasks);
 
 port.on('message', (request: Request) => {
-  tasks.push({ id: request.id, advance: createTask(request) });
-  if (!isWorking) void work();
+  if (request.type === 'evaluate') evaluations.add(request);
+  else tasks.add({ id: request.id, advance: createTask(request) });
 });
 
 port.postMessage({ type: 'ready', device } satisfies Response);
 
-async function work(): Promise<void> {
-  isWorking = true;
-  for (let task = tasks.shift(); task; task = tasks.shift()) {
-    try {
-      if (!(await task.advance())) tasks.push(task);
-    } catch (error) {
-      send({ type: 'failed', id: task.id, ...toFailure(error) });
-    }
-    await nextTurn();
-  }
-  isWorking = false;
-}
-
-function createTask(request: Request): Task['advance'] {
+function createTask(request: Exclude<Request, { type: 'evaluate' }>): Task['advance'] {
   switch (request.type) {
-    case 'evaluate':
-      return createEvaluation(request);
     case 'open':
       return async () => {
         await openAll(request.model, request.rewards);
@@ -98,61 +82,11 @@ function createTask(request: Request): Task['advance'] {
         await models.release();
         await rewards.release();
         send({ type: 'done', id: request.id });
-        tasks.length = 0;
+        tasks.clear();
         port.close();
         return true;
       };
   }
-}
-
-function createEvaluation(request: Request & { type: 'evaluate' }): Task['advance'] {
-  const { id, spec, noises } = request;
-  const canceled = new Int32Array(request.cancel);
-  const scores: number[][] = spec.rewards.map(() => []);
-  const pictures: (Picture | null)[] = [];
-  const runs: number[] = [];
-  let started = false;
-  const betweenRuns = async () => {
-    await nextTurn();
-    if (Atomics.load(canceled, 0) !== 0) throw new CanceledError();
-    if (!started) send({ type: 'started', id, at: Date.now() });
-    started = true;
-  };
-  const evaluateBatch = async (batch: typeof noises, size: number) => {
-    const opened = await openAll(spec.model, request.scores ? spec.rewards : []);
-    const made = await opened.model.generate(spec, padBatch(batch, size), betweenRuns);
-    const batchScores: number[][] = [];
-    for (const [i, reward] of opened.rewards.entries()) {
-      await betweenRuns();
-      batchScores.push(await reward.score(made, spec.rewardTexts[i]));
-    }
-    runs.push(size);
-    measureFill({ model: spec.model.name, pictures: batch.length, limit: batchSizes.limit(spec) });
-    // Results count once the batch is complete: a batch that runs out of memory is repeated.
-    for (const [i, column] of batchScores.entries()) scores[i].push(...column.slice(0, batch.length));
-    pictures.push(...made.slice(0, batch.length).map((picture) => (request.pictures ? picture : null)));
-  };
-  return async () => {
-    const batch = noises.slice(pictures.length, pictures.length + batchSizes.limit(spec));
-    if (batch.length > 0) {
-      const size = batchSizes.sizeFor(batch.length, spec);
-      await evaluateBatch(batch, size).catch((error: unknown) => {
-        if (!isOutOfMemory(error)) throw error;
-        return recoverFromOutOfMemory(spec, size, error);
-      });
-    }
-    if (pictures.length < noises.length) return false;
-    send(
-      { type: 'done', id, scores, pictures, runs },
-      pictures.flatMap((picture) => (picture ? [picture.pixels.buffer as ArrayBuffer] : [])),
-    );
-    return true;
-  };
-}
-
-/** Pads a batch with copies of its last element; the results of the copies are dropped. */
-function padBatch<T>(batch: readonly T[], size: number): readonly T[] {
-  return Array.from({ length: size }, (_, i) => batch[Math.min(i, batch.length - 1)]);
 }
 
 /**
@@ -222,9 +156,13 @@ function toFailure(error: unknown): { readonly message: string; readonly kind: F
 function send(response: Response, transfer: ArrayBuffer[] = []): void {
   if (response.type !== 'started') {
     const loaded = [...models.names(), ...rewards.names()];
-    const reducedBatches = batchSizes.reduced();
-    const measurements = takeMeasurements();
-    const state = { loaded, reducedBatches, graphMilliseconds: graphMilliseconds(), measurements };
+    const state = {
+      loaded,
+      reducedBatches: batchSizes.reduced(),
+      graphMilliseconds: graphMilliseconds(),
+      denoiserLoad: denoiserLoad(),
+      measurements: takeMeasurements(),
+    };
     port.postMessage({ type: 'state', state } satisfies Response);
   }
   port.postMessage(response, transfer);

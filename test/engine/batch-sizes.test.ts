@@ -49,6 +49,24 @@ describe('the batch sizes', () => {
   });
 });
 
+describe('the noises of a request that share runs', () => {
+  const shared = (provider: string, batchSize: number, changes: Partial<EngineOptions> = {}) => {
+    const sizes = new BatchSizes({ ...options(provider, batchSize), ...changes });
+    return [1, 3, 4, 7, 8, 11, 12, 40].map((count) => sizes.sharedCount(count, work()));
+  };
+
+  it('are all but a rest of less than half a run', () => {
+    expect(shared('cuda', 8)).toEqual([0, 0, 4, 7, 8, 8, 12, 40]);
+    expect(shared('cuda', 1)).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+  });
+
+  it('are none on the CPU, unless the setting asks for it', () => {
+    expect(shared('cpu', 8)).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+    expect(shared('cpu', 8, { sharedBatches: true })).toEqual(shared('cuda', 8));
+    expect(shared('cuda', 8, { sharedBatches: false })).toEqual(shared('cpu', 8));
+  });
+});
+
 describe('a graph run that does not fit into memory', () => {
   it('halves the limit for this model, picture size and guidance only', () => {
     const sizes = new BatchSizes(options('cpu', 8));

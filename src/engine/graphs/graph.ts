@@ -131,29 +131,35 @@ export function tensorFor(value: GraphValue, dims: readonly number[], numbers: r
 }
 
 /**
- * The numbers of an input that several runs read, repeated along a batch axis: converted once to
- * the type that `value` declares.
- * @param rows different rows, of equal length
- * @param repeats how often each row follows itself
+ * The numbers of an input that several runs read, stacked along a batch axis: converted once to the
+ * type that `value` declares.
+ * @param rows the values of a row, and how often it follows itself; all of equal length
  */
 export function repeatedTensor(
   value: GraphValue,
   dims: readonly number[],
-  rows: readonly Float32Array[],
-  repeats: number,
+  rows: readonly { readonly values: Float32Array; readonly repeats: number }[],
 ): Tensor {
-  const length = rows[0].length * repeats;
+  const length = rows.reduce((sum, { values, repeats }) => sum + values.length * repeats, 0);
   if (value.type !== 'float16') {
-    const data = new Float32Array(rows.length * length);
-    for (const [i, row] of rows.entries()) repeatInto(data.subarray(i * length, (i + 1) * length), row);
+    const data = new Float32Array(length);
+    let end = 0;
+    for (const { values, repeats } of rows) end = repeatInto(data, end, values, repeats);
     return { type: 'float32', dims, data };
   }
-  const data = new Uint16Array(rows.length * length);
-  for (const [i, row] of rows.entries())
-    repeatInto(data.subarray(i * length, (i + 1) * length), toFloat16(row));
+  const data = new Uint16Array(length);
+  let end = 0;
+  for (const { values, repeats } of rows) end = repeatInto(data, end, toFloat16(values), repeats);
   return { type: 'float16', dims, data };
 }
 
-function repeatInto<T extends Float32Array | Uint16Array>(into: T, row: T): void {
-  for (let start = 0; start < into.length; start += row.length) into.set(row, start);
+/** @returns where the last copy ends */
+function repeatInto<T extends Float32Array | Uint16Array>(
+  into: T,
+  start: number,
+  row: T,
+  repeats: number,
+): number {
+  for (let i = 0; i < repeats; i++) into.set(row, start + i * row.length);
+  return start + repeats * row.length;
 }
