@@ -5,6 +5,7 @@ import type { Engine } from '../src/engine/engine.ts';
 import type { ChangeFeed } from '../src/redis/change-feed.ts';
 import type { BlobStore } from '../src/storage/blobs.ts';
 import type { Store } from '../src/store/store.ts';
+import type { EngineMeter } from './engine-meter.ts';
 import type { Lease } from './lease.ts';
 import type { Recycling } from './recycling.ts';
 import type { Throughput } from './throughput.ts';
@@ -30,4 +31,5 @@ export interface RunningJob {
   readonly lease: Lease<JobRecord>;
   /** The record as it was when the worker took the job. */
   readonly record: JobRecord;
+  readonly meter: EngineMeter;
 }

@@ -2,10 +2,12 @@ import { ProblemError, problemOf } from '../src/contract/problem.ts';
 import type { Problem, RewardChoice, Sampler } from '../src/contract/schemas/common.ts';
 import type { Evaluator } from '../src/core/evaluator.ts';
 import { EngineError, OutOfMemoryError } from '../src/engine/errors.ts';
+import type { BatchRun } from '../src/engine/messages.ts';
 import { chooseModel, chooseTerms } from '../src/jobs/choose-bundles.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
 import { graphRewards, withRewards } from '../src/rewards/weighted-rewards.ts';
 import type { WorkerContext } from './context.ts';
+import type { EngineMeter } from './engine-meter.ts';
 import { withThroughput } from './throughput.ts';
 
 /** The settings of a job or of samples that decide how a noise is evaluated. */
@@ -20,13 +22,14 @@ export interface EvaluatorSettings {
 /**
  * Opens the evaluator of a job or of samples. The engine's pipeline makes the pictures; decorators
  * add the rewards, translate errors and measure the throughput.
- * @param options `warmUp: false` skips the warm-up where no picture will be made
+ * @param options `warmUp: false` skips the warm-up where no picture will be made; `meter` measures
+ * the engine's time
  * @throws ProblemError if a model or a reward is not installed, or the engine can't open one
  */
 export async function openEvaluator(
   context: WorkerContext,
   settings: EvaluatorSettings,
-  { warmUp = true }: { readonly warmUp?: boolean } = {},
+  { warmUp = true, meter }: { readonly warmUp?: boolean; readonly meter?: EngineMeter } = {},
 ): Promise<Evaluator> {
   const { prompt, negativePrompt, sampler } = settings;
   const catalog = await context.catalog.now();
@@ -38,8 +41,9 @@ export async function openEvaluator(
     if (!hasStarted) context.logger.debug({ at }, 'first denoising step');
     hasStarted = true;
   };
+  const onBatches = (batches: readonly BatchRun[]) => meter?.add(batches);
   const pipeline = await translateErrors(
-    context.engine.pipeline({ model, rewards, prompt, negativePrompt, sampler, warmUp, onStart }),
+    context.engine.pipeline({ model, rewards, prompt, negativePrompt, sampler, warmUp, onStart, onBatches }),
   );
   return withThroughput(withProblems(withRewards(pipeline, terms, prompt)), context.throughput);
 }

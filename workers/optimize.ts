@@ -12,6 +12,7 @@ import { runSearch, type SearchProgress } from '../src/search/search-loop.ts';
 import { Checkpoints, createOptimizer } from './checkpoints.ts';
 import type { RunningJob, WorkerContext } from './context.ts';
 import { endCanceled, endInterrupted, endJob, failJob } from './end-job.ts';
+import { EngineMeter } from './engine-meter.ts';
 import { openEvaluator } from './evaluator.ts';
 import { sampleImages } from './images.ts';
 import { classifyJobError, timesAtCheckpoint, watchForInterruption } from './interruption.ts';
@@ -45,7 +46,12 @@ export async function optimize(
   if (!record) return;
   if (FINAL_STATUSES.includes(record.status)) return await discardLeftovers(context, record);
   const logger = context.logger.child({ jobId, requestId: record.requestId ?? undefined });
-  const job: RunningJob = { context: { ...context, logger }, lease: new Lease(store.jobs, jobId), record };
+  const job: RunningJob = {
+    context: { ...context, logger },
+    lease: new Lease(store.jobs, jobId),
+    record,
+    meter: new EngineMeter(record.usage?.engineMilliseconds),
+  };
   const stop = new AbortController();
   context.recycling.countWork();
   const watch = watchForInterruption(job, stop, lockLost);
@@ -105,9 +111,9 @@ async function take(job: RunningJob): Promise<boolean> {
 
 /** All stages of the job. @throws the reason of `signal` soon after it is aborted */
 async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
-  const { context, lease, record } = job;
+  const { context, lease, record, meter } = job;
   const checkpoints = new Checkpoints(context.blobs, lease, record.checkpoint?.key ?? null);
-  const evaluator = await openEvaluator(context, record);
+  const evaluator = await openEvaluator(context, record, { meter });
   const optimizer = createOptimizer(record, evaluator);
   const search = await runStoredSearch(job, { optimizer, evaluator, checkpoints, signal });
 
@@ -149,7 +155,9 @@ async function runStoredSearch(
     readonly signal: AbortSignal;
   },
 ): Promise<SearchProgress> {
-  const { record } = job;
+  const { record, meter } = job;
+  const save = (progress: SearchProgress, minIntervalMs: number) =>
+    checkpoints.save(optimizer, progress, { minIntervalMs, engineMilliseconds: meter.milliseconds });
   const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
   signal.throwIfAborted();
   let latest = start;
@@ -165,14 +173,14 @@ async function runStoredSearch(
     onIteration: async (iteration) => {
       latest = iteration.progress;
       await publishIteration(job, iteration);
-      await checkpoints.save(optimizer, iteration.progress, { minIntervalMs });
+      await save(iteration.progress, minIntervalMs);
     },
   }).catch(async (error: unknown) => {
     // Whatever stopped the search, the images since the last checkpoint are paid for.
-    if (latest) await checkpoints.save(optimizer, latest, { minIntervalMs: 0 }).catch(() => {});
+    if (latest) await save(latest, 0).catch(() => {});
     throw error;
   });
-  await checkpoints.save(optimizer, search, { minIntervalMs: 0 });
+  await save(search, 0);
   return search;
 }
 

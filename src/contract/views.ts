@@ -78,7 +78,7 @@ export function viewPolicy({ tenant: _, ...record }: PolicyRecord): Policy {
 
 /** What clients see of a batch of samples. */
 export function viewSample(record: SampleRecord): Sample {
-  const { outOfMemory: _, storageAway: __, tenant: ___, ...visible } = record;
+  const { outOfMemory: _, storageAway: __, tenant: ___, usage: ____, ...visible } = record;
   return {
     object: 'sample',
     ...visible,

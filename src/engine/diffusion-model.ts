@@ -78,11 +78,32 @@ export class DiffusionModel {
     betweenRuns: () => Promise<void>,
     stepNoise?: StepNoise,
   ): Promise<Picture[]> {
+    return this.decode(spec, await this.denoise(spec, noises, betweenRuns, stepNoise), betweenRuns);
+  }
+
+  /**
+   * Denoises a batch of noises; the first half of `generate`.
+   * @returns the final latents, [B, ...latentShape]
+   */
+  async denoise(
+    spec: GenerationSpec,
+    noises: readonly Noise[],
+    betweenRuns: () => Promise<void>,
+    stepNoise?: StepNoise,
+  ): Promise<Float32Array> {
     const prompt = await this.#encode(spec.promptIds, spec, false);
     const isGuided = usesClassifierFreeGuidance(spec.model, spec.sampler.guidanceScale);
     const negative = isGuided ? await this.#encode(spec.negativePromptIds, spec, true) : null;
     const parts = { denoiser: this.#denoiser, family: this.#family };
-    const latents = await denoise(parts, spec, { prompt, negative }, noises, betweenRuns, stepNoise);
+    return denoise(parts, spec, { prompt, negative }, noises, betweenRuns, stepNoise);
+  }
+
+  /** Decodes the latents of `denoise` to pictures; the second half of `generate`. */
+  decode(
+    spec: GenerationSpec,
+    latents: Float32Array,
+    betweenRuns: () => Promise<void>,
+  ): Promise<Picture[]> {
     return this.#vaeDecoder.decode(latents, spec.latentShape, betweenRuns);
   }
 

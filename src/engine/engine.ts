@@ -7,7 +7,7 @@ import type { Sampler } from '../core/sampler.ts';
 import { EngineError, OutOfMemoryError } from './errors.ts';
 import { createGenerationSpec, type GenerationSpec, modelSpec, rewardSpec } from './generation-spec.ts';
 import type { Device } from './graphs/providers.ts';
-import type { BatchLimit, EngineOptions, EngineState, FailureKind, Request, Response } from './messages.ts';
+import type { BatchLimit, BatchRun, EngineOptions, EngineState, FailureKind, Request, Response } from './messages.ts';
 
 /** What an image pipeline is opened for. */
 export interface PipelineRequest {
@@ -19,8 +19,8 @@ export interface PipelineRequest {
   readonly sampler: Sampler;
   /** Whether to warm up what was not warmed up yet; true by default. */
   readonly warmUp?: boolean;
-  /** Called once per `evaluate` with the batch size of each graph run, padding included. */
-  readonly onRuns?: (sizes: readonly number[]) => void;
+  /** Called once per `evaluate` with the batches that the engine ran. */
+  readonly onBatches?: (batches: readonly BatchRun[]) => void;
   /** Called once per `evaluate` with the start of its first denoising step, ms since 1970. */
   readonly onStart?: (at: number) => void;
 }
@@ -145,7 +145,7 @@ export class Engine {
         const cancel = new SharedArrayBuffer(4);
         const work = this.#ask({ type: 'evaluate', spec, noises, scores, pictures, cancel }, request.onStart);
         const answer = signal ? await untilAborted(work, signal, cancel) : await work;
-        request.onRuns?.(answer.runs ?? []);
+        request.onBatches?.(answer.batches ?? []);
         return noises.map((_, i) => ({
           scores: scores ? (answer.scores ?? []).map((scoresOfReward) => scoresOfReward[i]) : null,
           picture: answer.pictures?.[i] ?? null,

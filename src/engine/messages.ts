@@ -64,6 +64,16 @@ export interface BatchLimit {
   readonly batchSize: number;
 }
 
+/** How long the engine worked on a batch of an evaluation. Its stages follow each other. */
+export interface BatchRun {
+  /** Noises, padding included. */
+  readonly size: number;
+  /** Start, milliseconds since 1970. */
+  readonly startedAt: number;
+  /** Milliseconds of each stage. Denoising begins with the text encoders, if they run again. */
+  readonly stages: { readonly denoise: number; readonly decode: number; readonly reward: number };
+}
+
 /** State of the engine, sent before every answer. */
 export interface EngineState {
   /** Names of the models and rewards in memory. */
@@ -99,8 +109,8 @@ export type Response =
       readonly id: number;
       /** Batch sizes that the warm-up ran. */
       readonly warmed?: readonly number[];
-      /** Batch size of each graph run of an evaluation, padding included. */
-      readonly runs?: readonly number[];
+      /** Batches of an evaluation, in order. */
+      readonly batches?: readonly BatchRun[];
       /** The prompt as one vector. */
       readonly embedding?: Float32Array;
       /** Scores by reward, then by noise. */

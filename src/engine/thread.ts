@@ -14,7 +14,14 @@ import type { GenerationSpec, ModelSpec, RewardSpec } from './generation-spec.ts
 import { GraphCache } from './graphs/graph-cache.ts';
 import { graphMilliseconds } from './graphs/onnx-graph.ts';
 import { chooseDevice } from './graphs/providers.ts';
-import { type EngineOptions, type FailureKind, postNotice, type Request, type Response } from './messages.ts';
+import {
+  type BatchRun,
+  type EngineOptions,
+  type FailureKind,
+  postNotice,
+  type Request,
+  type Response,
+} from './messages.ts';
 import { RewardModel } from './reward-model.ts';
 import { WarmUp } from './warm-up.ts';
 
@@ -109,7 +116,7 @@ function createEvaluation(request: Request & { type: 'evaluate' }): Task['advanc
   const canceled = new Int32Array(request.cancel);
   const scores: number[][] = spec.rewards.map(() => []);
   const pictures: (Picture | null)[] = [];
-  const runs: number[] = [];
+  const batches: BatchRun[] = [];
   let started = false;
   const betweenRuns = async () => {
     await nextTurn();
@@ -119,13 +126,23 @@ function createEvaluation(request: Request & { type: 'evaluate' }): Task['advanc
   };
   const evaluateBatch = async (batch: typeof noises, size: number) => {
     const opened = await openAll(spec.model, request.scores ? spec.rewards : []);
-    const made = await opened.model.generate(spec, padBatch(batch, size), betweenRuns);
+    const startedAt = Date.now();
+    const began = performance.now();
+    const latents = await opened.model.denoise(spec, padBatch(batch, size), betweenRuns);
+    const denoised = performance.now();
+    const made = await opened.model.decode(spec, latents, betweenRuns);
+    const decoded = performance.now();
     const batchScores: number[][] = [];
     for (const [i, reward] of opened.rewards.entries()) {
       await betweenRuns();
       batchScores.push(await reward.score(made, spec.rewardTexts[i]));
     }
-    runs.push(size);
+    const stages = {
+      denoise: denoised - began,
+      decode: decoded - denoised,
+      reward: performance.now() - decoded,
+    };
+    batches.push({ size, startedAt, stages });
     // Results count once the batch is complete: a batch that runs out of memory is repeated.
     for (const [i, column] of batchScores.entries()) scores[i].push(...column.slice(0, batch.length));
     pictures.push(...made.slice(0, batch.length).map((picture) => (request.pictures ? picture : null)));
@@ -141,7 +158,7 @@ function createEvaluation(request: Request & { type: 'evaluate' }): Task['advanc
     }
     if (pictures.length < noises.length) return false;
     send(
-      { type: 'done', id, scores, pictures, runs },
+      { type: 'done', id, scores, pictures, batches },
       pictures.flatMap((picture) => (picture ? [picture.pixels.buffer as ArrayBuffer] : [])),
     );
     return true;

@@ -11,6 +11,7 @@ import {
   encodeRecord,
   type InternalFields,
 } from './record-codec.ts';
+import { dayOf, usageOf } from './usage.ts';
 
 /** An event to be appended to the stream of a record. */
 export interface StreamEvent {
@@ -23,7 +24,10 @@ export interface StreamEvent {
   readonly sequence?: number;
 }
 
-/** A change of a record of type T, made all or nothing. */
+/**
+ * A change of a record of type T, made all or nothing. An end, and a new `usage`, are counted for
+ * the day (`usage.ts`).
+ */
 export interface Change<T> {
   /** Properties to be set. */
   readonly set?: Partial<T>;
@@ -124,6 +128,7 @@ export function commitChange<T extends AnyRecord>(
   const { set = {}, events = [], rewards, expected = {}, statuses = [] } = change;
   // Some kinds of records have no status.
   const { status = '' } = set as { readonly status?: string };
+  const usage = usageOf(kind, set);
   const notice = change.notice ?? noticeOf(kind, id, status);
   return commit(redis, {
     keys: {
@@ -133,6 +138,8 @@ export function commitChange<T extends AnyRecord>(
       outbox: keys.outbox(),
       unqueued: keys.unqueued(),
       snapshot: keys.snapshot((notice && eventOf(notice)) ?? ''),
+      usageDay: keys.usage(dayOf(new Date())),
+      storedBytes: keys.storedBytes(),
     },
     args: {
       id,
@@ -152,6 +159,7 @@ export function commitChange<T extends AnyRecord>(
       reopen: change.reopen ? 1 : 0,
       changesChannel: keys.changes(),
       outboxMessage: OUTBOX_CHANGED,
+      usageJson: usage === null ? '' : JSON.stringify(usage),
     },
   });
 }

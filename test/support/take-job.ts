@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import type { BlobStore } from '../../src/storage/blobs.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { RunningJob, WorkerContext } from '../../workers/context.ts';
+import { EngineMeter } from '../../workers/engine-meter.ts';
 import { Lease } from '../../workers/lease.ts';
 
 /**
@@ -18,5 +19,5 @@ export async function takeJob(
   if (!isTaken) throw new Error(`The job ${id} can't be taken.`);
   // The steps that tests call alone use neither engine nor catalog.
   const context = { store, blobs, logger: pino({ level: 'silent' }) } as unknown as WorkerContext;
-  return { context, lease, record: await store.jobs.get(id) };
+  return { context, lease, record: await store.jobs.get(id), meter: new EngineMeter() };
 }
