@@ -24,6 +24,7 @@ import { policies } from './routes/policies.ts';
 import { queues } from './routes/queues.ts';
 import { rewards } from './routes/rewards.ts';
 import { samples } from './routes/samples.ts';
+import { usage } from './routes/usage.ts';
 import { webhookDeliveries } from './routes/webhook-deliveries.ts';
 import { webhookEndpoints } from './routes/webhook-endpoints.ts';
 import { workers } from './routes/workers.ts';
@@ -61,6 +62,7 @@ const ROUTES = [
   optimizers,
   queues,
   workers,
+  usage,
   health,
   documentation,
 ] as const;

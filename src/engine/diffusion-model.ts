@@ -99,11 +99,7 @@ export class DiffusionModel {
   }
 
   /** Decodes the latents of `denoise` to pictures; the second half of `generate`. */
-  decode(
-    spec: GenerationSpec,
-    latents: Float32Array,
-    betweenRuns: () => Promise<void>,
-  ): Promise<Picture[]> {
+  decode(spec: GenerationSpec, latents: Float32Array, betweenRuns: () => Promise<void>): Promise<Picture[]> {
     return this.#vaeDecoder.decode(latents, spec.latentShape, betweenRuns);
   }
 

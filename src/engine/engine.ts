@@ -7,7 +7,15 @@ import type { Sampler } from '../core/sampler.ts';
 import { EngineError, OutOfMemoryError } from './errors.ts';
 import { createGenerationSpec, type GenerationSpec, modelSpec, rewardSpec } from './generation-spec.ts';
 import type { Device } from './graphs/providers.ts';
-import type { BatchLimit, BatchRun, EngineOptions, EngineState, FailureKind, Request, Response } from './messages.ts';
+import type {
+  BatchLimit,
+  BatchRun,
+  EngineOptions,
+  EngineState,
+  FailureKind,
+  Request,
+  Response,
+} from './messages.ts';
 
 /** What an image pipeline is opened for. */
 export interface PipelineRequest {

@@ -221,6 +221,7 @@ describe('the OpenAPI document', () => {
       'GET /v1/samples',
       'POST /v1/samples',
       'GET /v1/samples/{id}',
+      'GET /v1/usage',
       'GET /v1/webhook-deliveries',
       'GET /v1/webhook-deliveries/{id}',
       'POST /v1/webhook-deliveries/{id}/redeliver',

@@ -7,6 +7,7 @@ import * as job from './job.ts';
 import * as policy from './policy.ts';
 import * as rewardHistory from './reward-history.ts';
 import * as sample from './sample.ts';
+import * as usage from './usage.ts';
 import * as webhook from './webhook.ts';
 import * as webhookBody from './webhook-body.ts';
 import * as webhookEndpoint from './webhook-endpoint.ts';
@@ -21,6 +22,7 @@ export const NAMED_SCHEMAS: readonly TSchema[] = [
   policy,
   rewardHistory,
   sample,
+  usage,
   webhook,
   webhookBody,
   webhookEndpoint,
