@@ -18,6 +18,7 @@ import { jobEvents } from './routes/job-events.ts';
 import { jobLifecycle } from './routes/job-lifecycle.ts';
 import { jobRewards } from './routes/job-rewards.ts';
 import { jobs } from './routes/jobs.ts';
+import { keys } from './routes/keys.ts';
 import { models } from './routes/models.ts';
 import { optimizers } from './routes/optimizers.ts';
 import { policies } from './routes/policies.ts';
@@ -63,6 +64,7 @@ const ROUTES = [
   queues,
   workers,
   usage,
+  keys,
   health,
   documentation,
 ] as const;

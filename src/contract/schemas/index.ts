@@ -4,6 +4,7 @@ import * as common from './common.ts';
 import * as createImage from './create-image.ts';
 import * as event from './event.ts';
 import * as job from './job.ts';
+import * as key from './key.ts';
 import * as policy from './policy.ts';
 import * as rewardHistory from './reward-history.ts';
 import * as sample from './sample.ts';
@@ -19,6 +20,7 @@ export const NAMED_SCHEMAS: readonly TSchema[] = [
   createImage,
   event,
   job,
+  key,
   policy,
   rewardHistory,
   sample,
