@@ -5,10 +5,12 @@ import type { Engine } from '../src/engine/engine.ts';
 import type { ChangeFeed } from '../src/redis/change-feed.ts';
 import type { BlobStore } from '../src/storage/blobs.ts';
 import type { Store } from '../src/store/store.ts';
+import type { Tracer } from '../src/tracing/tracer.ts';
 import type { EngineMeter } from './engine-meter.ts';
 import type { Lease } from './lease.ts';
 import type { Recycling } from './recycling.ts';
 import type { Throughput } from './throughput.ts';
+import type { WorkTrace } from './work-trace.ts';
 
 /** Everything that the processors of one worker process share. */
 export interface WorkerContext {
@@ -21,6 +23,8 @@ export interface WorkerContext {
   readonly throughput: Throughput;
   readonly recycling: Recycling;
   readonly logger: Logger;
+  /** null: traces are off. */
+  readonly tracer: Tracer | null;
   /** Aborted when the worker has to give its work back and end. */
   readonly shutdown: AbortSignal;
 }
@@ -32,4 +36,5 @@ export interface RunningJob {
   /** The record as it was when the worker took the job. */
   readonly record: JobRecord;
   readonly meter: EngineMeter;
+  readonly trace: WorkTrace;
 }

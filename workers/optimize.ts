@@ -21,6 +21,7 @@ import { Lease } from './lease.ts';
 import { measureProgress, publishIteration, publishStage } from './progress.ts';
 import { Interruption } from './stop-reason.ts';
 import { storePolicy } from './store-policy.ts';
+import { WorkTrace } from './work-trace.ts';
 
 /** Attempts at the same checkpoint without progress before a job fails: it may kill its workers. */
 const MAX_FRUITLESS_ATTEMPTS = 10;
@@ -51,7 +52,14 @@ export async function optimize(
     lease: new Lease(store.jobs, jobId),
     record,
     meter: new EngineMeter(record.usage?.engineMilliseconds),
+    trace: new WorkTrace(context.tracer, 'job', record.traceparent, {
+      'findery.job_id': jobId,
+      'findery.tenant': record.tenant,
+      'findery.model': record.model,
+      'findery.attempt': record.attempts + 1,
+    }),
   };
+  let failure: string | undefined;
   const stop = new AbortController();
   context.recycling.countWork();
   const watch = watchForInterruption(job, stop, lockLost);
@@ -63,11 +71,13 @@ export async function optimize(
     logger.info('job ended');
   } catch (error) {
     const reason = stop.signal.aborted ? stop.signal.reason : await classifyJobError(job, error);
+    failure = reason instanceof Error ? reason.message : String(reason);
     if (!(reason instanceof Interruption)) return await failJob(job, reason, isLastTry);
     logger.info({ reason: reason.kind }, 'job interrupted');
     await endInterrupted(job, reason);
   } finally {
     watch.end();
+    job.trace.end(failure);
   }
 }
 
@@ -111,9 +121,9 @@ async function take(job: RunningJob): Promise<boolean> {
 
 /** All stages of the job. @throws the reason of `signal` soon after it is aborted */
 async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
-  const { context, lease, record, meter } = job;
+  const { context, lease, record, trace } = job;
   const checkpoints = new Checkpoints(context.blobs, lease, record.checkpoint?.key ?? null);
-  const evaluator = await openEvaluator(context, record, { meter });
+  const evaluator = await openEvaluator(context, record, { observed: job });
   const optimizer = createOptimizer(record, evaluator);
   const search = await runStoredSearch(job, { optimizer, evaluator, checkpoints, signal });
 
@@ -123,7 +133,8 @@ async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
   const report = await createReport(record, distribution, evaluator, signal);
   const seconds = search.seconds + (performance.now() - began) / 1000;
   const summary = optimizer.summary();
-  const policy = await storePolicy(job, { distribution, search, report, summary, seconds });
+  const learned = { distribution, search, report, summary, seconds };
+  const policy = await trace.step('store', () => storePolicy(job, learned));
 
   let sampleId: string | null = null;
   if (record.samples > 0) {
@@ -136,7 +147,8 @@ async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
     }
   }
   const progress = measureProgress(record, search, 'ended', context.throughput);
-  await endJob(job, 'succeeded', { report, policyId: policy.id, sampleId, progress }, ['running']);
+  const result = { report, policyId: policy.id, sampleId, progress };
+  await trace.step('store', () => endJob(job, 'succeeded', result, ['running']));
   await checkpoints.discard();
 }
 
@@ -155,7 +167,7 @@ async function runStoredSearch(
     readonly signal: AbortSignal;
   },
 ): Promise<SearchProgress> {
-  const { record, meter } = job;
+  const { record, meter, trace } = job;
   const save = (progress: SearchProgress, minIntervalMs: number) =>
     checkpoints.save(optimizer, progress, { minIntervalMs, engineMilliseconds: meter.milliseconds });
   const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
@@ -172,8 +184,10 @@ async function runStoredSearch(
     signal,
     onIteration: async (iteration) => {
       latest = iteration.progress;
-      await publishIteration(job, iteration);
-      await save(iteration.progress, minIntervalMs);
+      await trace.step('store', async () => {
+        await publishIteration(job, iteration);
+        await save(iteration.progress, minIntervalMs);
+      });
     },
   }).catch(async (error: unknown) => {
     // Whatever stopped the search, the images since the last checkpoint are paid for.

@@ -14,6 +14,7 @@ import { sampleImages } from './images.ts';
 import { waitForStorage } from './interruption.ts';
 import { Lease } from './lease.ts';
 import { Interruption } from './stop-reason.ts';
+import { WorkTrace } from './work-trace.ts';
 
 /** A batch of samples that this worker has taken. */
 interface RunningSample {
@@ -41,6 +42,11 @@ export async function sample(
   const logger = workerContext.logger.child({ sampleId, requestId: record.requestId ?? undefined });
   const lease = new Lease(store.samples, sampleId);
   const meter = new EngineMeter();
+  const trace = new WorkTrace(workerContext.tracer, 'sample', record.traceparent, {
+    'findery.sample_id': sampleId,
+    'findery.tenant': record.tenant,
+    'findery.model': record.model,
+  });
   const running: RunningSample = { context: { ...workerContext, logger }, lease, record, meter };
   const set = {
     status: 'running' as const,
@@ -49,7 +55,7 @@ export async function sample(
   };
   if (!(await lease.take(['queued', 'running'], { set }))) return;
   try {
-    const evaluator = await openEvaluator(running.context, record, { meter });
+    const evaluator = await openEvaluator(running.context, record, { observed: { meter, trace } });
     const images = await sampleImages(running.context, {
       sampleId,
       settings: record,
@@ -57,9 +63,11 @@ export async function sample(
       evaluator,
       signal: workerContext.shutdown,
     });
-    await endSample(running, images);
+    await trace.step('store', () => endSample(running, images));
+    trace.end();
     logger.info({ images: images.length }, 'sample ended');
   } catch (error) {
+    trace.end(error instanceof Error ? error.message : String(error));
     await failSample(running, await classifySampleError(running, error), isLastTry);
   }
 }

@@ -8,6 +8,7 @@ import { ChangeFeed } from '../src/redis/change-feed.ts';
 import { openResources } from '../src/store/resources.ts';
 import { openStore } from '../src/store/store.ts';
 import { announceWorker, dismissWorker } from '../src/store/worker-registry.ts';
+import { openTracer } from '../src/tracing/tracer.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
 import { optimize } from './optimize.ts';
@@ -81,6 +82,7 @@ export async function startWorker({
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const cancelFeed = await ChangeFeed.subscribe(store.redis, store.keys.cancels());
+  const tracer = await openTracer(config.traceEndpoint, 'findery-worker');
   const shutdown = new AbortController();
   const throughput = new Throughput();
   const recycling = new Recycling();
@@ -93,6 +95,7 @@ export async function startWorker({
     throughput,
     recycling,
     logger,
+    tracer,
     shutdown: shutdown.signal,
   };
 
@@ -160,6 +163,7 @@ export async function startWorker({
       await dismissWorker(store.redis, store.keys, id).catch(() => {});
       await engine.close();
       await cancelFeed.close();
+      await tracer?.close();
       await store.close();
     },
   };

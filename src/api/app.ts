@@ -9,6 +9,7 @@ import { idempotency } from './plugins/idempotency.ts';
 import { jsonBodies } from './plugins/json-bodies.ts';
 import { openapi } from './plugins/openapi.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
+import { tracing } from './plugins/tracing.ts';
 import { validation } from './plugins/validation.ts';
 import { createImage } from './routes/create-image.ts';
 import { documentation } from './routes/documentation.ts';
@@ -38,6 +39,7 @@ import type { Services } from './services.ts';
 const PLUGINS = [
   browserSecurity,
   problems,
+  tracing,
   hardenHttp,
   accessControl,
   jsonBodies,

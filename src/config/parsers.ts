@@ -110,6 +110,15 @@ export const redisAddress: Parser<string> = {
   },
 };
 
+/** The address of an HTTP service. */
+export const httpAddress: Parser<string> = {
+  accepts: 'an http:// or https:// address',
+  parse(given) {
+    if (URL.canParse(given) && /^https?:$/.test(new URL(given).protocol)) return given;
+    throw new InvalidValueError('has an unknown form');
+  },
+};
+
 /** A file as an absolute path. */
 export const file: Parser<string> = { accepts: 'a file', parse: (given) => resolve(given) };
 

@@ -3,6 +3,7 @@ import {
   executionProviders,
   folder,
   folders,
+  httpAddress,
   integer,
   oneOf,
   optional,
@@ -252,6 +253,14 @@ const LOGGING = {
     value: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
     description: 'Least severe level that is logged.',
   },
+  traceEndpoint: {
+    variable: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    default: '',
+    value: optional(httpAddress),
+    description:
+      'OpenTelemetry receiver of traces (OTLP/HTTP with JSON), as `http://127.0.0.1:4318`. Without it, ' +
+      'traces are off ([operations](operations.md#traces)).',
+  },
 } satisfies Settings;
 
 /** Every setting by its name in `Config`. */
@@ -275,5 +284,5 @@ export const SETTING_GROUPS: readonly { readonly heading: string; readonly setti
   { heading: 'Workers', settings: WORKERS },
   { heading: 'Keys and tenants', settings: KEYS },
   { heading: 'Webhooks', settings: WEBHOOKS },
-  { heading: 'Logging', settings: LOGGING },
+  { heading: 'Logs and traces', settings: LOGGING },
 ];

@@ -45,6 +45,8 @@ export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition' | 'webhook
   readonly storageAway?: string | null;
   /** Hash of the request body; present when the client chose the id. */
   readonly digest?: string;
+  /** Of the request that created it, if traces are on (`tracing/traceparent.ts`). */
+  readonly traceparent?: string;
   /** As of the latest checkpoint, or of the end. */
   readonly usage?: WorkUsage;
 };
@@ -56,6 +58,8 @@ export type SampleRecord = Omit<Sample, 'object' | 'urls'> & {
   readonly outOfMemory?: { readonly times: number } | null;
   /** Time (RFC 3339) since which storage has refused the images; null: storage works. */
   readonly storageAway?: string | null;
+  /** Of the request that created it, if traces are on. */
+  readonly traceparent?: string;
   /** As of the end. */
   readonly usage?: WorkUsage;
 };

@@ -35,6 +35,7 @@ describe('readConfig', () => {
       concurrency: 1,
       lockSeconds: 15,
       logLevel: 'info',
+      traceEndpoint: null,
       keys: 'auto',
       trustProxy: [],
       failedKeys: 30,
@@ -87,6 +88,7 @@ describe('readConfig', () => {
       FINDERY_WEBHOOK_ALLOW: '127.0.0.1, 10.0.0.0/8,hooks.internal',
       FINDERY_WEBHOOK_RETRY_SECONDS: '2',
       LOG_LEVEL: 'debug',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318',
     });
     expect(config).toEqual({
       host: '0.0.0.0',
@@ -113,6 +115,7 @@ describe('readConfig', () => {
       concurrency: 5,
       lockSeconds: 6,
       logLevel: 'debug',
+      traceEndpoint: 'http://127.0.0.1:4318',
       keys: 'required',
       trustProxy: ['loopback', '10.0.0.0/8', '2001:db8::1'],
       failedKeys: 0,
@@ -180,6 +183,7 @@ describe('readConfig', () => {
     ['FINDERY_BODY_LIMIT', '10', '1024 to 1073741824'],
     ['FINDERY_IMPORT_LIMIT', '1e99', '1024 to 2147483647'],
     ['LOG_LEVEL', 'loud', 'fatal, error, warn'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'localhost:4318', 'an http:// or https:// address'],
   ])('rejects %s=%s and says what it accepts', (name, value, accepted) => {
     const read = () => readConfig({ [name]: value });
     expect(read).toThrow(ConfigError);

@@ -4,6 +4,7 @@ import type { Store } from '../../src/store/store.ts';
 import type { RunningJob, WorkerContext } from '../../workers/context.ts';
 import { EngineMeter } from '../../workers/engine-meter.ts';
 import { Lease } from '../../workers/lease.ts';
+import { WorkTrace } from '../../workers/work-trace.ts';
 
 /**
  * Takes a job as a worker does, from another worker too.
@@ -19,5 +20,6 @@ export async function takeJob(
   if (!isTaken) throw new Error(`The job ${id} can't be taken.`);
   // The steps that tests call alone use neither engine nor catalog.
   const context = { store, blobs, logger: pino({ level: 'silent' }) } as unknown as WorkerContext;
-  return { context, lease, record: await store.jobs.get(id), meter: new EngineMeter() };
+  const trace = new WorkTrace(null, 'job', undefined, {});
+  return { context, lease, record: await store.jobs.get(id), meter: new EngineMeter(), trace };
 }
