@@ -1,4 +1,4 @@
-/** The position in a trace that W3C Trace Context (https://www.w3.org/TR/trace-context/) carries. */
+/** A position in a trace, as W3C Trace Context carries it: https://www.w3.org/TR/trace-context/ */
 export interface TraceParent {
   /** 32 hexadecimal digits, not all 0. */
   readonly traceId: string;

@@ -191,7 +191,7 @@ function isVisible(caller: Caller, { tenant }: ApiKey): boolean {
   return hasScope(caller, 'admin') || tenant === caller.tenant;
 }
 
-/** Limits that are left out are the caller's own: those of the tenant are not widened by a new key. */
+/** Limits that are left out are the caller's own: a new key does not widen those of the tenant. */
 function withDefaults(body: KeyRequest, caller: Caller) {
   const { tenant = caller.tenant, name = tenant, scopes, expiresAt = null } = body;
   const own = hasScope(caller, 'admin') ? null : caller.limits;
@@ -229,8 +229,8 @@ async function reserveKeyId(
   reply.removeHeader('idempotent-replayed');
   throw new ProblemError(
     'conflict',
-    `An earlier request with this idempotency key has made the key ${id}. Its secret was in that answer and ` +
-      `is stored nowhere. If the answer was lost, POST /v1/keys/${id}/rotate gives a new secret.`,
+    `An earlier request with this idempotency key has made the key ${id}. Its secret was in that answer ` +
+      `and is stored nowhere. If the answer was lost, POST /v1/keys/${id}/rotate gives a new secret.`,
   );
 }
 

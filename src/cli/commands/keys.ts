@@ -109,7 +109,7 @@ async function noteThatThereAreKeys(): Promise<void> {
   } catch (error) {
     console.error(
       'Storage could not note that the service has keys, so a service whose Redis is lost would serve ' +
-        `this machine without one. Start the service once. (${error instanceof Error ? error.message : error})`,
+        `this machine without one. Start the service once. (${(error as Error).message})`,
     );
   }
 }
