@@ -82,7 +82,7 @@ export async function startWorker({
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const cancelFeed = await ChangeFeed.subscribe(store.redis, store.keys.cancels());
-  const tracer = await openTracer(config.traceEndpoint, 'findery-worker');
+  const tracer = await openTracer(config, 'findery-worker');
   const shutdown = new AbortController();
   const throughput = new Throughput();
   const recycling = new Recycling();

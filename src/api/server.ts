@@ -56,7 +56,7 @@ export async function startApi({
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const closing = new AbortController();
-  const tracer = await openTracer(config.traceEndpoint, 'findery-api');
+  const tracer = await openTracer(config, 'findery-api');
   const app = await buildApp(
     { config, store, blobs, resolveHost, catalog, tracer, closing: closing.signal, heartbeatMilliseconds },
     logger,

@@ -3,6 +3,7 @@ import {
   executionProviders,
   folder,
   folders,
+  headers,
   httpAddress,
   integer,
   oneOf,
@@ -260,6 +261,12 @@ const LOGGING = {
     description:
       'OpenTelemetry receiver of traces (OTLP/HTTP with JSON), as `http://127.0.0.1:4318`. Without it, ' +
       'traces are off ([operations](operations.md#traces)).',
+  },
+  traceHeaders: {
+    variable: 'OTEL_EXPORTER_OTLP_HEADERS',
+    default: '',
+    value: headers,
+    description: 'Headers of requests to the receiver, for example a key. Values are percent-encoded.',
   },
 } satisfies Settings;
 

@@ -1,27 +1,23 @@
 import { type Span as OtelSpan, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { VERSION } from '../version.ts';
+import { OtlpExporter } from './otlp-exporter.ts';
 import { formatTraceparent, parseTraceparent } from './traceparent.ts';
-import type { Attributes, Span, SpanOptions, Tracer } from './tracer.ts';
+import type { Attributes, Span, SpanOptions, TraceReceiver, Tracer } from './tracer.ts';
 
 /** Time after which spans are sent. */
 const SEND_INTERVAL_MS = 1000;
 
 const KINDS = { server: SpanKind.SERVER, consumer: SpanKind.CONSUMER, internal: SpanKind.INTERNAL } as const;
 
-/**
- * Sends spans with OpenTelemetry as OTLP/HTTP with JSON. `OTEL_EXPORTER_OTLP_HEADERS` and
- * `OTEL_EXPORTER_OTLP_TIMEOUT` are read by the exporter. Spans that cannot be sent are dropped.
- */
+/** Records spans with OpenTelemetry. Spans that cannot be sent are dropped. */
 export class OtlpTracer implements Tracer {
   readonly #provider: TracerProvider;
   readonly #tracer: ReturnType<TracerProvider['getTracer']>;
 
-  /** @param endpoint base address; spans go to `/v1/traces` below it */
-  constructor(endpoint: string, service: string) {
-    const exporter = new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, '')}/v1/traces` });
+  constructor({ endpoint, headers }: TraceReceiver, service: string) {
+    const exporter = new OtlpExporter(`${endpoint.replace(/\/+$/, '')}/v1/traces`, headers);
     this.#provider = new TracerProvider({
       resource: resourceFromAttributes({ 'service.name': service, 'service.version': VERSION }),
       spanProcessors: [new BatchSpanProcessor({ exporter, scheduledDelayMillis: SEND_INTERVAL_MS })],
@@ -61,10 +57,6 @@ class OtlpSpan implements Span {
 
   set(attributes: Attributes): void {
     this.#span.setAttributes(attributes);
-  }
-
-  rename(name: string): void {
-    this.#span.updateName(name);
   }
 
   fail(message: string): void {

@@ -17,7 +17,6 @@ export interface Span {
   /** The header with which others continue the trace below this span. */
   readonly traceparent: string;
   set(attributes: Attributes): void;
-  rename(name: string): void;
   /** Marks the operation as failed. */
   fail(message: string): void;
   /** @param at milliseconds since 1970; default: now */
@@ -31,16 +30,27 @@ export interface Tracer {
   close(): Promise<void>;
 }
 
+/** Where spans are sent. */
+export interface TraceReceiver {
+  /** Base address; spans go to `/v1/traces` below it. */
+  readonly endpoint: string;
+  /** Sent with them, for example a key. */
+  readonly headers: { readonly [name: string]: string };
+}
+
 /**
  * Opens the tracer of a process.
- * @param endpoint base address of an OTLP receiver; null: traces are off, and nothing is loaded
+ * @param config `traceEndpoint` null: traces are off, and nothing is loaded
  * @param service name of the process in traces: `findery-api` or `findery-worker`
  */
 export async function openTracer(
-  endpoint: string | null,
+  {
+    traceEndpoint: endpoint,
+    traceHeaders: headers,
+  }: { readonly traceEndpoint: string | null; readonly traceHeaders: TraceReceiver['headers'] },
   service: 'findery-api' | 'findery-worker',
 ): Promise<Tracer | null> {
   if (endpoint === null) return null;
   const { OtlpTracer } = await import('./otlp-tracer.ts');
-  return new OtlpTracer(endpoint, service);
+  return new OtlpTracer({ endpoint, headers }, service);
 }

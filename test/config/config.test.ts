@@ -36,6 +36,7 @@ describe('readConfig', () => {
       lockSeconds: 15,
       logLevel: 'info',
       traceEndpoint: null,
+      traceHeaders: {},
       keys: 'auto',
       trustProxy: [],
       failedKeys: 30,
@@ -89,6 +90,7 @@ describe('readConfig', () => {
       FINDERY_WEBHOOK_RETRY_SECONDS: '2',
       LOG_LEVEL: 'debug',
       OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318',
+      OTEL_EXPORTER_OTLP_HEADERS: 'x-key=a%20b',
     });
     expect(config).toEqual({
       host: '0.0.0.0',
@@ -116,6 +118,7 @@ describe('readConfig', () => {
       lockSeconds: 6,
       logLevel: 'debug',
       traceEndpoint: 'http://127.0.0.1:4318',
+      traceHeaders: { 'x-key': 'a b' },
       keys: 'required',
       trustProxy: ['loopback', '10.0.0.0/8', '2001:db8::1'],
       failedKeys: 0,
@@ -183,6 +186,7 @@ describe('readConfig', () => {
     ['FINDERY_BODY_LIMIT', '10', '1024 to 1073741824'],
     ['FINDERY_IMPORT_LIMIT', '1e99', '1024 to 2147483647'],
     ['LOG_LEVEL', 'loud', 'fatal, error, warn'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'secret', 'name=value'],
     ['OTEL_EXPORTER_OTLP_ENDPOINT', 'localhost:4318', 'an http:// or https:// address'],
   ])('rejects %s=%s and says what it accepts', (name, value, accepted) => {
     const read = () => readConfig({ [name]: value });

@@ -28,8 +28,10 @@ interface ExportRequest {
 /** A receiver of OTLP/HTTP with JSON, which keeps the spans of all processes. */
 export async function startTraceCollector() {
   const spans: CollectedSpan[] = [];
+  const keys = new Set<string>();
   const server = createServer(async (request, response) => {
     if (request.url === '/v1/traces') {
+      keys.add(String(request.headers['x-key']));
       const { resourceSpans } = (await json(request)) as ExportRequest;
       for (const { resource, scopeSpans } of resourceSpans) {
         const service =
@@ -44,6 +46,8 @@ export async function startTraceCollector() {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     spans: spans as readonly CollectedSpan[],
+    /** Values of the header `x-key` so far. */
+    keys: keys as ReadonlySet<string>,
     async close() {
       server.closeAllConnections();
       server.close();

@@ -19,7 +19,8 @@ describe('without an endpoint', () => {
     const open = (endpoint: string) =>
       run(
         "const { openTracer } = await import('./src/tracing/tracer.ts'); " +
-          `const tracer = await openTracer(${endpoint}, 'findery-api'); ${IS_LOADED}` +
+          `const config = { traceEndpoint: ${endpoint}, traceHeaders: {} }; ` +
+          `const tracer = await openTracer(config, 'findery-api'); ${IS_LOADED}` +
           'console.log(tracer === null, isLoaded); await tracer?.close();',
       );
     expect(await open('null')).toBe('true false');

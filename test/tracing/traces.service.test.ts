@@ -11,7 +11,10 @@ let collector: Awaited<ReturnType<typeof startTraceCollector>>;
 let service: TestService;
 beforeAll(async () => {
   collector = await startTraceCollector();
-  service = await startTestService({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+  service = await startTestService({
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_EXPORTER_OTLP_HEADERS: 'x-key=a%20b',
+  });
   await service.startWorker();
 });
 afterAll(async () => {
@@ -46,6 +49,7 @@ describe('the trace of a job', () => {
     await expect.poll(() => named('job').length, { timeout: 10_000 }).toBe(1);
     await expect.poll(() => named('POST /v1/jobs').length, { timeout: 10_000 }).toBe(1);
 
+    expect([...collector.keys]).toEqual(['a b']);
     const [request] = named('POST /v1/jobs');
     expect(request).toMatchObject({ service: 'findery-api', kind: 2, parentSpanId: CALLER });
     expect(returned).toBe(`00-${TRACE}-${request.spanId}-01`);
