@@ -64,13 +64,17 @@ export class Checkpoints {
 
   /**
    * Stores a checkpoint, unless this iteration is stored already or the last checkpoint is younger
-   * than `minIntervalMs`.
+   * than `minIntervalMs`. What the search used is counted with it.
+   * @param options.engineMilliseconds that the engine has spent on the job
    * @throws Interruption if the job is no longer this worker's; the blob is deleted then
    */
   async save(
     optimizer: Optimizer,
     progress: SearchProgress,
-    { minIntervalMs }: { readonly minIntervalMs: number },
+    {
+      minIntervalMs,
+      engineMilliseconds,
+    }: { readonly minIntervalMs: number; readonly engineMilliseconds: number },
   ): Promise<void> {
     const now = performance.now();
     if (progress.iteration === this.#savedIteration || now - this.#savedAt < minIntervalMs) return;
@@ -78,8 +82,9 @@ export class Checkpoints {
     const bytes = encodeCheckpoint(optimizer.state(), progress);
     await this.#blobs.put(key, bytes);
     const checkpoint = { key, iteration: progress.iteration, sha256: sha256Of(bytes) };
+    const usage = { images: progress.rewards.length, engineMilliseconds };
     await this.#lease
-      .commit({ set: { checkpoint, storageAway: null } }, ['running', 'canceling'])
+      .commit({ set: { checkpoint, usage, storageAway: null } }, ['running', 'canceling'])
       .catch(async (error: unknown) => {
         // After other errors, the change may have arrived and the blob may be the checkpoint.
         if (error instanceof Interruption) await this.#blobs.delete(key).catch(() => {});

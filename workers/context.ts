@@ -6,10 +6,13 @@ import type { Shares } from '../src/queue/shares.ts';
 import type { ChangeFeed } from '../src/redis/change-feed.ts';
 import type { BlobStore } from '../src/storage/blobs.ts';
 import type { Store } from '../src/store/store.ts';
+import type { Tracer } from '../src/tracing/tracer.ts';
+import type { EngineMeter } from './engine-meter.ts';
 import type { Lease } from './lease.ts';
 import type { WorkerMetrics } from './metrics/worker-metrics.ts';
 import type { Recycling } from './recycling.ts';
 import type { Throughput } from './throughput.ts';
+import type { WorkTrace } from './work-trace.ts';
 
 /** How this worker shares evaluations with others. */
 export interface Sharing {
@@ -43,6 +46,8 @@ export interface WorkerContext {
   readonly recycling: Recycling;
   readonly sharing: Sharing;
   readonly logger: Logger;
+  /** null: traces are off. */
+  readonly tracer: Tracer | null;
   /** Aborted when the worker has to give its work back and end. */
   readonly shutdown: AbortSignal;
 }
@@ -54,4 +59,6 @@ export interface RunningJob {
   /** The record as it was when the worker took the job. */
   readonly record: JobRecord;
   readonly pace: JobPace;
+  readonly meter: EngineMeter;
+  readonly trace: WorkTrace;
 }

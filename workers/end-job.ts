@@ -25,14 +25,19 @@ import { storePolicy } from './store-policy.ts';
  * @throws Interruption as `Lease.commit`; BlobStoreError if a success can't be archived
  */
 export async function endJob(
-  { lease, context }: RunningJob,
+  { lease, context, meter }: RunningJob,
   status: 'succeeded' | 'failed' | 'canceled' | 'expired',
   result: Partial<JobRecord>,
   statuses: readonly string[],
 ): Promise<void> {
   const { store, blobs, logger } = context;
   const record = await store.jobs.get(lease.id);
-  const set = { ...result, status, finishedAt: new Date().toISOString() };
+  const ended = { ...record, ...result };
+  const usage = {
+    images: ended.progress.images + (ended.report ? 2 * ended.reportDraws : 0),
+    engineMilliseconds: meter.milliseconds,
+  };
+  const set = { ...result, usage, status, finishedAt: new Date().toISOString() };
   const events = [
     { type: 'status', data: { status, stage: 'ended' } },
     { type: 'done', data: viewJob({ ...record, ...set }, null) },

@@ -2,11 +2,14 @@ import { ProblemError, problemOf } from '../src/contract/problem.ts';
 import type { Problem, RewardChoice, Sampler } from '../src/contract/schemas/common.ts';
 import type { Evaluator } from '../src/core/evaluator.ts';
 import { EngineError, OutOfMemoryError } from '../src/engine/errors.ts';
+import type { BatchRun } from '../src/engine/messages.ts';
 import { chooseModel, chooseTerms } from '../src/jobs/choose-bundles.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
 import { graphRewards, withRewards } from '../src/rewards/weighted-rewards.ts';
 import type { WorkerContext } from './context.ts';
+import type { EngineMeter } from './engine-meter.ts';
 import { withThroughput } from './throughput.ts';
+import type { WorkTrace } from './work-trace.ts';
 
 /** The settings of a job or of samples that decide how a noise is evaluated. */
 export interface EvaluatorSettings {
@@ -20,13 +23,14 @@ export interface EvaluatorSettings {
 /**
  * Opens the evaluator of a job or of samples. The engine's pipeline makes the pictures; decorators
  * add the rewards, translate errors and measure the throughput.
- * @param options `warmUp: false` skips the warm-up where no picture will be made
+ * @param options `warmUp: false` skips the warm-up where no picture will be made; `observed`
+ * measures the work
  * @throws ProblemError if a model or a reward is not installed, or the engine can't open one
  */
 export async function openEvaluator(
   context: WorkerContext,
   settings: EvaluatorSettings,
-  { warmUp = true }: { readonly warmUp?: boolean } = {},
+  { warmUp = true, observed }: { readonly warmUp?: boolean; readonly observed?: ObservedWork } = {},
 ): Promise<Evaluator> {
   const { prompt, negativePrompt, sampler } = settings;
   const catalog = await context.catalog.now();
@@ -38,17 +42,48 @@ export async function openEvaluator(
     if (!hasStarted) context.logger.debug({ at }, 'first denoising step');
     hasStarted = true;
   };
-  const pipeline = await translateErrors(
-    context.engine.pipeline({ model, rewards, prompt, negativePrompt, sampler, warmUp, onStart }),
-  );
+  const onBatches = (batches: readonly BatchRun[]) => {
+    observed?.meter.add(batches);
+    observed?.trace.addBatches(batches);
+  };
+  const open = () =>
+    translateErrors(
+      context.engine.pipeline({
+        model,
+        rewards,
+        prompt,
+        negativePrompt,
+        sampler,
+        warmUp,
+        onStart,
+        onBatches,
+      }),
+    );
+  const pipeline = await (observed ? observed.trace.step('text', open) : open());
   const { throughput, metrics } = context;
-  const evaluator = withRewards(pipeline, terms, prompt, process.env, (reward, score) =>
+  const rewarded = withRewards(pipeline, terms, prompt, process.env, (reward, score) =>
     metrics.time('reward', reward, score),
   );
-  return withThroughput(withProblems(evaluator), (images, milliseconds) => {
+  const evaluator = withThroughput(withProblems(rewarded), (images, milliseconds) => {
     throughput.add(images, milliseconds);
     metrics.addImages(model.name, images);
   });
+  return observed ? withTrace(evaluator, observed.trace) : evaluator;
+}
+
+/** What is measured of work: the engine's time, and its trace. */
+export interface ObservedWork {
+  readonly meter: EngineMeter;
+  readonly trace: WorkTrace;
+}
+
+/** Decorates an evaluator: each evaluation is a step of the trace. */
+function withTrace(evaluator: Evaluator, trace: WorkTrace): Evaluator {
+  return {
+    shape: evaluator.shape,
+    promptEmbedding: evaluator.promptEmbedding,
+    evaluate: (noises, options) => trace.step('evaluate', () => evaluator.evaluate(noises, options)),
+  };
 }
 
 /**

@@ -50,7 +50,9 @@ export async function endJobSample(
   images: Image[],
 ): Promise<void> {
   const { store, blobs } = context;
-  const set = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
+  // The job has the engine's time.
+  const usage = { images: sample.bestOf, engineMilliseconds: 0 };
+  const set = { status: 'succeeded' as const, images, usage, finishedAt: new Date().toISOString() };
   await archiveSample(store, blobs, { ...sample, ...set });
   const outcome = await store.samples.change(sample.id, { set, statuses: ['running'] });
   if (outcome !== 'done') await archiveEnded(store, blobs, sample.id);

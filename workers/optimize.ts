@@ -12,6 +12,7 @@ import { runSearch, type SearchProgress } from '../src/search/search-loop.ts';
 import { Checkpoints, createOptimizer } from './checkpoints.ts';
 import type { JobPace, RunningJob, WorkerContext } from './context.ts';
 import { endCanceled, endInterrupted, endJob, failJob } from './end-job.ts';
+import { EngineMeter } from './engine-meter.ts';
 import { openEvaluator } from './evaluator.ts';
 import { sampleImages } from './images.ts';
 import { classifyJobError, timesAtCheckpoint, watchForInterruption } from './interruption.ts';
@@ -22,6 +23,7 @@ import { DistributedEvaluator } from './shares/distributed-evaluator.ts';
 import { Interruption } from './stop-reason.ts';
 import { storePolicy } from './store-policy.ts';
 import { Throughput, withThroughput } from './throughput.ts';
+import { WorkTrace } from './work-trace.ts';
 
 /** Attempts at the same checkpoint without progress before a job fails: it may kill its workers. */
 const MAX_FRUITLESS_ATTEMPTS = 10;
@@ -47,8 +49,20 @@ export async function optimize(
   if (!record) return;
   if (FINAL_STATUSES.includes(record.status)) return await discardLeftovers(context, record);
   const logger = context.logger.child({ jobId, requestId: record.requestId ?? undefined });
-  const lease = new Lease(store.jobs, jobId);
-  const job: RunningJob = { context: { ...context, logger }, lease, record, pace: paceOf(context, record) };
+  const job: RunningJob = {
+    context: { ...context, logger },
+    lease: new Lease(store.jobs, jobId),
+    record,
+    pace: paceOf(context, record),
+    meter: new EngineMeter(record.usage?.engineMilliseconds),
+    trace: new WorkTrace(context.tracer, 'job', record.traceparent, {
+      'findery.job_id': jobId,
+      'findery.tenant': record.tenant,
+      'findery.model': record.model,
+      'findery.attempt': record.attempts + 1,
+    }),
+  };
+  let failure: string | undefined;
   const stop = new AbortController();
   context.recycling.countWork();
   const watch = watchForInterruption(job, stop, lockLost);
@@ -60,11 +74,13 @@ export async function optimize(
     logger.info('job ended');
   } catch (error) {
     const reason = stop.signal.aborted ? stop.signal.reason : await classifyJobError(job, error);
+    failure = reason instanceof Error ? reason.message : String(reason);
     if (!(reason instanceof Interruption)) return await failJob(job, reason, isLastTry);
     logger.info({ reason: reason.kind }, 'job interrupted');
     await endInterrupted(job, reason);
   } finally {
     watch.end();
+    job.trace.end(failure);
   }
 }
 
@@ -114,18 +130,22 @@ function paceOf({ throughput }: WorkerContext, { parallelism, progress }: JobRec
 
 /** All stages of the job. @throws the reason of `signal` soon after it is aborted */
 async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
-  const local = await openEvaluator(job.context, job.record);
+  const local = await openEvaluator(job.context, job.record, { observed: job });
   if (job.record.parallelism === 1) return runWith(local, job, signal);
   const distributed = await DistributedEvaluator.open(local, job);
   try {
-    await runWith(withThroughput(distributed, (...work) => job.pace.throughput.add(...work)), job, signal);
+    await runWith(
+      withThroughput(distributed, (...work) => job.pace.throughput.add(...work)),
+      job,
+      signal,
+    );
   } finally {
     await distributed.close();
   }
 }
 
 async function runWith(evaluator: Evaluator, job: RunningJob, signal: AbortSignal): Promise<void> {
-  const { context, lease, record, pace } = job;
+  const { context, lease, record, pace, trace } = job;
   const checkpoints = new Checkpoints(context.blobs, lease, record.checkpoint?.key ?? null);
   const optimizer = createOptimizer(record, evaluator);
   const search = await runStoredSearch(job, { optimizer, evaluator, checkpoints, signal });
@@ -137,7 +157,8 @@ async function runWith(evaluator: Evaluator, job: RunningJob, signal: AbortSigna
   if (report) context.metrics.addReport(record.model, record.reward, report);
   const seconds = search.seconds + (performance.now() - began) / 1000;
   const summary = optimizer.summary();
-  const policy = await storePolicy(job, { distribution, search, report, summary, seconds });
+  const learned = { distribution, search, report, summary, seconds };
+  const policy = await trace.step('store', () => storePolicy(job, learned));
 
   let sampleId: string | null = null;
   if (record.samples > 0) {
@@ -150,7 +171,8 @@ async function runWith(evaluator: Evaluator, job: RunningJob, signal: AbortSigna
     }
   }
   const progress = measureProgress(record, search, 'ended', pace);
-  await endJob(job, 'succeeded', { report, policyId: policy.id, sampleId, progress }, ['running']);
+  const result = { report, policyId: policy.id, sampleId, progress };
+  await trace.step('store', () => endJob(job, 'succeeded', result, ['running']));
   await checkpoints.discard();
 }
 
@@ -169,7 +191,9 @@ async function runStoredSearch(
     readonly signal: AbortSignal;
   },
 ): Promise<SearchProgress> {
-  const { record } = job;
+  const { record, meter, trace } = job;
+  const save = (progress: SearchProgress, minIntervalMs: number) =>
+    checkpoints.save(optimizer, progress, { minIntervalMs, engineMilliseconds: meter.milliseconds });
   const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
   signal.throwIfAborted();
   let latest = start;
@@ -184,15 +208,17 @@ async function runStoredSearch(
     signal,
     onIteration: async (iteration) => {
       latest = iteration.progress;
-      await publishIteration(job, iteration);
-      await checkpoints.save(optimizer, iteration.progress, { minIntervalMs });
+      await trace.step('store', async () => {
+        await publishIteration(job, iteration);
+        await save(iteration.progress, minIntervalMs);
+      });
     },
   }).catch(async (error: unknown) => {
     // Whatever stopped the search, the images since the last checkpoint are paid for.
-    if (latest) await checkpoints.save(optimizer, latest, { minIntervalMs: 0 }).catch(() => {});
+    if (latest) await save(latest, 0).catch(() => {});
     throw error;
   });
-  await checkpoints.save(optimizer, search, { minIntervalMs: 0 });
+  await save(search, 0);
   return search;
 }
 

@@ -8,11 +8,13 @@ import { policyFileKey, readStoredFile } from '../src/jobs/stored-files.ts';
 import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
 import { decodePolicy } from '../src/storage/policy-file.ts';
 import type { WorkerContext } from './context.ts';
+import { EngineMeter } from './engine-meter.ts';
 import { failureProblem, openEvaluator } from './evaluator.ts';
 import { sampleImages } from './images.ts';
 import { waitForStorage } from './interruption.ts';
 import { Lease } from './lease.ts';
 import { Interruption } from './stop-reason.ts';
+import { WorkTrace } from './work-trace.ts';
 
 /** A batch of samples that this worker has taken. */
 interface RunningSample {
@@ -20,6 +22,7 @@ interface RunningSample {
   readonly lease: Lease<SampleRecord>;
   /** The record as it was when the worker took it. */
   readonly record: SampleRecord;
+  readonly meter: EngineMeter;
 }
 
 /**
@@ -38,7 +41,13 @@ export async function sample(
   workerContext.recycling.countWork();
   const logger = workerContext.logger.child({ sampleId, requestId: record.requestId ?? undefined });
   const lease = new Lease(store.samples, sampleId);
-  const running: RunningSample = { context: { ...workerContext, logger }, lease, record };
+  const meter = new EngineMeter();
+  const trace = new WorkTrace(workerContext.tracer, 'sample', record.traceparent, {
+    'findery.sample_id': sampleId,
+    'findery.tenant': record.tenant,
+    'findery.model': record.model,
+  });
+  const running: RunningSample = { context: { ...workerContext, logger }, lease, record, meter };
   const set = {
     status: 'running' as const,
     startedAt: record.startedAt ?? new Date().toISOString(),
@@ -46,7 +55,7 @@ export async function sample(
   };
   if (!(await lease.take(['queued', 'running'], { set }))) return;
   try {
-    const evaluator = await openEvaluator(running.context, record);
+    const evaluator = await openEvaluator(running.context, record, { observed: { meter, trace } });
     const images = await sampleImages(running.context, {
       sampleId,
       settings: record,
@@ -54,9 +63,11 @@ export async function sample(
       evaluator,
       signal: workerContext.shutdown,
     });
-    await endSample(running, images);
+    await trace.step('store', () => endSample(running, images));
+    trace.end();
     logger.info({ images: images.length }, 'sample ended');
   } catch (error) {
+    trace.end(error instanceof Error ? error.message : String(error));
     await failSample(running, await classifySampleError(running, error), isLastTry);
   }
 }
@@ -73,9 +84,10 @@ async function loadDistribution({
   return decodePolicy(file, distribution.shape).distribution;
 }
 
-async function endSample({ context, lease, record }: RunningSample, images: Image[]): Promise<void> {
+async function endSample({ context, lease, record, meter }: RunningSample, images: Image[]): Promise<void> {
   const { store, blobs } = context;
-  const set = { status: 'succeeded' as const, images, finishedAt: new Date().toISOString() };
+  const usage = { images: record.bestOf, engineMilliseconds: meter.milliseconds };
+  const set = { status: 'succeeded' as const, images, usage, finishedAt: new Date().toISOString() };
   const current = (await store.samples.find(record.id)) ?? record;
   await archiveSample(store, blobs, { ...current, ...set });
   await lease.commit({ set }).catch(async (error: unknown) => {
@@ -107,7 +119,7 @@ async function classifySampleError(
 
 /** Ends the batch with its problem, or throws the error for another try. */
 async function failSample(
-  { context, lease, record }: RunningSample,
+  { context, lease, record, meter }: RunningSample,
   error: unknown,
   isLastTry: boolean,
 ): Promise<never> {
@@ -126,6 +138,7 @@ async function failSample(
       status: 'failed',
       error: failureProblem(error, record.requestId),
       finishedAt: new Date().toISOString(),
+      usage: { images: 0, engineMilliseconds: meter.milliseconds },
     },
   });
   await archiveEnded(store, blobs, record.id).catch((reason: unknown) =>

@@ -9,6 +9,7 @@ import { ChangeFeed } from '../src/redis/change-feed.ts';
 import { openResources } from '../src/store/resources.ts';
 import { openStore } from '../src/store/store.ts';
 import { announceWorker, dismissWorker } from '../src/store/worker-registry.ts';
+import { openTracer } from '../src/tracing/tracer.ts';
 import { VERSION } from '../src/version.ts';
 import type { WorkerContext } from './context.ts';
 import { watchGpuMemory } from './metrics/gpu-memory.ts';
@@ -128,6 +129,7 @@ export async function takeWork({
     ChangeFeed.subscribe(store.redis, store.keys.cancels()),
     ChangeFeed.subscribe(store.redis, store.keys.shareMessages()),
   ]);
+  const tracer = await openTracer(config, 'findery-worker');
   const shutdown = new AbortController();
   const throughput = new Throughput();
   const recycling = new Recycling();
@@ -148,6 +150,7 @@ export async function takeWork({
       batchSize: config.batchSize,
     },
     logger,
+    tracer,
     shutdown: shutdown.signal,
   };
 
@@ -223,6 +226,7 @@ export async function takeWork({
       await engine.close();
       await cancelFeed.close();
       await shareFeed.close();
+      await tracer?.close();
       await store.close();
     },
   };

@@ -10,6 +10,7 @@ import { jsonBodies } from './plugins/json-bodies.ts';
 import { measureRequests } from './plugins/measure-requests.ts';
 import { openapi } from './plugins/openapi.ts';
 import { problems, sendProblem } from './plugins/problems.ts';
+import { tracing } from './plugins/tracing.ts';
 import { validation } from './plugins/validation.ts';
 import { createImage } from './routes/create-image.ts';
 import { documentation } from './routes/documentation.ts';
@@ -19,6 +20,7 @@ import { jobEvents } from './routes/job-events.ts';
 import { jobLifecycle } from './routes/job-lifecycle.ts';
 import { jobRewards } from './routes/job-rewards.ts';
 import { jobs } from './routes/jobs.ts';
+import { keys } from './routes/keys.ts';
 import { metrics } from './routes/metrics.ts';
 import { models } from './routes/models.ts';
 import { optimizers } from './routes/optimizers.ts';
@@ -26,6 +28,7 @@ import { policies } from './routes/policies.ts';
 import { queues } from './routes/queues.ts';
 import { rewards } from './routes/rewards.ts';
 import { samples } from './routes/samples.ts';
+import { usage } from './routes/usage.ts';
 import { webhookDeliveries } from './routes/webhook-deliveries.ts';
 import { webhookEndpoints } from './routes/webhook-endpoints.ts';
 import { workers } from './routes/workers.ts';
@@ -39,6 +42,7 @@ const PLUGINS = [
   measureRequests,
   browserSecurity,
   problems,
+  tracing,
   hardenHttp,
   accessControl,
   jsonBodies,
@@ -64,6 +68,8 @@ const ROUTES = [
   optimizers,
   queues,
   workers,
+  usage,
+  keys,
   health,
   metrics,
   documentation,

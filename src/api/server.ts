@@ -9,6 +9,7 @@ import { hasAny } from '../storage/blobs.ts';
 import { openResources } from '../store/resources.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { ApiKeys } from '../tenancy/api-keys.ts';
+import { openTracer } from '../tracing/tracer.ts';
 import { type Resolve, resolveBySystem } from '../webhooks/resolve-target.ts';
 import { startWebhooks } from '../webhooks/service.ts';
 import { buildApp } from './app.ts';
@@ -55,8 +56,9 @@ export async function startApi({
     onError: (error) => logger.warn({ err: error }, 'Redis is away'),
   });
   const closing = new AbortController();
+  const tracer = await openTracer(config, 'findery-api');
   const app = await buildApp(
-    { config, store, blobs, resolveHost, catalog, closing: closing.signal, heartbeatMilliseconds },
+    { config, store, blobs, resolveHost, catalog, tracer, closing: closing.signal, heartbeatMilliseconds },
     logger,
   );
   try {

@@ -29,8 +29,8 @@ export interface Command {
 
 const COMMANDS: { readonly [name: string]: Command } = {
   keys,
-  models,
   import: imports,
+  models,
   workers,
   doctor,
   gpu,

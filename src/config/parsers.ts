@@ -110,6 +110,30 @@ export const redisAddress: Parser<string> = {
   },
 };
 
+/** The address of an HTTP service. */
+export const httpAddress: Parser<string> = {
+  accepts: 'an http:// or https:// address',
+  parse(given) {
+    if (URL.canParse(given) && /^https?:$/.test(new URL(given).protocol)) return given;
+    throw new InvalidValueError('has an unknown form');
+  },
+};
+
+/** Headers of HTTP requests. Errors leave the values out: they may be secrets. */
+export const headers: Parser<{ readonly [name: string]: string }> = {
+  accepts: 'name=value, separated by commas',
+  parse(given) {
+    const entries = splitList(given).filter(Boolean);
+    const pairs = entries.map((entry) => /^([!#$%&'*+.^_`|~\w-]+) *= *([\x21-\x7e]*)$/.exec(entry));
+    if (pairs.includes(null)) throw new InvalidValueError('has an unknown form');
+    try {
+      return Object.fromEntries(pairs.map((pair) => [pair?.[1] ?? '', decodeURIComponent(pair?.[2] ?? '')]));
+    } catch {
+      throw new InvalidValueError('has a value that is not percent-encoded');
+    }
+  },
+};
+
 /** A file as an absolute path. */
 export const file: Parser<string> = { accepts: 'a file', parse: (given) => resolve(given) };
 

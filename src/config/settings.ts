@@ -4,6 +4,8 @@ import {
   executionProviders,
   folder,
   folders,
+  headers,
+  httpAddress,
   integer,
   oneOf,
   optional,
@@ -261,6 +263,20 @@ const LOGGING = {
     value: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
     description: 'Least severe level that is logged.',
   },
+  traceEndpoint: {
+    variable: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    default: '',
+    value: optional(httpAddress),
+    description:
+      'OpenTelemetry receiver of traces (OTLP/HTTP with JSON), as `http://127.0.0.1:4318`. Without it, ' +
+      'traces are off ([operations](operations.md#traces)).',
+  },
+  traceHeaders: {
+    variable: 'OTEL_EXPORTER_OTLP_HEADERS',
+    default: '',
+    value: headers,
+    description: 'Headers of requests to the receiver, for example a key. Values are percent-encoded.',
+  },
 } satisfies Settings;
 
 /** Every setting by its name in `Config`. */
@@ -285,6 +301,6 @@ export const SETTING_GROUPS: readonly { readonly heading: string; readonly setti
   { heading: 'Workers', settings: WORKERS },
   { heading: 'Keys and tenants', settings: KEYS },
   { heading: 'Webhooks', settings: WEBHOOKS },
-  { heading: 'Logging', settings: LOGGING },
+  { heading: 'Logs and traces', settings: LOGGING },
   { heading: 'Metrics', settings: METRICS },
 ];

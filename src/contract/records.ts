@@ -3,6 +3,14 @@ import type { Policy } from './schemas/policy.ts';
 import type { Image, Sample } from './schemas/sample.ts';
 import type { JobWebhook } from './schemas/webhook.ts';
 
+/** What work has used so far, over all its attempts. */
+export interface WorkUsage {
+  /** Images of its search and report, or of its samples. */
+  readonly images: number;
+  /** Milliseconds of graph runs that the engine spent on it. */
+  readonly engineMilliseconds: number;
+}
+
 /**
  * A stored job: its view and the internal state of its work. Optional fields are missing in older
  * records.
@@ -37,6 +45,10 @@ export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition' | 'webhook
   readonly storageAway?: string | null;
   /** Hash of the request body; present when the client chose the id. */
   readonly digest?: string;
+  /** Of the request that created it, if traces are on (`tracing/traceparent.ts`). */
+  readonly traceparent?: string;
+  /** As of the latest checkpoint, or of the end. */
+  readonly usage?: WorkUsage;
 };
 
 /** A stored batch of samples. */
@@ -46,6 +58,10 @@ export type SampleRecord = Omit<Sample, 'object' | 'urls'> & {
   readonly outOfMemory?: { readonly times: number } | null;
   /** Time (RFC 3339) since which storage has refused the images; null: storage works. */
   readonly storageAway?: string | null;
+  /** Of the request that created it, if traces are on. */
+  readonly traceparent?: string;
+  /** As of the end. */
+  readonly usage?: WorkUsage;
 };
 
 /** A stored policy; its distribution is a file in storage. */

@@ -79,7 +79,14 @@ export function viewPolicy({ tenant: _, ...record }: PolicyRecord): Policy {
 
 /** What clients see of a batch of samples. */
 export function viewSample(record: SampleRecord): Sample {
-  const { outOfMemory: _, storageAway: __, tenant: ___, ...visible } = record;
+  const {
+    outOfMemory: _,
+    storageAway: __,
+    tenant: ___,
+    usage: ____,
+    traceparent: _____,
+    ...visible
+  } = record;
   return {
     object: 'sample',
     ...visible,

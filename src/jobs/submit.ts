@@ -17,6 +17,8 @@ interface Submission {
   readonly requestId: string;
   /** RFC 3339. */
   readonly now: string;
+  /** Of the request's span, if traces are on. */
+  readonly traceparent?: string;
   /** Hash of the request's body, with which another request for the same id is compared. */
   readonly digest?: string;
 }
@@ -36,6 +38,7 @@ export async function submitJob(
     requestId,
     now,
     digest,
+    traceparent,
     webhook = null,
   }: Submission & { readonly webhook?: ValidatedWebhook | null },
 ): Promise<JobReading | null> {
@@ -72,6 +75,7 @@ export async function submitJob(
     checkpoint: null,
     takenAt: null,
     digest,
+    traceparent,
   };
   const { isNew, position } = await enqueue(store, record, {
     images: settings.budget.images + 2 * settings.reportDraws + settings.samples,
@@ -89,9 +93,10 @@ export async function submitJob(
 export async function submitSample(
   store: TenantStore,
   settings: SampleSettings,
-  { id = newId('smp'), warnings, requestId, now }: Submission,
+  { id = newId('smp'), warnings, requestId, now, traceparent }: Submission,
 ): Promise<SampleRecord> {
-  const record = createSampleRecord(settings, { id, tenant: store.tenant, warnings, requestId, now });
+  const origin = { id, tenant: store.tenant, warnings, requestId, now };
+  const record = { ...createSampleRecord(settings, origin), traceparent };
   await enqueue(store, record, { images: settings.bestOf, parent: settings.policyId ?? undefined });
   return record;
 }

@@ -13,6 +13,7 @@ import {
 import { policyFileKey } from '../jobs/stored-files.ts';
 import type { StreamEvent } from '../records/record-change.ts';
 import { GONE_SECONDS } from '../records/records.ts';
+import { countUsage } from '../records/usage.ts';
 import type { BlobStore } from '../storage/blobs.ts';
 import { decodePolicy, PolicyFileError } from '../storage/policy-file.ts';
 import type { Store } from '../store/store.ts';
@@ -61,7 +62,11 @@ export async function reindex(store: Store, blobs: BlobStore): Promise<ReindexRe
   const records = new Set(await Array.fromAsync(blobs.list(RECORD_PREFIX)));
   await forEachInParallel([...records], CONCURRENT_RECORDS, async (key) => {
     const archived = await readRecord(blobs, key, report);
-    if (archived && !isGone(archived, gone)) await restoreRecord(store, archived, report, images);
+    if (archived && !isGone(archived, gone)) {
+      await restoreRecord(store, archived, report, images);
+      const { kind, record } = archived;
+      if (kind !== 'pol') await countUsage(store.redis, store.keys, kind, record, new Date());
+    }
     if (archived) policies.delete(policyFileKey(archived.record.id));
   });
   for (const key of policies) await restorePolicyFile(store, blobs, key, { gone, records }, report);

@@ -12,6 +12,7 @@ import {
   encodeRecord,
   type InternalFields,
 } from './record-codec.ts';
+import { dayOf, usageOf } from './usage.ts';
 
 /** An event to be appended to the stream of a record. */
 export interface StreamEvent {
@@ -24,7 +25,10 @@ export interface StreamEvent {
   readonly sequence?: number;
 }
 
-/** A change of a record of type T, made all or nothing. */
+/**
+ * A change of a record of type T, made all or nothing. An end, and a new `usage`, are counted for
+ * the day (`usage.ts`).
+ */
 export interface Change<T> {
   /** Properties to be set. */
   readonly set?: Partial<T>;
@@ -125,6 +129,7 @@ export function commitChange<T extends AnyRecord>(
   const { set = {}, events = [], rewards, expected = {}, statuses = [] } = change;
   // Some kinds of records have no status.
   const { status = '' } = set as { readonly status?: string };
+  const usage = usageOf(kind, set);
   const notice = change.notice ?? noticeOf(kind, id, status);
   return commit(redis, {
     keys: {
@@ -135,6 +140,8 @@ export function commitChange<T extends AnyRecord>(
       unqueued: keys.unqueued(),
       snapshot: keys.snapshot((notice && eventOf(notice)) ?? ''),
       ended: keys.ended(),
+      usageDay: keys.usage(dayOf(new Date())),
+      storedBytes: keys.storedBytes(),
     },
     args: {
       id,
@@ -155,6 +162,7 @@ export function commitChange<T extends AnyRecord>(
       changesChannel: keys.changes(),
       outboxMessage: OUTBOX_CHANGED,
       endedField: isEnd(kind, status) ? endedField(kind, status) : '',
+      usageJson: usage === null ? '' : JSON.stringify(usage),
     },
   });
 }

@@ -158,6 +158,13 @@ export class RedisKeys {
   storedBytes(): string {
     return `${this.prefix}:bytes`;
   }
+  /**
+   * Hash that expires: what tenants used on one day (UTC, "2026-01-31"), by "TENANT NAME"
+   * (`records/usage.ts`).
+   */
+  usage(day: string): string {
+    return `${this.prefix}:usage:${day}`;
+  }
   /** Counter: images that a tenant asked for on one day (UTC, "2026-01-31"). */
   imagesAsked(tenant: string, day: string): string {
     return `${this.prefix}:images:${day}:${tenant}`;

@@ -49,6 +49,34 @@ export async function checkStorageQuota(
   if (used + bytes > limits.storedBytes) throw storageProblem(used, limits.storedBytes);
 }
 
+/** How much of a quota is used. `limit` and `remaining` null: there is no limit. */
+export interface QuotaState {
+  readonly limit: number | null;
+  readonly used: number;
+  readonly remaining: number | null;
+}
+
+/** The quotas of a tenant, as one of its keys has them, with what is used of them. */
+export async function readQuotas({ redis, keys, tenant, limits }: TenantContext, now: Date) {
+  const today = now.toISOString().slice(0, 10);
+  const [jobs, samples, images, bytes] = await Promise.all([
+    redis.zcard(keys.waiting('optimize', tenant)),
+    redis.zcard(keys.waiting('sample', tenant)),
+    redis.get(keys.imagesAsked(tenant, today)),
+    redis.hget(keys.storedBytes(), tenant),
+  ]);
+  const state = (limit: number | null = null, used: number): QuotaState => {
+    return { limit, used, remaining: limit === null ? null : Math.max(0, limit - used) };
+  };
+  return {
+    queuedJobs: state(limits?.queuedJobs, jobs + samples),
+    imagesPerDay: state(limits?.imagesPerDay, Number(images ?? 0)),
+    storedBytes: state(limits?.storedBytes, Number(bytes ?? 0)),
+    requestsPerMinute: limits?.requestsPerMinute ?? null,
+    resetsAt: new Date(Date.parse(today) + 86_400_000).toISOString(),
+  };
+}
+
 function storageProblem(used: number, limit: number | null): ProblemError {
   return quotaExceeded(
     `Your policies, images and records of jobs and samples take ${used} bytes, ` +

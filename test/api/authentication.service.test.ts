@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +13,7 @@ import { startApi } from '../../src/api/server.ts';
 import * as keys from '../../src/cli/commands/keys.ts';
 import { RedisKeys } from '../../src/redis/keys.ts';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
+import { hadKeys } from '../../src/storage/keys-marker.ts';
 import type { ApiKey } from '../../src/tenancy/api-keys.ts';
 import { createKey, withHeaders } from '../support/api-keys.ts';
 import { expectProblem, queueJob, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
@@ -32,10 +34,17 @@ const environment = () => ({
 });
 
 /** Runs `findery keys ...` on the Redis of the API, as a process. */
-async function findery(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+function findery(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+  return finderyIn(api.folder, ...args);
+}
+
+/** The same with the storage of another folder. */
+async function finderyIn(folder: string, ...args: string[]): Promise<{ stdout: string; stderr: string }> {
   const program = fileURLToPath(new URL('../../src/cli/findery.ts', import.meta.url));
   const command = ['--disable-warning=ExperimentalWarning', program, 'keys', ...args];
-  return promisify(execFile)(process.execPath, command, { env: { ...process.env, ...environment() } });
+  return promisify(execFile)(process.execPath, command, {
+    env: { ...process.env, ...environment(), FINDERY_DATA: folder },
+  });
 }
 
 /** Runs it in this process, which is faster. Returns its standard output. */
@@ -100,6 +109,21 @@ describe('keys', () => {
     expect(await keysCommand('list')).toMatch(
       /key_\w+ +ci +acme +read,jobs:write,samples:write +valid +600 /,
     );
+  });
+
+  it('are noted in storage when the first one is created, before any service starts', async () => {
+    const folder = `${api.folder}/new`;
+    await finderyIn(folder, 'create');
+    expect(await hadKeys(new FileBlobs(`${folder}/blobs`))).toBe(true);
+  });
+
+  it('are created also while storage is away, with a warning', async () => {
+    const folder = `${api.folder}/away`;
+    await mkdir(folder);
+    await writeFile(`${folder}/blobs`, 'no folder');
+    const { stdout, stderr } = await finderyIn(folder, 'create');
+    await readOk(await holderOf(stdout.trim()).get('/v1/jobs'), 200);
+    expect(stderr).toMatch(/Storage could not note that the service has keys.*Start the service once/s);
   });
 
   it('are rotated with a time in which both are valid, and revoked within a second', async () => {

@@ -43,9 +43,12 @@ const BINARY = { 'content-type': 'application/octet-stream' };
 const nextKey = () => ({ 'idempotency-key': `key ${++keyCount}` });
 const entryOf = (headers: Record<string, string>, tenant = '') =>
   api.store.keys.idempotency(sha256Of(tenant + headers['idempotency-key']));
+/** Without those of keys: the secret in their answers is not kept (`keys.service.test.ts`). */
 const paths = async () => {
   const { paths } = (await (await api.get('/openapi.json')).json()) as { paths: Record<string, object> };
-  return Object.entries(paths).flatMap(([path, methods]) => ('post' in methods ? [path] : []));
+  return Object.entries(paths).flatMap(([path, methods]) =>
+    'post' in methods && !path.startsWith('/v1/keys') ? [path] : [],
+  );
 };
 
 /** A failed job, which takes every change of its life. */

@@ -38,6 +38,8 @@ describe('readConfig', () => {
       logLevel: 'info',
       metricsPort: null,
       metricsHost: '127.0.0.1',
+      traceEndpoint: null,
+      traceHeaders: {},
       keys: 'auto',
       trustProxy: [],
       failedKeys: 30,
@@ -93,6 +95,8 @@ describe('readConfig', () => {
       LOG_LEVEL: 'debug',
       FINDERY_METRICS_PORT: '9464',
       FINDERY_METRICS_HOST: '0.0.0.0',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318',
+      OTEL_EXPORTER_OTLP_HEADERS: 'x-key=a%20b',
     });
     expect(config).toEqual({
       host: '0.0.0.0',
@@ -122,6 +126,8 @@ describe('readConfig', () => {
       logLevel: 'debug',
       metricsPort: 9464,
       metricsHost: '0.0.0.0',
+      traceEndpoint: 'http://127.0.0.1:4318',
+      traceHeaders: { 'x-key': 'a b' },
       keys: 'required',
       trustProxy: ['loopback', '10.0.0.0/8', '2001:db8::1'],
       failedKeys: 0,
@@ -205,6 +211,14 @@ describe('readConfig', () => {
     expect(() => readConfig({ REDIS_URL: 'rediss://h', FINDERY_REDIS_CERT: 'c.pem' })).toThrow(
       /belong together/,
     );
+  });
+
+  it('does not repeat the values of unusable headers and addresses, which may be secrets', () => {
+    const environment = { OTEL_EXPORTER_OTLP_HEADERS: 'secret', OTEL_EXPORTER_OTLP_ENDPOINT: 'secret:4318' };
+    const read = () => readConfig(environment);
+    expect(read).toThrow(/OTEL_EXPORTER_OTLP_ENDPOINT .* it takes an http:\/\/ or https:\/\/ address/);
+    expect(read).toThrow(/OTEL_EXPORTER_OTLP_HEADERS .* it takes name=value, separated by commas/);
+    expect(read).not.toThrow(/secret/);
   });
 
   it('names every unusable variable in one error, without a password', () => {

@@ -95,7 +95,9 @@ describe('the picture of a noise', () => {
       expect(await padding.open(model, [reward], { warmUp: true })).toEqual([]);
 
       const runs: (readonly number[])[] = [];
-      const pipeline = await padding.pipeline(pipelineRequest({ onRuns: (sizes) => runs.push(sizes) }));
+      const pipeline = await padding.pipeline(
+        pipelineRequest({ onBatches: (batches) => runs.push(batches.map(({ size }) => size)) }),
+      );
       const padded = await pipeline.evaluate(noisesAt(...range(9)), BOTH);
       await pipeline.evaluate(noisesAt(...range(5)), BOTH);
       expect(runs).toEqual([[6, 4], [6]]);

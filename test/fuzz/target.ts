@@ -49,7 +49,7 @@ export interface Target {
 
 /** Time that a process may take to exit after SIGTERM, before it is killed. */
 const SHUTDOWN_TIMEOUT_MS = 20_000;
-const ALL_SCOPES = ['read', 'jobs:write', 'samples:write', 'webhooks:write'] as const;
+const ALL_SCOPES = ['tenant-admin'] as const;
 
 /** Starts a service in a temporary folder. */
 export async function startTarget({

@@ -2,8 +2,10 @@ import { pino } from 'pino';
 import type { BlobStore } from '../../src/storage/blobs.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { RunningJob, WorkerContext } from '../../workers/context.ts';
+import { EngineMeter } from '../../workers/engine-meter.ts';
 import { Lease } from '../../workers/lease.ts';
 import { Throughput } from '../../workers/throughput.ts';
+import { WorkTrace } from '../../workers/work-trace.ts';
 
 /**
  * Takes a job as a worker does, from another worker too.
@@ -20,5 +22,6 @@ export async function takeJob(
   // The steps that tests call alone use neither engine nor catalog.
   const context = { store, blobs, logger: pino({ level: 'silent' }) } as unknown as WorkerContext;
   const pace = { throughput: new Throughput(), workers: 1 };
-  return { context, lease, record: await store.jobs.get(id), pace };
+  const trace = new WorkTrace(null, 'job', undefined, {});
+  return { context, lease, record: await store.jobs.get(id), pace, meter: new EngineMeter(), trace };
 }

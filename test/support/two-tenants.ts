@@ -20,6 +20,7 @@ export const BODIES = {
   createJob: { prompt: PROMPT },
   putJob: { prompt: PROMPT },
   createSample: { prompt: PROMPT },
+  createKey: { name: 'a test' },
   createWebhookEndpoint: { url: 'http://127.0.0.1:9/' },
   updateWebhookEndpoint: { enabled: false },
 } satisfies { readonly [name: string]: unknown };
@@ -65,7 +66,8 @@ export interface TwoTenants {
 export async function startTwoTenants(): Promise<TwoTenants> {
   const api = await startTestApi({ webhookAllow: ['127.0.0.1'] });
   const scopes = ['tenant-admin'] as const;
-  const acme = withHeaders(api, (await createKey(api, { tenant: 'acme', scopes })).headers);
+  const acmeKey = await createKey(api, { tenant: 'acme', scopes });
+  const acme = withHeaders(api, acmeKey.headers);
   const rival = withHeaders(api, (await createKey(api, { tenant: 'rival', scopes })).headers);
   const document = (await (await api.get('/openapi.json')).json()) as {
     paths: Record<string, Record<string, { operationId: string; security: { key: string[] }[] }>>;
@@ -131,6 +133,7 @@ export async function startTwoTenants(): Promise<TwoTenants> {
     '/v1/policies/{id}': policy,
     '/v1/samples/{id}': sample,
     '/v1/images/{id}': image,
+    '/v1/keys/{id}': acmeKey.key.id,
     '/v1/models/{name}': '',
     '/v1/webhook-endpoints/{id}': String(endpoint.id),
     '/v1/webhook-deliveries/{id}': String(delivery.id),

@@ -20,7 +20,11 @@ async function take(id: string) {
   const optimizer = createOptimizer(record, { shape: [4, 2, 2], promptEmbedding: new Float32Array(8) });
   const checkpoints = new Checkpoints(api.blobs, lease, record.checkpoint?.key ?? null);
   const save = (iteration: number, seconds: number) =>
-    checkpoints.save(optimizer, { ...SEARCH_START, iteration, seconds }, { minIntervalMs: 0 });
+    checkpoints.save(
+      optimizer,
+      { ...SEARCH_START, iteration, seconds },
+      { minIntervalMs: 0, engineMilliseconds: 0 },
+    );
   return { lease, optimizer, checkpoints, save };
 }
 

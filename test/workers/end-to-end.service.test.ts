@@ -83,6 +83,19 @@ describe('a job', () => {
     ).toBe('PNG');
   });
 
+  it('counts what it used once, with its report and its samples', async () => {
+    const { data } = (await (await fetch(`${service.url}/v1/usage`)).json()) as {
+      data: { engineSeconds: number }[];
+    };
+    const storedBytes = expect.any(Number);
+    const tenant = 'default';
+    expect(data).toMatchObject([{ tenant, jobs: 1, samples: 1, images: 40 + 2 * 8 + 2, storedBytes }]);
+    const { startedAt, finishedAt } = undisturbed.job;
+    const seconds = (Date.parse(String(finishedAt)) - Date.parse(String(startedAt))) / 1000;
+    expect(data[0].engineSeconds).toBeGreaterThan(0);
+    expect(data[0].engineSeconds).toBeLessThan(seconds);
+  });
+
   it('stores a policy file that describes itself and contains neither ids nor times', async () => {
     const { distribution, metadata } = decodePolicy(await parameters(undisturbed.job), [4, 16, 16]);
     expect(distribution.mean).toHaveLength(distribution.weights.length * 4 * 16 * 16);

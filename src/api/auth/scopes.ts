@@ -27,6 +27,7 @@ export function requiredScopes(
   if (scope) return [scope].flat();
   if (url === '/metrics') return ['metrics:read'];
   if (!/^\/v\d+(\/|$)/.test(url)) return [];
+  if (/^\/v1\/keys(\/|$)/.test(url)) return ['tenant-admin'];
   if (method === 'GET' || method === 'HEAD') return ['read'];
   if (/\/samples(\/|$)/.test(url)) return ['samples:write'];
   if (/^\/v1\/(webhook-endpoints|webhook-deliveries)(\/|$)/.test(url)) return ['webhooks:write'];

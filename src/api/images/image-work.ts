@@ -75,7 +75,13 @@ export async function startSampling(
     ? resolvePolicySample(policy, shared, await catalog.now())
     : resolveSample({ prompt, model, ...shared }, await catalog.now());
   const now = new Date().toISOString();
-  const record = await submitSample(store, settings, { id, warnings, requestId: request.id, now });
+  const record = await submitSample(store, settings, {
+    id,
+    warnings,
+    requestId: request.id,
+    now,
+    traceparent: request.span?.traceparent,
+  });
   return { kind: 'sample', record };
 }
 

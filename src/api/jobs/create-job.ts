@@ -32,7 +32,7 @@ export async function prepareJob({ catalog, config }: Services, body: JobRequest
  *   deleted, `quota-exceeded`, `conflict`, and whatever `prepare` throws
  */
 export async function createJob(
-  { store, id: requestId }: FastifyRequest,
+  { store, id: requestId, span }: FastifyRequest,
   {
     id,
     mayExist,
@@ -49,7 +49,8 @@ export async function createJob(
   if (!existing) {
     const { settings, warnings, webhook } = await prepare();
     const now = new Date().toISOString();
-    const created = await submitJob(store, settings, { id, warnings, requestId, now, digest, webhook });
+    const origin = { id, warnings, requestId, now, digest, traceparent: span?.traceparent };
+    const created = await submitJob(store, settings, { ...origin, webhook });
     if (created) return created;
   } else if (existing.status === 'queued') {
     // A crash may have left the record without its queue entry.

@@ -27,6 +27,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** A 202 of the route is not the answer: a repeated request waits for the same work. */
     waitsForWork?: boolean;
+    /** The answer has a secret that must not be kept; a repeated request reaches the route. */
+    hasSecretAnswer?: boolean;
   }
 }
 
@@ -176,6 +178,7 @@ function mismatch(key: string, answer: string): ProblemError {
 function answerToKeep(request: FastifyRequest, reply: FastifyReply, payload: unknown): string | null {
   const status = reply.statusCode;
   if (status < 200 || status > 299) return null;
+  if (request.routeOptions.config.hasSecretAnswer) return 'again';
   const canMakeAgain = request.idempotency?.hasReserved ?? false;
   if (canMakeAgain) {
     if (status === 202 && request.routeOptions.config.waitsForWork) return 'again';

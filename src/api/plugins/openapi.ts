@@ -28,6 +28,7 @@ export const openapi = fp(async (app: FastifyInstance) => {
         { name: 'samples', description: 'images sampled from a distribution' },
         { name: 'webhooks', description: 'endpoints that receive events, and the log of deliveries' },
         { name: 'catalog', description: 'installed models, rewards and optimizers; queues and workers' },
+        { name: 'keys', description: 'API keys of the tenant; for `admin`, of all tenants' },
         { name: 'service', description: 'the service itself: health and documentation' },
       ],
       components: {

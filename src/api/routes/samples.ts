@@ -130,7 +130,13 @@ async function submit(
   if (isNew || !(await store.samples.findUnlessGone(id))) {
     const { settings, warnings } = await resolve();
     const now = new Date().toISOString();
-    await submitSample(store, settings, { id, warnings, requestId: request.id, now });
+    await submitSample(store, settings, {
+      id,
+      warnings,
+      requestId: request.id,
+      now,
+      traceparent: request.span?.traceparent,
+    });
     request.log.info({ sampleId: id }, 'sample queued');
   }
   const sample = await readEnded(request, reply, id);

@@ -1,9 +1,12 @@
 import type { ParseArgsConfig } from 'node:util';
-import { type Config, readConfig } from '../../config/config.ts';
+import { type Config, readConfig, storagePlace } from '../../config/config.ts';
+import { DEFAULT_SCOPES, SCOPES, type Scope } from '../../contract/scopes.ts';
 import { DEFAULT_TENANT } from '../../contract/tenants.ts';
 import { connectRedis } from '../../redis/connection.ts';
 import { RedisKeys } from '../../redis/keys.ts';
-import { type ApiKey, ApiKeys, type Limits, SCOPES, type Scope } from '../../tenancy/api-keys.ts';
+import { rememberKeys } from '../../storage/keys-marker.ts';
+import { openBlobs } from '../../storage/open-blobs.ts';
+import { type ApiKey, ApiKeys, keyState, type Limits } from '../../tenancy/api-keys.ts';
 import { parseArguments, UsageError } from '../arguments.ts';
 import { ensureRedis } from '../redis/ensure-redis.ts';
 import { findPrivateRedis } from '../redis/private-redis.ts';
@@ -87,12 +90,28 @@ async function create(keys: ApiKeys, args: readonly string[]): Promise<number> {
   };
   const { tenant = DEFAULT_TENANT, name = tenant } = values;
   const expiresAt = days === null ? null : new Date(now.getTime() + days * 86_400_000).toISOString();
-  const request = { name, tenant, scopes: readScopes(values.scopes, DEFAULT_SCOPES), limits, expiresAt };
-  const { secret, key } = await keys.create(request, now).catch((error: unknown) => {
-    throw error instanceof RangeError ? new UsageError(error.message) : error;
-  });
+  const scopes = values.scopes === undefined ? DEFAULT_SCOPES : readScopes(values.scopes);
+  const request = { name, tenant, scopes, limits, expiresAt };
+  const { secret, key } = await keys.create(request, now).catch(toUsageError);
   printKey(secret, key);
+  await noteThatThereAreKeys();
   return 0;
+}
+
+function toUsageError(error: unknown): never {
+  throw error instanceof RangeError ? new UsageError(error.message) : error;
+}
+
+/** The key exists, so the command does not fail with storage; a service notes it when it starts. */
+async function noteThatThereAreKeys(): Promise<void> {
+  try {
+    await rememberKeys(await openBlobs(storagePlace(readConfig(process.env))));
+  } catch (error) {
+    console.error(
+      'Storage could not note that the service has keys, so a service whose Redis is lost would serve ' +
+        `this machine without one. Start the service once. (${(error as Error).message})`,
+    );
+  }
 }
 
 async function list(keys: ApiKeys, args: readonly string[]): Promise<number> {
@@ -108,15 +127,12 @@ async function rotate(keys: ApiKeys, args: readonly string[]): Promise<number> {
   const { values, id } = parse(args, 1, { grace: { type: 'string' }, scopes: { type: 'string' } });
   const hours = wholeNumber('grace', values.grace, 24) ?? 24;
   const now = new Date();
-  const old = (await keys.list()).find((key) => key.id === id);
-  if (!old || stateOf(old, now) !== 'valid') throw noSuchKey(id);
-  const { name, tenant, limits, expiresAt } = old;
-  const scopes = readScopes(values.scopes, old.scopes);
-  const { secret, key } = await keys.create({ name, tenant, scopes, limits, expiresAt }, now);
-  const end = new Date(now.getTime() + hours * 3_600_000).toISOString();
-  await keys.update(id, { expiresAt: expiresAt !== null && expiresAt < end ? expiresAt : end });
-  printKey(secret, key);
-  console.error(`The old key ${id} is valid until ${end}.`);
+  const scopes = values.scopes === undefined ? undefined : readScopes(values.scopes);
+  const oldEnd = new Date(now.getTime() + hours * 3_600_000).toISOString();
+  const rotated = await keys.rotate(id, { scopes, oldEnd }, now).catch(toUsageError);
+  if (!rotated) throw noSuchKey(id);
+  printKey(rotated.secret, rotated.key);
+  console.error(`The old key ${id} is valid until ${rotated.oldEnd}.`);
   return 0;
 }
 
@@ -143,7 +159,7 @@ function row(key: ApiKey & { readonly lastUsedAt: string | null }): { [column: s
     name: key.name,
     tenant: key.tenant,
     scopes: key.scopes.join(','),
-    state: stateOf(key, new Date()),
+    state: keyState(key, new Date()),
     'requests/min': number(requestsPerMinute),
     queued: number(queuedJobs),
     'images/day': number(imagesPerDay),
@@ -154,19 +170,11 @@ function row(key: ApiKey & { readonly lastUsedAt: string | null }): { [column: s
   };
 }
 
-function stateOf({ revokedAt, expiresAt }: ApiKey, now: Date): 'valid' | 'revoked' | 'ended' {
-  if (revokedAt !== null) return 'revoked';
-  return expiresAt !== null && Date.parse(expiresAt) <= now.getTime() ? 'ended' : 'valid';
-}
-
 function noSuchKey(id: string): Error {
   return new Error(`There is no valid key ${id}; findery keys list shows all keys.`);
 }
 
-const DEFAULT_SCOPES: readonly Scope[] = ['read', 'jobs:write', 'samples:write'];
-
-function readScopes(text: string | undefined, fallback: readonly Scope[]): readonly Scope[] {
-  if (text === undefined) return fallback;
+function readScopes(text: string): readonly Scope[] {
   return text.split(',').map((word) => {
     const scope = SCOPES.find((known) => known === word.trim());
     if (scope) return scope;

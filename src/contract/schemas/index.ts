@@ -4,10 +4,12 @@ import * as common from './common.ts';
 import * as createImage from './create-image.ts';
 import * as event from './event.ts';
 import * as job from './job.ts';
+import * as key from './key.ts';
 import * as policy from './policy.ts';
 import * as progress from './progress.ts';
 import * as rewardHistory from './reward-history.ts';
 import * as sample from './sample.ts';
+import * as usage from './usage.ts';
 import * as webhook from './webhook.ts';
 import * as webhookBody from './webhook-body.ts';
 import * as webhookEndpoint from './webhook-endpoint.ts';
@@ -19,10 +21,12 @@ export const NAMED_SCHEMAS: readonly TSchema[] = [
   createImage,
   event,
   job,
+  key,
   policy,
   progress,
   rewardHistory,
   sample,
+  usage,
   webhook,
   webhookBody,
   webhookEndpoint,

@@ -7,6 +7,8 @@
   - A full Redis makes changes too: accepted work goes on, can be canceled and can be deleted.
   - Idempotent: a connection that broke before the answer sends a change again. The record remembers
     the last change of its lease holder and the last one of anybody else, and makes neither twice.
+  - What the record used is added to the usage of the day in the same step, so no crash can lose or
+    repeat it.
   - The notice is written in the same step, so no crash can lose it. A snapshot of the record goes
     with it, because the record may change or be deleted before the notice is dispatched. A change
     to the status that the record already has gives no notice.
@@ -23,6 +25,8 @@
     KEYS[5] unqueued           sorted set
     KEYS[6] snapshot           hash, written with a notice of a status
     KEYS[7] ended              hash: work that ended, by kind and status
+    KEYS[8] usage_day          hash: usage of today (includes/usage.lua)
+    KEYS[9] stored_bytes       hash: bytes in storage by tenant
 
     ARGV[1] id
     ARGV[2] change_id          unique for each change
@@ -42,6 +46,7 @@
     ARGV[16] changes_channel
     ARGV[17] outbox_message    published on that channel with a notice
     ARGV[18] ended_field       counted if the status is new; '': the work goes on
+    ARGV[19] usage_json        totals of what the record used so far; '': nothing is counted
 
   Output:
     'done'
@@ -49,12 +54,13 @@
     'not-owner'     the record has another lease token
     'wrong-status'  the record has none of the statuses, or not the expected fields
 ]]
-local record, stream, rewards, outbox, unqueued, snapshot, ended = unpack(KEYS)
+local record, stream, rewards, outbox, unqueued, snapshot, ended, usage_day, stored_bytes = unpack(KEYS)
 local id, change_id, lease_token, new_lease_token, statuses_json, expected_json, fields_json, new_status,
   events_json, rewards_offset, rewards_json, notice, snapshot_seconds, queue, reopen, changes_channel,
-  outbox_message, ended_field = unpack(ARGV)
+  outbox_message, ended_field, usage_json = unpack(ARGV)
 
 --- @include "includes/first-event"
+--- @include "includes/usage"
 --- @include "../../redis/lua/includes/allow-when-full"
 
 local function has_one_of(statuses)
@@ -111,6 +117,7 @@ if new_lease_token ~= '' then redis.call('HSET', record, '_owner', new_lease_tok
 local fields = cjson.decode(fields_json)
 if #fields > 0 then redis.call('HSET', record, unpack(fields)) end
 if ended_field ~= '' then redis.call('HINCRBY', ended, ended_field, 1) end
+count_usage(record, usage_day, stored_bytes, usage_json)
 if queue == '1' then redis.call('ZADD', unqueued, redis.call('TIME')[1], id) end
 if reopen == '1' then remove_done_event() end
 local offset = tonumber(rewards_offset)
