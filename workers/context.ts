@@ -20,6 +20,8 @@ export interface WorkerContext {
   readonly throughput: Throughput;
   readonly recycling: Recycling;
   readonly logger: Logger;
+  /** Seconds that a job may search while others wait; 0: without end. */
+  readonly sliceSeconds: number;
   /** Aborted when the worker has to give its work back and end. */
   readonly shutdown: AbortSignal;
 }

@@ -18,6 +18,7 @@ import { classifyJobError, timesAtCheckpoint, watchForInterruption } from './int
 import { endJobSample, openJobSample } from './job-sample.ts';
 import { Lease } from './lease.ts';
 import { measureProgress, publishIteration, publishStage } from './progress.ts';
+import { Slice } from './slice.ts';
 import { Interruption } from './stop-reason.ts';
 import { storePolicy } from './store-policy.ts';
 
@@ -107,9 +108,10 @@ async function take(job: RunningJob): Promise<boolean> {
 async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
   const { context, lease, record } = job;
   const checkpoints = new Checkpoints(context.blobs, lease, record.checkpoint?.key ?? null);
+  const slice = new Slice(context.store.queues, record, context.sliceSeconds);
   const evaluator = await openEvaluator(context, record);
   const optimizer = createOptimizer(record, evaluator);
-  const search = await runStoredSearch(job, { optimizer, evaluator, checkpoints, signal });
+  const search = await runStoredSearch(job, { optimizer, evaluator, checkpoints, slice, signal });
 
   await publishStage(job, search, 'judging');
   const began = performance.now();
@@ -141,11 +143,13 @@ async function runStoredSearch(
     optimizer,
     evaluator,
     checkpoints,
+    slice,
     signal,
   }: {
     readonly optimizer: Optimizer;
     readonly evaluator: Evaluator;
     readonly checkpoints: Checkpoints;
+    readonly slice: Slice;
     readonly signal: AbortSignal;
   },
 ): Promise<SearchProgress> {
@@ -153,6 +157,7 @@ async function runStoredSearch(
   const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
   signal.throwIfAborted();
   let latest = start;
+  slice.begin();
   // A job that may have killed workers stores every iteration, so that it gets further each time.
   const minIntervalMs = record.takenAt ? 0 : CHECKPOINT_INTERVAL_MS;
   const search = await runSearch({
@@ -166,6 +171,7 @@ async function runStoredSearch(
       latest = iteration.progress;
       await publishIteration(job, iteration);
       await checkpoints.save(optimizer, iteration.progress, { minIntervalMs });
+      if (latest.rewards.length < record.budget.images) await slice.check();
     },
   }).catch(async (error: unknown) => {
     // Whatever stopped the search, the images since the last checkpoint are paid for.

@@ -1,8 +1,9 @@
-import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, WaitingError, Worker } from 'bullmq';
 import { requeueUnfinished } from '../src/jobs/requeue.ts';
 import { QUEUES, type QueueName } from '../src/queue/queues.ts';
 import type { WorkerContext } from './context.ts';
 import { redeliveryDelay } from './interruption.ts';
+import { Interruption } from './stop-reason.ts';
 
 /** The data of a queue's entry. Entries of earlier releases have no tenant. */
 type Entry = Job<{ id: string; tenant?: string }>;
@@ -36,6 +37,10 @@ export function openQueueWorker(context: WorkerContext, name: QueueName, options
       await store.queues.begin(name, entry.data).catch(warn);
       await options.process(id, entry.attemptsMade + 1 >= (entry.opts.attempts ?? 1), lockLost);
     } catch (error) {
+      if (error instanceof Interruption && error.kind === 'preempted') {
+        await store.queues.giveWay(name, entry.data, async () => void (await entry.moveToWait(token)));
+        throw new WaitingError();
+      }
       const delay = error instanceof UnrecoverableError ? null : redeliveryDelay(error, shutdown);
       if (delay === null) throw error;
       await entry.moveToDelayed(Date.now() + delay, token);

@@ -93,6 +93,7 @@ export async function startWorker({
     throughput,
     recycling,
     logger,
+    sliceSeconds: config.sliceSeconds,
     shutdown: shutdown.signal,
   };
 

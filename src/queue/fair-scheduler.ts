@@ -5,9 +5,13 @@ import { prioritizedKey } from './bullmq-keys.ts';
 
 /** Entries that one round trip of `registerAll` reads, about. */
 const SCAN_BATCH = 500;
+/** Time in which an entry that has to yield goes back to the queue; then another one may be asked. */
+const YIELD_MS = 10_000;
 
 const register = defineScript<null>(import.meta.url, './lua/register.lua');
 const leave = defineScript<null>(import.meta.url, './lua/leave.lua');
+const askToYield = defineScript<0 | 1>(import.meta.url, './lua/ask-to-yield.lua');
+const giveWay = defineScript<null>(import.meta.url, './lua/give-way.lua');
 const position = defineScript<number>(import.meta.url, './lua/position.lua');
 
 /**
@@ -49,6 +53,24 @@ export class FairScheduler {
     await leave(this.#redis, this.#input({ tenant, id, hasBegun: 0 }));
   }
 
+  /**
+   * Whether a running entry has to make room for one that waits. If so, no other entry of the queue
+   * has to until `giveWay`, or for ten seconds.
+   */
+  async mustYield(tenant: string, id: string): Promise<boolean> {
+    return (await askToYield(this.#redis, this.#yieldInput({ tenant, id, milliseconds: YIELD_MS }))) === 1;
+  }
+
+  /**
+   * Puts a running entry behind those that wait.
+   * @param giveBack puts it back into BullMQ's queue
+   */
+  async giveWay(tenant: string, id: string, giveBack: () => Promise<void>): Promise<void> {
+    await giveWay(this.#redis, this.#yieldInput({ tenant, id, isBack: 0 }));
+    await giveBack();
+    await giveWay(this.#redis, this.#yieldInput({ tenant, id, isBack: 1 }));
+  }
+
   /** Position of an entry if nothing else is enqueued, from 1; null when it does not wait. */
   async position(id: string): Promise<number | null> {
     return (await position(this.#redis, this.#input({ id }))) || null;
@@ -76,6 +98,11 @@ export class FairScheduler {
       if (ids.length > 0) await this.register(...ids);
       cursor = next;
     } while (cursor !== '0');
+  }
+
+  #yieldInput(args: { readonly [name: string]: string | number }) {
+    const { keys, args: all } = this.#input(args);
+    return { keys: { ...keys, yielding: this.#keys.yielding(this.#queue) }, args: all };
   }
 
   #input(args: { readonly [name: string]: string | number }) {

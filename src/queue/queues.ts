@@ -60,6 +60,20 @@ export class Queues {
     await this.#schedulers[name].begin(tenant, id);
   }
 
+  /** Whether a running entry has to make room for one that waits (`FairScheduler.mustYield`). */
+  async mustYield(name: QueueName, { id, tenant }: Pick<Queueable, 'id' | 'tenant'>): Promise<boolean> {
+    return this.#schedulers[name].mustYield(tenant, id);
+  }
+
+  /** Puts a running entry behind those that wait (`FairScheduler.giveWay`). */
+  async giveWay(
+    name: QueueName,
+    { id, tenant = DEFAULT_TENANT }: { readonly id: string; readonly tenant?: string },
+    giveBack: () => Promise<void>,
+  ): Promise<void> {
+    await this.#schedulers[name].giveWay(tenant, id, giveBack);
+  }
+
   /** Number of entries of a tenant that wait for their first attempt, by queue. */
   async waitingOf(tenant: string): Promise<Record<QueueName, number>> {
     const [optimize, sample] = await Promise.all([

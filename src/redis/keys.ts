@@ -102,6 +102,10 @@ export class RedisKeys {
       clock: `${prefix}clock`,
     };
   }
+  /** String that expires: the entry of a queue that makes room for others. */
+  yielding(queue: string): string {
+    return `${this.prefix}:turns:${queue}:yielding`;
+  }
   /**
    * Sorted set: entries of a tenant that wait in a queue, by the score that defers them. Stored
    * name: `turns`.

@@ -42,6 +42,17 @@ local function bullmq_queue(prefix)
     if call('EXISTS', prefix .. id) == 1 then call('HSET', prefix .. id, 'priority', priority) end
   end
 
+  -- Ids of the entries that BullMQ would start next.
+  function queue.first(count)
+    return call('ZRANGE', prioritized, 0, count - 1)
+  end
+
+  -- Priority with which an entry was added; nil when it does not exist.
+  function queue.added_priority(id)
+    local options = call('HGET', prefix .. id, 'opts')
+    return options and cjson.decode(options).priority
+  end
+
   function queue.tenant_of(id)
     local data = call('HGET', prefix .. id, 'data')
     return data and cjson.decode(data).tenant or DEFAULT_TENANT
@@ -66,6 +77,14 @@ local function bullmq_queue(prefix)
       call('ZADD', prefix .. 'marker', 0, '0')
     end
     has_woken = true
+  end
+
+  -- Moves an entry that waits behind all others of its priority. Returns its new score.
+  function queue.move_back(id, priority)
+    local score = priority * PRIORITY_STEP + next_number(1) % PRIORITY_STEP
+    queue.move(id, score)
+    wake_worker()
+    return score
   end
 
   -- Adds an entry as addPrioritizedJob of BullMQ does, for an id that the caller chose, without

@@ -91,6 +91,31 @@ local function fair_scheduler(queue, scheduled, served, tenants, clock, waiting_
     if longest_ago and longest_ago ~= tenant then scheduler.schedule_next(longest_ago) end
   end
 
+  -- Whether an entry would start before this running one, if that went back to the queue.
+  function scheduler.is_waited_for(id, tenant)
+    local priority = queue.added_priority(id)
+    for _, other in ipairs(queue.first(2)) do -- at most one of them is of the tenant and scheduled
+      if queue.tenant_of(other) ~= tenant then return true end
+      if queue.added_priority(other) <= priority then return true end
+    end
+    return false
+  end
+
+  -- BullMQ puts back an entry at the head of the priority in its hash: after this, behind all
+  -- scheduled entries.
+  function scheduler.prepare_way(id)
+    queue.set_priority(id, queue.added_priority(id))
+  end
+
+  -- Puts an entry that a worker gave back behind all others: those of its tenant with the same
+  -- priority, and the scheduled one of every other tenant.
+  function scheduler.give_way(id, tenant)
+    if queue.score(id) == 0 then return end -- another worker has it
+    scheduler.defer(id, tenant, queue.move_back(id, queue.added_priority(id)))
+    call('HSET', served, tenant, tick())
+    scheduler.schedule_next(tenant)
+  end
+
   -- The scheduled entries of all tenants: tenant and id, alternately. For `position`, read once for
   -- many entries.
   function scheduler.read_scheduled()
