@@ -31,14 +31,19 @@ export function openQueueWorker(context: WorkerContext, name: QueueName, options
 
   const processEntry = async (entry: Entry, token?: string, lockLost?: AbortSignal) => {
     const { id } = entry.data;
+    const giveWay = () =>
+      store.queues.giveWay(name, entry.data, async () => void (await entry.moveToWait(token)));
+    // If this fails, the tenant's next entry is only scheduled later; the work goes on.
+    if ((await store.queues.begin(name, entry.data).catch(warn)) === false) {
+      await giveWay();
+      throw new WaitingError();
+    }
     options.current.add(id);
     try {
-      // If this fails, the tenant's next entry is only scheduled later; the work goes on.
-      await store.queues.begin(name, entry.data).catch(warn);
       await options.process(id, entry.attemptsMade + 1 >= (entry.opts.attempts ?? 1), lockLost);
     } catch (error) {
       if (error instanceof Interruption && error.kind === 'preempted') {
-        await store.queues.giveWay(name, entry.data, async () => void (await entry.moveToWait(token)));
+        await giveWay();
         throw new WaitingError();
       }
       const delay = error instanceof UnrecoverableError ? null : redeliveryDelay(error, shutdown);
@@ -47,6 +52,8 @@ export function openQueueWorker(context: WorkerContext, name: QueueName, options
       throw new DelayedError();
     } finally {
       options.current.delete(id);
+      // If this fails, `repair` schedules the tenant's next entry.
+      if (name === 'optimize') await store.queues.finish(name, entry.data).catch(warn);
     }
   };
 

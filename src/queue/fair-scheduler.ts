@@ -5,13 +5,14 @@ import { prioritizedKey } from './bullmq-keys.ts';
 
 /** Entries that one round trip of `registerAll` reads, about. */
 const SCAN_BATCH = 500;
-/** Time in which an entry that has to yield goes back to the queue; then another one may be asked. */
+/** Time in which an entry that has to yield goes back to the queue, before another one is asked. */
 const YIELD_MS = 10_000;
 
 const register = defineScript<null>(import.meta.url, './lua/register.lua');
-const leave = defineScript<null>(import.meta.url, './lua/leave.lua');
+const leave = defineScript<0 | 1>(import.meta.url, './lua/leave.lua');
 const askToYield = defineScript<0 | 1>(import.meta.url, './lua/ask-to-yield.lua');
 const giveWay = defineScript<null>(import.meta.url, './lua/give-way.lua');
+const finish = defineScript<null>(import.meta.url, './lua/finish.lua');
 const position = defineScript<number>(import.meta.url, './lua/position.lua');
 
 /**
@@ -43,9 +44,33 @@ export class FairScheduler {
     await register(this.#redis, { ...this.#input({}), entries: ids.map((id) => ({ args: { id } })) });
   }
 
-  /** Schedules the tenant's next entry, since a worker has begun with this one. */
-  async begin(tenant: string, id: string): Promise<void> {
-    await leave(this.#redis, this.#input({ tenant, id, hasBegun: 1 }));
+  /**
+   * Schedules the tenant's next entry, since a worker has begun with this one.
+   * @returns false when the tenant runs as many entries as it may: the worker has to put this one
+   *   back (`giveWay`)
+   */
+  async begin(tenant: string, id: string): Promise<boolean> {
+    return (await leave(this.#redis, this.#input({ tenant, id, hasBegun: 1 }))) === 1;
+  }
+
+  /** Schedules the next entry of a tenant with a limit, since a worker has let go of this one. */
+  async finish(tenant: string, id: string): Promise<void> {
+    await finish(this.#redis, this.#input({ tenant, id }));
+  }
+
+  /** Schedules the next entry of one tenant, in case a crash prevented it. Call it now and then. */
+  async repair(): Promise<void> {
+    await finish(this.#redis, this.#input({ tenant: '', id: '' }));
+  }
+
+  /** Whether an entry waits until its tenant runs fewer entries than its limit. */
+  async isHeld(id: string): Promise<boolean> {
+    return (await this.#redis.sismember(this.#keys.held(this.#queue), id)) === 1;
+  }
+
+  /** Number of entries of all tenants for which `isHeld` holds. */
+  async countHeld(): Promise<number> {
+    return this.#redis.scard(this.#keys.held(this.#queue));
   }
 
   /** Schedules the tenant's next entry, since this one was removed from the queue. */

@@ -30,8 +30,19 @@ export interface Limits {
   readonly requestsPerMinute: number | null;
   /** Jobs and samples that wait at the same time. */
   readonly queuedJobs: number | null;
+  /**
+   * Jobs that run at the same time, >= 1; others wait. If the keys of a tenant differ, the one
+   * counts with which the latest job was queued. The limit ends when nothing of the tenant waits.
+   */
+  readonly runningJobs: number | null;
   /** Images that jobs and samples may request in a day (UTC). */
   readonly imagesPerDay: number | null;
+  /** Images of one job (search, report and samples) or of one batch of samples. */
+  readonly imagesPerJob: number | null;
+  /** Seconds of search of one job. */
+  readonly secondsPerJob: number | null;
+  /** Width times height times steps of an image. */
+  readonly pixelStepsPerImage: number | null;
   /** Bytes of policies, images and new records of jobs and samples that are stored. */
   readonly storedBytes: number | null;
 }
@@ -40,7 +51,11 @@ export interface Limits {
 export const NO_LIMITS: Limits = {
   requestsPerMinute: null,
   queuedJobs: null,
+  runningJobs: null,
   imagesPerDay: null,
+  imagesPerJob: null,
+  secondsPerJob: null,
+  pixelStepsPerImage: null,
   storedBytes: null,
 };
 
@@ -85,8 +100,8 @@ export class ApiKeys {
   /**
    * Creates a key.
    * @returns `secret`, the key itself, which can't be read again, and its stored description
-   * @throws RangeError when the tenant's name is invalid, there are no scopes, or `expiresAt` is
-   *   not a date in the future
+   * @throws RangeError when the tenant's name is invalid, there are no scopes, `expiresAt` is not a
+   *   date in the future, or no job could ever run
    */
   async create(newKey: NewKey, now: Date): Promise<{ secret: string; key: ApiKey }> {
     if (!isTenantName(newKey.tenant))
@@ -98,6 +113,8 @@ export class ApiKeys {
       throw new RangeError(`a key needs at least one scope of ${SCOPES.join(', ')}`);
     if (newKey.expiresAt !== null && !(Date.parse(newKey.expiresAt) > now.getTime()))
       throw new RangeError(`the end ${newKey.expiresAt} is not a date in the future`);
+    if (newKey.limits.runningJobs === 0)
+      throw new RangeError('a limit of 0 running jobs lets no job run; it takes 1 or more');
     const secret = `fdy_${randomBytes(32).toString('base64url')}`;
     const id = `key_${randomBytes(6).toString('hex')}`;
     const key: ApiKey = { id, ...newKey, createdAt: now.toISOString(), revokedAt: null };
@@ -116,7 +133,7 @@ export class ApiKeys {
    */
   async find(secret: string): Promise<ApiKey | null> {
     const entry = await this.#redis.hget(this.#keys.apiKeys(), sha256Of(secret));
-    return entry === null ? null : (JSON.parse(entry) as ApiKey);
+    return entry === null ? null : decodeKey(entry);
   }
 
   /** Lists all keys, oldest first, with the minute of their last use (null for never). */
@@ -126,7 +143,7 @@ export class ApiKeys {
       this.#redis.hgetall(this.#keys.apiKeysUsed()),
     ]);
     return entries
-      .map((entry) => JSON.parse(entry) as ApiKey)
+      .map(decodeKey)
       .map((key) => ({ ...key, lastUsedAt: used[key.id] ?? null }))
       .sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   }
@@ -135,7 +152,7 @@ export class ApiKeys {
   async update(id: string, set: Partial<Pick<ApiKey, 'expiresAt' | 'revokedAt'>>): Promise<ApiKey | null> {
     const apiKeys = this.#keys.apiKeys();
     for (const [hash, before] of Object.entries(await this.#redis.hgetall(apiKeys))) {
-      const key = JSON.parse(before) as ApiKey;
+      const key = decodeKey(before);
       if (key.id !== id) continue;
       const changed = { ...key, ...set };
       const args = { hash, before, after: JSON.stringify(changed) };
@@ -150,4 +167,10 @@ export class ApiKeys {
   async recordUse(id: string, now: string): Promise<void> {
     await this.#redis.hset(this.#keys.apiKeysUsed(), id, now);
   }
+}
+
+/** A stored key. Keys of earlier releases have fewer limits. */
+function decodeKey(entry: string): ApiKey {
+  const key = JSON.parse(entry) as ApiKey;
+  return { ...key, limits: { ...NO_LIMITS, ...key.limits } };
 }

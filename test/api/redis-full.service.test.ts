@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ensureRedis, type RedisService } from '../../src/cli/redis/ensure-redis.ts';
+import { NO_LIMITS } from '../../src/tenancy/api-keys.ts';
 import { createKey, withHeaders } from '../support/api-keys.ts';
 import { createEndedJob, createSample, findery } from '../support/sweep-api.ts';
 import { expectProblem, PROMPT, queueJob, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
@@ -26,7 +27,13 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'findery-full-'));
   redis = await ensureRedis({ dataDir: folder, log: () => {} });
   const open = await startTestApi({ redisUrl: redis.url });
-  const limits = { requestsPerMinute: 1000, queuedJobs: null, imagesPerDay: null, storedBytes: null };
+  const limits = {
+    ...NO_LIMITS,
+    requestsPerMinute: 1000,
+    queuedJobs: null,
+    imagesPerDay: null,
+    storedBytes: null,
+  };
   const { headers } = await createKey(open, { tenant: 'default', scopes: ['admin'], limits });
   api = withHeaders(open, headers);
   ({ id: revoked } = (await createKey(open)).key);

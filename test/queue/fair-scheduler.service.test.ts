@@ -96,7 +96,7 @@ describe('the fair scheduler', () => {
   });
 
   describe('an entry that makes room', () => {
-    /** Serves everything; entries named in `yields` give way once. Names in the order of their starts. */
+    /** Serves everything; entries named in `yields` give way once. */
     const serveYielding = async (yields: readonly string[]) => {
       const { queues } = api.store;
       const left = new Set(yields);

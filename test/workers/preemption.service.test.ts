@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createJobRunner, SHORT_JOB } from '../support/job-runner.ts';
 import { startTestService, type TestService } from '../support/test-service.ts';
 
-/** One worker with slices of a second: long jobs make room for others and end with the same bytes. */
+/** One worker with slices of a second: a long job makes room and ends with the same bytes. */
 let service: TestService;
 let runner: ReturnType<typeof createJobRunner>;
 

@@ -120,7 +120,7 @@ export class GaussianProcessSearch implements Optimizer {
   #asked: { proposal: Proposal; lineage: Lineage | null }[] = [];
   #count = 0;
 
-  /** @param maxPoints most points of all lineages together, beyond which the earliest are dropped */
+  /** @param maxPoints most points of all lineages together; beyond it, the earliest are dropped */
   constructor(problem: SearchProblem, settings: SettingsOf<typeof PARAMETERS>, maxPoints = MAX_POINTS) {
     this.#problem = problem;
     this.#settings = settings;

@@ -21,6 +21,27 @@ local function bullmq_queue(prefix)
   local prioritized = prefix .. 'prioritized'
   local queue = {}
 
+  local last_number, has_woken = nil, false
+
+  -- The next number of the counter. The first call reserves `batch_size` numbers, which later calls
+  -- use.
+  local function next_number(batch_size)
+    last_number = (last_number or call('INCRBY', prefix .. 'pc', batch_size) - batch_size) + 1
+    return last_number
+  end
+
+  -- Wakes a worker, as addBaseMarkerIfNeeded of BullMQ does; once for all entries that a script
+  -- adds.
+  local function wake_worker()
+    if has_woken then return end
+    local meta = call('HMGET', prefix .. 'meta', 'paused', 'concurrency')
+    local paused, concurrency = meta[1], meta[2]
+    if not paused and not (concurrency and call('LLEN', prefix .. 'active') >= tonumber(concurrency)) then
+      call('ZADD', prefix .. 'marker', 0, '0')
+    end
+    has_woken = true
+  end
+
   -- Score of an entry that waits; 0 when it does not wait.
   function queue.score(id)
     return tonumber(call('ZSCORE', prioritized, id) or '0')
@@ -42,6 +63,22 @@ local function bullmq_queue(prefix)
     if call('EXISTS', prefix .. id) == 1 then call('HSET', prefix .. id, 'priority', priority) end
   end
 
+  -- Takes an entry out of BullMQ's set, so that no worker starts it; `put` puts it in again.
+  function queue.take_out(id)
+    call('ZREM', prioritized, id)
+  end
+
+  function queue.put(id, score)
+    call('ZADD', prioritized, score, id)
+    call('HSET', prefix .. id, 'priority', math.floor(score / PRIORITY_STEP))
+    wake_worker()
+  end
+
+  -- Whether a worker has an entry.
+  function queue.is_active(id)
+    return call('LPOS', prefix .. 'active', id) ~= false
+  end
+
   -- Ids of the entries that BullMQ would start next.
   function queue.first(count)
     return call('ZRANGE', prioritized, 0, count - 1)
@@ -56,27 +93,6 @@ local function bullmq_queue(prefix)
   function queue.tenant_of(id)
     local data = call('HGET', prefix .. id, 'data')
     return data and cjson.decode(data).tenant or DEFAULT_TENANT
-  end
-
-  local last_number, has_woken = nil, false
-
-  -- The next number of the counter. The first call reserves `batch_size` numbers, which later calls
-  -- use.
-  local function next_number(batch_size)
-    last_number = (last_number or call('INCRBY', prefix .. 'pc', batch_size) - batch_size) + 1
-    return last_number
-  end
-
-  -- Wakes a worker, as addBaseMarkerIfNeeded of BullMQ does; once for all entries that a script
-  -- adds.
-  local function wake_worker()
-    if has_woken then return end
-    local meta = call('HMGET', prefix .. 'meta', 'paused', 'concurrency')
-    local paused, concurrency = meta[1], meta[2]
-    if not paused and not (concurrency and call('LLEN', prefix .. 'active') >= tonumber(concurrency)) then
-      call('ZADD', prefix .. 'marker', 0, '0')
-    end
-    has_woken = true
   end
 
   -- Moves an entry that waits behind all others of its priority. Returns its new score.
