@@ -4,10 +4,14 @@ import { OPTIMIZERS } from '../src/numerics/optimizers/registry.ts';
 
 /**
  * `npm run bench:optimizers`: processor time and memory of each optimizer, with a reward that costs
- * nothing. `--only gp --budgets 10000` measures one optimizer on other budgets.
+ * nothing. `--only gp --latents SDXL --budgets 10000` measures one optimizer on other budgets.
  */
 const { values } = parseArgs({
-  options: { only: { type: 'string' }, budgets: { type: 'string', default: '150,500' } },
+  options: {
+    only: { type: 'string' },
+    latents: { type: 'string' },
+    budgets: { type: 'string', default: '150,500' },
+  },
 });
 const SHAPES = { 'SD 1.5': [4, 64, 64], SDXL: [4, 128, 128] } as const;
 const BUDGETS = values.budgets.split(',').map(Number);
@@ -22,6 +26,7 @@ console.log(
 for (const definition of OPTIMIZERS) {
   if (values.only && definition.name !== values.only) continue;
   for (const [model, shape] of Object.entries(SHAPES)) {
+    if (values.latents && model !== values.latents) continue;
     for (const budget of BUDGETS) {
       const parameters = Object.fromEntries(
         Object.entries(definition.parameters).map(([name, parameter]) => [name, parameter.default]),
