@@ -20,6 +20,7 @@ let worker: Worker;
 /** Takes up to six entries at the same time, as `openQueueWorker` does. */
 function startWorker(): Worker {
   const { store } = api;
+  const connection = store.redis.duplicate({ maxRetriesPerRequest: null });
   const giveBack = async (entry: Entry, token?: string) => {
     await store.queues.giveWay('optimize', entry.data, async () => void (await entry.moveToWait(token)));
     throw new WaitingError();
@@ -32,12 +33,13 @@ function startWorker(): Worker {
       await store.queues.finish('optimize', entry.data);
     },
     {
-      connection: store.redis.duplicate({ maxRetriesPerRequest: null }),
+      connection,
       prefix: store.keys.queuePrefix(),
       concurrency: 6,
     },
   );
   started.on('error', () => {});
+  started.on('closed', () => connection.disconnect());
   return started;
 }
 
