@@ -48,6 +48,8 @@ export interface WorkerContext {
   readonly logger: Logger;
   /** null: traces are off. */
   readonly tracer: Tracer | null;
+  /** Seconds that a job may search while others wait; 0: without end. */
+  readonly sliceSeconds: number;
   /** Aborted when the worker has to give its work back and end. */
   readonly shutdown: AbortSignal;
 }

@@ -60,7 +60,7 @@ export async function storeImage(
     bytes: file.length,
     sha256: sha256Of(file),
   };
-  await store.images.create(record, { parent: parentId });
+  await store.images.create(record, { parent: parentId, isAccepted: true });
   return record;
 }
 

@@ -133,6 +133,8 @@ export async function giveBack(job: RunningJob, reason: Interruption): Promise<'
   if (reason.kind === 'paused' && (await pause(job))) return 'paused';
   const set = {
     status: 'queued' as const,
+    // A job that makes room for others has not failed: its attempts are those of its errors.
+    ...(reason.kind === 'preempted' ? { attempts: job.record.attempts } : {}),
     ...(reason.kind === 'memory' ? {} : { takenAt: withoutThisAttempt(job.record) }),
   };
   const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];

@@ -31,7 +31,7 @@ export async function openJobSample(
     attempts: 1,
   };
   const { samples } = context.store;
-  if (await samples.create(sample, { parent: policyId, onlyNew: true })) return sample;
+  if (await samples.create(sample, { parent: policyId, onlyNew: true, isAccepted: true })) return sample;
   const existing = await samples.get(sample.id);
   if (existing.status !== 'failed') return existing;
   // Reindexing must not restore the failure.

@@ -20,6 +20,7 @@ import { endJobSample, openJobSample } from './job-sample.ts';
 import { Lease } from './lease.ts';
 import { measureProgress, publishIteration, publishStage } from './progress.ts';
 import { DistributedEvaluator } from './shares/distributed-evaluator.ts';
+import { Slice } from './slice.ts';
 import { Interruption } from './stop-reason.ts';
 import { storePolicy } from './store-policy.ts';
 import { Throughput, withThroughput } from './throughput.ts';
@@ -130,25 +131,28 @@ function paceOf({ throughput }: WorkerContext, { parallelism, progress }: JobRec
 
 /** All stages of the job. @throws the reason of `signal` soon after it is aborted */
 async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
+  const slice = new Slice(job.context.store.queues, job.record, job.context.sliceSeconds);
   const local = await openEvaluator(job.context, job.record, { observed: job });
-  if (job.record.parallelism === 1) return runWith(local, job, signal);
+  if (job.record.parallelism === 1) return runWith(local, job, slice, signal);
   const distributed = await DistributedEvaluator.open(local, job);
   try {
-    await runWith(
-      withThroughput(distributed, (...work) => job.pace.throughput.add(...work)),
-      job,
-      signal,
-    );
+    const evaluator = withThroughput(distributed, (...work) => job.pace.throughput.add(...work));
+    await runWith(evaluator, job, slice, signal);
   } finally {
     await distributed.close();
   }
 }
 
-async function runWith(evaluator: Evaluator, job: RunningJob, signal: AbortSignal): Promise<void> {
+async function runWith(
+  evaluator: Evaluator,
+  job: RunningJob,
+  slice: Slice,
+  signal: AbortSignal,
+): Promise<void> {
   const { context, lease, record, pace, trace } = job;
   const checkpoints = new Checkpoints(context.blobs, lease, record.checkpoint?.key ?? null);
   const optimizer = createOptimizer(record, evaluator);
-  const search = await runStoredSearch(job, { optimizer, evaluator, checkpoints, signal });
+  const search = await runStoredSearch(job, { optimizer, evaluator, checkpoints, slice, signal });
 
   await publishStage(job, search, 'judging');
   const began = performance.now();
@@ -183,11 +187,13 @@ async function runStoredSearch(
     optimizer,
     evaluator,
     checkpoints,
+    slice,
     signal,
   }: {
     readonly optimizer: Optimizer;
     readonly evaluator: Evaluator;
     readonly checkpoints: Checkpoints;
+    readonly slice: Slice;
     readonly signal: AbortSignal;
   },
 ): Promise<SearchProgress> {
@@ -197,6 +203,7 @@ async function runStoredSearch(
   const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
   signal.throwIfAborted();
   let latest = start;
+  slice.begin();
   // A job that may have killed workers stores every iteration, so that it gets further each time.
   const minIntervalMs = record.takenAt ? 0 : CHECKPOINT_INTERVAL_MS;
   const search = await runSearch({
@@ -212,6 +219,7 @@ async function runStoredSearch(
         await publishIteration(job, iteration);
         await save(iteration.progress, minIntervalMs);
       });
+      if (latest.rewards.length < record.budget.images) await slice.check();
     },
   }).catch(async (error: unknown) => {
     // Whatever stopped the search, the images since the last checkpoint are paid for.

@@ -1,8 +1,9 @@
-import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
+import { DelayedError, type Job, UnrecoverableError, WaitingError, Worker } from 'bullmq';
 import { requeueUnfinished } from '../src/jobs/requeue.ts';
 import { QUEUES, type QueueName } from '../src/queue/queues.ts';
 import type { WorkerContext } from './context.ts';
 import { redeliveryDelay } from './interruption.ts';
+import { Interruption } from './stop-reason.ts';
 
 /** The data of a queue's entry. Entries of earlier releases have neither tenant nor model. */
 type Entry = Job<{ id: string; tenant?: string; model?: string }>;
@@ -32,12 +33,21 @@ export function openQueueWorker(context: WorkerContext, name: QueueName, options
 
   const processEntry = async (entry: Entry, token?: string, lockLost?: AbortSignal) => {
     const { id } = entry.data;
+    const giveWay = () =>
+      store.queues.giveWay(name, entry.data, async () => void (await entry.moveToWait(token)));
+    // If this fails, the tenant's next entry is only scheduled later; the work goes on.
+    if ((await store.queues.begin(name, entry.data).catch(warn)) === false) {
+      await giveWay();
+      throw new WaitingError();
+    }
     options.current.add(id);
     try {
-      // If this fails, the tenant's next entry is only scheduled later; the work goes on.
-      await store.queues.begin(name, entry.data).catch(warn);
       await options.process(id, entry.attemptsMade + 1 >= (entry.opts.attempts ?? 1), lockLost);
     } catch (error) {
+      if (error instanceof Interruption && error.kind === 'preempted') {
+        await giveWay();
+        throw new WaitingError();
+      }
       const delay = error instanceof UnrecoverableError ? null : redeliveryDelay(error, shutdown);
       if (delay === null) throw error;
       await entry.moveToDelayed(Date.now() + delay, token);
@@ -45,6 +55,8 @@ export function openQueueWorker(context: WorkerContext, name: QueueName, options
     } finally {
       options.current.delete(id);
       options.onEnd();
+      // If this fails, `repair` schedules the tenant's next entry.
+      if (name === 'optimize') await store.queues.finish(name, entry.data).catch(warn);
     }
   };
 

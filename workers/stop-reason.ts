@@ -7,6 +7,7 @@ const MESSAGES = {
   paused: 'A client paused the job.',
   expired: 'The deadline of the job has passed.',
   shutdown: 'The worker is shutting down.',
+  preempted: 'Other jobs wait, and this one has had its slice of time.',
   lost: 'Another worker has taken the job.',
   storage: 'Storage does not accept what the job writes.',
   memory: 'The memory of this process does not suffice; a new process continues the job.',

@@ -51,7 +51,7 @@ export async function storePolicy(
     },
   });
   await archivePolicy(context.blobs, policy);
-  await context.store.policies.create(policy);
+  await context.store.policies.create(policy, { isAccepted: true });
   return policy;
 }
 

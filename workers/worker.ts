@@ -151,6 +151,7 @@ export async function takeWork({
     },
     logger,
     tracer,
+    sliceSeconds: config.sliceSeconds,
     shutdown: shutdown.signal,
   };
 

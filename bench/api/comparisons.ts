@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { RedisKeys } from '../../src/redis/keys.ts';
-import { type ApiKey, ApiKeys } from '../../src/tenancy/api-keys.ts';
+import { type ApiKey, ApiKeys, NO_LIMITS } from '../../src/tenancy/api-keys.ts';
 import { type Comparison, type Competitor, compare } from './compare.ts';
 import type { Options } from './options.ts';
 import type { Server } from './servers.ts';
@@ -82,7 +82,13 @@ async function limitedKey(redis: Redis): Promise<{ secret: string; put(): Promis
       name: 'bench',
       tenant: 'bench',
       scopes: ['admin'],
-      limits: { requestsPerMinute: limit, queuedJobs: limit, imagesPerDay: 1e12, storedBytes: 1e15 },
+      limits: {
+        ...NO_LIMITS,
+        requestsPerMinute: limit,
+        queuedJobs: limit,
+        imagesPerDay: 1e12,
+        storedBytes: 1e15,
+      },
       expiresAt: null,
     },
     new Date(),

@@ -209,6 +209,14 @@ const WORKERS = {
       'Models that a worker opens and runs once before it takes jobs. `first` stands for the first ' +
       'installed model.',
   },
+  sliceSeconds: {
+    variable: 'FINDERY_SLICE_SECONDS',
+    default: '60',
+    value: integer(0, 86_400),
+    description:
+      'Seconds of search after which a job makes room for other jobs that wait: it goes back to the queue ' +
+      'and continues later from its checkpoint. 0: never.',
+  },
   lockSeconds: {
     variable: 'FINDERY_LOCK_SECONDS',
     default: '15',

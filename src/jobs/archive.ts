@@ -38,6 +38,9 @@ export interface Removal {
   readonly ids: readonly string[];
 }
 
+/** Rewards that one command of Redis reads for the archive. */
+const REWARDS_PER_READ = 5000;
+
 /** Prefix of the keys of archived records. */
 export const RECORD_PREFIX = 'records/';
 /** Prefix of the keys of notes of deletions. */
@@ -50,9 +53,19 @@ export const removalKey = (id: string) => `${REMOVAL_PREFIX}${id}.json`;
 
 /** Archives a job that has ended or is about to, with its rewards and previews. */
 export async function archiveJob(store: Store, blobs: BlobStore, record: JobRecord): Promise<void> {
-  const rewards = await store.redis.lrange(store.keys.rewards(record.id), 0, -1);
+  const rewards = await readRewards(store, record.id);
   const images = await findImages(store, await store.jobs.children(record.id));
   await write(blobs, 'job', record, { rewards, images });
+}
+
+/** Reads the rewards of a job a page at a time; one of all would keep Redis from others. */
+async function readRewards({ redis, keys }: Store, id: string): Promise<string[]> {
+  const rewards: string[] = [];
+  for (;;) {
+    const page = await redis.lrange(keys.rewards(id), rewards.length, rewards.length + REWARDS_PER_READ - 1);
+    rewards.push(...page);
+    if (page.length < REWARDS_PER_READ) return rewards;
+  }
 }
 
 /** Archives a batch of samples that has ended or is about to, with its images. */

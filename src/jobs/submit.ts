@@ -7,6 +7,7 @@ import type { SampleSettings } from '../contract/schemas/sample.ts';
 import { enqueue } from '../queue/enqueue.ts';
 import { JobReading } from '../store/job-reader.ts';
 import type { TenantStore } from '../store/store.ts';
+import { checkWorkSize } from '../tenancy/quota.ts';
 import { SECRETS_FIELD } from '../webhooks/store.ts';
 import type { ValidatedWebhook } from '../webhooks/validate-target.ts';
 
@@ -26,8 +27,9 @@ interface Submission {
 /**
  * Creates a job and queues it, in one change of Redis.
  * @returns the new job; null when there is one with this id already, which stays as it was
- * @throws ProblemError `quota-exceeded` if the tenant has reached a limit, `conflict` if another
- * tenant has this id; no record is written then
+ * @throws ProblemError `quota-exceeded` if the tenant has reached a limit, `not-possible` if the
+ * job is larger than its key allows, `conflict` if another tenant has this id; no record is written
+ * then
  */
 export async function submitJob(
   store: TenantStore,
@@ -77,8 +79,10 @@ export async function submitJob(
     digest,
     traceparent,
   };
+  const images = settings.budget.images + 2 * settings.reportDraws + settings.samples;
+  checkWorkSize(store, { images, seconds: settings.budget.seconds, sampler: settings.sampler });
   const { isNew, position } = await enqueue(store, record, {
-    images: settings.budget.images + 2 * settings.reportDraws + settings.samples,
+    images,
     event: { status: 'queued', stage: 'waiting' },
     deadline: settings.deadline === null ? undefined : Date.parse(settings.deadline),
     internal: webhook ? { [SECRETS_FIELD]: webhook.secrets } : undefined,
@@ -97,6 +101,7 @@ export async function submitSample(
 ): Promise<SampleRecord> {
   const origin = { id, tenant: store.tenant, warnings, requestId, now };
   const record = { ...createSampleRecord(settings, origin), traceparent };
+  checkWorkSize(store, { images: settings.bestOf, sampler: settings.sampler });
   await enqueue(store, record, { images: settings.bestOf, parent: settings.policyId ?? undefined });
   return record;
 }

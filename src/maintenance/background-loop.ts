@@ -14,8 +14,8 @@ const GRACE_SECONDS = 2;
 /**
  * Starts the loop that queues work which is in no queue and ends jobs whose deadline has passed.
  * Every API and every worker runs it, so it goes on while one of them lives; its steps are
- * idempotent. A round without anything due takes two commands of Redis. Before the first round, all
- * records are checked for lost work.
+ * idempotent. A round without anything due takes three commands of Redis. Before the first round,
+ * all records are checked for lost work.
  * @returns a function that stops the loop
  */
 export function startBackgroundLoop(store: Store, blobs: BlobStore, logger: Logger): () => void {
@@ -29,6 +29,7 @@ export function startBackgroundLoop(store: Store, blobs: BlobStore, logger: Logg
     }
   };
   const runRound = async () => {
+    await attempt(() => store.queues.repair());
     await attempt(() => requeuePending(store, GRACE_SECONDS));
     await attempt(() => expireOverdue(store, blobs, Date.now()));
   };

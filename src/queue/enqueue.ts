@@ -121,6 +121,7 @@ function sharedInput({ keys, queues, tenant, limits }: EnqueueContext, queue: Qu
     bytes: limits.storedBytes ?? -1,
     queued: limits.queuedJobs ?? -1,
     images: limits.imagesPerDay ?? -1,
+    ...(queue === 'optimize' ? { running: limits.runningJobs ?? -1 } : {}),
   };
   return {
     keys: {

@@ -7,9 +7,14 @@ import { prioritizedKey } from './bullmq-keys.ts';
 const SCAN_BATCH = 500;
 /** Tenants with waiting entries that `figures` looks at, so that its time has a bound. */
 const MAX_TENANTS = 1000;
+/** Time in which an entry that has to yield goes back to the queue, before another one is asked. */
+const YIELD_MS = 10_000;
 
 const register = defineScript<null>(import.meta.url, './lua/register.lua');
-const leave = defineScript<null>(import.meta.url, './lua/leave.lua');
+const leave = defineScript<0 | 1>(import.meta.url, './lua/leave.lua');
+const askToYield = defineScript<0 | 1>(import.meta.url, './lua/ask-to-yield.lua');
+const giveWay = defineScript<null>(import.meta.url, './lua/give-way.lua');
+const finish = defineScript<null>(import.meta.url, './lua/finish.lua');
 const figures = defineScript<string>(import.meta.url, './lua/figures.lua');
 const position = defineScript<number>(import.meta.url, './lua/position.lua');
 
@@ -65,14 +70,57 @@ export class FairScheduler {
     });
   }
 
-  /** Schedules the tenant's next entry, since a worker has begun with this one. */
-  async begin({ tenant, id, model }: ScheduledEntry): Promise<void> {
-    await leave(this.#redis, this.#inputWithModels({ tenant, id, model, hasBegun: 1 }));
+  /**
+   * Schedules the tenant's next entry, since a worker has begun with this one.
+   * @returns false when the tenant runs as many entries as it may: the worker has to put this one
+   *   back (`giveWay`)
+   */
+  async begin({ tenant, id, model }: ScheduledEntry): Promise<boolean> {
+    const input = this.#inputWithModels({ tenant, id, model, hasBegun: 1 });
+    return (await leave(this.#redis, input)) === 1;
+  }
+
+  /** Schedules the next entry of a tenant with a limit, since a worker has let go of this one. */
+  async finish(tenant: string, id: string): Promise<void> {
+    await finish(this.#redis, this.#input({ tenant, id }));
+  }
+
+  /** Schedules the next entry of one tenant, in case a crash prevented it. Call it now and then. */
+  async repair(): Promise<void> {
+    await finish(this.#redis, this.#input({ tenant: '', id: '' }));
+  }
+
+  /** Whether an entry waits until its tenant runs fewer entries than its limit. */
+  async isHeld(id: string): Promise<boolean> {
+    return (await this.#redis.sismember(this.#keys.held(this.#queue), id)) === 1;
+  }
+
+  /** Number of entries of all tenants for which `isHeld` holds. */
+  async countHeld(): Promise<number> {
+    return this.#redis.scard(this.#keys.held(this.#queue));
   }
 
   /** Schedules the tenant's next entry, since this one was removed from the queue. */
   async remove({ tenant, id, model }: ScheduledEntry): Promise<void> {
     await leave(this.#redis, this.#inputWithModels({ tenant, id, model, hasBegun: 0 }));
+  }
+
+  /**
+   * Whether a running entry has to make room for one that waits. If so, no other entry of the queue
+   * has to until `giveWay`, or for ten seconds.
+   */
+  async mustYield(tenant: string, id: string): Promise<boolean> {
+    return (await askToYield(this.#redis, this.#yieldInput({ tenant, id, milliseconds: YIELD_MS }))) === 1;
+  }
+
+  /**
+   * Puts a running entry behind those that wait.
+   * @param giveBack puts it back into BullMQ's queue
+   */
+  async giveWay(tenant: string, id: string, giveBack: () => Promise<void>): Promise<void> {
+    await giveWay(this.#redis, this.#yieldInput({ tenant, id, isBack: 0 }));
+    await giveBack();
+    await giveWay(this.#redis, this.#yieldInput({ tenant, id, isBack: 1 }));
   }
 
   /** Position of an entry if nothing else is enqueued, from 1; null when it does not wait. */
@@ -122,6 +170,11 @@ export class FairScheduler {
 
   #inputWithModels(args: { readonly [name: string]: string | number }) {
     return this.#input({ modelsPrefix: this.#keys.modelsPrefix(this.#queue), ...args });
+  }
+
+  #yieldInput(args: { readonly [name: string]: string | number }) {
+    const { keys, args: all } = this.#input(args);
+    return { keys: { ...keys, yielding: this.#keys.yielding(this.#queue) }, args: all };
   }
 
   #input(args: { readonly [name: string]: string | number }) {

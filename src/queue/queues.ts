@@ -56,13 +56,43 @@ export class Queues {
     return this.#prefixes[name];
   }
 
-  /** A worker calls this when it begins with an entry: the tenant's next one is scheduled. */
+  /**
+   * A worker calls this when it begins with an entry: the tenant's next one is scheduled.
+   * @returns false when the worker has to put it back (`FairScheduler.begin`)
+   */
   async begin(
     name: QueueName,
     entry: { readonly id: string; readonly tenant?: string; readonly model?: string },
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { id, tenant = DEFAULT_TENANT, model = '' } = entry;
-    await this.#schedulers[name].begin({ tenant, id, model });
+    return this.#schedulers[name].begin({ tenant, id, model });
+  }
+
+  /** A worker calls this when it has let go of an entry for which `begin` returned true. */
+  async finish(
+    name: QueueName,
+    { id, tenant = DEFAULT_TENANT }: { readonly id: string; readonly tenant?: string },
+  ): Promise<void> {
+    await this.#schedulers[name].finish(tenant, id);
+  }
+
+  /** Schedules entries whose scheduling a crash prevented, of one tenant. */
+  async repair(): Promise<void> {
+    await this.#schedulers.optimize.repair();
+  }
+
+  /** Whether a running entry has to make room for one that waits (`FairScheduler.mustYield`). */
+  async mustYield(name: QueueName, { id, tenant }: Pick<Queueable, 'id' | 'tenant'>): Promise<boolean> {
+    return this.#schedulers[name].mustYield(tenant, id);
+  }
+
+  /** Puts a running entry behind those that wait (`FairScheduler.giveWay`). */
+  async giveWay(
+    name: QueueName,
+    { id, tenant = DEFAULT_TENANT }: { readonly id: string; readonly tenant?: string },
+    giveBack: () => Promise<void>,
+  ): Promise<void> {
+    await this.#schedulers[name].giveWay(tenant, id, giveBack);
   }
 
   /** Number of entries of a tenant that wait for their first attempt, by queue. */
@@ -121,7 +151,9 @@ export class Queues {
 
   /** Whether an entry waits, for a worker or for its next attempt. */
   async waits(name: QueueName, id: string): Promise<boolean> {
-    return ['prioritized', 'waiting', 'delayed'].includes(await this.#queues[name].getJobState(id));
+    const state = await this.#queues[name].getJobState(id);
+    if (['prioritized', 'waiting', 'delayed'].includes(state)) return true;
+    return this.#schedulers[name].isHeld(id);
   }
 
   /** Position of an entry if nothing else is enqueued, from 1; null when it does not wait. */
@@ -133,13 +165,11 @@ export class Queues {
    * Number of entries that wait (for a worker, or for their next attempt) and that workers have.
    */
   async count(name: QueueName): Promise<{ waiting: number; active: number }> {
-    const { active, ...waiting } = await this.#queues[name].getJobCounts(
-      'wait',
-      'prioritized',
-      'delayed',
-      'active',
-    );
-    return { waiting: Object.values(waiting).reduce((sum, count) => sum + count, 0), active };
+    const [{ active, ...waiting }, held] = await Promise.all([
+      this.#queues[name].getJobCounts('wait', 'prioritized', 'delayed', 'active'),
+      this.#schedulers[name].countHeld(),
+    ]);
+    return { waiting: Object.values(waiting).reduce((sum, count) => sum + count, held), active };
   }
 
   /** Waiting entries by tenant and model; see `FairScheduler.figures`. */

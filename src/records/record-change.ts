@@ -78,6 +78,11 @@ export interface Creation {
   readonly internal?: InternalFields;
   /** Milliseconds since 1970. */
   readonly deadline?: number;
+  /**
+   * The record is a result of accepted work: it is written although Redis is full (maxmemory).
+   * Default: it is new work, which a full Redis refuses.
+   */
+  readonly isAccepted?: boolean;
 }
 
 const create = defineScript<null | 'taken' | 'exists'>(import.meta.url, './lua/create.lua');
@@ -92,7 +97,7 @@ export function createRecord(
   keys: RedisKeys,
   kind: IdKind,
   record: AnyRecord,
-  { parent, events = [], onlyNew = false, internal, deadline }: Creation,
+  { parent, events = [], onlyNew = false, internal, deadline, isAccepted = false }: Creation,
 ): Promise<null | 'taken' | 'exists'> {
   const { id, tenant, bytes = 0 } = record;
   return create(redis, {
@@ -114,6 +119,7 @@ export function createRecord(
       eventsJson: encodeEvents(events),
       bytes,
       deadline: deadline ?? '',
+      isAccepted: isAccepted ? 1 : 0,
     },
   });
 }

@@ -61,8 +61,8 @@ export interface RecordPage<T> {
 }
 
 /**
- * Time to live of the note of a deletion in Redis: 90 days. Storage keeps the note of a deleted
- * job, sample or policy without an end (`jobs/archive.ts`).
+ * Time to live of the note of a deletion in Redis: 90 days. A sweep deletes the note in storage
+ * (`jobs/archive.ts`) after that time.
  */
 export const GONE_SECONDS = 90 * 86_400;
 

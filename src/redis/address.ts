@@ -50,7 +50,8 @@ export function parseSentinelUrl(url: string): RedisOptions | null {
 
 /**
  * Opens a connection to a URL as in REDIS_URL: redis://, rediss:// (TLS), redis-sentinel://,
- * rediss-sentinel:// (TLS to Sentinels and Redis), unix:// or the path of a unix socket.
+ * rediss-sentinel:// (TLS to Sentinels and Redis), unix:// or the path of a unix socket (with
+ * `?password=...` where it needs one).
  * @throws Error when a file of `files` can't be read
  */
 export function openConnection(url: string, options: RedisOptions, files?: RedisTlsFiles): Redis {
@@ -62,7 +63,24 @@ export function openConnection(url: string, options: RedisOptions, files?: Redis
       ...(tls && { tls, sentinelTLS: tls, enableTLSForSentinelMode: true }),
       ...options,
     });
-  return new Redis(url.replace(/^unix:\/\//i, ''), { ...(tls && { tls }), ...options });
+  const address = url.replace(/^unix:\/\//i, '');
+  if (address.startsWith('/')) return new Redis({ ...parseSocketPath(address), ...options });
+  return new Redis(address, { ...(tls && { tls }), ...options });
+}
+
+/**
+ * The options of ioredis for `/path/of/socket[?username=...&password=...&db=...]`. ioredis itself
+ * would read the path as a URL, in which a space is another character.
+ */
+function parseSocketPath(address: string): RedisOptions {
+  const [path, query] = address.split('?', 2);
+  const more = new URLSearchParams(query);
+  return {
+    path,
+    username: more.get('username') ?? undefined,
+    password: more.get('password') ?? undefined,
+    db: Number(more.get('db') ?? 0),
+  };
 }
 
 function readTlsFiles(files: RedisTlsFiles | undefined): { ca?: Buffer; cert?: Buffer; key?: Buffer } {

@@ -102,6 +102,14 @@ export class RedisKeys {
       clock: `${prefix}clock`,
     };
   }
+  /** Set: entries that wait until their tenant runs fewer; the fair scheduler writes it. */
+  held(queue: string): string {
+    return `${this.waitingPrefix(queue)}:held`;
+  }
+  /** String that expires: the entry of a queue that makes room for others. */
+  yielding(queue: string): string {
+    return `${this.prefix}:turns:${queue}:yielding`;
+  }
   /**
    * Sorted set: entries of a tenant that wait in a queue, by the score that defers them. Stored
    * name: `turns`.

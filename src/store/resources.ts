@@ -17,7 +17,8 @@ export async function openResources(
   config: Config,
   logger: Logger,
 ): Promise<{ catalog: LiveCatalog; blobs: BlobStore }> {
-  await mkdir(ownModelFolder(config), { recursive: true });
+  // The data folder, which this may create, holds secrets.
+  await mkdir(ownModelFolder(config), { recursive: true, mode: 0o700 });
   const catalog = await LiveCatalog.open(config.modelFolders, ({ name, path, message }) =>
     logger.warn({ bundle: name, path }, `a bundle can't be used: ${message}`),
   );

@@ -16,8 +16,19 @@ export interface Limits {
   readonly requestsPerMinute: number | null;
   /** Jobs and samples that wait at the same time. */
   readonly queuedJobs: number | null;
+  /**
+   * Jobs that run at the same time, >= 1; others wait. If the keys of a tenant differ, the one
+   * counts with which the latest job was queued. The limit ends when nothing of the tenant waits.
+   */
+  readonly runningJobs: number | null;
   /** Images that jobs and samples may request in a day (UTC). */
   readonly imagesPerDay: number | null;
+  /** Images of one job (search, report and samples) or of one batch of samples. */
+  readonly imagesPerJob: number | null;
+  /** Seconds of search of one job. */
+  readonly secondsPerJob: number | null;
+  /** Width times height times steps of an image. */
+  readonly pixelStepsPerImage: number | null;
   /** Bytes of policies, images and new records of jobs and samples that are stored. */
   readonly storedBytes: number | null;
 }
@@ -26,7 +37,11 @@ export interface Limits {
 export const NO_LIMITS: Limits = {
   requestsPerMinute: null,
   queuedJobs: null,
+  runningJobs: null,
   imagesPerDay: null,
+  imagesPerJob: null,
+  secondsPerJob: null,
+  pixelStepsPerImage: null,
   storedBytes: null,
 };
 
@@ -91,7 +106,7 @@ export class ApiKeys {
    * @param id left out: a new one
    * @returns `secret`, the key itself, which can't be read again, and its stored description
    * @throws RangeError when the tenant's name is invalid, there are no scopes, `expiresAt` is not a
-   *   date in the future, or the tenant has `MAX_KEYS` valid keys
+   *   date in the future, no job could ever run, or the tenant has `MAX_KEYS` valid keys
    */
   async create(newKey: NewKey, now: Date, id = newKeyId()): Promise<CreatedKey> {
     checkNewKey(newKey, now);
@@ -138,7 +153,7 @@ export class ApiKeys {
    */
   async find(secret: string): Promise<ApiKey | null> {
     const entry = await this.#redis.hget(this.#keys.apiKeys(), sha256Of(secret));
-    return entry === null ? null : (JSON.parse(entry) as ApiKey);
+    return entry === null ? null : decodeKey(entry);
   }
 
   /** Lists all keys, oldest first, with the minute of their last use (null for never). */
@@ -148,7 +163,7 @@ export class ApiKeys {
       this.#redis.hgetall(this.#keys.apiKeysUsed()),
     ]);
     return entries
-      .map((entry) => JSON.parse(entry) as ApiKey)
+      .map(decodeKey)
       .map((key) => ({ ...key, lastUsedAt: used[key.id] ?? null }))
       .sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   }
@@ -177,7 +192,7 @@ export class ApiKeys {
 
   async #findStored(id: string): Promise<StoredKey | null> {
     for (const [hash, json] of Object.entries(await this.#redis.hgetall(this.#keys.apiKeys()))) {
-      const key = JSON.parse(json) as ApiKey;
+      const key = decodeKey(json);
       if (key.id === id) return { hash, json, key };
     }
     return null;
@@ -205,7 +220,7 @@ export class ApiKeys {
   async #makeRoom(tenant: string, now: Date): Promise<void> {
     const apiKeys = this.#keys.apiKeys();
     const stored = Object.entries(await this.#redis.hgetall(apiKeys))
-      .map(([hash, json]) => ({ hash, key: JSON.parse(json) as ApiKey }))
+      .map(([hash, json]) => ({ hash, key: decodeKey(json) }))
       .filter(({ key }) => key.tenant === tenant);
     const surplus = stored.length - MAX_KEYS + 1;
     if (surplus <= 0) return;
@@ -227,7 +242,7 @@ interface StoredKey {
   readonly key: ApiKey;
 }
 
-function checkNewKey({ tenant, scopes, expiresAt }: NewKey, now: Date): void {
+function checkNewKey({ tenant, scopes, expiresAt, limits }: NewKey, now: Date): void {
   if (!isTenantName(tenant))
     throw new RangeError(
       `"${tenant}" is not a name of a tenant; a name has 1 to 63 of a-z, 0-9, "-" and "_" ` +
@@ -236,6 +251,8 @@ function checkNewKey({ tenant, scopes, expiresAt }: NewKey, now: Date): void {
   if (scopes.length === 0) throw new RangeError(`a key needs at least one scope of ${SCOPES.join(', ')}`);
   if (expiresAt !== null && !(Date.parse(expiresAt) > now.getTime()))
     throw new RangeError(`the end ${expiresAt} is not a date in the future`);
+  if (limits.runningJobs === 0)
+    throw new RangeError('a limit of 0 running jobs lets no job run; it takes 1 or more');
 }
 
 function makeKey(newKey: NewKey, now: Date, id: string): CreatedKey {
@@ -245,4 +262,10 @@ function makeKey(newKey: NewKey, now: Date, id: string): CreatedKey {
 
 function newKeyId(): string {
   return `key_${randomBytes(6).toString('hex')}`;
+}
+
+/** A stored key. Keys of earlier releases have fewer limits. */
+function decodeKey(entry: string): ApiKey {
+  const key = JSON.parse(entry) as ApiKey;
+  return { ...key, limits: { ...NO_LIMITS, ...key.limits } };
 }

@@ -35,6 +35,48 @@ export function quotaProblem(
   }
 }
 
+/** The size of work, as limits count it. */
+export interface WorkSize {
+  /** Most images that it makes. */
+  readonly images: number;
+  /** Seconds of search at most; null: no limit; undefined: it has no search. */
+  readonly seconds?: number | null;
+  readonly sampler: { readonly width: number; readonly height: number; readonly steps: number };
+}
+
+/**
+ * Checks that the tenant may enqueue work of this size.
+ * @throws ProblemError `not-possible` with all limits that it exceeds
+ */
+export function checkWorkSize({ limits }: TenantContext, { images, seconds, sampler }: WorkSize): void {
+  if (limits === null) return;
+  const { imagesPerJob, secondsPerJob, pixelStepsPerImage } = limits;
+  const { width, height, steps } = sampler;
+  const pixelSteps = width * height * steps;
+  const problems: string[] = [];
+  if (imagesPerJob !== null && images > imagesPerJob)
+    problems.push(
+      `It makes up to ${images} images (search, report and samples), and your key allows ${imagesPerJob} ` +
+        'in one job or batch. Request fewer images.',
+    );
+  if (
+    secondsPerJob !== null &&
+    seconds !== undefined &&
+    (seconds ?? Number.POSITIVE_INFINITY) > secondsPerJob
+  )
+    problems.push(
+      `It may search for ${seconds === null ? 'any time' : `${seconds} seconds`}, and your key allows ` +
+        `${secondsPerJob} seconds. Set budget.seconds to ${secondsPerJob} or less.`,
+    );
+  if (pixelStepsPerImage !== null && pixelSteps > pixelStepsPerImage)
+    problems.push(
+      `An image of ${width} x ${height} pixels in ${steps} steps is ${pixelSteps} pixel steps, and your ` +
+        `key allows ${pixelStepsPerImage}. Request fewer steps or a smaller image.`,
+    );
+  if (problems.length > 0)
+    throw new ProblemError('not-possible', `The work is too large. ${problems.join(' ')}`);
+}
+
 /**
  * Checks that the tenant may store another file.
  * @param bytes size of the file

@@ -28,7 +28,7 @@ beforeAll(async () => {
 afterAll(() => api.close());
 
 const environment = () => ({
-  REDIS_URL: `redis://${api.store.redis.options.host}:${api.store.redis.options.port}`,
+  REDIS_URL: api.redisUrl,
   FINDERY_REDIS_PREFIX: api.config.redisPrefix,
   FINDERY_DATA: api.folder,
 });
@@ -184,7 +184,7 @@ describe('keys', () => {
 
 describe('a server', () => {
   it('that other machines can reach does not start without keys, and says what to do', async () => {
-    const redisUrl = `redis://${api.store.redis.options.host}:${api.store.redis.options.port}`;
+    const { redisUrl } = api;
     const config = { ...api.config, redisPrefix: `${api.config.redisPrefix}-none`, port: 0 };
     const start = (more: object) =>
       startApi({

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { removeJob } from '../../src/jobs/remove.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
+import { NO_LIMITS } from '../../src/tenancy/api-keys.ts';
 import { createKey, withHeaders } from '../support/api-keys.ts';
 import {
   expectProblem,
@@ -20,7 +21,13 @@ beforeAll(async () => {
 afterAll(() => api.close());
 
 describe('limits', () => {
-  const limits = { requestsPerMinute: null, queuedJobs: null, imagesPerDay: null, storedBytes: null };
+  const limits = {
+    ...NO_LIMITS,
+    requestsPerMinute: null,
+    queuedJobs: null,
+    imagesPerDay: null,
+    storedBytes: null,
+  };
 
   it('of requests a minute are in the headers of every response, also of refusals', async () => {
     const { headers } = await createKey(api, { tenant: 'busy', limits: { ...limits, requestsPerMinute: 2 } });
@@ -82,6 +89,27 @@ describe('limits', () => {
       429,
       'quota-exceeded',
     );
+  });
+
+  it('of the size of a job and of samples name what exceeds them', async () => {
+    const sizes = { imagesPerJob: 50, secondsPerJob: 600, pixelStepsPerImage: 128 * 128 * 10 };
+    const { headers } = await createKey(api, { tenant: 'sized', limits: { ...limits, ...sizes } });
+    const holder = withHeaders(api, headers);
+    const fits = { budget: { images: 30, seconds: 600 }, reportDraws: 8, samples: 4, sampler: { steps: 2 } };
+    await queueJob(holder, fits); // 30 + 2 * 8 + 4 images
+    const refuse = async (path: string, body: object) =>
+      (await expectProblem(await holder.post(path, { prompt: PROMPT, ...body }), 422, 'not-possible')).detail;
+    expect(await refuse('/v1/jobs', { ...fits, samples: 5 })).toMatch(/up to 51 images .* allows 50/);
+    expect(await refuse('/v1/jobs', { ...fits, budget: { images: 30, seconds: 601 } })).toMatch(
+      /search for 601 seconds.*allows 600 seconds/,
+    );
+    expect(await refuse('/v1/jobs', { ...fits, budget: { images: 30 } })).toMatch(
+      /search for any time.*Set budget.seconds to 600 or less/,
+    );
+    const slow = await refuse('/v1/jobs', { ...fits, samples: 5, sampler: { steps: 100 } });
+    expect(slow).toMatch(/51 images.*in 100 steps is \d+ pixel steps, and your key allows 163840/);
+    expect(await refuse('/v1/samples', { count: 1, bestOf: 51, steps: 2 })).toMatch(/51 images/);
+    await readOk(await holder.post('/v1/samples', { prompt: PROMPT, count: 1, steps: 2 }), 202);
   });
 
   it('of bytes in storage count policies until they are deleted', async () => {

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { ensureRedis, type RedisService } from '../../src/cli/redis/ensure-redis.ts';
+import { newId } from '../../src/contract/ids.ts';
+import { NO_LIMITS } from '../../src/tenancy/api-keys.ts';
 import { createKey, withHeaders } from '../support/api-keys.ts';
 import { createEndedJob, createSample, findery } from '../support/sweep-api.ts';
 import { expectProblem, PROMPT, queueJob, readOk, startTestApi, type TestApi } from '../support/test-api.ts';
@@ -26,7 +28,13 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'findery-full-'));
   redis = await ensureRedis({ dataDir: folder, log: () => {} });
   const open = await startTestApi({ redisUrl: redis.url });
-  const limits = { requestsPerMinute: 1000, queuedJobs: null, imagesPerDay: null, storedBytes: null };
+  const limits = {
+    ...NO_LIMITS,
+    requestsPerMinute: 1000,
+    queuedJobs: null,
+    imagesPerDay: null,
+    storedBytes: null,
+  };
   const { headers } = await createKey(open, { tenant: 'default', scopes: ['admin'], limits });
   api = withHeaders(open, headers);
   ({ id: revoked } = (await createKey(open)).key);
@@ -70,6 +78,22 @@ it('jobs can be read and canceled', async () => {
   expect(await readOk(canceled, 200)).toMatchObject({ status: 'canceled' });
   expect(await api.store.queues.has('optimize', id)).toBe(false);
   expect(await (await api.get(`/v1/jobs/${id}/events`)).text()).toContain('event: done');
+});
+
+it('jobs can be canceled with an idempotency key, which then has no effect', async () => {
+  const cancel = () => api.post(`/v1/jobs/${waiting[1]}/cancel`, undefined, { 'idempotency-key': 'stop' });
+  for (let i = 0; i < 2; i++) expect(await readOk(await cancel(), 200)).toMatchObject({ status: 'canceled' });
+  const refused = await api.post('/v1/jobs', { prompt: PROMPT }, { 'idempotency-key': 'more' });
+  await expectProblem(refused, 503, 'unavailable');
+});
+
+it('results of accepted work are stored, and notices can be leased', async () => {
+  const { samples, webhooks } = api.store;
+  const sample = await samples.get(oldSample);
+  const result = { ...sample, id: newId('smp') };
+  await expect(samples.create(result)).rejects.toThrow(/OOM /);
+  expect(await samples.create(result, { isAccepted: true })).toBe(true);
+  await expect(webhooks.outbox.lease(10, 1)).resolves.toBeInstanceOf(Array);
 });
 
 it('policies can be deleted', async () => {

@@ -3,8 +3,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Redis } from 'ioredis';
 import { ensureRedis, type RedisService } from '../../src/cli/redis/ensure-redis.ts';
+import { openConnection } from '../../src/redis/address.ts';
 import { type Disk, prepareDisk } from './disk.ts';
 import { SupervisedProcess } from './supervised-process.ts';
 import { UnreliableReceiver } from './unreliable-receiver.ts';
@@ -99,7 +99,7 @@ export async function startCluster({
       }
     },
     async killRedis() {
-      const client = new Redis(redis.url, { maxRetriesPerRequest: 0, retryStrategy: () => null });
+      const client = openConnection(redis.url, { maxRetriesPerRequest: 0, retryStrategy: () => null });
       client.on('error', () => {});
       try {
         const pid = Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);

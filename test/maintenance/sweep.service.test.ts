@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { newId } from '../../src/contract/ids.ts';
 import { DEFAULT_TENANT } from '../../src/contract/tenants.ts';
-import { recordKey } from '../../src/jobs/archive.ts';
+import { archiveRemoval, REMOVAL_PREFIX, recordKey, removalKey } from '../../src/jobs/archive.ts';
 import { readLimits } from '../../src/maintenance/sweep/retention-limits.ts';
 import { sweep } from '../../src/maintenance/sweep/sweep.ts';
 import { withLock } from '../../src/redis/lock.ts';
@@ -24,6 +25,23 @@ describe('a sweep', () => {
     for (const path of [`/v1/jobs/${job}`, `/v1/policies/${policy}`, `/v1/samples/${sample}`]) {
       expect(await context.isThere(path)).toBe(true);
     }
+  });
+
+  it('deletes notes of deletions after 90 days, unless storage still has a record', async () => {
+    const { blobs, store } = context.api;
+    const at = daysAgo(91);
+    const [gone, left] = [newId('smp'), newId('smp')];
+    for (const id of [gone, left]) await archiveRemoval(blobs, { id, at, ids: [] });
+    await blobs.put(recordKey(left), new Uint8Array(8));
+    const notes = async () => (await Array.fromAsync(blobs.list(REMOVAL_PREFIX))).sort();
+    const options = { limitsOf: () => NO_RETENTION_LIMITS, isDry: false };
+    await sweep(store, blobs, { ...options, now: Date.now() + 89 * 86_400_000 });
+    expect(await notes()).toEqual(expect.arrayContaining([removalKey(gone), removalKey(left)]));
+    const now = Date.now() + 91 * 86_400_000;
+    expect((await sweep(store, blobs, { ...options, now, isDry: true }))?.notes).toContain(removalKey(gone));
+    expect((await sweep(store, blobs, { ...options, now }))?.notes).not.toContain(removalKey(left));
+    expect(await notes()).toEqual([removalKey(left)]);
+    await blobs.delete(recordKey(left));
   });
 
   it('deletes old records that nothing needs, with their blobs, and notes the deletions', async () => {

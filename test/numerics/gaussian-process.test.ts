@@ -124,8 +124,56 @@ describe('a lineage', () => {
   it('is the same to the bit after a checkpoint', () => {
     const lineage = build();
     const { values, noises } = lineage.state(D);
-    const again = Lineage.restore(KERNEL, JSON.parse(JSON.stringify(values)), noises.slice(), D);
+    const again = Lineage.restore(JSON.parse(JSON.stringify(values)), noises.slice(), D, KERNEL);
     expect(again.centre(scale)).toEqual(lineage.centre(scale));
     expect(again.anchor(scale, 0.5)).toEqual(lineage.anchor(scale, 0.5));
+  });
+});
+
+describe('the window of a lineage', () => {
+  const scale = { mean: 0, deviation: 1 };
+  const point = (index: number) => ({
+    index,
+    founder: 0,
+    reward: index === 3 ? 9 : Math.sin(index),
+    noise: projectToShell(noiseAt(0).map((value, j) => 0.9 * value + 0.44 * noiseAt(index)[j])),
+  });
+  const grow = (lineage: Lineage, from: number, to: number) => {
+    for (let index = from; index < to; index++) lineage.add(point(index));
+    return lineage;
+  };
+
+  it('changes nothing until it is full', () => {
+    const [unbounded, full] = [grow(new Lineage(KERNEL), 0, 20), grow(new Lineage(KERNEL, 20), 0, 20)];
+    expect(full.dropped).toBe(0);
+    expect(full.centre(scale)).toEqual(unbounded.centre(scale));
+    expect(grow(full, 20, 21).centre(scale)).not.toEqual(grow(unbounded, 20, 21).centre(scale));
+  });
+
+  it('holds the best point and the latest ones', () => {
+    const lineage = grow(new Lineage(KERNEL, 20), 0, 100);
+    const indices = lineage.points.map(({ index }) => index);
+    expect(indices.length).toBeLessThanOrEqual(20);
+    expect(indices[0]).toBe(3);
+    expect(indices.slice(1)).toEqual(indices.slice(1).map((_, i) => 100 - (indices.length - 1) + i));
+    expect(lineage.dropped + indices.length).toBe(100);
+    expect(cosine(lineage.anchor(scale, 0), point(3).noise)).toBeCloseTo(1, 5);
+  });
+
+  it('is the same to the bit after a checkpoint', () => {
+    const lineage = grow(new Lineage(KERNEL, 20), 0, 47);
+    const { values, noises } = lineage.state(D);
+    const again = Lineage.restore(values, noises, D, KERNEL, 20, lineage.dropped);
+    for (const each of [lineage, again]) grow(each, 47, 90);
+    expect(again.dropped).toBe(lineage.dropped);
+    expect(again.centre(scale)).toEqual(lineage.centre(scale));
+  });
+
+  it('takes up more points than it holds from an earlier checkpoint', () => {
+    const { values, noises } = grow(new Lineage(KERNEL), 0, 47).state(D);
+    const bounded = grow(new Lineage(KERNEL, 20), 0, 47);
+    const again = Lineage.restore(values, noises, D, KERNEL, 20);
+    expect(again.dropped).toBe(bounded.dropped);
+    expect(again.centre(scale)).toEqual(bounded.centre(scale));
   });
 });

@@ -101,7 +101,13 @@ describe('enqueueing', () => {
 
   it('changes and counts nothing when it is repeated with the same id', async () => {
     await queueJob(api);
-    const limits = { requestsPerMinute: null, queuedJobs: 1, imagesPerDay: 1_000_000, storedBytes: null };
+    const limits = {
+      ...NO_LIMITS,
+      requestsPerMinute: null,
+      queuedJobs: 1,
+      imagesPerDay: 1_000_000,
+      storedBytes: null,
+    };
     const store = scopeStore(api.store, { tenant: 'twice', key: {}, limits });
     const id = newId('job');
     expect(await submit(store, id)).toMatchObject({ position: expect.any(Number) });
@@ -122,7 +128,13 @@ describe('enqueueing', () => {
   });
 
   it('gives each entry of a batch its own answer', async () => {
-    const limits = { requestsPerMinute: null, queuedJobs: 70, imagesPerDay: null, storedBytes: null };
+    const limits = {
+      ...NO_LIMITS,
+      requestsPerMinute: null,
+      queuedJobs: 70,
+      imagesPerDay: null,
+      storedBytes: null,
+    };
     const store = scopeStore(api.store, { tenant: 'many', key: {}, limits });
     const ids = Array.from({ length: 120 }, () => newId('job'));
     ids[5] = ids[4];

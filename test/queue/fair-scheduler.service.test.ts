@@ -1,4 +1,4 @@
-import { Queue, Worker } from 'bullmq';
+import { type Job, Queue, WaitingError, Worker } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newId } from '../../src/contract/ids.ts';
 import { QUEUES } from '../../src/queue/queues.ts';
@@ -16,6 +16,7 @@ afterEach(async () => {
   if (left.length > 0) await api.store.redis.del(...left);
 });
 
+type Data = { id: string; tenant: string };
 type Priority = 'high' | 'normal' | 'low';
 const names = new Map<string, string>();
 
@@ -35,19 +36,25 @@ const idOf = (name: string) => [...names].find(([, known]) => known === name)?.[
  * @returns the names in the order in which their work began
  */
 async function serve(
-  work: (name: string, attempt: number) => Promise<'fail' | 'stop' | undefined> = async () => undefined,
+  work: (
+    name: string,
+    attempt: number,
+    entry: Job<Data>,
+    token?: string,
+  ) => Promise<'fail' | 'stop' | undefined> = async () => undefined,
 ): Promise<string[]> {
   const order: string[] = [];
   const { store } = api;
   const done = Promise.withResolvers<void>();
   const connection = store.redis.duplicate({ maxRetriesPerRequest: null });
-  const worker = new Worker<{ id: string; tenant: string }>(
+  const worker = new Worker<Data>(
     QUEUES.optimize,
-    async ({ data }) => {
+    async (entry, token) => {
+      const { data } = entry;
       await store.queues.begin('optimize', data);
       const name = names.get(data.id) ?? '?';
       order.push(name);
-      const outcome = await work(name, order.filter((other) => other === name).length);
+      const outcome = await work(name, order.filter((other) => other === name).length, entry, token);
       if (outcome === 'stop') done.resolve();
       if (outcome === 'fail') throw new Error('again');
     },
@@ -86,6 +93,46 @@ describe('the fair scheduler', () => {
     });
     expect(position).toEqual([1, 2, 200]);
     expect(order.slice(0, 4)).toEqual(['a1', 'b1', 'a2', 'a3']);
+  });
+
+  describe('an entry that makes room', () => {
+    /** Serves everything; entries named in `yields` give way once. */
+    const serveYielding = async (yields: readonly string[]) => {
+      const { queues } = api.store;
+      const left = new Set(yields);
+      return serve(async (name, _attempt, entry, token) => {
+        if (!left.delete(name)) return undefined;
+        expect(await queues.mustYield('optimize', entry.data)).toBe(true);
+        expect(await queues.mustYield('optimize', { id: idOf('a2'), tenant: 'a' })).toBe(false);
+        await queues.giveWay('optimize', entry.data, async () => void (await entry.moveToWait(token)));
+        throw new WaitingError();
+      });
+    };
+
+    it('comes after its tenant and one entry of every other tenant', async () => {
+      await queue('a', 2);
+      await queue('b', 2);
+      expect(await serveYielding(['a1'])).toEqual(['a1', 'b1', 'a2', 'b2', 'a1']);
+    });
+
+    it('comes before lower priorities and later entries', async () => {
+      await queue('a', 1);
+      await queue('a', 1, { from: 2, priority: 'low' });
+      await queue('b', 1);
+      expect(await serveYielding(['a1'])).toEqual(['a1', 'b1', 'a1', 'a2']);
+    });
+
+    it('has no reason to if only lower priorities of its tenant wait', async () => {
+      await queue('a', 2, { priority: 'high' });
+      await queue('a', 1, { from: 3, priority: 'low' });
+      const answers: boolean[] = [];
+      await serve(async (name) => {
+        answers.push(await api.store.queues.mustYield('optimize', { id: idOf(name), tenant: 'a' }));
+        await api.store.redis.del(api.store.keys.yielding('optimize'));
+        return undefined;
+      });
+      expect(answers).toEqual([true, false, false]);
+    });
   });
 
   it('serves one entry of every tenant in each round, and positions say so', async () => {

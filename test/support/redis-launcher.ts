@@ -4,9 +4,10 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { afterEach, beforeEach, onTestFinished } from 'vitest';
 import { ensureRedis, type RedisService } from '../../src/cli/redis/ensure-redis.ts';
+import { openConnection } from '../../src/redis/address.ts';
 
 /** Starts private Redis servers in a temporary data folder and stops them after the test. */
 export class RedisLauncher {
@@ -86,7 +87,7 @@ export async function folderWithServer(script: string): Promise<string> {
 
 /** Runs commands with a connection that does not reconnect. */
 export async function query<T>(url: string, run: (client: Redis) => Promise<T>): Promise<T> {
-  const client = new Redis(url, { retryStrategy: () => null, maxRetriesPerRequest: 0 });
+  const client = openConnection(url, { retryStrategy: () => null, maxRetriesPerRequest: 0 });
   client.on('error', () => {});
   try {
     return await run(client);

@@ -38,6 +38,7 @@ export const MODULES: readonly { readonly name: string; readonly imports: readon
       'storage',
       'contract',
       'records',
+      'tenancy',
       'queue',
       'webhooks',
       'store',

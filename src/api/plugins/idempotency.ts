@@ -11,6 +11,7 @@ import { requiredScopes } from '../auth/scopes.ts';
 import { digestOf, fingerprintOf } from '../http/idempotency.ts';
 import { holdSignal } from '../http/prefer.ts';
 import { IdempotencyHeader } from '../http/route-schemas.ts';
+import { isRedisFull } from './problems.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -29,6 +30,11 @@ declare module 'fastify' {
     waitsForWork?: boolean;
     /** The answer has a secret that must not be kept; a repeated request reaches the route. */
     hasSecretAnswer?: boolean;
+    /**
+     * The route makes room and repeats without harm. In a full Redis, which takes no new keys, it
+     * is carried out as if it had none.
+     */
+    makesRoom?: boolean;
   }
 }
 
@@ -113,7 +119,11 @@ function declareKey(route: RouteOptions): void {
  * @throws ProblemError `idempotency-mismatch`; `conflict` if the first request does not end
  */
 async function begin(request: FastifyRequest, reply: FastifyReply, key: string): Promise<boolean> {
-  const started = await waitForFirst(request, reply, key);
+  const started = await waitForFirst(request, reply, key).catch((error: unknown) => {
+    if (request.routeOptions.config.makesRoom && error instanceof Error && isRedisFull(error)) return null;
+    throw error;
+  });
+  if (started === null) return false;
   switch (started.state) {
     case 'begun': {
       const { ulid, isNew } = started.request;

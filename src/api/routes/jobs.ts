@@ -150,6 +150,7 @@ export const jobs: FastifyPluginAsyncTypebox = async (app) => {
   app.post(
     '/v1/jobs/:id/cancel',
     {
+      config: { makesRoom: true },
       schema: {
         operationId: 'cancelJob',
         summary: 'Cancel a job: at once while it waits, within one denoising step while it runs',

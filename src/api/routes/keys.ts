@@ -16,7 +16,14 @@ import {
 import { DEFAULT_SCOPES } from '../../contract/scopes.ts';
 import { sha256Of } from '../../sha256.ts';
 import { rememberKeys } from '../../storage/keys-marker.ts';
-import { type ApiKey, ApiKeys, type CreatedKey, keyState, type Limits } from '../../tenancy/api-keys.ts';
+import {
+  type ApiKey,
+  ApiKeys,
+  type CreatedKey,
+  keyState,
+  type Limits,
+  NO_LIMITS,
+} from '../../tenancy/api-keys.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import { checkGrant, checkManages } from '../auth/key-grants.ts';
 import { hasScope } from '../auth/scopes.ts';
@@ -197,9 +204,8 @@ function withDefaults(body: KeyRequest, caller: Caller) {
   const own = hasScope(caller, 'admin') ? null : caller.limits;
   const ownRequests = own?.requestsPerMinute ?? DEFAULT_REQUESTS_PER_MINUTE;
   const limits: Limits = {
-    queuedJobs: own?.queuedJobs ?? null,
-    imagesPerDay: own?.imagesPerDay ?? null,
-    storedBytes: own?.storedBytes ?? null,
+    ...NO_LIMITS,
+    ...own,
     requestsPerMinute: Math.min(ownRequests, DEFAULT_REQUESTS_PER_MINUTE),
     ...body.limits,
   };

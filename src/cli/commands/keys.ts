@@ -15,7 +15,9 @@ import { table } from '../table.ts';
 export const summary = 'creates, lists, rotates and revokes API keys';
 export const usage = `Usage: findery keys create [--name NAME] [--tenant TENANT]
                            [--scopes read,jobs:write,samples:write] [--days N]
-                           [--requests N] [--queued N] [--images N] [--bytes N]
+                           [--requests N] [--queued N] [--running N] [--images N]
+                           [--bytes N] [--job-images N] [--job-seconds N]
+                           [--pixel-steps N]
        findery keys list [--json]
        findery keys rotate ID [--grace HOURS] [--scopes SCOPES]
        findery keys revoke ID
@@ -36,8 +38,13 @@ export const usage = `Usage: findery keys create [--name NAME] [--tenant TENANT]
              --requests  limit of requests a minute (default: 600)
            Limits of the tenant, counted over all its keys:
              --queued    queued jobs and samples
+             --running   jobs that run at the same time; others wait
              --images    requested images a day (UTC)
              --bytes     bytes in storage
+           Limits of the size of one job, or of one batch of samples:
+             --job-images   images of search, report and samples
+             --job-seconds  seconds of search (budget.seconds)
+             --pixel-steps  width x height x steps of an image
            Each limit also takes "none", the default of the tenant's limits.
   list     lists the keys with their state and the time of their last use, without their secrets
   rotate   creates a key with the same rights, or with those of --scopes, prints it, and expires
@@ -79,13 +86,21 @@ async function create(keys: ApiKeys, args: readonly string[]): Promise<number> {
     queued: string,
     images: string,
     bytes: string,
+    running: string,
+    'job-images': string,
+    'job-seconds': string,
+    'pixel-steps': string,
   });
   const now = new Date();
   const days = wholeNumber('days', values.days, null);
   const limits: Limits = {
     requestsPerMinute: wholeNumber('requests', values.requests, 600),
     queuedJobs: wholeNumber('queued', values.queued, null),
+    runningJobs: wholeNumber('running', values.running, null),
     imagesPerDay: wholeNumber('images', values.images, null),
+    imagesPerJob: wholeNumber('job-images', values['job-images'], null),
+    secondsPerJob: wholeNumber('job-seconds', values['job-seconds'], null),
+    pixelStepsPerImage: wholeNumber('pixel-steps', values['pixel-steps'], null),
     storedBytes: wholeNumber('bytes', values.bytes, null),
   };
   const { tenant = DEFAULT_TENANT, name = tenant } = values;
@@ -152,7 +167,8 @@ function printKey(secret: string, { id, tenant, scopes, expiresAt }: ApiKey): vo
 }
 
 function row(key: ApiKey & { readonly lastUsedAt: string | null }): { [column: string]: string } {
-  const { requestsPerMinute, queuedJobs, imagesPerDay, storedBytes } = key.limits;
+  const { requestsPerMinute, queuedJobs, runningJobs, imagesPerDay, storedBytes } = key.limits;
+  const { imagesPerJob, secondsPerJob, pixelStepsPerImage } = key.limits;
   const number = (value: number | null) => (value === null ? '-' : String(value));
   return {
     key: key.id,
@@ -162,8 +178,12 @@ function row(key: ApiKey & { readonly lastUsedAt: string | null }): { [column: s
     state: keyState(key, new Date()),
     'requests/min': number(requestsPerMinute),
     queued: number(queuedJobs),
+    running: number(runningJobs),
     'images/day': number(imagesPerDay),
     bytes: number(storedBytes),
+    'job images': number(imagesPerJob),
+    'job s': number(secondsPerJob),
+    'pixel steps': number(pixelStepsPerImage),
     created: key.createdAt,
     ends: key.expiresAt ?? '-',
     'last used': key.lastUsedAt ?? 'never',

@@ -28,11 +28,12 @@ export async function run(args: readonly string[]): Promise<number> {
       isDry,
     });
     if (!swept) throw new Error('Another process is sweeping; try again in a minute.');
-    const { archived, expired, orphans, warning } = swept;
+    const { archived, expired, orphans, notes, warning } = swept;
     for (const { kind, id, reason } of expired) console.log(`${kind} ${id}: ${reason}`);
     for (const { key, bytes, reason } of orphans) console.log(`blob ${key} (${bytes} bytes): ${reason}`);
     if (warning) console.error(`findery: ${warning}`);
-    const deletions = `${expired.length} records and ${orphans.length} orphaned blobs`;
+    const old = notes.length > 0 ? ` and ${notes.length} old notes of deletions` : '';
+    const deletions = `${expired.length} records and ${orphans.length} orphaned blobs${old}`;
     const archivals =
       archived.length > 0
         ? `, and ${isDry ? 'archive' : 'archived'} ${archived.length} records that storage did not have`

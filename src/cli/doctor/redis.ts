@@ -1,6 +1,5 @@
-import { Redis } from 'ioredis';
 import type { Config } from '../../config/config.ts';
-import { redactUrl } from '../../redis/address.ts';
+import { openConnection, redactUrl } from '../../redis/address.ts';
 import { findPrivateRedis, findRedisServer } from '../redis/private-redis.ts';
 import { type Finding, ok, problem, type Result, warning } from './finding.ts';
 
@@ -15,13 +14,17 @@ const MAX_CLOCK_DIFFERENCE_MS = 2000;
 export async function checkRedis(config: Config): Promise<Finding[]> {
   const url = config.redisUrl ?? (await findPrivateRedis(config.dataFolder));
   if (url === null) return [{ check: 'redis', ...(await checkServerProgram()) }];
-  const client = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: TIMEOUT_MS,
-    commandTimeout: TIMEOUT_MS,
-    maxRetriesPerRequest: 0,
-    retryStrategy: () => null,
-  });
+  const client = openConnection(
+    url,
+    {
+      lazyConnect: true,
+      connectTimeout: TIMEOUT_MS,
+      commandTimeout: TIMEOUT_MS,
+      maxRetriesPerRequest: 0,
+      retryStrategy: () => null,
+    },
+    config,
+  );
   let reason = '';
   client.on('error', (error) => {
     reason = error.message || ((error as NodeJS.ErrnoException).code ?? '');

@@ -16,9 +16,11 @@ export interface LockHolder {
    * completely.
    */
   readonly pid: number;
-  /** Port of the server on 127.0.0.1. */
-  readonly port: number;
+  /** URL of the server as in REDIS_URL; null in an incomplete lock file. */
+  readonly url: string | null;
 }
+
+const INCOMPLETE: LockHolder = { pid: 0, url: null };
 
 /**
  * Waits until no private Redis uses the folder. A server whose process has died is shut down; a
@@ -29,11 +31,12 @@ export interface LockHolder {
 export async function clearStaleLock(folder: string, lockFile: string): Promise<void> {
   const began = performance.now();
   for (let holder = await readLock(lockFile); holder !== null; holder = await readLock(lockFile)) {
-    const state = await probe(holder.port, folder);
+    const state = await probe(holder.url, folder);
     const waited = performance.now() - began;
     if (state !== 'none') {
-      if (isAlive(holder.pid) || waited > SHUTDOWN_TIMEOUT_MS) throw inUse(folder, holder);
-      await shutDown(holder.port);
+      if (holder.url === null || isAlive(holder.pid) || waited > SHUTDOWN_TIMEOUT_MS)
+        throw inUse(folder, holder);
+      await shutDown(holder.url);
     } else if (waited > SILENT_SERVER_TIMEOUT_MS || (holder.pid > 0 && !isAlive(holder.pid))) {
       // The system may have given the number of a dead process to a new one, so a living process
       // alone does not prove that the lock is held: its server has to answer within the time-out.
@@ -43,11 +46,11 @@ export async function clearStaleLock(folder: string, lockFile: string): Promise<
   }
 }
 
-function inUse(folder: string, { pid, port }: LockHolder): Error {
+function inUse(folder: string, { pid, url }: LockHolder): Error {
   return new Error(
     `The private Redis in ${folder} is in use by process ${pid}. Stop that process; or set FINDERY_DATA to ` +
       'another folder; or, to work on the same queue while it runs, ' +
-      `set REDIS_URL=redis://127.0.0.1:${port}.`,
+      `set REDIS_URL='${url}'.`,
   );
 }
 
@@ -67,21 +70,23 @@ export async function acquireLock(lockFile: string, holder: LockHolder): Promise
 }
 
 /** Removes the lock file, unless another process has acquired it since. */
-export async function releaseLock(lockFile: string, port: number): Promise<void> {
+export async function releaseLock(lockFile: string, url: string): Promise<void> {
   const holder = await readLock(lockFile);
-  if (holder?.pid === process.pid && holder.port === port) await rm(lockFile, { force: true });
+  if (holder?.pid === process.pid && holder.url === url) await rm(lockFile, { force: true });
 }
 
 /**
- * The holder of the lock; null: there is no lock file. An incomplete file gives process and port 0.
+ * The holder of the lock; null: there is no lock file. An incomplete file gives process 0. Release
+ * 0.2 wrote the port of a server on 127.0.0.1.
  */
 export async function readLock(lockFile: string): Promise<LockHolder | null> {
   try {
-    const { pid, port } = JSON.parse(await readFile(lockFile, 'utf8'));
-    return Number.isInteger(pid) && Number.isInteger(port) ? { pid, port } : { pid: 0, port: 0 };
+    const { pid, port, url } = JSON.parse(await readFile(lockFile, 'utf8'));
+    const address = Number.isInteger(port) ? `redis://127.0.0.1:${port}` : url;
+    return Number.isInteger(pid) && typeof address === 'string' ? { pid, url: address } : INCOMPLETE;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    if (error instanceof SyntaxError) return { pid: 0, port: 0 };
+    if (error instanceof SyntaxError) return INCOMPLETE;
     throw error;
   }
 }

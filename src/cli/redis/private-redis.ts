@@ -1,18 +1,21 @@
-import { chmod, mkdir, realpath, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findProgram } from './find-program.ts';
 import { acquireLock, clearStaleLock, readLock, releaseLock } from './lock-file.ts';
-import { findFreePort, probe } from './redis-probe.ts';
+import { probe } from './redis-probe.ts';
 import { launchRedis } from './redis-process.ts';
 
 /** Pause before a server that exited is restarted. It doubles after every failed restart. */
 const RESTART_DELAY_MS = 100;
 const MAX_RESTART_DELAY_MS = 3000;
-/** Ports that are tried when others take them first. */
-const MAX_START_ATTEMPTS = 5;
+const SOCKET_NAME = 'redis.sock';
+/** The shortest limit of all systems: macOS has 104, with the zero at the end. */
+const MAX_SOCKET_PATH_BYTES = 103;
 
 export interface PrivateRedis {
+  /** Path of its unix socket, as REDIS_URL takes it. */
   readonly url: string;
   /** Ends the server and waits until its data are on the disk. */
   stop(): Promise<void>;
@@ -28,12 +31,13 @@ export async function findRedisServer(searchPath: string): Promise<string | null
 }
 
 /**
- * Starts a Redis server on 127.0.0.1 and a free port, with its data in `dataDir`/redis.
+ * Starts a Redis server on a unix socket, with its data in `dataDir`/redis. Only this user may
+ * enter the folder of the socket, so no other user of the machine reaches it.
  *
  * - Durability: every write is flushed to the append-only file before Redis answers, so a job that
  *   was answered with 202 survives a crash. Redis never evicts keys.
  * - Lifetime: the server ends when this process ends, by SIGKILL too (`redis-process.ts`). A server
- *   that exits by itself, for example because the disk is full, is restarted on the same port and
+ *   that exits by itself, for example because the disk is full, is restarted on the same socket and
  *   data until it stays up.
  * - Exclusion: two servers on one folder would corrupt the append-only file. `owner.json` in the
  *   folder is the lock (`lock-file.ts`); a second start is refused and names the URL of the first
@@ -59,31 +63,47 @@ export async function startPrivateRedis({
   await chmod(folder, 0o700);
   const lockFile = join(folder, 'owner.json');
   await clearStaleLock(folder, lockFile);
-  for (let attempt = 1; ; attempt++) {
-    const port = await findFreePort();
-    await acquireLock(lockFile, { pid: process.pid, port });
-    const server = launchRedis(program, folder, port);
-    if (await server.isReady(log)) {
-      const supervisor = superviseRedis(server, () => launchRedis(program, folder, port), log);
-      log(`Private Redis on 127.0.0.1:${port}, data in ${folder}.`);
-      return {
-        url: `redis://127.0.0.1:${port}`,
-        async stop() {
-          await supervisor.stop();
-          await releaseLock(lockFile, port);
-        },
-      };
-    }
+  const socket = await chooseSocket(folder);
+  await acquireLock(lockFile, { pid: process.pid, url: socket.path });
+  const server = launchRedis(program, folder, socket.path);
+  if (!(await server.isReady(log))) {
     await server.stop();
     await rm(lockFile, { force: true });
-    // Another process can take the free port before the server does. Then the next port is tried.
-    if (!/address already in use/i.test(server.output()) || attempt === MAX_START_ATTEMPTS) {
-      throw new Error(
-        `${program} exited while it started, with data in ${folder}. ` +
-          `Its last lines:\n${server.output() || '(none)'}`,
-      );
-    }
+    await socket.remove();
+    throw new Error(
+      `${program} exited while it started, with data in ${folder}. ` +
+        `Its last lines:\n${server.output() || '(none)'}`,
+    );
   }
+  const supervisor = superviseRedis(server, () => launchRedis(program, folder, socket.path), log);
+  log(`Private Redis on ${socket.path}, data in ${folder}.`);
+  return {
+    url: socket.path,
+    async stop() {
+      await supervisor.stop();
+      await releaseLock(lockFile, socket.path);
+      await socket.remove();
+    },
+  };
+}
+
+/**
+ * The path of the socket: in the folder, or, if that path is too long for a socket, in a new folder
+ * for temporary files, which `remove` deletes. Only this user may enter either folder.
+ */
+async function chooseSocket(folder: string): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = join(folder, SOCKET_NAME);
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES && !path.includes('?'))
+    return { path, remove: async () => {} };
+  const temporary = await mkdtemp(join(tmpdir(), 'findery-'));
+  const short = join(temporary, SOCKET_NAME);
+  const remove = () => rm(temporary, { recursive: true, force: true });
+  if (Buffer.byteLength(short) <= MAX_SOCKET_PATH_BYTES) return { path: short, remove };
+  await remove();
+  throw new Error(
+    `The private Redis needs a socket, whose path may have ${MAX_SOCKET_PATH_BYTES} bytes; ` +
+      `${path} and ${short} are longer. Set FINDERY_DATA or TMPDIR to a shorter path.`,
+  );
 }
 
 type RedisProcess = ReturnType<typeof launchRedis>;
@@ -117,6 +137,5 @@ export async function findPrivateRedis(dataDir: string): Promise<string | null> 
   const folder = await realpath(join(dataDir, 'redis')).catch(() => null);
   if (folder === null) return null;
   const holder = await readLock(join(folder, 'owner.json'));
-  if (holder === null || (await probe(holder.port, folder)) !== 'ready') return null;
-  return `redis://127.0.0.1:${holder.port}`;
+  return holder !== null && (await probe(holder.url, folder)) === 'ready' ? holder.url : null;
 }

@@ -1,17 +1,17 @@
-import { createServer } from 'node:net';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
+import { openConnection } from '../../redis/address.ts';
 
 /** Pause between two probes of a server that starts or ends. */
 export const POLL_INTERVAL_MS = 25;
 
 /**
- * The state of the server of `folder` on `port`. Any other server on that port counts as `none`.
+ * The state of the server of `folder` at `url`. Any other server at that address counts as `none`.
  *
  * Redis answers CONFIG while it loads its data, and refuses PING until it has loaded them.
  */
-export async function probe(port: number, folder: string): Promise<'ready' | 'loading' | 'none'> {
-  if (port === 0) return 'none';
-  return withClient(port, async (client) => {
+export async function probe(url: string | null, folder: string): Promise<'ready' | 'loading' | 'none'> {
+  if (url === null) return 'none';
+  return withClient(url, async (client) => {
     const [, directory] = (await client.config('GET', 'dir')) as string[];
     if (directory !== folder) return 'none';
     return client.ping().then(
@@ -21,15 +21,13 @@ export async function probe(port: number, folder: string): Promise<'ready' | 'lo
   }).catch(() => 'none');
 }
 
-/** Makes the server on `port` write its data and exit. Does nothing when no server answers. */
-export async function shutDown(port: number): Promise<void> {
-  await withClient(port, (client) => client.shutdown()).catch(() => {});
+/** Makes the server at `url` write its data and exit. Does nothing when no server answers. */
+export async function shutDown(url: string): Promise<void> {
+  await withClient(url, (client) => client.shutdown()).catch(() => {});
 }
 
-async function withClient<T>(port: number, action: (client: Redis) => Promise<T>): Promise<T> {
-  const client = new Redis({
-    host: '127.0.0.1',
-    port,
+async function withClient<T>(url: string, action: (client: Redis) => Promise<T>): Promise<T> {
+  const client = openConnection(url, {
     lazyConnect: true,
     enableReadyCheck: false,
     connectTimeout: 1000,
@@ -46,22 +44,4 @@ async function withClient<T>(port: number, action: (client: Redis) => Promise<T>
     // alive for two seconds.
     if (client.status !== 'end') client.disconnect();
   }
-}
-
-/**
- * A port of 127.0.0.1 that was free a moment ago. Another process may take it before its user does.
- */
-export async function findFreePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        typeof address === 'object' && address
-          ? resolve(address.port)
-          : reject(new Error('No free port was found.')),
-      );
-    });
-  });
 }

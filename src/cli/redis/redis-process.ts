@@ -22,14 +22,16 @@ const START_TIMEOUT_MS = 30_000;
 export const SHUTDOWN_TIMEOUT_MS = 10_000;
 
 /**
- * Starts a Redis server on 127.0.0.1 that ends when this process ends.
+ * Starts a Redis server that listens on a unix socket and ends when this process ends.
  * @param program path of redis-server or valkey-server
  * @param folder where the server keeps its append-only file
+ * @param socket path of the socket
  */
-export function launchRedis(program: string, folder: string, port: number) {
+export function launchRedis(program: string, folder: string, socket: string) {
   const settings = [
-    ['--bind', '127.0.0.1'],
-    ['--port', String(port)],
+    ['--port', '0'],
+    ['--unixsocket', socket],
+    ['--unixsocketperm', '700'],
     ['--daemonize', 'no'],
     ['--dir', '.'],
     ['--appendonly', 'yes'],
@@ -79,7 +81,7 @@ export function launchRedis(program: string, folder: string, port: number) {
       const deadline = performance.now() + START_TIMEOUT_MS;
       let isLoggedLoading = false;
       while (!hasEnded()) {
-        const state = await probe(port, folder);
+        const state = await probe(socket, folder);
         if (state === 'ready') return true;
         if (state === 'loading' && !isLoggedLoading) {
           log('The private Redis is loading its data ...');

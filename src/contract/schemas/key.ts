@@ -21,7 +21,17 @@ const limit = (description: string) =>
 const limits = {
   requestsPerMinute: limit('requests of this key'),
   queuedJobs: limit('jobs and samples of the tenant that wait'),
+  runningJobs: Nullable(
+    Type.Integer({
+      minimum: 1,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'jobs of the tenant that run at the same time; others wait',
+    }),
+  ),
   imagesPerDay: limit('images that the tenant asks for on a day (UTC)'),
+  imagesPerJob: limit('images of one job (search, report and samples) or batch of samples'),
+  secondsPerJob: limit('seconds of search of one job'),
+  pixelStepsPerImage: limit('width times height times steps of an image'),
   storedBytes: limit('bytes of the tenant in storage'),
 };
 

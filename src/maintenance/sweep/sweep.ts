@@ -5,6 +5,7 @@ import type { BlobStore } from '../../storage/blobs.ts';
 import type { Store } from '../../store/store.ts';
 import { findOrphans, isRedisEmpty, type Orphan } from './orphans.ts';
 import { type Pace, unpaced } from './pace.ts';
+import { findOldNotes } from './removal-notes.ts';
 import { type ExpiredRecord, findExpired, removeExpired } from './retention.ts';
 import type { LimitsByTenant } from './retention-limits.ts';
 import { findUnarchived } from './unarchived-records.ts';
@@ -18,15 +19,17 @@ export interface SweepReport {
   readonly archived: readonly string[];
   readonly expired: readonly ExpiredRecord[];
   readonly orphans: readonly Orphan[];
+  /** Keys of old notes of deletions. */
+  readonly notes: readonly string[];
   /** Why orphans were left alone; null when none were. */
   readonly warning: string | null;
 }
 
 /**
- * Sweeps the service in three steps: archives ended records that are not archived, deletes records
- * beyond the retention limits, then deletes orphaned blobs. One process sweeps at a time. Every
- * deletion is logged. Records and blobs are processed as they are read, so the memory of an API
- * that sweeps does not grow with their number.
+ * Sweeps the service in four steps: archives ended records that are not archived, deletes records
+ * beyond the retention limits, orphaned blobs, and old notes of deletions. One process sweeps at a
+ * time. Every deletion is logged. Records and blobs are processed as they are read, so the memory
+ * of an API that sweeps does not grow with their number.
  * @param options.now milliseconds since 1970
  * @param options.isDry report what would be done, and change nothing
  * @param options.pace default: without rests
@@ -81,8 +84,15 @@ export async function sweep(
         logger?.info({ key: orphan.key, reason: orphan.reason }, 'orphaned blob deleted');
       },
     );
+    const notes: string[] = [];
+    for await (const key of findOldNotes(blobs, now, pace)) {
+      lost.throwIfAborted();
+      if (!isDry) await blobs.delete(key);
+      notes.push(key);
+    }
+    if (notes.length > 0) logger?.info({ notes: notes.length }, 'old notes of deletions deleted');
     if (warning) logger?.warn(warning);
     if (archived.length > 0) logger?.info({ records: archived.length }, 'ended records archived');
-    return { archived, expired, orphans, warning };
+    return { archived, expired, orphans, notes, warning };
   });
 }

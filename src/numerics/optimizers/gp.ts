@@ -77,6 +77,11 @@ const PARAMETERS = {
   },
 } as const satisfies ParameterDescriptions;
 
+/** Most points of all lineages together: 512 noises of SDXL take 128 MiB. */
+const MAX_POINTS = 512;
+/** Most points of a lineage, if there are so many lineages that `MAX_POINTS` leaves fewer. */
+const MIN_WINDOW = 16;
+
 /**
  * Bayesian optimization with one Gaussian process per lineage.
  *
@@ -94,14 +99,17 @@ const PARAMETERS = {
  *    component per lineage. An anchor lies between the centre, which was never evaluated, and the
  *    best noise of the lineage, which was (`trust`).
  *
- * One kernel and one set of cosines serve all prompts and budgets. An iteration costs
- * O(n^2 d / components) for n noises of d numbers.
+ * One kernel and one set of cosines serve all prompts and budgets. An iteration costs O(n (n + d))
+ * for n noises of d numbers in a lineage. n is bounded (`MAX_POINTS`), so a search may go on for
+ * any number of images.
  */
-class GaussianProcessSearch implements Optimizer {
+export class GaussianProcessSearch implements Optimizer {
   readonly #problem: SearchProblem;
   readonly #settings: SettingsOf<typeof PARAMETERS>;
   readonly #kernel: Kernel;
   readonly #dimension: number;
+  /** Most points of a lineage. */
+  readonly #window: number;
   /** Number of images after which the warm-up ends. */
   readonly #warmUpEnd: number;
   /** The best warm-up noises, best first: the future founders. */
@@ -112,11 +120,13 @@ class GaussianProcessSearch implements Optimizer {
   #asked: { proposal: Proposal; lineage: Lineage | null }[] = [];
   #count = 0;
 
-  constructor(problem: SearchProblem, settings: SettingsOf<typeof PARAMETERS>) {
+  /** @param maxPoints most points of all lineages together; beyond it, the earliest are dropped */
+  constructor(problem: SearchProblem, settings: SettingsOf<typeof PARAMETERS>, maxPoints = MAX_POINTS) {
     this.#problem = problem;
     this.#settings = settings;
     this.#kernel = { linear: 0, smooth: 1 - settings.nugget, power: settings.power, nugget: settings.nugget };
     this.#dimension = dimension(problem.shape);
+    this.#window = Math.max(MIN_WINDOW, Math.floor(maxPoints / settings.components));
     this.#warmUpEnd = Math.max(1, Math.round(settings.warmUp * problem.budget));
   }
 
@@ -156,7 +166,7 @@ class GaussianProcessSearch implements Optimizer {
     this.#count += rewards.length;
     if (this.#count >= this.#warmUpEnd && this.#lineages.length === 0) {
       this.#lineages = this.#founders.map((founder) => {
-        const lineage = new Lineage(this.#kernel);
+        const lineage = new Lineage(this.#kernel, this.#window);
         lineage.add(founder);
         return lineage;
       });
@@ -179,7 +189,7 @@ class GaussianProcessSearch implements Optimizer {
     return {
       lineages: this.#lineages.map((lineage) => ({
         founder: lineage.founder,
-        draws: lineage.points.length,
+        draws: lineage.dropped + lineage.points.length,
         best: Math.max(...lineage.points.map(({ reward }) => reward)),
         expected: lineage.expected(scale),
       })),
@@ -189,12 +199,14 @@ class GaussianProcessSearch implements Optimizer {
   state(): OptimizerState {
     const founders = packElites(this.#founders, this.#dimension);
     const lineages = this.#lineages.map((lineage) => lineage.state(this.#dimension));
+    const dropped = this.#lineages.map((lineage) => lineage.dropped);
     return {
       values: {
         count: this.#count,
         warmUpRewards: [...this.#warmUpRewards],
         founders: founders.values,
         lineages: lineages.map(({ values }) => values),
+        ...(dropped.some((count) => count > 0) ? { dropped } : {}),
       },
       tensors: {
         founders: founders.noises,
@@ -207,9 +219,11 @@ class GaussianProcessSearch implements Optimizer {
     this.#count = values.count as number;
     this.#warmUpRewards = [...(values.warmUpRewards as number[])];
     this.#founders = unpackElites(values.founders, tensors.founders, this.#dimension);
-    this.#lineages = (values.lineages as unknown[]).map((points, k) =>
-      Lineage.restore(this.#kernel, points, tensors[`lineage.${k}`], this.#dimension),
-    );
+    const dropped = (values.dropped ?? []) as readonly number[];
+    this.#lineages = (values.lineages as unknown[]).map((points, k) => {
+      const noises = tensors[`lineage.${k}`];
+      return Lineage.restore(points, noises, this.#dimension, this.#kernel, this.#window, dropped[k]);
+    });
   }
 
   /** Mean and standard deviation of the rewards of N(0, I). */

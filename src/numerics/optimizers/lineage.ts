@@ -20,29 +20,45 @@ interface Optimum {
 
 /** Initial capacity, in noises of the lineage, of the matrix of their cosines. */
 const INITIAL_CAPACITY = 8;
+/** Share of the points that stays when a lineage has reached its largest number of points. */
+const SHARE_KEPT = 0.75;
 
 /**
  * A founder (a noise from N(0, I)) with its descendants, and the Gaussian process that says where
  * the best noise among and between them is expected. Independent founders are almost orthogonal, so
  * each lineage has a process of its own.
+ *
+ * The process knows a window of the points: the latest and the best one. Its cost and its memory
+ * are bounded by that, whatever the budget (a subset of the data, Rasmussen and Williams 2006,
+ * section 8.3.3). Earlier points lie far from the centre, which moves, and say little about it.
  */
 export class Lineage {
   readonly #kernel: Kernel;
-  readonly #factor: CholeskyFactor;
-  /** The founder first; their noises lie on the shell. */
-  readonly #points: Elite[] = [];
+  readonly #maxPoints: number;
+  #factor: CholeskyFactor;
+  /** In the order in which they were added; their noises lie on the shell. */
+  #points: Elite[] = [];
   /** Row i holds the cosines of point i to all n points, followed by unused capacity. */
-  readonly #cosines: Float64Array[] = [];
+  #cosines: Float64Array[] = [];
+  /** Number of points that left the window. */
+  #dropped: number;
   /** Computed on demand; every new point invalidates it. */
   #optimum: Optimum | null = null;
   #centre: Float32Array | null = null;
 
-  constructor(kernel: Kernel) {
+  /**
+   * @param maxPoints most points that the window holds, >= 2; the results are the same for every
+   *   limit that is not reached
+   * @param dropped number of points that left the window of the same lineage before
+   */
+  constructor(kernel: Kernel, maxPoints = Number.POSITIVE_INFINITY, dropped = 0) {
     this.#kernel = kernel;
+    this.#maxPoints = maxPoints;
+    this.#dropped = dropped;
     this.#factor = new CholeskyFactor(kernel);
   }
 
-  /** The founder and its descendants in the order in which they were added. */
+  /** The founder and its descendants in the window, in the order in which they were added. */
   get points(): readonly Elite[] {
     return this.#points;
   }
@@ -52,8 +68,14 @@ export class Lineage {
     return this.#points[0].founder;
   }
 
+  /** Number of points that left the window. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
   /** Adds a noise with its reward; the first one is the founder. */
   add(point: Elite): void {
+    if (this.#points.length >= this.#maxPoints) this.#dropEarliest();
     const noise = projectToShell(point.noise);
     const row = this.#points.map((known) => cosineOnShell(known.noise, noise));
     this.#appendCosines(row);
@@ -61,6 +83,32 @@ export class Lineage {
     this.#points.push({ ...point, noise });
     this.#optimum = null;
     this.#centre = null;
+  }
+
+  /**
+   * Leaves the best point and the latest ones, and builds the factor anew: O(n^3) / 3, for every
+   * n / 4 points.
+   */
+  #dropEarliest(): void {
+    const [points, cosines, best] = [this.#points, this.#cosines, this.#bestIndex()];
+    const kept = Math.max(1, Math.floor(SHARE_KEPT * points.length));
+    const first = points.length - kept;
+    const indices = Array.from({ length: kept }, (_, i) => first + i);
+    if (best < first) indices[0] = best;
+    this.#dropped += first;
+    this.#points = indices.map((i) => points[i]);
+    this.#cosines = [];
+    this.#factor = new CholeskyFactor(this.#kernel);
+    for (const [count, i] of indices.entries()) {
+      const row = indices.slice(0, count).map((j) => cosines[i][j]);
+      this.#appendCosines(row);
+      this.#factor.add(row);
+    }
+  }
+
+  #bestIndex(): number {
+    const rewards = this.#points.map(({ reward }) => reward);
+    return rewards.indexOf(Math.max(...rewards));
   }
 
   /**
@@ -102,8 +150,7 @@ export class Lineage {
    */
   anchor(scale: RewardScale, trust: number): Float32Array {
     const coefficients = this.#findOptimum(scale).coefficients.map((coefficient) => trust * coefficient);
-    const rewards = this.#points.map(({ reward }) => reward);
-    coefficients[rewards.indexOf(Math.max(...rewards))] += 1 - trust;
+    coefficients[this.#bestIndex()] += 1 - trust;
     return this.#combine(coefficients);
   }
 
@@ -117,9 +164,17 @@ export class Lineage {
     return packElites(this.#points, d);
   }
 
-  /** The lineage of a checkpoint. */
-  static restore(kernel: Kernel, values: unknown, noises: ArrayLike<number> | undefined, d: number): Lineage {
-    const lineage = new Lineage(kernel);
+  /**
+   * The lineage of a checkpoint. One that an earlier release stored may have more than `maxPoints`
+   * points; the earliest are dropped.
+   */
+  static restore(
+    values: unknown,
+    noises: ArrayLike<number> | undefined,
+    d: number,
+    ...parameters: ConstructorParameters<typeof Lineage>
+  ): Lineage {
+    const lineage = new Lineage(...parameters);
     for (const point of unpackElites(values, noises, d)) lineage.add(point);
     return lineage;
   }

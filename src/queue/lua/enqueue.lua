@@ -31,7 +31,8 @@
     ARGV[4] waiting_prefix           of the fair scheduler
     ARGV[5] models_prefix            of the fair scheduler
     ARGV[6] record_version
-    ARGV[7] limits_json              {bytes, queued, images}, -1: no limit; '': nothing is counted
+    ARGV[7] limits_json              {bytes, queued, images, running}, -1: no limit; '': nothing is
+                                     counted. `running` is missing where it does not count
     ARGV[entry + 1] id
     ARGV[entry + 2] milliseconds     now, since 1970
     ARGV[entry + 3] record_json      the whole record
@@ -129,12 +130,15 @@ local function enqueue(first_key, first_arg)
   if is_queued then return {'enqueued', position} end
   scheduled_entries, has_scheduled = nil, false
   queue.undo_add(id)
-  call('ZREM', waiting_prefix .. tenant, id)
-  call('ZREM', models_prefix .. model, id)
+  scheduler.forget(id, tenant, model)
   call('ZADD', unqueued, call('TIME')[1], id)
   return {'enqueued', 0}
 end
 
+if limits_json ~= '' then
+  local running = cjson.decode(limits_json).running
+  if running then pcall(scheduler.set_limit, tenant, running) end
+end
 local answers = {}
 for entry = 0, batch_size - 1 do
   local first_key, first_arg = SHARED_KEYS + entry * ENTRY_KEYS + 1, SHARED_ARGS + entry * ENTRY_ARGS + 1

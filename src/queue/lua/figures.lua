@@ -42,8 +42,11 @@ end
 local function first_of(waiting)
   for _ = 1, MAX_STALE do
     local first = call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
-    if not first[1] or call('ZSCORE', queue_prefix .. 'prioritized', first[1]) then return first[2] end
-    call('ZREM', waiting, first[1])
+    local id = first[1]
+    local waits = not id or call('ZSCORE', queue_prefix .. 'prioritized', id) or
+      call('SISMEMBER', waiting_prefix .. ':held', id) == 1
+    if waits then return first[2] end
+    call('ZREM', waiting, id)
   end
 end
 

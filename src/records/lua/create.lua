@@ -19,6 +19,7 @@
     ARGV[6] events_json    list of {type, data}
     ARGV[7] bytes          of its file in storage
     ARGV[8] deadline       milliseconds since 1970; '': none
+    ARGV[9] is_accepted    1: belongs to accepted work, which goes on in a full Redis; 0: new work
 
   Output:
     nil      the record was written
@@ -26,9 +27,12 @@
     'exists' the tenant has a record with this id, and only_new is set
 ]]
 local record, index, tenant_index, children, stream, stored_bytes, deadlines = unpack(KEYS)
-local id, tenant, only_new, has_parent, fields_json, events_json, bytes, deadline = unpack(ARGV)
+local id, tenant, only_new, has_parent, fields_json, events_json, bytes, deadline, is_accepted =
+  unpack(ARGV)
 
 --- @include "includes/tenant"
+--- @include "../../redis/lua/includes/allow-when-full"
+if is_accepted == '1' then allow_when_full(index) end
 if redis.call('EXISTS', record) == 1 then
   if not belongs_to(record, tenant) then return 'taken' end
   if only_new == '1' then return 'exists' end

@@ -14,6 +14,8 @@
 local outbox = KEYS[1]
 local count, lease_seconds = unpack(ARGV)
 
+--- @include "../../redis/lua/includes/allow-when-full"
+allow_when_full(outbox)
 local now = tonumber(redis.call('TIME')[1])
 local due = redis.call('ZRANGEBYSCORE', outbox, '-inf', now, 'LIMIT', 0, tonumber(count))
 for _, notice in ipairs(due) do redis.call('ZADD', outbox, now + tonumber(lease_seconds), notice) end

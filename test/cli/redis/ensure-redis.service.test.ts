@@ -29,14 +29,14 @@ describe('a given Redis', () => {
   it('must accept the password in REDIS_URL', async () => {
     const { url } = await launcher.start();
     await query(url, (client) => client.config('SET', 'requirepass', 'right'));
-    const wrong = url.replace('//', '//:wrong@');
+    const wrong = `${url}?password=wrong`;
     await expect(ensureRedis({ url: wrong, dataDir: launcher.dataDir, log: () => {} })).rejects.toThrow(
       /can't be used: WRONGPASS/,
     );
     await expect(ensureRedis({ url, dataDir: launcher.dataDir, log: () => {} })).rejects.toThrow(
       /can't be used: NOAUTH/,
     );
-    const right = url.replace('//', '//:right@');
+    const right = `${url}?password=right`;
     expect((await ensureRedis({ url: right, dataDir: launcher.dataDir, log: () => {} })).url).toBe(right);
   });
 

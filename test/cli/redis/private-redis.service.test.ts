@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { findProgram } from '../../../src/cli/redis/find-program.ts';
+import { findPrivateRedis } from '../../../src/cli/redis/private-redis.ts';
 import {
   answers,
   folderWithServer,
@@ -19,23 +19,23 @@ import {
 const launcher = useRedisLauncher();
 
 describe('a private Redis', () => {
-  it('answers on the loopback interface, flushes every write to the disk and evicts nothing', async () => {
+  it('answers on a unix socket only, flushes every write to the disk and evicts nothing', async () => {
     const { url, origin } = await launcher.start();
     expect(origin).toBe('private');
-    expect(url).toMatch(/^redis:\/\/127\.0\.0\.1:\d+$/);
+    expect(url).toMatch(/\/redis\/redis\.sock$/);
     const settings = await query(url, async (client) => {
       const pairs = (await client.config('GET', '*')) as string[];
       return Object.fromEntries(pairs.flatMap((name, i) => (i % 2 ? [] : [[name, pairs[i + 1]]])));
     });
     expect(settings).toMatchObject({
-      bind: '127.0.0.1',
+      port: '0',
       appendonly: 'yes',
       appendfsync: 'always',
       'maxmemory-policy': 'noeviction',
       save: '',
     });
     expect(settings.dir).toMatch(/redis$/);
-    expect(launcher.log.at(-1)).toContain(url.slice('redis://'.length));
+    expect(launcher.log.at(-1)).toContain(url);
   });
 
   it('has files that other users cannot read, in a folder of an earlier release too', async () => {
@@ -65,7 +65,7 @@ describe('a private Redis', () => {
 
   it('refuses a second server on the same folder and says how to share the first', async () => {
     const first = await launcher.start();
-    await expect(launcher.start()).rejects.toThrow(`set REDIS_URL=${first.url}`);
+    await expect(launcher.start()).rejects.toThrow(`set REDIS_URL='${first.url}'`);
     await expect(launcher.start()).rejects.toThrow(`in use by process ${process.pid}`);
     expect(await answers(first.url)).toBe(true);
   });
@@ -112,22 +112,18 @@ describe('a private Redis', () => {
     const { url, stop } = await launcher.start();
     await stop();
     // After a reboot the process number in the file may belong to any process, here to this one.
-    await writeFile(
-      join(launcher.dataDir, 'redis', 'owner.json'),
-      JSON.stringify({ pid: process.pid, port: Number(url.split(':').at(-1)) }),
-    );
+    await writeFile(join(launcher.dataDir, 'redis', 'owner.json'), JSON.stringify({ pid: process.pid, url }));
     await launcher.start();
     expect(JSON.parse(await readFile(join(launcher.dataDir, 'redis', 'owner.json'), 'utf8'))).toMatchObject({
       pid: process.pid,
     });
   });
 
-  it('leaves the server of another folder alone when a stale lock file names its port', async () => {
+  it('leaves the server of another folder alone when a stale lock file names it', async () => {
     const other = await temporaryFolder();
     const { url } = await launcher.start({ dataDir: other });
     await mkdir(join(launcher.dataDir, 'redis'));
-    const port = Number(url.split(':').at(-1));
-    await writeFile(join(launcher.dataDir, 'redis', 'owner.json'), JSON.stringify({ pid: 2 ** 30, port }));
+    await writeFile(join(launcher.dataDir, 'redis', 'owner.json'), JSON.stringify({ pid: 2 ** 30, url }));
     expect((await launcher.start()).url).not.toBe(url);
     expect(await answers(url)).toBe(true);
   });
@@ -140,7 +136,7 @@ describe('a private Redis', () => {
     await until(() => !isGroupRunning(server));
   });
 
-  it('restarts on the same port with all acknowledged writes, as often as it is killed', async () => {
+  it('restarts on the same socket with all acknowledged writes, as often as it is killed', async () => {
     const { url, stop } = await launcher.start();
     for (const round of ['first', 'second']) {
       await query(url, (client) => client.set(round, 'kept'));
@@ -156,20 +152,38 @@ describe('a private Redis', () => {
     expect(isGroupRunning(last)).toBe(false);
   });
 
-  it('takes another port when another process takes the first one', async () => {
-    const taken = createServer().listen(0, '127.0.0.1');
-    onTestFinished(() => void taken.close());
-    await once(taken, 'listening');
-    const { port } = taken.address() as AddressInfo;
-    // The first start of this server gets a port that is in use; the second one is normal.
-    const real = await findProgram('redis-server', process.env.PATH ?? '');
-    const folder = await folderWithServer(
-      `second="$(dirname "$0")/second"\n[ -e "$second" ] && exec '${real}' "$@"\n` +
-        `: >"$second"\nexec '${real}' "$@" --port ${port}\n`,
-    );
-    const { url } = await launcher.start({ searchPath: folder });
-    expect(url).not.toContain(`:${port}`);
-    expect(await answers(url)).toBe(true);
+  it('has its socket in a folder for temporary files when its own path is too long for one', async () => {
+    const dataDir = join(launcher.dataDir, 'long'.repeat(30));
+    const first = await launcher.start({ dataDir });
+    expect(Buffer.byteLength(first.url)).toBeLessThan(104);
+    expect((await stat(dirname(first.url))).mode & 0o077).toBe(0);
+    expect(await findPrivateRedis(dataDir)).toBe(first.url);
+    await query(first.url, (client) => client.set('job', 'kept'));
+    await expect(launcher.start({ dataDir })).rejects.toThrow(`set REDIS_URL='${first.url}'`);
+    await first.stop();
+    await expect(stat(dirname(first.url))).rejects.toThrow('ENOENT');
+    expect(await findPrivateRedis(dataDir)).toBeNull();
+    const second = await launcher.start({ dataDir });
+    expect(await query(second.url, (client) => client.get('job'))).toBe('kept');
+  });
+
+  it('replaces the server of an earlier release, which listened on a port, and has its data', async () => {
+    const folder = join(launcher.dataDir, 'redis');
+    await mkdir(folder);
+    const [name, port] = ['127.0.0.1', 20_000 + (process.pid % 10_000)];
+    const options = ['--port', String(port), '--bind', name, '--dir', folder, '--appendonly', 'yes'];
+    const server = spawn('redis-server', options, { stdio: 'ignore', env: { ...process.env, LC_ALL: 'C' } });
+    onTestFinished(() => void server.kill('SIGKILL'));
+    const url = `redis://${name}:${port}`;
+    await until(() => answers(url));
+    await query(url, (client) => client.set('job', 'kept'));
+    const lock = (pid: number) => writeFile(join(folder, 'owner.json'), JSON.stringify({ pid, port }));
+    await lock(process.pid);
+    await expect(launcher.start()).rejects.toThrow(`set REDIS_URL='${url}'`);
+    await lock(2 ** 30); // no process has this number
+    const next = await launcher.start();
+    expect(await query(next.url, (client) => client.get('job'))).toBe('kept');
+    expect(await answers(url)).toBe(false);
   });
 
   it('shows the last lines of a server that does not start', async () => {

@@ -21,6 +21,27 @@ local function bullmq_queue(prefix)
   local prioritized = prefix .. 'prioritized'
   local queue = {}
 
+  local last_number, has_woken = nil, false
+
+  -- The next number of the counter. The first call reserves `batch_size` numbers, which later calls
+  -- use.
+  local function next_number(batch_size)
+    last_number = (last_number or call('INCRBY', prefix .. 'pc', batch_size) - batch_size) + 1
+    return last_number
+  end
+
+  -- Wakes a worker, as addBaseMarkerIfNeeded of BullMQ does; once for all entries that a script
+  -- adds.
+  local function wake_worker()
+    if has_woken then return end
+    local meta = call('HMGET', prefix .. 'meta', 'paused', 'concurrency')
+    local paused, concurrency = meta[1], meta[2]
+    if not paused and not (concurrency and call('LLEN', prefix .. 'active') >= tonumber(concurrency)) then
+      call('ZADD', prefix .. 'marker', 0, '0')
+    end
+    has_woken = true
+  end
+
   -- Score of an entry that waits; 0 when it does not wait.
   function queue.score(id)
     return tonumber(call('ZSCORE', prioritized, id) or '0')
@@ -42,6 +63,33 @@ local function bullmq_queue(prefix)
     if call('EXISTS', prefix .. id) == 1 then call('HSET', prefix .. id, 'priority', priority) end
   end
 
+  -- Takes an entry out of BullMQ's set, so that no worker starts it; `put` puts it in again.
+  function queue.take_out(id)
+    call('ZREM', prioritized, id)
+  end
+
+  function queue.put(id, score)
+    call('ZADD', prioritized, score, id)
+    call('HSET', prefix .. id, 'priority', math.floor(score / PRIORITY_STEP))
+    wake_worker()
+  end
+
+  -- Whether a worker has an entry.
+  function queue.is_active(id)
+    return call('LPOS', prefix .. 'active', id) ~= false
+  end
+
+  -- Ids of the entries that BullMQ would start next.
+  function queue.first(count)
+    return call('ZRANGE', prioritized, 0, count - 1)
+  end
+
+  -- Priority with which an entry was added; nil when it does not exist.
+  function queue.added_priority(id)
+    local options = call('HGET', prefix .. id, 'opts')
+    return options and cjson.decode(options).priority
+  end
+
   -- Tenant and model of an entry, and when it was enqueued, milliseconds since 1970. Entries of
   -- earlier releases have neither tenant nor model.
   function queue.describe(id)
@@ -50,25 +98,12 @@ local function bullmq_queue(prefix)
     return data.tenant or DEFAULT_TENANT, data.model or '', tonumber(entry[2] or '0')
   end
 
-  local last_number, has_woken = nil, false
-
-  -- The next number of the counter. The first call reserves `batch_size` numbers, which later calls
-  -- use.
-  local function next_number(batch_size)
-    last_number = (last_number or call('INCRBY', prefix .. 'pc', batch_size) - batch_size) + 1
-    return last_number
-  end
-
-  -- Wakes a worker, as addBaseMarkerIfNeeded of BullMQ does; once for all entries that a script
-  -- adds.
-  local function wake_worker()
-    if has_woken then return end
-    local meta = call('HMGET', prefix .. 'meta', 'paused', 'concurrency')
-    local paused, concurrency = meta[1], meta[2]
-    if not paused and not (concurrency and call('LLEN', prefix .. 'active') >= tonumber(concurrency)) then
-      call('ZADD', prefix .. 'marker', 0, '0')
-    end
-    has_woken = true
+  -- Moves an entry that waits behind all others of its priority. Returns its new score.
+  function queue.move_back(id, priority)
+    local score = priority * PRIORITY_STEP + next_number(1) % PRIORITY_STEP
+    queue.move(id, score)
+    wake_worker()
+    return score
   end
 
   -- Adds an entry as addPrioritizedJob of BullMQ does, for an id that the caller chose, without
