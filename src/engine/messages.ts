@@ -27,6 +27,11 @@ export interface EngineOptions {
    * chooses kernels for each input shape (`tunesShapes`).
    */
   readonly padBatches?: boolean;
+  /**
+   * Whether a graph with free sizes has a session for each height, width and number of tokens that
+   * it is run with. By default it has if the provider gains from it (`fixesSizes`).
+   */
+  readonly fixSizes?: boolean;
 }
 
 /** Work for the engine's thread. */

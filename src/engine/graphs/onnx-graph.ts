@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import ort from 'onnxruntime-node';
 import { exists } from '../../bundles/files.ts';
 import { fusedGraph } from '../../bundles/graph-file.ts';
@@ -8,8 +9,10 @@ import { EngineError, isOutOfMemory, OutOfMemoryError, withoutSourceLocations } 
 import { type EngineOptions, postNotice } from '../messages.ts';
 import { toFloat16 } from './float16.ts';
 import type { Floats, Graph, GraphValue, Tensor } from './graph.ts';
+import { fixSizes, readHeader } from './onnx-file.ts';
 import { listCpuNodes, takeProfile } from './placement.ts';
-import { sessionProvider } from './providers.ts';
+import { fixesSizes, sessionProvider } from './providers.ts';
+import { namesOfSizes, openSizedGraph, type Sizes } from './sized-graph.ts';
 
 let millisecondsInRuns = 0;
 
@@ -19,7 +22,8 @@ export function graphMilliseconds(): number {
 }
 
 /**
- * Opens an ONNX graph. Only this file and providers.ts use ONNX Runtime.
+ * Opens an ONNX graph. Only this file and providers.ts use ONNX Runtime. Where the provider gains
+ * from it, a graph with free sizes is opened at its first run, for the sizes of that run.
  * @param file path of the plain graph; on CUDA its fused variant is opened if there is one
  * @param options the first execution provider is used. Nodes that it has no kernels for run on the
  *   CPU only if `cpu` is listed, too.
@@ -29,7 +33,20 @@ export function graphMilliseconds(): number {
 export async function openGraph(file: string, options: EngineOptions): Promise<Graph> {
   const [provider] = options.executionProviders;
   const path = await graphForProvider(file, provider);
-  const { session, checkPlacement } = await openSession(path, options).catch((error: Error) => {
+  if (options.fixSizes ?? fixesSizes(provider)) {
+    const header = await readFile(path)
+      .then(readHeader)
+      .catch(() => null); // ONNX Runtime says what is wrong with a damaged file.
+    if (header && namesOfSizes(header.inputs).length > 0)
+      return openSizedGraph(path, header, async (sizes) => openFile(path, options, sizes));
+  }
+  return openFile(path, options);
+}
+
+/** @param sizes free sizes of the graph to fix */
+async function openFile(path: string, options: EngineOptions, sizes?: Sizes): Promise<Graph> {
+  const [provider] = options.executionProviders;
+  const { session, checkPlacement } = await openSession(path, options, sizes).catch((error: Error) => {
     const reason = withoutSourceLocations(error.message);
     if (isOutOfMemory(error))
       throw new OutOfMemoryError(`There is not enough memory to open ${path}: ${reason}.`);
@@ -79,18 +96,23 @@ interface OpenSession {
 }
 
 /** Opens a session, with all of its nodes on the provider if possible. */
-async function openSession(path: string, options: EngineOptions): Promise<OpenSession> {
+async function openSession(path: string, options: EngineOptions, sizes?: Sizes): Promise<OpenSession> {
   const [provider] = options.executionProviders;
-  const create = (changes: ort.InferenceSession.SessionOptions) =>
-    ort.InferenceSession.create(path, { ...sessionOptions(options), ...changes });
+  const model = sizes && fixSizes(await readFile(path), sizes);
+  // A graph in memory has no folder in which its weights would be looked for.
+  const folder = sizes && { model_external_initializers_file_folder_path: dirname(path) };
+  const create = (changes: ort.InferenceSession.SessionOptions, entries: object = {}) => {
+    const extra = { session: { ...folder, ...entries } };
+    const all = { ...sessionOptions(options), ...changes, extra };
+    return model ? ort.InferenceSession.create(model, all) : ort.InferenceSession.create(path, all);
+  };
   // Threads that spin while they wait would take cores from the API, Redis and other workers.
-  if (provider === 'cpu')
-    return { session: await create({ extra: { session: { intra_op: { allow_spinning: '0' } } } }) };
+  if (provider === 'cpu') return { session: await create({}, { intra_op: { allow_spinning: '0' } }) };
   try {
     // The session may be refused below, which is no error to write to stderr: level 4 is fatal
     // only.
     return {
-      session: await create({ logSeverityLevel: 4, extra: { session: { disable_cpu_ep_fallback: '1' } } }),
+      session: await create({ logSeverityLevel: 4 }, { disable_cpu_ep_fallback: '1' }),
     };
   } catch (error) {
     if (!NODES_LEFT_TO_CPU.test((error as Error).message)) throw error;

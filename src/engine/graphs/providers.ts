@@ -16,6 +16,8 @@ export interface Device {
 const NUMBERED_PROVIDERS = ['cuda', 'tensorrt', 'dml'];
 /** Providers that choose or compile kernels for each input shape. */
 const TUNING_PROVIDERS = ['cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'];
+/** Providers on which arithmetic on shapes, which the CPU does, interrupts the work of the GPU. */
+const SIZE_FIXING_PROVIDERS = ['cuda'];
 
 /**
  * Whether the first run with a new input shape is slow on this provider. Such a provider should see
@@ -23,6 +25,11 @@ const TUNING_PROVIDERS = ['cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'];
  */
 export function tunesShapes(provider: string): boolean {
   return TUNING_PROVIDERS.includes(provider);
+}
+
+/** Whether graphs are opened for the sizes that they are run with. */
+export function fixesSizes(provider: string): boolean {
+  return SIZE_FIXING_PROVIDERS.includes(provider);
 }
 
 /** The provider as the session option `executionProviders` takes it. */
