@@ -20,13 +20,14 @@ export interface EvaluatorSettings {
 /**
  * Opens the evaluator of a job or of samples. The engine's pipeline makes the pictures; decorators
  * add the rewards, translate errors and measure the throughput.
- * @param options `warmUp: false` skips the warm-up where no picture will be made
+ * @param options `warmUp: false` skips the warm-up where no picture will be made; `count` is the
+ *   number of noises that will be evaluated at a time, for which GPUs are warmed up
  * @throws ProblemError if a model or a reward is not installed, or the engine can't open one
  */
 export async function openEvaluator(
   context: WorkerContext,
   settings: EvaluatorSettings,
-  { warmUp = true }: { readonly warmUp?: boolean } = {},
+  { warmUp = true, count }: { readonly warmUp?: boolean; readonly count?: number } = {},
 ): Promise<Evaluator> {
   const { prompt, negativePrompt, sampler } = settings;
   const catalog = await context.catalog.now();
@@ -38,9 +39,8 @@ export async function openEvaluator(
     if (!hasStarted) context.logger.debug({ at }, 'first denoising step');
     hasStarted = true;
   };
-  const pipeline = await translateErrors(
-    context.engine.pipeline({ model, rewards, prompt, negativePrompt, sampler, warmUp, onStart }),
-  );
+  const request = { model, rewards, prompt, negativePrompt, sampler, warmUp, warmUpCount: count, onStart };
+  const pipeline = await translateErrors(context.engine.pipeline(request));
   return withThroughput(withProblems(withRewards(pipeline, terms, prompt)), context.throughput);
 }
 

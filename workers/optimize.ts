@@ -107,7 +107,7 @@ async function take(job: RunningJob): Promise<boolean> {
 async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
   const { context, lease, record } = job;
   const checkpoints = new Checkpoints(context.blobs, lease, record.checkpoint?.key ?? null);
-  const evaluator = await openEvaluator(context, record);
+  const evaluator = await openEvaluator(context, record, { count: countOf(record) });
   const optimizer = createOptimizer(record, evaluator);
   const search = await runStoredSearch(job, { optimizer, evaluator, checkpoints, signal });
 
@@ -132,6 +132,12 @@ async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
   const progress = measureProgress(record, search, 'ended', context.throughput);
   await endJob(job, 'succeeded', { report, policyId: policy.id, sampleId, progress }, ['running']);
   await checkpoints.discard();
+}
+
+/** Noises that an iteration evaluates; undefined: unknown. */
+function countOf({ optimizer, budget }: JobRecord): number | undefined {
+  const { batchSize } = optimizer;
+  return typeof batchSize === 'number' ? Math.min(batchSize, budget.images) : undefined;
 }
 
 /** The search, from the checkpoint on; it publishes each iteration and stores checkpoints. */

@@ -46,7 +46,7 @@ export async function sample(
   };
   if (!(await lease.take(['queued', 'running'], { set }))) return;
   try {
-    const evaluator = await openEvaluator(running.context, record);
+    const evaluator = await openEvaluator(running.context, record, { count: record.bestOf });
     const images = await sampleImages(running.context, {
       sampleId,
       settings: record,

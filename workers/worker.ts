@@ -16,7 +16,7 @@ import { Recycling } from './recycling.ts';
 import { sample } from './sample.ts';
 import { Interruption } from './stop-reason.ts';
 import { Throughput } from './throughput.ts';
-import { warmModels } from './warm-models.ts';
+import { chooseWarmModels, warmWhenIdle } from './warm-models.ts';
 
 /** Batches of samples that one process works on at the same time. */
 const SAMPLE_CONCURRENCY = 2;
@@ -40,8 +40,8 @@ export interface RunningWorker {
 }
 
 /**
- * Starts a worker: opens the engine, warms the models of FINDERY_WARM, then takes work from the
- * queues.
+ * Starts a worker: opens the engine and takes work from the queues. While it has no work, it warms
+ * up the models of FINDERY_WARM.
  * @returns when the worker takes work
  * @throws ConfigError if FINDERY_WARM names a model that is not installed or can't be used
  * @throws Error if no provider of FINDERY_PROVIDERS works on this machine
@@ -58,6 +58,8 @@ export async function startWorker({
   const startedAt = new Date().toISOString();
   const id = `worker-${randomBytes(6).toString('hex')}`;
   const { catalog, blobs } = await openResources(config, logger);
+  const installed = await catalog.now();
+  const models = chooseWarmModels(installed, config, logger);
   const engine = await Engine.start(
     {
       executionProviders: [...config.executionProviders],
@@ -68,13 +70,6 @@ export async function startWorker({
     },
     (message) => logger.warn(message),
   );
-  const installed = await catalog.now();
-  await warmModels(engine, installed, config, logger).catch(async (error: unknown) => {
-    // The engine's thread would keep the process alive.
-    await engine.close();
-    throw error;
-  });
-
   const store = await openStore(redisUrl, config.redisPrefix, {
     failFast: false,
     tls: config,
@@ -143,6 +138,11 @@ export async function startWorker({
   await announce();
   const heartbeat = setInterval(announce, HEARTBEAT_MS);
   const stopBackgroundLoop = startBackgroundLoop(store, blobs, logger);
+  const warmUp = warmWhenIdle(
+    engine,
+    { models, catalog: installed, modelsInMemory: config.modelsInMemory },
+    { isIdle: () => current.size === 0, stop: shutdown.signal, logger },
+  );
   logger.info(
     { worker: id, models: installed.models.map(({ name }) => name), device: engine.device.name },
     'worker takes jobs',
@@ -157,6 +157,7 @@ export async function startWorker({
       stopBackgroundLoop();
       shutdown.abort(new Interruption('shutdown'));
       await Promise.all(workers.map((worker) => worker.close()));
+      await warmUp;
       await dismissWorker(store.redis, store.keys, id).catch(() => {});
       await engine.close();
       await cancelFeed.close();

@@ -44,6 +44,16 @@ export class BatchSizes {
     return this.#options.padBatches ?? tunesShapes(this.#options.executionProviders[0]);
   }
 
+  /**
+   * The sizes of the graph runs for `count` noises, ascending: full ones, and one for the rest.
+   */
+  sizesFor(count: number, work: Work): readonly number[] {
+    const limit = this.limit(work);
+    const rest = count % limit;
+    const sizes = [...(rest > 0 ? [this.sizeFor(rest, work)] : []), ...(count >= limit ? [limit] : [])];
+    return [...new Set(sizes)];
+  }
+
   /** The smallest size of a graph run for `count` noises. */
   sizeFor(count: number, work: Work): number {
     return this.sizes(work).find((size) => size >= count) ?? count;

@@ -47,7 +47,11 @@ export type Request =
       readonly id: number;
       readonly spec: GenerationSpec;
       /** Warm up with this first, unless that was done before; null: no warm-up. */
-      readonly warmUp: GenerationSpec | null;
+      readonly warmUp: {
+        readonly spec: GenerationSpec;
+        /** Number of noises for whose runs to warm up; null: every batch size. */
+        readonly count: number | null;
+      } | null;
     }
   | {
       readonly type: 'evaluate';

@@ -82,12 +82,12 @@ function createTask(request: Request): Task['advance'] {
       };
     case 'embed':
       return async () => {
-        const { spec, warmUp: warmUpSpec } = request;
-        const opened = await openAll(spec.model, warmUpSpec ? spec.rewards : []);
+        const { spec, warmUp: wanted } = request;
+        const opened = await openAll(spec.model, wanted ? spec.rewards : []);
         const onOutOfMemory = (size: number, error: unknown) =>
-          recoverFromOutOfMemory(warmUpSpec ?? spec, size, error);
-        const warmed = warmUpSpec
-          ? await warmUp.run(opened.model, opened.rewards, warmUpSpec, onOutOfMemory)
+          recoverFromOutOfMemory(wanted?.spec ?? spec, size, error);
+        const warmed = wanted
+          ? await warmUp.run(opened.model, opened.rewards, wanted.spec, wanted.count, onOutOfMemory)
           : [];
         send({ type: 'done', id: request.id, embedding: await opened.model.embedPrompt(spec), warmed });
         return true;
