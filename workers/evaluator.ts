@@ -1,7 +1,7 @@
 import { ProblemError, problemOf } from '../src/contract/problem.ts';
 import type { Problem, RewardChoice, Sampler } from '../src/contract/schemas/common.ts';
 import type { Evaluator } from '../src/core/evaluator.ts';
-import { EngineError, OutOfMemoryError } from '../src/engine/errors.ts';
+import { DeviceLostError, EngineError, OutOfMemoryError } from '../src/engine/errors.ts';
 import { chooseModel, chooseTerms } from '../src/jobs/choose-bundles.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
 import { graphRewards, withRewards } from '../src/rewards/weighted-rewards.ts';
@@ -70,8 +70,8 @@ async function translateErrors<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    // `Recycling` decides whether another process may have enough memory.
-    if (error instanceof OutOfMemoryError) throw error;
+    // A new process may succeed; `Recycling` decides.
+    if (error instanceof OutOfMemoryError || error instanceof DeviceLostError) throw error;
     if (error instanceof EngineError) throw new ProblemError('generation-failed', error.message);
     if (error instanceof RewardError && !error.isTransient)
       throw new ProblemError('reward-failed', error.message);

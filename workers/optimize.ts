@@ -4,6 +4,7 @@ import { FINAL_STATUSES } from '../src/contract/schemas/job.ts';
 import type { Report } from '../src/contract/schemas/policy.ts';
 import type { Evaluator } from '../src/core/evaluator.ts';
 import { termNames } from '../src/jobs/choose-bundles.ts';
+import { settleParameters } from '../src/jobs/resolve-optimizer.ts';
 import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
 import type { Optimizer } from '../src/numerics/optimizers/optimizer.ts';
 import { thumbnailFeatures } from '../src/pictures/thumbnail-features.ts';
@@ -53,7 +54,7 @@ export async function optimize(
     if (!(await take(job))) return;
     await watch.checkRequests();
     stop.signal.throwIfAborted();
-    await run(job, stop.signal);
+    await run(await settleOptimizer(job), stop.signal);
     logger.info('job ended');
   } catch (error) {
     const reason = stop.signal.aborted ? stop.signal.reason : await classifyJobError(job, error);
@@ -101,6 +102,21 @@ async function take(job: RunningJob): Promise<boolean> {
     );
   }
   return true;
+}
+
+/**
+ * Sets the parameters of the optimizer that the request left to the device, and stores them before
+ * they are used, so that the job has the same ones on every later worker.
+ */
+async function settleOptimizer(job: RunningJob): Promise<RunningJob> {
+  const { context, lease } = job;
+  if (!job.record.deviceParameters?.length) return job;
+  // Read under the lease: an earlier worker may have set them after this one had read the record.
+  const record = await context.store.jobs.get(lease.id);
+  const { deviceParameters = [] } = record;
+  const optimizer = settleParameters(record.optimizer, deviceParameters, context.engine.device.provider);
+  await lease.commit({ set: { optimizer, deviceParameters: [] } }, ['running']);
+  return { ...job, record: { ...job.record, optimizer } };
 }
 
 /** All stages of the job. @throws the reason of `signal` soon after it is aborted */

@@ -9,6 +9,7 @@ const MESSAGES = {
   shutdown: 'The worker is shutting down.',
   lost: 'Another worker has taken the job.',
   storage: 'Storage does not accept what the job writes.',
+  device: 'The GPU of this process is lost; a new process or another worker continues the work.',
   memory: 'The memory of this process does not suffice; a new process continues the job.',
 } as const;
 

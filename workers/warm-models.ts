@@ -4,8 +4,10 @@ import type { Catalog } from '../src/bundles/catalog.ts';
 import type { ModelBundle } from '../src/bundles/model-bundle.ts';
 import { type Config, ConfigError } from '../src/config/config.ts';
 import type { Engine } from '../src/engine/engine.ts';
+import { DeviceLostError } from '../src/engine/errors.ts';
 import { chooseTerms } from '../src/jobs/choose-bundles.ts';
 import { graphRewards } from '../src/rewards/weighted-rewards.ts';
+import type { Recycling } from './recycling.ts';
 
 /** Time without work after which a worker warms up. Work that waits at its start comes first. */
 const IDLE_MS = 250;
@@ -39,7 +41,12 @@ export async function warmWhenIdle(
     catalog,
     modelsInMemory,
   }: { models: readonly ModelBundle[]; catalog: Catalog; modelsInMemory: number },
-  { isIdle, stop, logger }: { isIdle: () => boolean; stop: AbortSignal; logger: Logger },
+  {
+    isIdle,
+    stop,
+    recycling,
+    logger,
+  }: { isIdle: () => boolean; stop: AbortSignal; recycling: Recycling; logger: Logger },
 ): Promise<void> {
   const untilIdle = async () => {
     do await sleep(IDLE_MS, undefined, { signal: stop });
@@ -62,6 +69,9 @@ export async function warmWhenIdle(
     } catch (error) {
       if (stop.aborted) return;
       logger.error({ err: error, model: model.name }, 'model could not be warmed up');
+      if (!(error instanceof DeviceLostError)) continue;
+      recycling.replaceDevice(error);
+      return;
     }
   }
 }

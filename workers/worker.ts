@@ -31,7 +31,8 @@ export interface RunningWorker {
    */
   readonly died: Promise<Error>;
   /**
-   * Resolves when this process has to end for want of memory and a new one has to take its place.
+   * Resolves when this process has to end, for want of memory or because its GPU is lost, and a new
+   * one has to take its place.
    * The worker has stopped taking work then.
    */
   readonly recycled: Promise<void>;
@@ -141,7 +142,7 @@ export async function startWorker({
   const warmUp = warmWhenIdle(
     engine,
     { models, catalog: installed, modelsInMemory: config.modelsInMemory },
-    { isIdle: () => current.size === 0, stop: shutdown.signal, logger },
+    { isIdle: () => current.size === 0, stop: shutdown.signal, recycling, logger },
   );
   logger.info(
     { worker: id, models: installed.models.map(({ name }) => name), device: engine.device.name },

@@ -5,7 +5,7 @@ import type { GraphReward } from '../bundles/reward-bundle.ts';
 import type { ImagePipeline } from '../core/evaluator.ts';
 import type { Sampler } from '../core/sampler.ts';
 import { paddedSizes } from './batch-sizes.ts';
-import { EngineError, OutOfMemoryError } from './errors.ts';
+import { DeviceLostError, EngineError, OutOfMemoryError } from './errors.ts';
 import { createGenerationSpec, type GenerationSpec, modelSpec, rewardSpec } from './generation-spec.ts';
 import type { Device } from './graphs/providers.ts';
 import type { BatchLimit, EngineOptions, EngineState, FailureKind, Request, Response } from './messages.ts';
@@ -257,5 +257,6 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal, cancel: Sh
 /** A failure in the thread as the error that it was there. */
 function toError({ kind, message }: { readonly kind: FailureKind; readonly message: string }): Error {
   if (kind === 'memory') return new OutOfMemoryError(message);
+  if (kind === 'device') return new DeviceLostError(message);
   return kind === 'engine' ? new EngineError(message) : new Error(message);
 }

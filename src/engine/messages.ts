@@ -83,10 +83,10 @@ export interface EngineState {
 }
 
 /**
- * Kind of a failure: `engine` would fail again, `memory` may not fail in a fresh process, `other`
- * is unexpected.
+ * Kind of a failure: `engine` would fail again, `memory` and `device` may not fail in a fresh
+ * process, `other` is unexpected.
  */
-export type FailureKind = 'engine' | 'memory' | 'other';
+export type FailureKind = 'engine' | 'memory' | 'device' | 'other';
 
 /**
  * Messages of the thread. The first one is `ready` or `unusable`. Every request is answered with

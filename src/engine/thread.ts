@@ -5,6 +5,7 @@ import { BatchSizes } from './batch-sizes.ts';
 import { DiffusionModel } from './diffusion-model.ts';
 import {
   CanceledError,
+  DeviceLostError,
   EngineError,
   isOutOfMemory,
   OutOfMemoryError,
@@ -213,8 +214,9 @@ async function openAll(
 
 function toFailure(error: unknown): { readonly message: string; readonly kind: FailureKind } {
   const message = error instanceof Error ? error.message : String(error);
-  const kind = error instanceof EngineError ? 'engine' : 'other';
-  return { message, kind: isOutOfMemory(error) ? 'memory' : kind };
+  if (isOutOfMemory(error)) return { message, kind: 'memory' };
+  if (error instanceof DeviceLostError) return { message, kind: 'device' };
+  return { message, kind: error instanceof EngineError ? 'engine' : 'other' };
 }
 
 function send(response: Response, transfer: ArrayBuffer[] = []): void {

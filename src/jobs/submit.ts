@@ -37,7 +37,8 @@ export async function submitJob(
     now,
     digest,
     webhook = null,
-  }: Submission & { readonly webhook?: ValidatedWebhook | null },
+    deviceParameters = [],
+  }: Submission & Pick<JobRecord, 'deviceParameters'> & { readonly webhook?: ValidatedWebhook | null },
 ): Promise<JobReading | null> {
   const record: JobRecord = {
     ...settings,
@@ -70,6 +71,7 @@ export async function submitJob(
     keepPartial: false,
     checkpoint: null,
     takenAt: null,
+    deviceParameters,
     digest,
   };
   const { isNew, position } = await enqueue(store, record, {

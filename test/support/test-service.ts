@@ -14,8 +14,11 @@ export interface TestService {
   readonly api: RunningApi;
   /** Environment of the workers. */
   readonly environment: NodeJS.ProcessEnv;
-  /** Starts a worker and waits until it takes jobs. */
-  startWorker(): Promise<ChildProcess>;
+  /**
+   * Starts a worker and waits until it takes jobs.
+   * @param settings of this worker alone
+   */
+  startWorker(settings?: NodeJS.ProcessEnv): Promise<ChildProcess>;
   close(): Promise<void>;
 }
 
@@ -44,9 +47,9 @@ export async function startTestService(
     url: api.url,
     api,
     environment: inherited,
-    async startWorker() {
+    async startWorker(settings = {}) {
       const worker = fork(fileURLToPath(new URL('../../src/cli/worker.ts', import.meta.url)), {
-        env: inherited,
+        env: { ...inherited, ...settings },
         execArgv: ['--disable-warning=ExperimentalWarning'],
       });
       workers.push(worker);

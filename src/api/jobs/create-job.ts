@@ -47,9 +47,9 @@ export async function createJob(
 ): Promise<JobReading | null> {
   const existing = mayExist ? await store.jobs.findUnlessGone(id) : null;
   if (!existing) {
-    const { settings, warnings, webhook } = await prepare();
+    const { settings, ...prepared } = await prepare();
     const now = new Date().toISOString();
-    const created = await submitJob(store, settings, { id, warnings, requestId, now, digest, webhook });
+    const created = await submitJob(store, settings, { ...prepared, id, requestId, now, digest });
     if (created) return created;
   } else if (existing.status === 'queued') {
     // A crash may have left the record without its queue entry.

@@ -5,10 +5,18 @@ import { dirname, join } from 'node:path';
 import ort from 'onnxruntime-node';
 import { exists } from '../../bundles/files.ts';
 import { fusedGraph } from '../../bundles/graph-file.ts';
-import { EngineError, isOutOfMemory, OutOfMemoryError, withoutSourceLocations } from '../errors.ts';
+import {
+  DeviceLostError,
+  EngineError,
+  isDeviceLost,
+  isOutOfMemory,
+  OutOfMemoryError,
+  withoutSourceLocations,
+} from '../errors.ts';
 import { type EngineOptions, postNotice } from '../messages.ts';
 import { toFloat16 } from './float16.ts';
 import type { Floats, Graph, GraphValue, Tensor } from './graph.ts';
+import { explainCudaFailure } from './native-libraries.ts';
 import { fixSizes, readHeader } from './onnx-file.ts';
 import { listCpuNodes, takeProfile } from './placement.ts';
 import { fixesSizes, sessionProvider } from './providers.ts';
@@ -48,6 +56,7 @@ async function openFile(path: string, options: EngineOptions, sizes?: Sizes): Pr
   const [provider] = options.executionProviders;
   const { session, checkPlacement } = await openSession(path, options, sizes).catch((error: Error) => {
     const reason = withoutSourceLocations(error.message);
+    if (isDeviceLost(error)) throw deviceLost(provider, options, error);
     if (isOutOfMemory(error))
       throw new OutOfMemoryError(`There is not enough memory to open ${path}: ${reason}.`);
     throw new EngineError(
@@ -67,6 +76,7 @@ async function openFile(path: string, options: EngineOptions, sizes?: Sizes): Pr
       );
       const began = performance.now();
       const results = await session.run(tensors, [...wanted]).catch((error: Error) => {
+        if (isDeviceLost(error)) throw deviceLost(provider, options, error);
         const message = `The graph ${path} failed: ${withoutSourceLocations(error.message)}.`;
         throw isOutOfMemory(error) ? new OutOfMemoryError(message) : new EngineError(message);
       });
@@ -76,6 +86,15 @@ async function openFile(path: string, options: EngineOptions, sizes?: Sizes): Pr
     },
     release: () => session.release(),
   };
+}
+
+function deviceLost(provider: string, { deviceId = 0 }: EngineOptions, error: Error): DeviceLostError {
+  const reason = explainCudaFailure(error.message) ?? withoutSourceLocations(error.message);
+  return new DeviceLostError(
+    `The GPU ${provider}:${deviceId} does not answer any more (${reason}). Work goes on in a new process, ` +
+      "or on another worker. If it happens again, look at the driver's log (dmesg | grep -i xid) and the " +
+      "card's power and temperature.",
+  );
 }
 
 /** The file to open for a provider: on CUDA, `model_cuda.onnx` beside `model.onnx` if it exists. */
