@@ -1,5 +1,5 @@
 import type { GenerationSpec } from './generation-spec.ts';
-import { tunesShapes } from './graphs/providers.ts';
+import { tunesShapes } from './graphs/provider-traits.ts';
 import type { BatchLimit, EngineOptions } from './messages.ts';
 
 /**

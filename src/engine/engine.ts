@@ -7,6 +7,7 @@ import type { Sampler } from '../core/sampler.ts';
 import { paddedSizes } from './batch-sizes.ts';
 import { DeviceLostError, EngineError, OutOfMemoryError } from './errors.ts';
 import { createGenerationSpec, type GenerationSpec, modelSpec, rewardSpec } from './generation-spec.ts';
+import { findOtherRuntime } from './graphs/native-libraries.ts';
 import type { Device } from './graphs/providers.ts';
 import type { BatchLimit, EngineOptions, EngineState, FailureKind, Request, Response } from './messages.ts';
 
@@ -71,12 +72,15 @@ export class Engine {
    * Starts an engine on the first execution provider that works.
    * @param onNotice called with messages for operators, such as a provider that cannot be used,
    *   or a batch size that was reduced because memory ran out
-   * @throws EngineError with the reason of each provider if none works
+   * @throws EngineError with the reason of each provider if none works, or if another ONNX Runtime is
+   *   in the way
    */
   static async start(
     options: EngineOptions,
     onNotice: (message: string) => void = () => {},
   ): Promise<Engine> {
+    const otherRuntime = await findOtherRuntime();
+    if (otherRuntime !== null) throw new EngineError(`Graphs can't be run: ${otherRuntime}.`);
     const thread = new Worker(new URL('./thread.ts', import.meta.url), {
       workerData: options,
       execArgv: ['--disable-warning=ExperimentalWarning'],

@@ -19,7 +19,8 @@ import type { Floats, Graph, GraphValue, Tensor } from './graph.ts';
 import { explainCudaFailure } from './native-libraries.ts';
 import { fixSizes, readHeader } from './onnx-file.ts';
 import { listCpuNodes, takeProfile } from './placement.ts';
-import { fixesSizes, sessionProvider } from './providers.ts';
+import { fixesSizes } from './provider-traits.ts';
+import { sessionProvider } from './providers.ts';
 import { namesOfSizes, openSizedGraph, type Sizes } from './sized-graph.ts';
 
 let millisecondsInRuns = 0;
