@@ -28,8 +28,8 @@ export interface EngineOptions {
    */
   readonly padBatches?: boolean;
   /**
-   * Whether a graph with free sizes has a session for each height, width and number of tokens that
-   * it is run with. By default it has if the provider gains from it (`fixesSizes`).
+   * Whether a graph with free sizes has a session for each batch size, height, width and number of
+   * tokens that it is run with. By default it has if the provider gains from it (`fixesSizes`).
    */
   readonly fixSizes?: boolean;
 }

@@ -4,20 +4,20 @@ import { GraphCache } from './graph-cache.ts';
 import type { GraphHeader } from './onnx-file.ts';
 
 /**
- * Sessions of one graph that stay open, each for other sizes. Each has its own copy of the weights.
+ * Sessions of one graph that stay open, each for other sizes: the batch sizes 1, 2, 4 and 8 of one
+ * picture size. Each has its own copy of the weights.
  */
-const MAX_SESSIONS = 2;
+const MAX_SESSIONS = 4;
 
-/** Sizes by their names in the graph, such as `height`, `width` and `tokens`. */
+/** Sizes by their names in the graph, such as `batch`, `height`, `width` and `tokens`. */
 export type Sizes = Readonly<Record<string, number>>;
 
 /**
- * The names of the sizes that a job fixes: those that an input has behind its first axis. What is
- * on first axes only is the batch size. It stays free, because a session for each batch size would
- * hold the weights as often.
+ * The names of the free sizes. All have to be fixed: while one is free, such as the batch size,
+ * ONNX Runtime computes the whole shape in each run.
  */
 export function namesOfSizes(inputs: readonly GraphValue[]): readonly string[] {
-  const names = inputs.flatMap(({ shape }) => shape.slice(1));
+  const names = inputs.flatMap(({ shape }) => shape);
   return [...new Set(names)].filter((name): name is string => typeof name === 'string' && name !== '');
 }
 
