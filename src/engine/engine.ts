@@ -72,8 +72,8 @@ export class Engine {
    * Starts an engine on the first execution provider that works.
    * @param onNotice called with messages for operators, such as a provider that cannot be used,
    *   or a batch size that was reduced because memory ran out
-   * @throws EngineError with the reason of each provider if none works, or if another ONNX Runtime is
-   *   in the way
+   * @throws EngineError with the reason of each provider if none works, or if another ONNX Runtime
+   *   is in the way
    */
   static async start(
     options: EngineOptions,

@@ -51,8 +51,8 @@ export function resolveOptimizer(request: Optimizer): Optimizer {
 }
 
 /**
- * The parameters whose values a request leaves to the device that starts its job: `settleParameters`
- * sets them. Until then they have the defaults of the CPU.
+ * The parameters whose values a request leaves to the device that starts its job:
+ * `settleParameters` sets them. Until then they have the defaults of the CPU.
  */
 export function deviceParameters(request: Optimizer): readonly string[] {
   const { parameters = {} } = lookUpOptimizer(request.name) ?? {};

@@ -4,7 +4,7 @@ import { deviceParameters, resolveOptimizer, settleParameters } from '../../src/
 describe('the batch size of gp', () => {
   it('is left to the device unless the request has one', () => {
     expect(deviceParameters({ name: 'gp' })).toEqual(['batchSize']);
-    expect(deviceParameters({ name: 'kriging', c: 0.9 })).toEqual(['batchSize']);
+    expect(deviceParameters({ name: 'gp', c: 0.9 })).toEqual(['batchSize']);
     expect(deviceParameters({ name: 'gp', batchSize: 4 })).toEqual([]);
     expect(deviceParameters({ name: 'find' })).toEqual([]);
   });
