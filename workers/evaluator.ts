@@ -1,7 +1,7 @@
 import { ProblemError, problemOf } from '../src/contract/problem.ts';
 import type { Problem, RewardChoice, Sampler } from '../src/contract/schemas/common.ts';
 import type { Evaluator } from '../src/core/evaluator.ts';
-import { EngineError, OutOfMemoryError } from '../src/engine/errors.ts';
+import { DeviceLostError, EngineError, OutOfMemoryError } from '../src/engine/errors.ts';
 import type { BatchRun } from '../src/engine/messages.ts';
 import { chooseModel, chooseTerms } from '../src/jobs/choose-bundles.ts';
 import { RewardError } from '../src/rewards/scorer.ts';
@@ -23,14 +23,19 @@ export interface EvaluatorSettings {
 /**
  * Opens the evaluator of a job or of samples. The engine's pipeline makes the pictures; decorators
  * add the rewards, translate errors and measure the throughput.
- * @param options `warmUp: false` skips the warm-up where no picture will be made; `observed`
- * measures the work
+ * @param options `warmUp: false` skips the warm-up where no picture will be made; `count` is the
+ *   number of noises that will be evaluated at a time, for which GPUs are warmed up; `observed`
+ *   measures the work
  * @throws ProblemError if a model or a reward is not installed, or the engine can't open one
  */
 export async function openEvaluator(
   context: WorkerContext,
   settings: EvaluatorSettings,
-  { warmUp = true, observed }: { readonly warmUp?: boolean; readonly observed?: ObservedWork } = {},
+  {
+    warmUp = true,
+    count,
+    observed,
+  }: { readonly warmUp?: boolean; readonly count?: number; readonly observed?: ObservedWork } = {},
 ): Promise<Evaluator> {
   const { prompt, negativePrompt, sampler } = settings;
   const catalog = await context.catalog.now();
@@ -55,6 +60,7 @@ export async function openEvaluator(
         negativePrompt,
         sampler,
         warmUp,
+        warmUpCount: count,
         onStart,
         onBatches,
       }),
@@ -112,8 +118,8 @@ async function translateErrors<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    // `Recycling` decides whether another process may have enough memory.
-    if (error instanceof OutOfMemoryError) throw error;
+    // A new process may succeed; `Recycling` decides.
+    if (error instanceof OutOfMemoryError || error instanceof DeviceLostError) throw error;
     if (error instanceof EngineError) throw new ProblemError('generation-failed', error.message);
     if (error instanceof RewardError && !error.isTransient)
       throw new ProblemError('reward-failed', error.message);

@@ -1,11 +1,11 @@
 import type { JobRecord } from '../src/contract/records.ts';
-import { OutOfMemoryError } from '../src/engine/errors.ts';
+import { DeviceLostError, OutOfMemoryError } from '../src/engine/errors.ts';
 import { BlobStoreError, DamagedBlobError } from '../src/storage/blobs.ts';
 import type { RunningJob } from './context.ts';
 import { Interruption, type InterruptionKind } from './stop-reason.ts';
 
 /** Kinds after which the queue offers the work again. */
-const GIVEN_BACK: readonly InterruptionKind[] = ['shutdown', 'memory', 'paused', 'storage'];
+const GIVEN_BACK: readonly InterruptionKind[] = ['shutdown', 'memory', 'device', 'paused', 'storage'];
 
 /** Storage may be away for this long before the work that waits for it fails. */
 const MAX_STORAGE_WAIT_MS = 24 * 3_600_000;
@@ -71,6 +71,10 @@ function onDeadline(deadline: string | null, expire: () => void): () => void {
 export async function classifyJobError(job: RunningJob, error: unknown): Promise<unknown> {
   const { context, lease } = job;
   if (error instanceof OutOfMemoryError) return classifyOutOfMemory(job, error);
+  if (error instanceof DeviceLostError) {
+    context.logger.error({ err: error }, 'the GPU is lost; the job continues in a new process');
+    return context.recycling.replaceDevice(error);
+  }
   const { storageAway } = (await context.store.jobs.find(lease.id)) ?? {};
   const wait = waitForStorage(error, storageAway);
   if (wait === null) return error;
@@ -135,7 +139,8 @@ export async function giveBack(job: RunningJob, reason: Interruption): Promise<'
     status: 'queued' as const,
     // A job that makes room for others has not failed: its attempts are those of its errors.
     ...(reason.kind === 'preempted' ? { attempts: job.record.attempts } : {}),
-    ...(reason.kind === 'memory' ? {} : { takenAt: withoutThisAttempt(job.record) }),
+    // A job that breaks its GPU must not do so without end, so such an attempt counts.
+    ...(['memory', 'device'].includes(reason.kind) ? {} : { takenAt: withoutThisAttempt(job.record) }),
   };
   const events = [{ type: 'status', data: { status: 'queued', stage: 'waiting' } }];
   const outcome = await job.lease.attempt({ set, events }, ['running']);

@@ -4,6 +4,7 @@ import { FINAL_STATUSES } from '../src/contract/schemas/job.ts';
 import type { Report } from '../src/contract/schemas/policy.ts';
 import type { Evaluator } from '../src/core/evaluator.ts';
 import { termNames } from '../src/jobs/choose-bundles.ts';
+import { settleParameters } from '../src/jobs/resolve-optimizer.ts';
 import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
 import type { Optimizer } from '../src/numerics/optimizers/optimizer.ts';
 import { thumbnailFeatures } from '../src/pictures/thumbnail-features.ts';
@@ -71,7 +72,7 @@ export async function optimize(
     if (!(await take(job))) return;
     await watch.checkRequests();
     stop.signal.throwIfAborted();
-    await run(job, stop.signal);
+    await run(await settleOptimizer(job), stop.signal);
     logger.info('job ended');
   } catch (error) {
     const reason = stop.signal.aborted ? stop.signal.reason : await classifyJobError(job, error);
@@ -129,10 +130,26 @@ function paceOf({ throughput }: WorkerContext, { parallelism, progress }: JobRec
   return { throughput: new Throughput(), workers: progress.workers };
 }
 
+/**
+ * Sets the parameters of the optimizer that the request left to the device, and stores them before
+ * they are used, so that the job has the same ones on every later worker.
+ */
+async function settleOptimizer(job: RunningJob): Promise<RunningJob> {
+  const { context, lease } = job;
+  if (!job.record.deviceParameters?.length) return job;
+  // Read under the lease: an earlier worker may have set them after this one had read the record.
+  const record = await context.store.jobs.get(lease.id);
+  const { deviceParameters = [] } = record;
+  const optimizer = settleParameters(record.optimizer, deviceParameters, context.engine.device.provider);
+  await lease.commit({ set: { optimizer, deviceParameters: [] } }, ['running']);
+  return { ...job, record: { ...job.record, optimizer } };
+}
+
 /** All stages of the job. @throws the reason of `signal` soon after it is aborted */
 async function run(job: RunningJob, signal: AbortSignal): Promise<void> {
   const slice = new Slice(job.context.store.queues, job.record, job.context.sliceSeconds);
-  const local = await openEvaluator(job.context, job.record, { observed: job });
+  const count = countOf(job.record);
+  const local = await openEvaluator(job.context, job.record, { count, observed: job });
   if (job.record.parallelism === 1) return runWith(local, job, slice, signal);
   const distributed = await DistributedEvaluator.open(local, job);
   try {
@@ -178,6 +195,12 @@ async function runWith(
   const result = { report, policyId: policy.id, sampleId, progress };
   await trace.step('store', () => endJob(job, 'succeeded', result, ['running']));
   await checkpoints.discard();
+}
+
+/** Noises that an iteration evaluates; undefined: unknown. */
+function countOf({ optimizer, budget }: JobRecord): number | undefined {
+  const { batchSize } = optimizer;
+  return typeof batchSize === 'number' ? Math.min(batchSize, budget.images) : undefined;
 }
 
 /** The search, from the checkpoint on; it publishes each iteration and stores checkpoints. */

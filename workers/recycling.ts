@@ -1,5 +1,5 @@
 import { ProblemError } from '../src/contract/problem.ts';
-import type { OutOfMemoryError } from '../src/engine/errors.ts';
+import type { DeviceLostError, OutOfMemoryError } from '../src/engine/errors.ts';
 import { Interruption } from './stop-reason.ts';
 
 /**
@@ -10,10 +10,14 @@ export const RECYCLE_STATUS = 75;
 /** Processes that may end at the same place of the same work before that work fails. */
 const MAX_PROCESSES = 3;
 
+/** Processes that may lose their GPU while they work on the same batch of samples. */
+const MAX_LOST_DEVICES = 10;
+
 /**
- * Ends a process whose memory does not suffice for even one picture. GPU providers never give
- * memory back, and it may be fragmented, so a new process may succeed. If the work also fails in a
- * new process that has done nothing else, it fails for good.
+ * Ends a process that a new one has to replace: its memory does not suffice for even one picture,
+ * or its GPU is lost. GPU providers never give memory back, and it may be fragmented, so a new
+ * process may succeed. If the work also fails in a new process that has done nothing else, it fails
+ * for good.
  */
 export class Recycling {
   #startedWork = 0;
@@ -27,7 +31,19 @@ export class Recycling {
   }
 
   /**
-   * Requests the end of the process.
+   * Requests the end of a process whose GPU is lost.
+   * @param attempts how often workers have begun with this work, if nothing else limits that
+   * @returns the interruption with which the work is given back, or the problem with which it fails
+   */
+  replaceDevice(error: DeviceLostError, attempts = 0): Interruption | ProblemError {
+    this.#request.resolve();
+    return attempts < MAX_LOST_DEVICES
+      ? new Interruption('device')
+      : new ProblemError('worker-lost', `${error.message} ${attempts} workers lost their GPU at this work.`);
+  }
+
+  /**
+   * Requests the end of the process, for want of memory.
    * @param times how often this work ran out of memory at this place before
    * @returns the interruption with which the work is given back, or the problem with which it fails
    */

@@ -2,7 +2,7 @@ import { UnrecoverableError } from 'bullmq';
 import { ProblemError } from '../src/contract/problem.ts';
 import type { SampleRecord } from '../src/contract/records.ts';
 import type { Image } from '../src/contract/schemas/sample.ts';
-import { OutOfMemoryError } from '../src/engine/errors.ts';
+import { DeviceLostError, OutOfMemoryError } from '../src/engine/errors.ts';
 import { archiveEnded, archiveSample } from '../src/jobs/archive.ts';
 import { policyFileKey, readStoredFile } from '../src/jobs/stored-files.ts';
 import type { NoiseDistribution } from '../src/numerics/distributions/noise-distribution.ts';
@@ -55,7 +55,8 @@ export async function sample(
   };
   if (!(await lease.take(['queued', 'running'], { set }))) return;
   try {
-    const evaluator = await openEvaluator(running.context, record, { observed: { meter, trace } });
+    const options = { count: record.bestOf, observed: { meter, trace } };
+    const evaluator = await openEvaluator(running.context, record, options);
     const images = await sampleImages(running.context, {
       sampleId,
       settings: record,
@@ -108,6 +109,13 @@ async function classifySampleError(
     if (!(reason instanceof Interruption)) return reason;
     context.logger.warn({ err: error }, 'out of memory; the sample continues in a new process');
     await lease.commit({ set: { status: 'queued', outOfMemory: { times: times + 1 } } });
+    return reason;
+  }
+  if (error instanceof DeviceLostError) {
+    const reason = context.recycling.replaceDevice(error, record.attempts + 1);
+    if (!(reason instanceof Interruption)) return reason;
+    context.logger.error({ err: error }, 'the GPU is lost; the sample continues in a new process');
+    await lease.commit({ set: { status: 'queued' } });
     return reason;
   }
   const wait = waitForStorage(error, record.storageAway);

@@ -10,6 +10,7 @@ const MESSAGES = {
   preempted: 'Other jobs wait, and this one has had its slice of time.',
   lost: 'Another worker has taken the job.',
   storage: 'Storage does not accept what the job writes.',
+  device: 'The GPU of this process is lost; a new process or another worker continues the work.',
   memory: 'The memory of this process does not suffice; a new process continues the job.',
 } as const;
 

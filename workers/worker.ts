@@ -23,7 +23,7 @@ import { sample } from './sample.ts';
 import { ShareHelper } from './shares/share-helper.ts';
 import { Interruption } from './stop-reason.ts';
 import { Throughput } from './throughput.ts';
-import { warmModels } from './warm-models.ts';
+import { chooseWarmModels, warmWhenIdle } from './warm-models.ts';
 
 /** Batches of samples that one process works on at the same time. */
 const SAMPLE_CONCURRENCY = 2;
@@ -38,7 +38,8 @@ export interface RunningWorker {
    */
   readonly died: Promise<Error>;
   /**
-   * Resolves when this process has to end for want of memory and a new one has to take its place.
+   * Resolves when this process has to end, for want of memory or because its GPU is lost, and a new
+   * one has to take its place.
    * The worker has stopped taking work then.
    */
   readonly recycled: Promise<void>;
@@ -47,8 +48,8 @@ export interface RunningWorker {
 }
 
 /**
- * Starts a worker: opens the engine, warms the models of FINDERY_WARM, then takes work from the
- * queues.
+ * Starts a worker: opens the engine and takes work from the queues. While it has no work, it warms
+ * up the models of FINDERY_WARM.
  * @returns when the worker takes work
  * @throws ConfigError if FINDERY_WARM names a model that is not installed or can't be used
  * @throws Error if no provider of FINDERY_PROVIDERS works on this machine
@@ -66,6 +67,8 @@ export async function startWorker({
   const metrics = new WorkerMetrics();
   const blobs = measureWrites(plainBlobs, metrics);
   const metricsServer = await startMetrics(config, metrics, logger);
+  const installed = await catalog.now();
+  const models = chooseWarmModels(installed, config, logger);
   const engine = await Engine.start(
     {
       executionProviders: [...config.executionProviders],
@@ -79,12 +82,10 @@ export async function startWorker({
   );
   engine.onMeasurements = (measurements) => metrics.addMeasurements(measurements);
   const gpuMemory = watchGpu(engine, config, metrics);
-  await warmModels(engine, await catalog.now(), config, logger).catch(async (error: unknown) => {
-    // The engine's thread would keep the process alive.
-    await engine.close();
-    throw error;
-  });
-  const worker = await takeWork({ config, redisUrl, logger, engine, catalog, blobs, metrics });
+  const { modelsInMemory } = config;
+  const warmUp = (idle: IdleWorker) =>
+    warmWhenIdle(engine, { models, catalog: installed, modelsInMemory }, { ...idle, logger });
+  const worker = await takeWork({ config, redisUrl, logger, engine, catalog, blobs, metrics, warmUp });
   return {
     ...worker,
     async close() {
@@ -99,6 +100,13 @@ export async function startWorker({
 export type WorkerEngine = WorkerContext['engine'] &
   Pick<Engine, 'device' | 'reducedBatches' | 'loaded' | 'died' | 'close'>;
 
+/** What decides when a worker warms up. */
+export interface IdleWorker {
+  readonly isIdle: () => boolean;
+  readonly stop: AbortSignal;
+  readonly recycling: Recycling;
+}
+
 /**
  * Connects an engine to the queues.
  * @returns when the worker takes work
@@ -111,11 +119,14 @@ export async function takeWork({
   catalog,
   blobs,
   metrics,
+  warmUp,
 }: {
   readonly config: Config;
   readonly redisUrl: string;
   readonly logger: Logger;
   readonly engine: WorkerEngine;
+  /** Prepares the engine while it has no work. */
+  readonly warmUp?: (idle: IdleWorker) => Promise<void>;
 } & Pick<WorkerContext, 'catalog' | 'blobs' | 'metrics'>): Promise<RunningWorker> {
   const startedAt = new Date().toISOString();
   const id = `worker-${randomBytes(6).toString('hex')}`;
@@ -209,6 +220,11 @@ export async function takeWork({
   helper.wakeSoon();
   const stopBackgroundLoop = startBackgroundLoop(store, blobs, logger);
   const { models } = await catalog.now();
+  const warming = warmUp?.({
+    isIdle: () => current.size === 0 && helper.currentJobs.length === 0,
+    stop: shutdown.signal,
+    recycling,
+  });
   logger.info(
     { worker: id, models: models.map(({ name }) => name), device: engine.device.name },
     'worker takes jobs',
@@ -223,6 +239,7 @@ export async function takeWork({
       stopBackgroundLoop();
       shutdown.abort(new Interruption('shutdown'));
       await Promise.all([helper.close(), ...workers.map((worker) => worker.close())]);
+      await warming;
       await dismissWorker(store.redis, store.keys, id).catch(() => {});
       await engine.close();
       await cancelFeed.close();

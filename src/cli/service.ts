@@ -95,7 +95,8 @@ function superviseWorker(environment: NodeJS.ProcessEnv, logger: Logger) {
       if (stopping) return;
       if (!wasReady)
         return ready.reject(new Error('The worker could not start; its error message is above.'));
-      if (code === RECYCLE_STATUS) logger.warn('the worker ran out of memory; restarting it');
+      if (code === RECYCLE_STATUS)
+        logger.warn('the worker needs a new process (its log says why); starting one');
       else logger.error({ code, signal }, 'the worker died; restarting it');
       restart = setTimeout(start, RESTART_DELAY_MS);
     });

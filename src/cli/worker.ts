@@ -53,7 +53,7 @@ await runMain(async (stop) => {
   if (death === 'recycled') {
     await worker.close();
     logger.warn(
-      `out of memory: this process exits with status ${RECYCLE_STATUS} and has to be restarted ` +
+      `this process exits with status ${RECYCLE_STATUS} and has to be restarted ` +
         '(npm start and the restart policies of Docker and Kubernetes do so)',
     );
     process.exit(RECYCLE_STATUS);

@@ -206,7 +206,7 @@ const WORKERS = {
     default: 'first',
     value: warmModels,
     description:
-      'Models that a worker opens and runs once before it takes jobs. `first` stands for the first ' +
+      'Models that a worker opens and runs once while it has no work. `first` stands for the first ' +
       'installed model.',
   },
   sliceSeconds: {

@@ -39,6 +39,11 @@ export type JobRecord = Omit<Job, 'object' | 'urls' | 'queuePosition' | 'webhook
   readonly takenAt: { readonly iteration?: number; readonly times: number } | null;
   /** How many workers ran out of memory at the same checkpoint. */
   readonly outOfMemory?: { readonly iteration?: number; readonly times: number } | null;
+  /**
+   * Parameters of the optimizer that the device of the first worker sets; empty once it has. Until
+   * then `optimizer` holds the defaults of the CPU.
+   */
+  readonly deviceParameters?: readonly string[];
   /** A client asked to pause the job; its worker has to see to it. */
   readonly pauseRequested?: boolean;
   /** Time (RFC 3339) since which storage has refused what the job writes; null: storage works. */

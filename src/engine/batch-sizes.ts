@@ -1,5 +1,5 @@
 import type { GenerationSpec } from './generation-spec.ts';
-import { tunesShapes } from './graphs/providers.ts';
+import { tunesShapes } from './graphs/provider-traits.ts';
 import type { BatchLimit, EngineOptions } from './messages.ts';
 
 /**
@@ -57,6 +57,17 @@ export class BatchSizes {
     if (!sharedBatches || limit === 1) return 0;
     const rest = count % limit;
     return rest * 2 >= limit ? count : count - rest;
+  }
+
+  /**
+   * The sizes of the graph runs for `count` noises, ascending: full ones, and one for the rest.
+   */
+  sizesFor(count: number, work: Work): readonly number[] {
+    const limit = this.limit(work);
+    const rest = count % limit;
+    const hasFullRun = count >= limit || this.sharedCount(count, work) > 0;
+    const sizes = [...(rest > 0 ? [this.sizeFor(rest, work)] : []), ...(hasFullRun ? [limit] : [])];
+    return [...new Set(sizes)];
   }
 
   /** The smallest size of a graph run for `count` noises. */

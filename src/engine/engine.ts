@@ -4,8 +4,10 @@ import { smallestPictureSize } from '../bundles/model-sampler.ts';
 import type { GraphReward } from '../bundles/reward-bundle.ts';
 import type { ImagePipeline } from '../core/evaluator.ts';
 import type { Sampler } from '../core/sampler.ts';
-import { EngineError, OutOfMemoryError } from './errors.ts';
+import { paddedSizes } from './batch-sizes.ts';
+import { DeviceLostError, EngineError, OutOfMemoryError } from './errors.ts';
 import { createGenerationSpec, type GenerationSpec, modelSpec, rewardSpec } from './generation-spec.ts';
+import { findOtherRuntime } from './graphs/native-libraries.ts';
 import type { Device } from './graphs/providers.ts';
 import type { Measurements } from './measurements.ts';
 import type {
@@ -29,6 +31,8 @@ export interface PipelineRequest {
   readonly sampler: Sampler;
   /** Whether to warm up what was not warmed up yet; true by default. */
   readonly warmUp?: boolean;
+  /** Number of noises for whose runs to warm up, on GPUs; by default every batch size. */
+  readonly warmUpCount?: number;
   /** Called once per `evaluate` with the batches that the engine ran. */
   readonly onBatches?: (batches: readonly BatchRun[]) => void;
   /** Called once per `evaluate` with the start of its first denoising step, ms since 1970. */
@@ -52,6 +56,7 @@ export class Engine {
   readonly device: Device;
   /** Called with what the thread has measured, before each of its answers. */
   onMeasurements: (measurements: Measurements) => void = () => {};
+  readonly #batchSize: number;
   readonly #pending = new Map<number, Pending>();
   #state: EngineState = {
     loaded: [],
@@ -67,9 +72,10 @@ export class Engine {
   /** Resolves with the reason if the thread ends before `close` is called. */
   readonly died: Promise<Error> = this.#died.promise;
 
-  private constructor(thread: Worker, device: Device) {
+  private constructor(thread: Worker, device: Device, batchSize: number) {
     this.#thread = thread;
     this.device = device;
+    this.#batchSize = batchSize;
     thread.on('message', (response: Response) => this.#receive(response));
     thread.on('error', (error) =>
       this.#die(new Error(`The engine's thread died (${error.message}); start the worker again.`)),
@@ -84,12 +90,15 @@ export class Engine {
    * Starts an engine on the first execution provider that works.
    * @param onNotice called with messages for operators, such as a provider that cannot be used,
    *   or a batch size that was reduced because memory ran out
-   * @throws EngineError with the reason of each provider if none works
+   * @throws EngineError with the reason of each provider if none works, or if another ONNX Runtime
+   *   is in the way
    */
   static async start(
     options: EngineOptions,
     onNotice: (message: string) => void = () => {},
   ): Promise<Engine> {
+    const otherRuntime = await findOtherRuntime();
+    if (otherRuntime !== null) throw new EngineError(`Graphs can't be run: ${otherRuntime}.`);
     const thread = new Worker(new URL('./thread.ts', import.meta.url), {
       workerData: options,
       execArgv: ['--disable-warning=ExperimentalWarning'],
@@ -110,28 +119,37 @@ export class Engine {
           `${device.passedOver.join('. ')}.`,
       );
     thread.on('message', (response: Response) => response.type === 'notice' && onNotice(response.message));
-    return new Engine(thread, device);
+    return new Engine(thread, device, options.batchSize);
   }
 
   /**
    * Opens a model and rewards.
    * @param options `warmUp` also runs them, so that the first job is as fast as later ones: on
    *   the CPU one small picture; on providers that choose kernels for each shape, every batch size
-   *   at the model's default picture size
+   *   at the model's default picture size. `beforeEach` is awaited before the graphs are opened and
+   *   before each of the sizes, so that other work can go first.
    * @returns the batch sizes that were run
-   * @throws EngineError if a graph cannot be opened or does not fit its place in the folder
+   * @throws EngineError if a graph cannot be opened or does not fit its place in the folder; what
+   *   `beforeEach` throws
    */
   async open(
     model: ModelBundle,
     rewards: readonly GraphReward[],
-    { warmUp }: { readonly warmUp: boolean },
+    options: { readonly warmUp: boolean; readonly beforeEach?: () => Promise<void> },
   ): Promise<readonly number[]> {
+    await options.beforeEach?.();
     await this.#ask({ type: 'open', model: modelSpec(model), rewards: rewards.map(rewardSpec) });
-    if (!warmUp) return [];
+    if (!options.warmUp) return [];
     const { reward: _, ...defaults } = model.defaults;
     const sampler = { ...defaults, eta: 0 };
-    const { warmed } = await this.#prepare({ model, rewards, prompt: 'warm', negativePrompt: '', sampler });
-    return warmed;
+    const request = { model, rewards, prompt: 'warm', negativePrompt: '', sampler };
+    const sizes = new Set<number>();
+    for (const warmUpCount of paddedSizes(this.#batchSize)) {
+      await options.beforeEach?.();
+      const { warmed } = await this.#prepare({ ...request, warmUpCount });
+      for (const size of warmed) sizes.add(size);
+    }
+    return [...sizes];
   }
 
   /** Models and picture sizes with a reduced batch size, because memory ran out. */
@@ -184,7 +202,10 @@ export class Engine {
     const warmUp =
       request.warmUp === false
         ? null
-        : createGenerationSpec({ ...request, sampler: this.#warmUpSampler(request) });
+        : {
+            spec: createGenerationSpec({ ...request, sampler: this.#warmUpSampler(request) }),
+            count: request.warmUpCount ?? null,
+          };
     const { embedding = new Float32Array(), warmed = [] } = await this.#ask({ type: 'embed', spec, warmUp });
     return { spec, embedding, warmed };
   }
@@ -266,5 +287,6 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal, cancel: Sh
 /** A failure in the thread as the error that it was there. */
 function toError({ kind, message }: { readonly kind: FailureKind; readonly message: string }): Error {
   if (kind === 'memory') return new OutOfMemoryError(message);
+  if (kind === 'device') return new DeviceLostError(message);
   return kind === 'engine' ? new EngineError(message) : new Error(message);
 }

@@ -33,6 +33,11 @@ export interface EngineOptions {
    * for each input shape.
    */
   readonly sharedBatches?: boolean;
+  /**
+   * Whether a graph with free sizes has a session for each batch size, height, width and number of
+   * tokens that it is run with. By default it has if the provider gains from it (`fixesSizes`).
+   */
+  readonly fixSizes?: boolean;
 }
 
 /** Work for the engine's thread. */
@@ -48,7 +53,11 @@ export type Request =
       readonly id: number;
       readonly spec: GenerationSpec;
       /** Warm up with this first, unless that was done before; null: no warm-up. */
-      readonly warmUp: GenerationSpec | null;
+      readonly warmUp: {
+        readonly spec: GenerationSpec;
+        /** Number of noises for whose runs to warm up; null: every batch size. */
+        readonly count: number | null;
+      } | null;
     }
   | {
       readonly type: 'evaluate';
@@ -105,10 +114,10 @@ export interface EngineState {
 }
 
 /**
- * Kind of a failure: `engine` would fail again, `memory` may not fail in a fresh process, `other`
- * is unexpected.
+ * Kind of a failure: `engine` would fail again, `memory` and `device` may not fail in a fresh
+ * process, `other` is unexpected.
  */
-export type FailureKind = 'engine' | 'memory' | 'other';
+export type FailureKind = 'engine' | 'memory' | 'device' | 'other';
 
 /**
  * Messages of the thread. The first one is `ready` or `unusable`. Every request is answered with

@@ -2,7 +2,13 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { BatchSizes } from './batch-sizes.ts';
 import { denoiserLoad } from './denoiser.ts';
 import { DiffusionModel } from './diffusion-model.ts';
-import { EngineError, isOutOfMemory, OutOfMemoryError, withoutSourceLocations } from './errors.ts';
+import {
+  DeviceLostError,
+  EngineError,
+  isOutOfMemory,
+  OutOfMemoryError,
+  withoutSourceLocations,
+} from './errors.ts';
 import type { EvaluationServices } from './evaluation.ts';
 import { EvaluationQueue } from './evaluation-queue.ts';
 import type { GenerationSpec, ModelSpec, RewardSpec } from './generation-spec.ts';
@@ -67,12 +73,14 @@ function createTask(request: Exclude<Request, { type: 'evaluate' }>): Task['adva
       };
     case 'embed':
       return async () => {
-        const { spec, warmUp: warmUpSpec } = request;
-        const opened = await openAll(spec.model, warmUpSpec ? spec.rewards : []);
+        const { spec, warmUp: wanted } = request;
+        const opened = await openAll(spec.model, wanted ? spec.rewards : []);
         const onOutOfMemory = (size: number, error: unknown) =>
-          recoverFromOutOfMemory(warmUpSpec ?? spec, size, error);
-        const warmed = warmUpSpec
-          ? await withoutMeasuring(() => warmUp.run(opened.model, opened.rewards, warmUpSpec, onOutOfMemory))
+          recoverFromOutOfMemory(wanted?.spec ?? spec, size, error);
+        const warmed = wanted
+          ? await withoutMeasuring(() =>
+              warmUp.run(opened.model, opened.rewards, wanted.spec, wanted.count, onOutOfMemory),
+            )
           : [];
         send({ type: 'done', id: request.id, embedding: await opened.model.embedPrompt(spec), warmed });
         return true;
@@ -149,8 +157,9 @@ async function openAll(
 
 function toFailure(error: unknown): { readonly message: string; readonly kind: FailureKind } {
   const message = error instanceof Error ? error.message : String(error);
-  const kind = error instanceof EngineError ? 'engine' : 'other';
-  return { message, kind: isOutOfMemory(error) ? 'memory' : kind };
+  if (isOutOfMemory(error)) return { message, kind: 'memory' };
+  if (error instanceof DeviceLostError) return { message, kind: 'device' };
+  return { message, kind: error instanceof EngineError ? 'engine' : 'other' };
 }
 
 function send(response: Response, transfer: ArrayBuffer[] = []): void {

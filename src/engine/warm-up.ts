@@ -8,8 +8,8 @@ import type { RewardModel } from './reward-model.ts';
 
 /**
  * Runs graphs before jobs wait for them. On providers that choose or compile kernels for each
- * shape, every batch size runs once at the requested picture size. On the CPU one picture is
- * enough: it reads the weights in. Graphs that were warmed up and stay open are not run again.
+ * shape, batch sizes run once each at the requested picture size. On the CPU one picture is enough:
+ * it reads the weights in. Graphs that were warmed up and stay open are not run again.
  */
 export class WarmUp {
   readonly #batchSizes: BatchSizes;
@@ -22,6 +22,7 @@ export class WarmUp {
 
   /**
    * Warms up a model and rewards for `spec`.
+   * @param count number of noises for whose runs to warm up; null: every batch size
    * @param onOutOfMemory called with a batch size that did not fit into memory; it frees memory and
    *   reduces the limit, or throws
    * @returns the batch sizes that were run
@@ -30,10 +31,11 @@ export class WarmUp {
     model: DiffusionModel,
     rewards: readonly RewardModel[],
     spec: GenerationSpec,
+    count: number | null,
     onOutOfMemory: (size: number, error: unknown) => Promise<void>,
   ): Promise<number[]> {
     const sizes = new Set<number>();
-    for (let size = 1; size > 0; size = this.#nextSize(size, spec)) {
+    for (let size = this.#nextSize(0, spec, count); size > 0; size = this.#nextSize(size, spec, count)) {
       const key = this.#batchSizes.isPadded
         ? `${spec.latentShape} ${spec.sampler.guidanceScale > 1} ${size}`
         : '';
@@ -47,17 +49,21 @@ export class WarmUp {
       } catch (error) {
         if (!isOutOfMemory(error)) throw error;
         await onOutOfMemory(size, error);
-        // Other models were closed: size 1 is tried again. A larger size is above the limit now.
-        if (size === 1) size = 0;
+        // The limit is lower now, or other models were closed. What was run is not run again.
+        size = 0;
       }
     }
     return [...sizes];
   }
 
   /** The batch size after `size`; 0 after the last one. */
-  #nextSize(size: number, spec: GenerationSpec): number {
-    const sizes = this.#batchSizes.isPadded ? this.#batchSizes.sizes(spec) : [1];
-    return sizes.find((next) => next > size) ?? 0;
+  #nextSize(size: number, spec: GenerationSpec, count: number | null): number {
+    return this.#sizes(spec, count).find((next) => next > size) ?? 0;
+  }
+
+  #sizes(spec: GenerationSpec, count: number | null): readonly number[] {
+    if (!this.#batchSizes.isPadded) return [1];
+    return count === null ? this.#batchSizes.sizes(spec) : this.#batchSizes.sizesFor(count, spec);
   }
 
   async #once(opened: object, key: string, run: () => Promise<unknown>): Promise<boolean> {

@@ -50,6 +50,38 @@ export function resolveOptimizer(request: Optimizer): Optimizer {
   return { name: definition.name, ...resolved };
 }
 
+/**
+ * The parameters whose values a request leaves to the device that starts its job:
+ * `settleParameters` sets them. Until then they have the defaults of the CPU.
+ */
+export function deviceParameters(request: Optimizer): readonly string[] {
+  const { parameters = {} } = lookUpOptimizer(request.name) ?? {};
+  return Object.entries(parameters)
+    .filter(([name, parameter]) => request[name] === undefined && defaultOnGpu(parameter) !== undefined)
+    .map(([name]) => name);
+}
+
+/**
+ * Sets the parameters that a request left to the device.
+ * @param optimizer with the defaults of the CPU
+ * @param names of `deviceParameters`
+ * @param provider ONNX Runtime's execution provider that starts the job
+ */
+export function settleParameters(
+  optimizer: Optimizer,
+  names: readonly string[],
+  provider: string,
+): Optimizer {
+  if (provider === 'cpu') return optimizer;
+  const { parameters = {} } = lookUpOptimizer(optimizer.name) ?? {};
+  const entries = names.map((name) => [name, defaultOnGpu(parameters[name]) ?? optimizer[name]]);
+  return { ...optimizer, ...Object.fromEntries(entries) };
+}
+
+function defaultOnGpu(parameter: Parameter | undefined): number | undefined {
+  return parameter && parameter.type !== 'boolean' ? parameter.defaultOnGpu : undefined;
+}
+
 function isAccepted(parameter: Parameter, value: unknown): boolean {
   if (parameter.type === 'boolean') return typeof value === 'boolean';
   return (

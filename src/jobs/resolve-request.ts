@@ -14,7 +14,7 @@ import type { PolicySampleRequest, SampleRequest, SampleSettings } from '../cont
 import { chooseModel, chooseTerms, toRewardChoice } from './choose-bundles.ts';
 import { Memo } from './memo.ts';
 import { guidanceWarnings, promptWarnings, schedulerWarnings } from './request-warnings.ts';
-import { resolveOptimizer } from './resolve-optimizer.ts';
+import { deviceParameters, resolveOptimizer } from './resolve-optimizer.ts';
 import { resolveSampler } from './resolve-sampler.ts';
 
 /** Pictures of a sample request that does not say how many. */
@@ -40,7 +40,7 @@ export function resolveJob(
   request: JobRequest,
   catalog: Catalog,
   now = Date.now(),
-): { settings: JobSettings; warnings: Warning[] } {
+): { settings: JobSettings; deviceParameters: readonly string[]; warnings: Warning[] } {
   const name = request.preset ?? 'fast';
   const preset = PRESET_VALUES[name];
   const model = chooseModel(catalog, request.model, '/model');
@@ -74,6 +74,7 @@ export function resolveJob(
   };
   return {
     settings,
+    deviceParameters: deviceParameters(request.optimizer ?? preset.optimizer),
     warnings: [
       ...promptWarnings([model, ...terms.map(({ reward }) => reward)], request.prompt, negativePrompt),
       ...guidanceWarnings(model, settings.sampler, negativePrompt),

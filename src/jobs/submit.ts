@@ -42,7 +42,8 @@ export async function submitJob(
     digest,
     traceparent,
     webhook = null,
-  }: Submission & { readonly webhook?: ValidatedWebhook | null },
+    deviceParameters = [],
+  }: Submission & Pick<JobRecord, 'deviceParameters'> & { readonly webhook?: ValidatedWebhook | null },
 ): Promise<JobReading | null> {
   const record: JobRecord = {
     ...settings,
@@ -76,6 +77,7 @@ export async function submitJob(
     keepPartial: false,
     checkpoint: null,
     takenAt: null,
+    deviceParameters,
     digest,
     traceparent,
   };

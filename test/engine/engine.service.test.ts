@@ -115,6 +115,20 @@ describe('the picture of a noise', () => {
     }
   });
 
+  it('needs only its own batch sizes to be warm, as on CUDA', async () => {
+    const padding = await Engine.start({ ...ENGINE_OPTIONS, batchSize: 6, padBatches: true });
+    try {
+      // 9 noises take a run of 6, and one of 4 for the rest.
+      await padding.pipeline(pipelineRequest({ sampler: { ...model.defaults, eta: 0 }, warmUpCount: 9 }));
+      const order: string[] = [];
+      const beforeEach = async () => void order.push('other work');
+      expect(await padding.open(model, [reward], { warmUp: true, beforeEach })).toEqual([1, 2]);
+      expect(order).toHaveLength(5); // opening, and four sizes
+    } finally {
+      await padding.close();
+    }
+  });
+
   it('differs for another key, prompt or negative prompt', async () => {
     const [base, neighbour] = await evaluate(engine, noisesAt(3, 4));
     const [otherPrompt] = await evaluate(engine, noisesAt(3), { prompt: 'a red book' });

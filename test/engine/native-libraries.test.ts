@@ -1,5 +1,22 @@
-import { describe, expect, it } from 'vitest';
-import { explainCudaFailure, explainLinkerError } from '../../src/engine/graphs/native-libraries.ts';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import {
+  explainCudaFailure,
+  explainLinkerError,
+  findMissingLibrary,
+  findOtherRuntime,
+} from '../../src/engine/graphs/native-libraries.ts';
 
 describe('explainLinkerError', () => {
   it.each([
@@ -33,6 +50,7 @@ describe('explainCudaFailure', () => {
     ['2: out of memory', 'its memory is taken', 'nvidia-smi lists the processes'],
     ['100: no CUDA-capable device is detected', 'there is no such GPU', 'FINDERY_DEVICE'],
     ['101: invalid device ordinal', 'there is no such GPU', 'FINDERY_DEVICE'],
+    ['209: no kernel image is available for execution', 'no kernels for this card', 'newer card'],
     ['719: unspecified launch failure', 'CUDA failure 719: unspecified launch failure;', 'nvidia-smi'],
   ])('says what "%s" means and what to do', (failure, meaning, advice) => {
     const explanation = explainCudaFailure(report(failure));
@@ -44,5 +62,57 @@ describe('explainCudaFailure', () => {
 
   it('leaves other messages alone', () => {
     expect(explainCudaFailure('Failed to load shared library')).toBeNull();
+  });
+});
+
+const isLinux = process.platform === 'linux' && process.arch === 'x64';
+const OWN = join(
+  dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json')),
+  ...['bin', 'napi-v6', 'linux', 'x64'],
+);
+const ADDON = join(OWN, 'onnxruntime_binding.node');
+
+describe.runIf(isLinux)('the libraries of a folder in LD_LIBRARY_PATH', () => {
+  const root = mkdtempSync(join(tmpdir(), 'findery-libraries-'));
+  afterAll(() => rmSync(root, { recursive: true }));
+  /** A folder with a link to this installation's runtime, and a library of CUDA. */
+  function makeFolder(writeLibrary: (path: string) => void): string {
+    const folder = mkdtempSync(join(root, 'lib-'));
+    symlinkSync(join(OWN, 'libonnxruntime.so.1'), join(folder, 'libonnxruntime.so.1'));
+    writeFileSync(join(folder, 'libonnxruntime_providers_shared.so'), '');
+    writeLibrary(join(folder, 'libonnxruntime_providers_cuda.so'));
+    vi.stubEnv('LD_LIBRARY_PATH', folder);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    return folder;
+  }
+
+  it('are of this architecture', async () => {
+    makeFolder((path) => {
+      const library = readFileSync(ADDON);
+      library.writeUInt16LE(0xb7, 18); // the machine of an ELF file: AArch64
+      writeFileSync(path, library);
+    });
+    expect(await findMissingLibrary('cuda')).toMatch(
+      /libonnxruntime_providers_cuda\.so is a library of another architecture than x64; .*gpu setup/,
+    );
+  });
+
+  it('are complete: half a download is called damaged', async () => {
+    makeFolder((path) => {
+      copyFileSync(ADDON, path);
+      truncateSync(path, 100_000);
+    });
+    expect(await findMissingLibrary('cuda')).toMatch(/_cuda\.so: .*damaged|_cuda\.so: file too short/);
+  });
+
+  it('belong to one version of ONNX Runtime', async () => {
+    const folder = mkdtempSync(join(root, 'other-'));
+    expect(await findOtherRuntime(folder)).toBeNull();
+    copyFileSync(join(OWN, 'libonnxruntime.so.1'), join(folder, 'libonnxruntime.so.1'));
+    expect(await findOtherRuntime(`/nowhere:${folder}`)).toBeNull();
+    copyFileSync(ADDON, join(folder, 'libonnxruntime.so.1'));
+    expect(await findOtherRuntime(`/nowhere:${folder}`)).toMatch(
+      /another ONNX Runtime, .*other-.* works with its own only: take .*other-.* out of LD_LIBRARY_PATH/,
+    );
   });
 });

@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import ort from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -106,6 +108,14 @@ describe('a worker', () => {
       new RegExp(`^findery: FINDERY_PROVIDERS is "${absent}", and none of it can be used here`, 'm'),
     );
     expect(output).not.toMatch(/^ +at /m);
+  });
+
+  it.runIf(process.platform === 'linux')('does not start beside another ONNX Runtime', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'findery-other-runtime-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    writeFileSync(join(folder, 'libonnxruntime.so.1'), 'of another program');
+    const output = await errorOutput({ FINDERY_PROVIDERS: 'cpu', LD_LIBRARY_PATH: folder });
+    expect(output).toMatch(/^findery: Graphs can't be run: LD_LIBRARY_PATH has another ONNX Runtime/m);
   });
 
   it('does not start if FINDERY_WARM names a model that is not installed', async () => {

@@ -16,9 +16,9 @@ export interface TestService {
   readonly environment: NodeJS.ProcessEnv;
   /**
    * Starts a worker and waits until it takes jobs.
-   * @param changes of its environment
+   * @param settings of this worker alone
    */
-  startWorker(changes?: NodeJS.ProcessEnv): Promise<ChildProcess>;
+  startWorker(settings?: NodeJS.ProcessEnv): Promise<ChildProcess>;
   close(): Promise<void>;
 }
 
@@ -47,9 +47,9 @@ export async function startTestService(
     url: api.url,
     api,
     environment: inherited,
-    async startWorker(changes = {}) {
+    async startWorker(settings = {}) {
       const worker = fork(fileURLToPath(new URL('../../src/cli/worker.ts', import.meta.url)), {
-        env: { ...inherited, ...changes },
+        env: { ...inherited, ...settings },
         execArgv: ['--disable-warning=ExperimentalWarning'],
       });
       workers.push(worker);

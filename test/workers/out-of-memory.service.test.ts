@@ -204,7 +204,7 @@ describe.skipIf(!CAN_LIMIT_MEMORY)('a worker whose memory runs out', () => {
       for (; !['succeeded', 'failed'].includes(sample.status); await sleep(50))
         sample = await ask<Sample>(`/v1/samples/${id}`);
       expect(sample).toMatchObject({ status: 'succeeded', error: null });
-      expect(lines.join('')).toContain('the worker ran out of memory; restarting it');
+      expect(lines.join('')).toContain('the worker needs a new process (its log says why); starting one');
     } finally {
       await started.close();
       vi.unstubAllEnvs();

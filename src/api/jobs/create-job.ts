@@ -47,10 +47,16 @@ export async function createJob(
 ): Promise<JobReading | null> {
   const existing = mayExist ? await store.jobs.findUnlessGone(id) : null;
   if (!existing) {
-    const { settings, warnings, webhook } = await prepare();
+    const { settings, ...prepared } = await prepare();
     const now = new Date().toISOString();
-    const origin = { id, warnings, requestId, now, digest, traceparent: span?.traceparent };
-    const created = await submitJob(store, settings, { ...origin, webhook });
+    const created = await submitJob(store, settings, {
+      ...prepared,
+      id,
+      requestId,
+      now,
+      digest,
+      traceparent: span?.traceparent,
+    });
     if (created) return created;
   } else if (existing.status === 'queued') {
     // A crash may have left the record without its queue entry.

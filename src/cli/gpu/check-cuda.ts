@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Config } from '../../config/config.ts';
+import { findOtherRuntime } from '../../engine/graphs/native-libraries.ts';
 import { formatBytes } from '../table.ts';
 import { describeCard, explainNvidia, type Nvidia } from './driver.ts';
 import {
@@ -58,6 +59,8 @@ export async function checkCuda(config: Config, nvidia: Nvidia): Promise<CudaSta
 export async function explainProvider(config: Config, provider: string): Promise<string | null> {
   const wanted = { ...config, executionProviders: [provider] };
   const env = (await libraryEnvironment(wanted, process.env)) ?? process.env;
+  const otherRuntime = await findOtherRuntime(env.LD_LIBRARY_PATH);
+  if (otherRuntime !== null) return otherRuntime;
   const args = [
     '--disable-warning=ExperimentalWarning',
     fileURLToPath(new URL('./try-provider.ts', import.meta.url)),

@@ -80,6 +80,13 @@ export const OptimizerInfo = Type.Object(
       Type.Object({
         type: OneOf(['number', 'integer', 'boolean']),
         default: Type.Union([Type.Number(), Type.Boolean()]),
+        defaultOnGpu: Type.Optional(
+          Type.Number({
+            description:
+              'the default of a job that a GPU starts. The job shows `default` until then, and keeps the ' +
+              'value that it was started with',
+          }),
+        ),
         minimum: Type.Optional(Type.Number()),
         maximum: Type.Optional(Type.Number()),
         description: Type.String(),

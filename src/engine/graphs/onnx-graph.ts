@@ -1,15 +1,27 @@
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import ort from 'onnxruntime-node';
 import { exists } from '../../bundles/files.ts';
 import { fusedGraph } from '../../bundles/graph-file.ts';
-import { EngineError, isOutOfMemory, OutOfMemoryError, withoutSourceLocations } from '../errors.ts';
+import {
+  DeviceLostError,
+  EngineError,
+  isDeviceLost,
+  isOutOfMemory,
+  OutOfMemoryError,
+  withoutSourceLocations,
+} from '../errors.ts';
 import { type EngineOptions, postNotice } from '../messages.ts';
 import { toFloat16 } from './float16.ts';
 import type { Floats, Graph, GraphValue, Tensor } from './graph.ts';
+import { explainCudaFailure } from './native-libraries.ts';
+import { fixSizes, readHeader } from './onnx-file.ts';
 import { listCpuNodes, takeProfile } from './placement.ts';
+import { fixesSizes } from './provider-traits.ts';
 import { sessionProvider } from './providers.ts';
+import { namesOfSizes, openSizedGraph, type Sizes } from './sized-graph.ts';
 
 let millisecondsInRuns = 0;
 
@@ -19,7 +31,8 @@ export function graphMilliseconds(): number {
 }
 
 /**
- * Opens an ONNX graph. Only this file and providers.ts use ONNX Runtime.
+ * Opens an ONNX graph. Only this file and providers.ts use ONNX Runtime. Where the provider gains
+ * from it, a graph with free sizes is opened at its first run, for the sizes of that run.
  * @param file path of the plain graph; on CUDA its fused variant is opened if there is one
  * @param options the first execution provider is used. Nodes that it has no kernels for run on the
  *   CPU only if `cpu` is listed, too.
@@ -29,8 +42,22 @@ export function graphMilliseconds(): number {
 export async function openGraph(file: string, options: EngineOptions): Promise<Graph> {
   const [provider] = options.executionProviders;
   const path = await graphForProvider(file, provider);
-  const { session, checkPlacement } = await openSession(path, options).catch((error: Error) => {
+  if (options.fixSizes ?? fixesSizes(provider)) {
+    const header = await readFile(path)
+      .then(readHeader)
+      .catch(() => null); // ONNX Runtime says what is wrong with a damaged file.
+    if (header && namesOfSizes(header.inputs).length > 0)
+      return openSizedGraph(path, header, async (sizes) => openFile(path, options, sizes));
+  }
+  return openFile(path, options);
+}
+
+/** @param sizes free sizes of the graph to fix */
+async function openFile(path: string, options: EngineOptions, sizes?: Sizes): Promise<Graph> {
+  const [provider] = options.executionProviders;
+  const { session, checkPlacement } = await openSession(path, options, sizes).catch((error: Error) => {
     const reason = withoutSourceLocations(error.message);
+    if (isDeviceLost(error)) throw deviceLost(provider, options, error);
     if (isOutOfMemory(error))
       throw new OutOfMemoryError(`There is not enough memory to open ${path}: ${reason}.`);
     throw new EngineError(
@@ -50,6 +77,7 @@ export async function openGraph(file: string, options: EngineOptions): Promise<G
       );
       const began = performance.now();
       const results = await session.run(tensors, [...wanted]).catch((error: Error) => {
+        if (isDeviceLost(error)) throw deviceLost(provider, options, error);
         const message = `The graph ${path} failed: ${withoutSourceLocations(error.message)}.`;
         throw isOutOfMemory(error) ? new OutOfMemoryError(message) : new EngineError(message);
       });
@@ -59,6 +87,15 @@ export async function openGraph(file: string, options: EngineOptions): Promise<G
     },
     release: () => session.release(),
   };
+}
+
+function deviceLost(provider: string, { deviceId = 0 }: EngineOptions, error: Error): DeviceLostError {
+  const reason = explainCudaFailure(error.message) ?? withoutSourceLocations(error.message);
+  return new DeviceLostError(
+    `The GPU ${provider}:${deviceId} does not answer any more (${reason}). Work goes on in a new process, ` +
+      "or on another worker. If it happens again, look at the driver's log (dmesg | grep -i xid) and the " +
+      "card's power and temperature.",
+  );
 }
 
 /** The file to open for a provider: on CUDA, `model_cuda.onnx` beside `model.onnx` if it exists. */
@@ -79,18 +116,23 @@ interface OpenSession {
 }
 
 /** Opens a session, with all of its nodes on the provider if possible. */
-async function openSession(path: string, options: EngineOptions): Promise<OpenSession> {
+async function openSession(path: string, options: EngineOptions, sizes?: Sizes): Promise<OpenSession> {
   const [provider] = options.executionProviders;
-  const create = (changes: ort.InferenceSession.SessionOptions) =>
-    ort.InferenceSession.create(path, { ...sessionOptions(options), ...changes });
+  const model = sizes && fixSizes(await readFile(path), sizes);
+  // A graph in memory has no folder in which its weights would be looked for.
+  const folder = sizes && { model_external_initializers_file_folder_path: dirname(path) };
+  const create = (changes: ort.InferenceSession.SessionOptions, entries: object = {}) => {
+    const extra = { session: { ...folder, ...entries } };
+    const all = { ...sessionOptions(options), ...changes, extra };
+    return model ? ort.InferenceSession.create(model, all) : ort.InferenceSession.create(path, all);
+  };
   // Threads that spin while they wait would take cores from the API, Redis and other workers.
-  if (provider === 'cpu')
-    return { session: await create({ extra: { session: { intra_op: { allow_spinning: '0' } } } }) };
+  if (provider === 'cpu') return { session: await create({}, { intra_op: { allow_spinning: '0' } }) };
   try {
     // The session may be refused below, which is no error to write to stderr: level 4 is fatal
     // only.
     return {
-      session: await create({ logSeverityLevel: 4, extra: { session: { disable_cpu_ep_fallback: '1' } } }),
+      session: await create({ logSeverityLevel: 4 }, { disable_cpu_ep_fallback: '1' }),
     };
   } catch (error) {
     if (!NODES_LEFT_TO_CPU.test((error as Error).message)) throw error;

@@ -1,6 +1,7 @@
 import ort from 'onnxruntime-node';
 import { EngineError, withoutSourceLocations } from '../errors.ts';
 import { explainCudaFailure, findMissingLibrary } from './native-libraries.ts';
+import { takesNumber } from './provider-traits.ts';
 
 /** The hardware that graphs run on. */
 export interface Device {
@@ -12,26 +13,13 @@ export interface Device {
   readonly passedOver: readonly string[];
 }
 
-/** Providers that take the number of a GPU. */
-const NUMBERED_PROVIDERS = ['cuda', 'tensorrt', 'dml'];
-/** Providers that choose or compile kernels for each input shape. */
-const TUNING_PROVIDERS = ['cuda', 'tensorrt', 'webgpu', 'coreml', 'dml'];
-
-/**
- * Whether the first run with a new input shape is slow on this provider. Such a provider should see
- * few shapes, all of them before jobs start.
- */
-export function tunesShapes(provider: string): boolean {
-  return TUNING_PROVIDERS.includes(provider);
-}
-
 /** The provider as the session option `executionProviders` takes it. */
 export function sessionProvider(
   provider: string,
   deviceId: number,
 ): ort.InferenceSession.ExecutionProviderConfig {
   // The types list each provider separately; those with a number differ in name only.
-  return NUMBERED_PROVIDERS.includes(provider) ? { name: provider as 'cuda', deviceId } : provider;
+  return takesNumber(provider) ? { name: provider as 'cuda', deviceId } : provider;
 }
 
 /**
@@ -44,7 +32,7 @@ export async function chooseDevice(wanted: readonly string[], deviceId: number):
   const passedOver: string[] = [];
   for (const provider of wanted) {
     const reason = provider === 'cpu' ? null : await tryProvider(provider, deviceId);
-    const name = NUMBERED_PROVIDERS.includes(provider) ? `${provider}:${deviceId}` : provider;
+    const name = takesNumber(provider) ? `${provider}:${deviceId}` : provider;
     if (reason === null) return { provider, name, passedOver };
     passedOver.push(`${name}: ${reason}`);
   }

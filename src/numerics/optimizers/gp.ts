@@ -21,6 +21,8 @@ const PARAMETERS = {
   batchSize: {
     type: 'integer',
     default: 4,
+    // A GPU needs as many to be busy; docs/method.md has what that costs.
+    defaultOnGpu: 8,
     minimum: 1,
     maximum: 256,
     description: 'images per iteration',

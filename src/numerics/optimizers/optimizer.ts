@@ -61,6 +61,8 @@ export type ParameterDescription =
   | {
       readonly type: 'number' | 'integer';
       readonly default: number;
+      /** The default on a GPU, where it differs. */
+      readonly defaultOnGpu?: number;
       readonly minimum: number;
       readonly maximum: number;
       readonly description: string;
