@@ -152,7 +152,9 @@ async function runStoredSearch(
   const { record } = job;
   const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
   signal.throwIfAborted();
-  let latest = start;
+  // The newest state that may become a checkpoint: a job that continues from an iteration that was
+  // not published would never publish it.
+  let latest: SearchProgress | undefined = start;
   // A job that may have killed workers stores every iteration, so that it gets further each time.
   const minIntervalMs = record.takenAt ? 0 : CHECKPOINT_INTERVAL_MS;
   const search = await runSearch({
@@ -163,8 +165,9 @@ async function runStoredSearch(
     start,
     signal,
     onIteration: async (iteration) => {
-      latest = iteration.progress;
+      latest = undefined;
       await publishIteration(job, iteration);
+      latest = iteration.progress;
       await checkpoints.save(optimizer, iteration.progress, { minIntervalMs });
     },
   }).catch(async (error: unknown) => {
