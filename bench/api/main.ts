@@ -9,7 +9,7 @@ import { benchFollowers } from './followers.ts';
 import { type Options, type Part, readOptions, USAGE } from './options.ts';
 import { benchQueued } from './queued.ts';
 import { describeMachine, type Row, TABLE_HEAD, tableLine } from './report.ts';
-import { type Server, startBare, startService } from './servers.ts';
+import { type Server, startBare, startService, startWorker } from './servers.ts';
 import { benchSoak } from './soak.ts';
 
 /**
@@ -46,7 +46,7 @@ for (const part of options.parts) {
     );
   }
   try {
-    const { rows, figures } = await measure(part, url, redis, service);
+    const { rows, figures } = await measure(part, url, redis, service, folder);
     for (const row of rows) console.log(tableLine(row));
     results.push({ part, rows, figures });
   } finally {
@@ -65,6 +65,7 @@ async function measure(
   redisUrl: string,
   redis: Redis,
   service: Server,
+  folder: string,
 ): Promise<{ rows: readonly Row[]; figures: unknown }> {
   switch (part) {
     case 'post': {
@@ -79,8 +80,10 @@ async function measure(
       return benchFollowers(service.url, redisUrl, options);
     case 'queued':
       return benchQueued(service.url, redisUrl, options);
-    case 'soak':
-      return benchSoak(service, options);
+    case 'soak': {
+      const worker = await startWorker(redisUrl, folder);
+      return benchSoak({ api: service, worker }, options).finally(() => worker.stop());
+    }
   }
 }
 

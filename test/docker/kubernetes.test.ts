@@ -141,12 +141,13 @@ describe('kubernetes', () => {
   it('takes the URL and the password of Redis from a secret, which the documents create', () => {
     for (const { name, spec } of pods) {
       const [{ env }] = spec.containers;
-      const [variable, key] = name === 'findery-redis' ? ['REDISCLI_AUTH', 'password'] : ['REDIS_URL', 'url'];
+      const isRedis = name === 'findery-redis';
+      const [variable, key] = isRedis ? ['REDISCLI_AUTH', 'password'] : ['REDIS_URL', 'url'];
       const valueFrom = { secretKeyRef: { name: 'findery-redis', key } };
       expect(env).toContainEqual({ name: variable, valueFrom });
     }
     expect(readDocker('README.md')).toMatch(
-      /kubectl create secret generic findery-redis -n findery --from-literal=password=.*--from-literal=url=redis:/s,
+      /create secret generic findery-redis -n findery --from-literal=password=.*--from-literal=url=redis:/s,
     );
   });
 

@@ -54,7 +54,7 @@ afterAll(async () => {
   await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
 });
 
-/** Starts the installed redis-server with the command and the configuration, on another folder and port. */
+/** Starts the installed redis-server as deployed, on another folder and port. */
 async function start({ command, configuration }: Deployed): Promise<{ port: number; url: string }> {
   const folder = await mkdtemp(join(tmpdir(), 'findery-deployed-'));
   folders.push(folder);
@@ -76,7 +76,7 @@ async function start({ command, configuration }: Deployed): Promise<{ port: numb
 }
 
 describe.each(DEPLOYED)('the Redis of %s', (_name, deployed) => {
-  it('asks for its password, keeps every write, refuses work when it is full, and evicts nothing', async () => {
+  it('has a password, flushes every write, and refuses work when it is full', async () => {
     const { port, url } = await start(deployed);
     expect(await answers(`redis://127.0.0.1:${port}`)).toBe(false);
     const settings = await query(url, (client) => client.config('GET', '*') as Promise<string[]>);
