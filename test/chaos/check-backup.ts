@@ -71,6 +71,9 @@ export async function checkBackup(
     }
     const count = (await client.listJobs()).length;
     if (count !== found.size) note(`it has ${found.size} jobs, and ${count} after repeated requests`);
+  } catch (error) {
+    stop.throwIfAborted();
+    note((error as Error).message);
   } finally {
     await Promise.all(processes.map((each) => each.close()));
     await redis.stop();
