@@ -2,8 +2,8 @@ import { afterAll, expect, it } from 'vitest';
 import { type ChaosResult, runChaos } from './chaos.ts';
 
 /**
- * A short `npm run chaos`. With this seed the disk is full for some time, then everything is killed;
- * at the end a backup is made and restored. CHAOS_SEED sets another seed.
+ * A short `npm run chaos`. With this seed the disk is full for some time, then everything is
+ * killed; at the end a backup is made and restored. CHAOS_SEED sets another seed.
  */
 const seed = Number(process.env.CHAOS_SEED ?? 37_418);
 
