@@ -1,6 +1,8 @@
 # The HTTP API. It is stateless, so any number of containers may run. It does not contain ONNX Runtime.
 #   docker build -f docker/api.Dockerfile -t findery-api .
-FROM node:22-bookworm-slim
+# By tag, or pinned by digest: --build-arg NODE_IMAGE=node:22-bookworm-slim@sha256:... (README.md)
+ARG NODE_IMAGE=node:22-bookworm-slim
+FROM ${NODE_IMAGE}
 
 WORKDIR /app
 ENV NODE_ENV=production \

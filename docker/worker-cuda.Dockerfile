@@ -1,6 +1,8 @@
 # A worker on one NVIDIA GPU. The host needs the driver 580 or newer (CUDA 13) and the NVIDIA Container Toolkit.
 #   docker build -f docker/worker-cuda.Dockerfile -t findery-worker-cuda .
-FROM node:22-bookworm-slim AS build
+# By tag, or pinned by digest: --build-arg NODE_IMAGE=node:22-bookworm-slim@sha256:... (README.md)
+ARG NODE_IMAGE=node:22-bookworm-slim
+FROM ${NODE_IMAGE} AS build
 
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends python3-pip && rm -rf /var/lib/apt/lists/*
@@ -14,7 +16,7 @@ COPY workers ./workers
 # ONNX Runtime's CUDA provider, CUDA and cuDNN, in the versions of src/cli/gpu/cuda-wheels.txt.
 RUN FINDERY_GPU_LIBRARIES=/opt/findery-gpu bin/findery gpu setup
 
-FROM node:22-bookworm-slim
+FROM ${NODE_IMAGE}
 
 WORKDIR /app
 # node_modules contains Node itself, in the pinned version. The NVIDIA_ variables are for the Container Toolkit.

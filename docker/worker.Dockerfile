@@ -1,6 +1,8 @@
 # A worker on the CPU.
 #   docker build -f docker/worker.Dockerfile -t findery-worker .
-FROM node:22-bookworm-slim
+# By tag, or pinned by digest: --build-arg NODE_IMAGE=node:22-bookworm-slim@sha256:... (README.md)
+ARG NODE_IMAGE=node:22-bookworm-slim
+FROM ${NODE_IMAGE}
 
 WORKDIR /app
 ENV NODE_ENV=production \

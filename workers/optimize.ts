@@ -225,7 +225,9 @@ async function runStoredSearch(
     checkpoints.save(optimizer, progress, { minIntervalMs, engineMilliseconds: meter.milliseconds });
   const start = await checkpoints.load(optimizer, record.checkpoint?.sha256);
   signal.throwIfAborted();
-  let latest = start;
+  // The newest state that may become a checkpoint: a job that continues from an iteration that was
+  // not published would never publish it.
+  let latest: SearchProgress | undefined = start;
   slice.begin();
   // A job that may have killed workers stores every iteration, so that it gets further each time.
   const minIntervalMs = record.takenAt ? 0 : CHECKPOINT_INTERVAL_MS;
@@ -237,12 +239,13 @@ async function runStoredSearch(
     start,
     signal,
     onIteration: async (iteration) => {
-      latest = iteration.progress;
+      latest = undefined;
       await trace.step('store', async () => {
         await publishIteration(job, iteration);
+        latest = iteration.progress;
         await save(iteration.progress, minIntervalMs);
       });
-      if (latest.rewards.length < record.budget.images) await slice.check();
+      if (iteration.progress.rewards.length < record.budget.images) await slice.check();
     },
   }).catch(async (error: unknown) => {
     // Whatever stopped the search, the images since the last checkpoint are paid for.

@@ -10,7 +10,7 @@ import { benchMetrics } from './metrics.ts';
 import { type Options, type Part, readOptions, USAGE } from './options.ts';
 import { benchQueued } from './queued.ts';
 import { describeMachine, type Row, TABLE_HEAD, tableLine } from './report.ts';
-import { type Server, startBare, startService } from './servers.ts';
+import { type Server, startBare, startService, startWorker } from './servers.ts';
 import { benchSoak } from './soak.ts';
 
 /**
@@ -47,7 +47,7 @@ for (const part of options.parts) {
     );
   }
   try {
-    const { rows, figures } = await measure(part, url, redis, service);
+    const { rows, figures } = await measure(part, url, redis, service, folder);
     for (const row of rows) console.log(tableLine(row));
     results.push({ part, rows, figures });
   } finally {
@@ -66,6 +66,7 @@ async function measure(
   redisUrl: string,
   redis: Redis,
   service: Server,
+  folder: string,
 ): Promise<{ rows: readonly Row[]; figures: unknown }> {
   switch (part) {
     case 'post': {
@@ -82,8 +83,10 @@ async function measure(
       return benchQueued(service.url, redisUrl, options);
     case 'metrics':
       return benchMetrics(service, redisUrl);
-    case 'soak':
-      return benchSoak(service, options);
+    case 'soak': {
+      const worker = await startWorker(redisUrl, folder);
+      return benchSoak({ api: service, worker }, options).finally(() => worker.stop());
+    }
   }
 }
 

@@ -17,6 +17,8 @@ export interface Options {
   readonly followers: number;
   readonly events: number;
   readonly soakMinutes: number;
+  /** Requests a second during the soak. */
+  readonly soakRate: number;
   /** File for the results as JSON; null: none. */
   readonly json: string | null;
   /** Folder for CPU profiles of the service; null: none. */
@@ -27,6 +29,7 @@ export const USAGE = `npm run bench:api -- [options]
 
   --part A,B         run only these of ${PARTS.join(', ')} (default: all but soak)
   --soak MINUTES     run the soak too, for this time
+  --soak-rate N      requests a second during the soak (default 200)
   --rounds N         rounds of each comparison (default 5)
   --seconds N        duration of each of its runs (default 4)
   --connections N    concurrent connections of a comparison (default 50)
@@ -44,7 +47,7 @@ export function readOptions(args: readonly string[]): Options | 'help' {
   const { values } = parse(args);
   if (values.help) return 'help';
   const whole = (
-    name: 'rounds' | 'seconds' | 'connections' | 'queued' | 'followers' | 'events',
+    name: 'rounds' | 'seconds' | 'connections' | 'queued' | 'followers' | 'events' | 'soak-rate',
     maximum: number,
   ) => {
     const value = Number(values[name]);
@@ -63,6 +66,7 @@ export function readOptions(args: readonly string[]): Options | 'help' {
     followers: whole('followers', 100_000),
     events: whole('events', 100_000),
     soakMinutes: soakMinutes ?? 20,
+    soakRate: whole('soak-rate', 10_000),
     json: values.json ?? null,
     profile: values.profile ?? null,
   };
@@ -75,6 +79,7 @@ function parse(args: readonly string[]) {
       options: {
         part: { type: 'string', multiple: true },
         soak: { type: 'string' },
+        'soak-rate': { type: 'string', default: '200' },
         rounds: { type: 'string', default: '5' },
         seconds: { type: 'string', default: '4' },
         connections: { type: 'string', default: '50' },

@@ -1,5 +1,5 @@
 /**
- * Preloaded into the process of the API (`--import`): answers the message `memory` with the
+ * Preloaded into an API or a worker (`--import`): answers the message `memory` with the
  * memory of the process, and exits with the benchmark that started it.
  */
 process.on('message', (message) => {

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 export interface Server {
   readonly url: string;
   readonly pid: number;
-  /** Memory of the process in bytes. Only for a server of `startService`. */
+  /** Memory of the process in bytes. Only for processes of `startService` and `startWorker`. */
   memory(): Promise<NodeJS.MemoryUsage>;
   /** Processor time of the process so far in milliseconds; NaN if the system does not report it. */
   cpu(): Promise<number>;
@@ -65,6 +65,25 @@ export async function startService(
     }
     await sleep(25);
   }
+}
+
+/**
+ * Starts a worker as `npm run worker` does, with its log in a file, and waits until it takes jobs.
+ * @param folder data folder and folder of the log
+ */
+export async function startWorker(redisUrl: string, folder: string): Promise<Omit<Server, 'url'>> {
+  const log = await open(join(folder, `worker-${Date.now()}.log`), 'w');
+  const child = fork(fileURLToPath(new URL('../../src/cli/worker.ts', import.meta.url)), {
+    env: { ...process.env, FINDERY_DATA: folder, REDIS_URL: redisUrl, LOG_LEVEL: 'info' },
+    execArgv: [NO_WARNINGS, '--import', REPORT_MEMORY],
+    stdio: ['ignore', log.fd, log.fd, 'ipc'],
+  });
+  await log.close();
+  await Promise.race([
+    once(child, 'message'),
+    once(child, 'exit').then(([code]) => Promise.reject(new Error(`The worker exited with ${code}.`))),
+  ]);
+  return serverOf(child, '');
 }
 
 /** Starts `bare-server.ts`. */

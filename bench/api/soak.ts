@@ -8,11 +8,19 @@ import type { Row } from './report.ts';
 import { request } from './request.ts';
 import type { Server } from './servers.ts';
 
-const REQUESTS_PER_SECOND = 200;
 /** Pause between two readings of the memory. */
 const READING_INTERVAL_MS = 5000;
 /** Part of the time after which memory should be constant. */
 const WARM_UP_PART = 0.25;
+
+/** Small jobs, so that a worker ends many of them. */
+const JOB = {
+  ...BODY,
+  budget: { images: 15 },
+  sampler: { steps: 1, guidanceScale: 1 },
+  reportDraws: 2,
+  samples: 1,
+};
 
 interface MemoryReading {
   /** Minutes since the start. */
@@ -21,45 +29,65 @@ interface MemoryReading {
   readonly heapUsed: number;
 }
 
-/** Sends mixed traffic for a long time and watches the memory of the API. */
+/** Processes whose memory is watched, by their names. */
+interface Watched {
+  readonly api: Server;
+  readonly worker: Pick<Server, 'memory'>;
+}
+
+/**
+ * Sends mixed traffic for a long time, while a worker runs what is not canceled, and watches the
+ * memory of both.
+ */
 export async function benchSoak(
-  service: Server,
-  { soakMinutes }: Options,
+  watched: Watched,
+  { soakMinutes, soakRate }: Options,
 ): Promise<{ rows: Row[]; figures: object }> {
-  const readings: MemoryReading[] = [];
   const began = performance.now();
   const ended = new AbortController();
-  const watching = (async () => {
+  const watching = Object.entries(watched).map(async ([name, process]) => {
+    const readings: MemoryReading[] = [];
     while (!ended.signal.aborted) {
-      const { rss, heapUsed } = await service.memory();
+      const { rss, heapUsed } = await process.memory();
       readings.push({ at: (performance.now() - began) / 60_000, rss, heapUsed });
       await sleep(READING_INTERVAL_MS, undefined, { signal: ended.signal }).catch(() => {});
     }
-  })();
-  const traffic = await runPaced(requestKinds(service.url), REQUESTS_PER_SECOND, soakMinutes * 60);
+    return { name, readings };
+  });
+  const traffic = await runPaced(requestKinds(watched.api.url), soakRate, soakMinutes * 60);
   ended.abort();
-  await watching;
+  const memory = await Promise.all(watching);
   const failed = traffic.reduce((sum, kind) => sum + kind.failed, 0);
   const sent = traffic.reduce((sum, kind) => sum + kind.latencies.length, 0);
-  const settled = readings.filter(({ at }) => at >= soakMinutes * WARM_UP_PART);
   return {
     figures: {
-      readings,
+      memory,
       traffic: traffic.map(({ name, latencies, failed }) => ({ name, requests: latencies.length, failed })),
     },
     rows: [
       {
-        what: `soak of ${soakMinutes} minutes, ${REQUESTS_PER_SECOND} requests/s, mixed`,
+        what: `soak of ${soakMinutes} minutes, ${soakRate} requests/s, mixed`,
         value: `${sent} requests, ${failed} failed`,
         target: 'none',
         met: failed === 0,
       },
-      ...memoryRows('resident memory', settled, ({ rss }) => rss),
-      // Between two collections the heap holds garbage, so its low values show what is kept.
-      ...memoryRows('heap', settled, ({ heapUsed }) => heapUsed),
+      ...memory.flatMap(({ name, readings }) => {
+        const settled = readings.filter(({ at }) => at >= soakMinutes * WARM_UP_PART);
+        return [
+          ...memoryRows(`${name}: resident memory`, settled, ({ rss }) => rss, RESIDENT),
+          ...memoryRows(`${name}: heap`, settled, ({ heapUsed }) => heapUsed, HEAP),
+        ];
+      }),
     ],
   };
 }
+
+/**
+ * The quantile that stands for the memory of some minutes, and the growth that is allowed. Between
+ * two collections the heap holds garbage, so its low values show what is kept.
+ */
+const RESIDENT = { share: 0.5, maxGrowth: 0.1 };
+const HEAP = { share: 0.1, maxGrowth: null };
 
 /** A mix of what clients do: create, read, list, cancel, follow to the end, send invalid JSON. */
 function requestKinds(url: string): RequestKind[] {
@@ -68,12 +96,14 @@ function requestKinds(url: string): RequestKind[] {
   const anyJob = () => jobs[Math.floor(Math.random() * jobs.length)] ?? '';
   let number = 0;
   const queue = async () => {
-    const { status, text } = await request('POST', `${url}/v1/jobs`, { ...BODY, seed: number++ });
+    const { status, text } = await request('POST', `${url}/v1/jobs`, { ...JOB, seed: number++ });
     if (status === 202) jobs.push(idOf(text));
     return status === 202;
   };
+  // The worker may run the job (202), or have ended it (409).
   const cancel = async (id = jobs.shift()) =>
-    id === undefined || (await request('POST', `${url}/v1/jobs/${id}/cancel`)).status === 200;
+    id === undefined ||
+    [200, 202, 409].includes((await request('POST', `${url}/v1/jobs/${id}/cancel`)).status);
   return [
     { name: 'create', share: 5, run: queue },
     {
@@ -91,7 +121,7 @@ function requestKinds(url: string): RequestKind[] {
       name: 'follow',
       share: 1,
       async run() {
-        const { text } = await request('POST', `${url}/v1/jobs`, BODY);
+        const { text } = await request('POST', `${url}/v1/jobs`, JOB);
         const id = idOf(text);
         const events = follow(`${url}/v1/jobs/${id}/events`);
         await cancel(id);
@@ -128,9 +158,9 @@ function memoryRows(
   what: string,
   readings: readonly MemoryReading[],
   of: (reading: MemoryReading) => number,
+  { share, maxGrowth }: { readonly share: number; readonly maxGrowth: number | null },
 ): Row[] {
   if (readings.length < 5) return [{ what, value: 'too few readings', target: '', met: null }];
-  const share = what === 'heap' ? 0.1 : 0.5;
   const fifth = Math.ceil(readings.length / 5);
   const parts = Array.from({ length: 5 }, (_, i) => readings.slice(i * fifth, (i + 1) * fifth)).filter(
     ({ length }) => length > 0,
@@ -154,8 +184,8 @@ function memoryRows(
           )) /
           2 ** 20
       ).toFixed(1)} MiB an hour)`,
-      target: what === 'heap' ? '' : '< 10 %',
-      met: what === 'heap' ? null : growth < 0.1,
+      target: maxGrowth === null ? '' : `< ${100 * maxGrowth} %`,
+      met: maxGrowth === null ? null : growth < maxGrowth,
     },
   ];
 }

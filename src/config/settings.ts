@@ -1,11 +1,9 @@
 import { availableParallelism } from 'node:os';
-import { METRICS } from './metrics-settings.ts';
+import { LOGGING, METRICS } from './observability-settings.ts';
 import {
   executionProviders,
   folder,
   folders,
-  headers,
-  httpAddress,
   integer,
   oneOf,
   optional,
@@ -261,29 +259,6 @@ const WEBHOOKS = {
     description:
       'Seconds before the second attempt of a webhook delivery. Each further pause is three times as long, ' +
       'up to six hours. There are 12 attempts in all.',
-  },
-} satisfies Settings;
-
-const LOGGING = {
-  logLevel: {
-    variable: 'LOG_LEVEL',
-    default: 'info',
-    value: oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
-    description: 'Least severe level that is logged.',
-  },
-  traceEndpoint: {
-    variable: 'OTEL_EXPORTER_OTLP_ENDPOINT',
-    default: '',
-    value: optional(httpAddress),
-    description:
-      'OpenTelemetry receiver of traces (OTLP/HTTP with JSON), as `http://127.0.0.1:4318`. Without it, ' +
-      'traces are off ([operations](operations.md#traces)).',
-  },
-  traceHeaders: {
-    variable: 'OTEL_EXPORTER_OTLP_HEADERS',
-    default: '',
-    value: headers,
-    description: 'Headers of requests to the receiver, for example a key. Values are percent-encoded.',
   },
 } satisfies Settings;
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FINAL_STATUSES, type Job } from '../../src/contract/schemas/job.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
-import { checkFeed, checkJob, type Expected, readOutcome } from './check-jobs.ts';
+import { checkBackup, type KnownJob } from './check-backup.ts';
+import { checkFeed, checkJob, readOutcome } from './check-jobs.ts';
 import {
   checkDeliveries,
   checkDeliveryLog,
@@ -15,12 +15,8 @@ import { follow } from './event-follower.ts';
 import { FAULTS, type Fault } from './faults.ts';
 import { REQUESTS, requestOf } from './requests.ts';
 import { RetryingClient } from './retrying-client.ts';
+import { jobProgress, waitWhileChanging } from './wait-while-changing.ts';
 
-/**
- * Time without any change after which unfinished work counts as lost. Longer than the delay after
- * five attempts.
- */
-const STALL_TIMEOUT_MS = 180_000;
 /**
  * Time that three in four faults wait for the service to recover from the last one. The others do
  * not wait.
@@ -38,6 +34,8 @@ export interface ChaosResult {
   readonly problems: readonly string[];
   /** Number of faults by name. */
   readonly faults: Readonly<Record<string, number>>;
+  /** Backups that were restored and compared, and those that a fault ended. */
+  readonly backups: { readonly restored: number; readonly failed: number };
   /** Restarts of APIs and workers. */
   readonly restarts: number;
   /** How often workers began or continued a job. */
@@ -69,12 +67,15 @@ export async function runChaos({
   jobs,
   seed,
   log,
+  only = '',
   stop = new AbortController().signal,
 }: {
   readonly rounds: number;
   readonly jobs: number;
   readonly seed: number;
   readonly log: (line: string) => void;
+  /** Only faults with this text in their names happen. */
+  readonly only?: string;
   /** Aborts the run; no process stays behind. */
   readonly stop?: AbortSignal;
 }): Promise<ChaosResult> {
@@ -82,20 +83,21 @@ export async function runChaos({
   const cluster = await startCluster({
     seed,
     maxRefusals: rounds < 10 ? MAX_REFUSALS.short : MAX_REFUSALS.long,
-    log: (line) => log(`  ${line.split('\n')[0]}`),
+    stop,
   });
-  const { receiver } = cluster;
+  const { receiver, backups } = cluster;
   let problems: string[] = ['the run was aborted'];
   try {
     log(`Full disk: ${cluster.disk.description}. Logs: ${cluster.folder}`);
     const client = new RetryingClient(cluster.urls, new SeededRandom(seed ^ 0x5eed), stop);
-    const expected = await runUndisturbed(client);
+    const undisturbed = await runUndisturbed(client);
+    const expected = undisturbed.map((job) => job.expected);
     await client.createEndpoint(receiver.url(ENDPOINT_PATH), receiver.secret(ENDPOINT_PATH));
     const trackedJobs: TrackedJob[] = [];
     const followers = AbortSignal.any([stop, over.signal]);
     const faultProgress = { fraction: 0 };
     const [faults] = await Promise.all([
-      injectFaults(cluster, { rounds, random: new SeededRandom(seed), log, stop, faultProgress }),
+      injectFaults(cluster, { rounds, random: new SeededRandom(seed), log, only, stop, faultProgress }),
       submitJobs(
         client,
         cluster,
@@ -104,7 +106,7 @@ export async function runChaos({
       ),
     ]);
     log(`${trackedJobs.length} jobs were accepted; waiting for them to end`);
-    await waitWhileChanging(async () => progress(await client.listJobs()));
+    await waitWhileChanging(async () => jobProgress(await client.listJobs()));
     const found = await Promise.all(trackedJobs.map(({ id }) => client.getJob(id)));
     const expectations = trackedJobs.map(({ number, wasPaused }, i) => ({
       path: jobWebhookPath(number),
@@ -136,13 +138,30 @@ export async function runChaos({
     if (distinct !== jobs) problems.push(`${jobs} requests gave ${distinct} jobs`);
     if (all.length !== jobs + REQUESTS.length)
       problems.push(`there are ${all.length} jobs, not ${jobs + REQUESTS.length}`);
+    const deliveredEvents = new Set(receiver.received.map(({ id }) => id)).size;
+
+    await backups.finish();
+    const known = new Map<string, KnownJob>(undisturbed.map((job) => [job.id, job]));
+    for (const { id, number } of trackedJobs)
+      known.set(id, {
+        number,
+        request: requestOf(number, receiver),
+        expected: expected[number % expected.length],
+      });
+    await receiver.close(); // restored services send what the backups had not delivered
+    for (const backup of backups.taken) {
+      log(`restoring a backup of ${backup.listed.length} jobs, of which ${backup.ended.length} had ended`);
+      problems.push(...(await checkBackup(backup, known, cluster.environment, stop)));
+    }
+    problems.push(...backups.problems);
     return {
       problems,
       faults,
+      backups: { restored: backups.taken.length, failed: backups.failed },
       restarts: [...cluster.apis, ...cluster.workers].reduce((sum, { starts }) => sum + starts - 1, 0),
       attempts: all.reduce((sum, { attempts }) => sum + attempts, 0),
       receiverBehaviors: receiver.behaviorCounts,
-      deliveredEvents: new Set(receiver.received.map(({ id }) => id)).size,
+      deliveredEvents,
       connections: followed.reduce((sum, { connections }) => sum + connections, 0),
     };
   } finally {
@@ -151,11 +170,18 @@ export async function runChaos({
   }
 }
 
-/** The results of each request without faults. */
-async function runUndisturbed(client: RetryingClient): Promise<Expected[]> {
-  const ids = await Promise.all(REQUESTS.map((request, i) => client.createJob(3 * i + 1_000_001, request)));
-  await waitWhileChanging(async () => progress(await client.listJobs()));
-  return Promise.all(ids.map(async (id) => readOutcome(client, await client.getJob(id))));
+/** Runs each request without faults. */
+async function runUndisturbed(client: RetryingClient): Promise<(KnownJob & { readonly id: string })[]> {
+  const queued = await Promise.all(
+    REQUESTS.map(async (request, i) => {
+      const number = 3 * i + 1_000_001;
+      return { id: await client.createJob(number, request), number, request };
+    }),
+  );
+  await waitWhileChanging(async () => jobProgress(await client.listJobs()));
+  return Promise.all(
+    queued.map(async (job) => ({ ...job, expected: await readOutcome(client, await client.getJob(job.id)) })),
+  );
 }
 
 /** How far the sequence of faults is. */
@@ -215,24 +241,27 @@ async function injectFaults(
     rounds,
     random,
     log,
+    only,
     stop,
     faultProgress,
   }: {
     readonly rounds: number;
     readonly random: SeededRandom;
     readonly log: (line: string) => void;
+    readonly only: string;
     readonly stop: AbortSignal;
     readonly faultProgress: FaultProgress;
   },
 ): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
+  const faults = FAULTS.filter(({ name }) => name.includes(only));
   let remaining: Fault[] = [];
   for (let round = 1; round <= rounds; round++) {
     if (random.next() < 0.75) await cluster.waitUntilReady(RECOVERY_TIMEOUT_MS);
     await sleep(1000 * random.between(0.3, 3));
     stop.throwIfAborted();
     // Every kind of fault happens once before any happens again.
-    if (remaining.length === 0) remaining = [...FAULTS];
+    if (remaining.length === 0) remaining = [...faults];
     const { name, run } = random.pick(remaining);
     remaining = remaining.filter((fault) => fault.name !== name);
     log(`${round}/${rounds}: ${name}`);
@@ -241,12 +270,6 @@ async function injectFaults(
     faultProgress.fraction = round / rounds;
   }
   return counts;
-}
-
-/** A fingerprint of the unfinished jobs' progress; null: all jobs have ended. */
-function progress(jobs: readonly Job[]): string | null {
-  if (jobs.every(({ status }) => FINAL_STATUSES.includes(status))) return null;
-  return JSON.stringify(jobs.map(({ status, attempts, progress }) => [status, attempts, progress]));
 }
 
 /** A fingerprint of the pending deliveries; null: everything is delivered. */
@@ -266,16 +289,4 @@ async function pendingDeliveries(
   );
   const waits = due > Date.now() ? Date.now() : null;
   return JSON.stringify([receiver.received.length, log.map(({ attemptCount }) => attemptCount), waits]);
-}
-
-/** Waits until `fingerprint` returns null, or has not changed for `STALL_TIMEOUT_MS`. */
-async function waitWhileChanging(fingerprint: () => Promise<string | null>): Promise<void> {
-  let latest = '';
-  for (let changedAt = Date.now(); Date.now() - changedAt < STALL_TIMEOUT_MS; ) {
-    const now = await fingerprint();
-    if (now === null) return;
-    if (now !== latest) changedAt = Date.now();
-    latest = now;
-    await sleep(500);
-  }
 }

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, closeSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Size of the small disk: enough for a few dozen jobs, and quick to fill. */
-const DISK_BYTES = 256 * 2 ** 20;
+/** Size of the small disk: enough for three Redises and a hundred jobs, and quick to fill. */
+const DISK_BYTES = 512 * 2 ** 20;
 
 /** A disk that can be full for some time. */
 export interface Disk {
@@ -31,7 +31,7 @@ export function prepareDisk(folder: string): Disk {
   }
   const ballast = join(folder, 'ballast');
   return {
-    description: 'a tmpfs without free bytes, for blobs and Redis',
+    description: 'a tmpfs without free bytes, for blobs and Redises',
     fill: () => fillUp(ballast),
     free: () => rmSync(ballast, { force: true }),
     remove() {

@@ -28,12 +28,12 @@ export const FAULTS: readonly Fault[] = [
       for (const api of apis) api.signal('SIGKILL');
     },
   },
-  { name: 'Redis is killed', run: (cluster) => cluster.killRedis() },
+  { name: 'the primary Redis is killed and restarted', run: ({ redis }) => redis.killPrimary() },
   {
     name: 'everything is killed',
-    run: async (cluster) => {
-      for (const each of [...cluster.apis, ...cluster.workers]) each.signal('SIGKILL');
-      await cluster.killRedis();
+    run: async ({ apis, workers, redis }) => {
+      for (const each of [...apis, ...workers]) each.signal('SIGKILL');
+      redis.killAll();
     },
   },
   {
@@ -57,4 +57,17 @@ export const FAULTS: readonly Fault[] = [
     name: 'the receiver of webhooks is offline for some time',
     run: ({ receiver }, random) => receiver.goOffline(1000 * random.between(1, 6)),
   },
+  {
+    name: 'the primary Redis dies, and Sentinel fails over',
+    run: async ({ redis }) => void (await redis.failOver('SIGKILL')),
+  },
+  {
+    name: 'the primary Redis is silent, Sentinel fails over, and it comes back',
+    run: async ({ redis }) => void (await redis.failOver('SIGSTOP')),
+  },
+  {
+    name: 'Redis is full for some time',
+    run: ({ redis }, random) => redis.fill(1000 * random.between(1, 6)),
+  },
+  { name: 'a backup begins', run: ({ backups }) => backups.begin() },
 ];

@@ -15,6 +15,7 @@ export class SupervisedProcess {
   readonly #log: number;
   #child: ChildProcess | undefined;
   #closing = false;
+  #isKeptDown = false;
   /** Number of starts, the first one included. */
   starts = 0;
 
@@ -35,13 +36,30 @@ export class SupervisedProcess {
     });
     this.#child = child;
     child.once('exit', () => {
-      if (!this.#closing) setTimeout(() => this.#closing || this.#start(), RESTART_DELAY_MS);
+      setTimeout(() => this.#restart(), RESTART_DELAY_MS);
     });
+  }
+
+  #restart(): void {
+    const isRunning = this.#child?.exitCode === null && this.#child.signalCode === null;
+    if (!this.#closing && !this.#isKeptDown && !isRunning) this.#start();
   }
 
   /** Sends a signal to the process. */
   signal(name: NodeJS.Signals): void {
     this.#child?.kill(name);
+  }
+
+  /** Kills the process, and restarts it when `work` is over. */
+  async keepDown(work: () => Promise<void>): Promise<void> {
+    this.#isKeptDown = true;
+    this.#child?.kill('SIGKILL');
+    try {
+      await work();
+    } finally {
+      this.#isKeptDown = false;
+      this.#restart();
+    }
   }
 
   /** Terminates the process and kills it if it does not exit in time. */

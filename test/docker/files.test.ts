@@ -4,28 +4,20 @@ import { Ajv } from 'ajv';
 import { DCLinter } from 'dclint';
 import { validate } from 'dockerfile-utils';
 import { describe, expect, it } from 'vitest';
-import { parse, parseAllDocuments } from 'yaml';
+import {
+  type ComposeService,
+  DOCKER,
+  interpolate,
+  readDocker as read,
+  readCompose,
+} from './deployment-files.ts';
 
 /** Checks the files with linters and with the Compose schema, because the tests have no Docker. */
-const DOCKER = join(import.meta.dirname, '..', '..', 'docker');
-const read = (name: string) => readFileSync(join(DOCKER, name), 'utf8');
+/** The version of Node that package.json pins, without minor and patch. */
+const nodeVersion = readFileSync(join(DOCKER, '..', '.nvmrc'), 'utf8')
+  .trim()
+  .split('.')[0];
 const names = readdirSync(DOCKER).filter((name) => name.endsWith('.Dockerfile'));
-
-interface Service {
-  readonly image?: string;
-  readonly command?: readonly string[];
-  readonly user?: string;
-  readonly read_only?: boolean;
-  readonly cap_drop?: readonly string[];
-  readonly security_opt?: readonly string[];
-  readonly ports?: readonly string[];
-  readonly deploy?: object;
-  readonly build?: { readonly dockerfile: string };
-  readonly [key: string]: unknown;
-}
-interface Compose {
-  readonly services: { readonly [name: string]: Service };
-}
 
 describe.each(names)('%s', (name) => {
   it('passes the linter', () => {
@@ -37,7 +29,10 @@ describe.each(names)('%s', (name) => {
   it('pins its base images, does not run as root, and has a health check', () => {
     const lines = read(name).split('\n');
     const bases = lines.filter((line) => line.startsWith('FROM ')).map((line) => line.split(' ')[1]);
-    for (const base of bases) expect(base).toMatch(/:[^:]*\d+\.?\d*[^:]*$/);
+    for (const base of bases) expect(base).toMatch(/^\$\{NODE_IMAGE\}$/);
+    expect(lines.filter((line) => line.startsWith('ARG '))).toEqual([
+      `ARG NODE_IMAGE=node:${nodeVersion}-bookworm-slim`,
+    ]);
     const users = lines.filter((line) => line.startsWith('USER '));
     expect(users.at(-1)).toMatch(/^USER 1000:1000$/);
     expect(lines.findLastIndex((line) => line.startsWith('RUN '))).toBeLessThan(
@@ -55,9 +50,9 @@ describe('compose', () => {
       'utf8',
     ),
   );
-  const base = parse(read('compose.yaml'), { merge: true }) as Compose;
-  const cuda = parse(read('compose.cuda.yaml'), { merge: true }) as Compose;
-  const monitoring = parse(read('compose.monitoring.yaml'), { merge: true }) as Compose;
+  const base = readCompose('compose.yaml');
+  const cuda = readCompose('compose.cuda.yaml');
+  const monitoring = readCompose('compose.monitoring.yaml');
 
   it.each([
     ['compose.yaml', base],
@@ -96,10 +91,30 @@ describe('compose', () => {
     },
   );
 
-  it('Redis is durable, evicts nothing and has no public port', () => {
-    const { redis } = base.services;
-    expect(redis.command?.join(' ')).toMatch(/--appendonly yes .*--maxmemory-policy noeviction/);
+  it('Redis has a password that must be set, half of its memory for data, and no public port', () => {
+    const { redis, api, worker } = base.services;
     expect(redis.ports).toBeUndefined();
+    expect(() => interpolate(String(redis.command), {})).toThrow(/FINDERY_REDIS_PASSWORD is not set.*README/);
+    const environment = { FINDERY_REDIS_PASSWORD: 'secret' };
+    for (const { environment: variables } of [api, worker])
+      expect(interpolate(String(variables?.REDIS_URL), environment)).toBe('redis://:secret@redis:6379');
+    expect(redis.mem_limit).toBe('2g');
+    expect(read('redis.conf')).toContain('maxmemory 1gb');
+    expect(read('README.md')).toContain('FINDERY_REDIS_PASSWORD=$(openssl rand -hex 32)');
+  });
+
+  it('takes all images by an argument, so that a digest can pin them', () => {
+    const pinned = {
+      FINDERY_NODE_IMAGE: 'node:22@sha256:00',
+      FINDERY_REDIS_IMAGE: 'redis:7.4@sha256:00',
+      FINDERY_REDIS_PASSWORD: 'secret',
+    };
+    const imageOf = ({ image, build }: ComposeService) => String(image ?? build?.args.NODE_IMAGE);
+    for (const { services } of [base, cuda])
+      for (const service of Object.values(services)) {
+        expect(interpolate(imageOf(service), pinned)).toMatch(/@sha256:00$/);
+        expect(interpolate(imageOf(service), {})).toMatch(/:\d[^:]*$/);
+      }
   });
 
   const { worker: _worker, ...observers } = monitoring.services;
@@ -112,6 +127,7 @@ describe('compose', () => {
         security_opt: ['no-new-privileges:true'],
         user: expect.stringMatching(/^[1-9]/),
         restart: 'unless-stopped',
+        pids_limit: expect.any(Number),
       });
       for (const right of ['privileged', 'cap_add', 'network_mode', 'pid', 'ipc', 'devices'])
         expect(service).not.toHaveProperty(right);
@@ -137,103 +153,5 @@ describe('compose', () => {
     for (const { services } of [base, cuda])
       for (const { build } of Object.values(services))
         if (build) expect(names).toContain(build.dockerfile.replace('docker/', ''));
-  });
-});
-
-describe('kubernetes', () => {
-  interface Resource {
-    readonly kind: string;
-    readonly metadata: { readonly name: string };
-    readonly spec: { readonly template?: { readonly spec: PodSpec }; readonly [key: string]: unknown };
-  }
-  interface Container {
-    readonly name: string;
-    readonly image: string;
-    readonly securityContext: object;
-    readonly env?: readonly { readonly name: string; readonly value: string }[];
-    readonly volumeMounts: readonly {
-      readonly name: string;
-      readonly mountPath: string;
-      readonly readOnly?: boolean;
-    }[];
-  }
-  interface PodSpec {
-    readonly securityContext: object;
-    readonly automountServiceAccountToken: boolean;
-    readonly containers: readonly Container[];
-    readonly volumes?: readonly { readonly name: string; readonly emptyDir?: object }[];
-  }
-  const resources = readdirSync(join(DOCKER, 'kubernetes'))
-    .filter((name) => name.endsWith('.yaml'))
-    .flatMap((name) => parseAllDocuments(read(join('kubernetes', name))))
-    .map((document) => {
-      expect(document.errors).toEqual([]);
-      return document.toJS() as Resource;
-    });
-  const pods = resources.filter(({ spec }) => spec.template);
-
-  it('defines all resources', () => {
-    const kinds = resources.map(({ kind, metadata }) => `${kind} ${metadata.name}`).sort();
-    expect(kinds).toEqual([
-      'Deployment findery-api',
-      'Deployment findery-worker',
-      'PersistentVolumeClaim findery-data',
-      'PersistentVolumeClaim findery-models',
-      'ScaledObject findery-worker',
-      'Service findery',
-      'Service findery-redis',
-      'StatefulSet findery-redis',
-      'TriggerAuthentication findery-queues',
-    ]);
-  });
-
-  it.each(pods.map((pod) => [pod.metadata.name, pod] as const))(
-    '%s has only the rights that it needs',
-    (_name, pod) => {
-      const { spec } = pod.spec.template as { readonly spec: PodSpec };
-      expect(spec.securityContext).toMatchObject({
-        runAsNonRoot: true,
-        runAsUser: expect.toSatisfy((user: number) => user > 0),
-        seccompProfile: { type: 'RuntimeDefault' },
-      });
-      expect(spec.automountServiceAccountToken).toBe(false);
-      for (const right of ['hostNetwork', 'hostPID', 'hostIPC']) expect(spec).not.toHaveProperty(right);
-      for (const container of spec.containers) {
-        // findery's containers need a writable /tmp that ends with the pod.
-        if (container.image.startsWith('findery-')) {
-          const [tmp] = container.volumeMounts.filter(({ mountPath }) => mountPath === '/tmp');
-          expect(spec.volumes?.find(({ name }) => name === tmp?.name)?.emptyDir).toBeDefined();
-        }
-        expect(container.securityContext).toEqual({
-          allowPrivilegeEscalation: false,
-          readOnlyRootFilesystem: true,
-          capabilities: { drop: ['ALL'] },
-        });
-      }
-    },
-  );
-
-  it('requires API keys, and KEDA has one', () => {
-    const api = pods.find(({ metadata }) => metadata.name === 'findery-api')?.spec.template;
-    expect(api?.spec.containers[0].env).toContainEqual({ name: 'FINDERY_KEYS', value: 'required' });
-    const scaled = resources.find(({ kind }) => kind === 'ScaledObject');
-    expect(scaled?.spec).toMatchObject({
-      triggers: [{ metadata: { authMode: 'bearer' }, authenticationRef: { name: 'findery-queues' } }],
-    });
-    const authentication = resources.find(({ kind }) => kind === 'TriggerAuthentication');
-    expect(authentication?.spec).toMatchObject({
-      secretTargetRef: [{ parameter: 'token', name: 'findery-queues' }],
-    });
-    expect(read('README.md')).toMatch(/kubectl create secret generic findery-queues --from-literal=token=/);
-  });
-
-  it('scales workers with GET /v1/queues', () => {
-    const scaled = resources.find(({ kind }) => kind === 'ScaledObject');
-    expect(scaled?.spec).toMatchObject({
-      scaleTargetRef: { name: 'findery-worker' },
-      triggers: [
-        { type: 'metrics-api', metadata: { url: 'http://findery/v1/queues', valueLocation: 'unfinished' } },
-      ],
-    });
   });
 });

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureRedis } from '../../src/cli/redis/ensure-redis.ts';
+import { freePort } from '../support/redis-servers.ts';
 
 /**
  * Builds the folders of the images as their files say, in clean directories and without Docker.
@@ -119,7 +120,7 @@ describe('the folder of', () => {
   it('the API starts without ONNX Runtime and lists the worker', async () => {
     const image = await build('api');
     expect(existsSync(join(image.app, 'node_modules', 'onnxruntime-node'))).toBe(false);
-    const port = String(20_000 + Math.floor(Math.random() * 20_000));
+    const port = String(await freePort());
     await start(image, { FINDERY_DATA: join(folder, 'data'), HOST: '127.0.0.1', PORT: port });
     const answer = (await (await fetch(`http://127.0.0.1:${port}/v1/workers`)).json()) as {
       data: { loaded: string[] }[];

@@ -62,7 +62,8 @@ try {
   await measure('at the start');
   let schemathesis: FuzzResult['schemathesis'] = null;
   if (program !== null) {
-    const pools = await createResourcePools(target.url, target.keys.acme, await target.createResources(), 20);
+    const resources = await target.createResources();
+    const pools = await createResourcePools(target.url, target.keys.acme, resources, 20, target.keyIds);
     schemathesis = await runSchemathesis(target, pools, {
       program,
       seconds: Math.ceil(minutes * 60),

@@ -4,6 +4,7 @@ import { newId } from '../../src/contract/ids.ts';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
 import { encodePolicy } from '../../src/storage/policy-file.ts';
 import type { Store } from '../../src/store/store.ts';
+import { readOperations } from './attack.ts';
 
 /** Ids of existing resources by the word in their paths. */
 export interface Resources {
@@ -75,14 +76,21 @@ async function clearEndpoints(url: string, key: string): Promise<void> {
 }
 
 /** Ids of existing resources to choose from, by the word in their paths. */
-export type ResourcePools = { readonly [Kind in keyof Resources]: readonly string[] };
+export interface ResourcePools {
+  readonly [kind: string]: readonly string[];
+}
 
-/** Creates more resources of the kinds that can be deleted, so that some last for a whole run. */
+/**
+ * Creates more resources of the kinds that can be deleted, so that some last for a whole run. Ids
+ * of kinds that `Resources` does not name come from their lists, so a new route has some too.
+ * @param spared ids that are in no pool
+ */
 export async function createResourcePools(
   url: string,
   key: string,
   resources: Resources,
   count: number,
+  spared: readonly string[],
 ): Promise<ResourcePools> {
   const send = sender(url, key);
   const policies = [];
@@ -99,7 +107,7 @@ export async function createResourcePools(
       (await send('/v1/jobs', JSON.stringify({ prompt: 'a green dog', seed: i, priority: 'low' }))).id,
     );
   }
-  return {
+  const pools = {
     jobs: [resources.jobs, ...jobs],
     policies,
     samples: [resources.samples],
@@ -108,6 +116,28 @@ export async function createResourcePools(
     'webhook-endpoints': endpoints,
     'webhook-deliveries': [resources['webhook-deliveries']],
   };
+  return { ...(await listOthers(url, key, Object.keys(pools), spared)), ...pools };
+}
+
+/** Ids in the lists of all other kinds that have a route for one of them. */
+async function listOthers(
+  url: string,
+  key: string,
+  known: readonly string[],
+  spared: readonly string[],
+): Promise<ResourcePools> {
+  const others: { [kind: string]: string[] } = {};
+  for (const { method, path } of await readOperations()) {
+    const kind = /^\/v1\/([^/]+)\/\{id\}$/.exec(path)?.[1];
+    if (method !== 'GET' || kind === undefined || known.includes(kind)) continue;
+    const headers = { authorization: `Bearer ${key}` };
+    const response = await fetch(`${url}/v1/${kind}?limit=100`, { headers });
+    if (!response.ok) continue; // this kind has no list, or the key may not see it
+    const { data } = (await response.json()) as { data: { id: string }[] };
+    const ids = data.map(({ id }) => id).filter((id) => !spared.includes(id));
+    if (ids.length > 0) others[kind] = ids;
+  }
+  return others;
 }
 
 function sender(url: string, key: string) {

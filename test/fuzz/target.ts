@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { ensureRedis } from '../../src/cli/redis/ensure-redis.ts';
 import { readConfig } from '../../src/config/config.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
-import { ApiKeys, NO_LIMITS } from '../../src/tenancy/api-keys.ts';
+import { ApiKeys, NO_LIMITS, SCOPES } from '../../src/tenancy/api-keys.ts';
 import { createResources, type Resources } from './resources.ts';
 
 /** Memory of a process in bytes, and its number of open file descriptors. */
@@ -29,6 +29,8 @@ export interface Target {
   readonly requestSeconds: number;
   /** API keys of two tenants. */
   readonly keys: { readonly acme: string; readonly rival: string };
+  /** Ids of these keys. */
+  readonly keyIds: readonly string[];
   /**
    * Creates one resource of each kind for acme. Call it again when attacks may have deleted them.
    */
@@ -49,7 +51,10 @@ export interface Target {
 
 /** Time that a process may take to exit after SIGTERM, before it is killed. */
 const SHUTDOWN_TIMEOUT_MS = 20_000;
-const ALL_SCOPES = ['tenant-admin'] as const;
+/** All scopes but the one that includes other tenants. */
+const TENANT_SCOPES = SCOPES.filter((scope) => scope !== 'admin');
+/** Keys that attacks may change or delete. */
+const SPARE_KEYS = 10;
 
 /** Starts a service in a temporary folder. */
 export async function startTarget({
@@ -79,10 +84,11 @@ export async function startTarget({
   };
   const store = await openStore(redis.url, readConfig(settings).redisPrefix, { failFast: true });
   const createKey = async (tenant: string) => {
-    const wanted = { name: tenant, tenant, scopes: [...ALL_SCOPES], limits: NO_LIMITS, expiresAt: null };
-    return (await new ApiKeys(store.redis, store.keys).create(wanted, new Date())).secret;
+    const wanted = { name: tenant, tenant, scopes: TENANT_SCOPES, limits: NO_LIMITS, expiresAt: null };
+    return new ApiKeys(store.redis, store.keys).create(wanted, new Date());
   };
-  const keys = { acme: await createKey('acme'), rival: await createKey('rival') };
+  const [acme, rival] = [await createKey('acme'), await createKey('rival')];
+  for (let i = 0; i < SPARE_KEYS; i++) await createKey('acme');
   const log = join(folder, 'api.log');
   const environment = { ...process.env, ...settings };
   const { child, url } = await startApi(environment, log);
@@ -91,8 +97,9 @@ export async function startTarget({
     url,
     port: Number(new URL(url).port),
     requestSeconds,
-    keys,
-    createResources: () => createResources(url, keys.acme, store, data),
+    keys: { acme: acme.secret, rival: rival.secret },
+    keyIds: [acme.key.id, rival.key.id],
+    createResources: () => createResources(url, acme.secret, store, data),
     store,
     pid: child.pid ?? 0,
     measureMemory: () =>

@@ -150,6 +150,20 @@ describe('a Redis that fails over', () => {
   }, 180_000);
 });
 
+it('a primary that lacks replicas (min-replicas-to-write) is answered 503 until it has one', async () => {
+  const primary = await servers.start();
+  const api = await startTestApi({ redisUrl: primary.url });
+  try {
+    await primary.query((client) => client.config('SET', 'min-replicas-to-write', '1'));
+    const refused = await api.post('/v1/jobs', { prompt: PROMPT });
+    expect(refused.status, await refused.text()).toBe(503);
+    await servers.start(follow(primary));
+    await postUntilAccepted(api);
+  } finally {
+    await api.close();
+  }
+});
+
 describe('a Redis at the start', () => {
   it('is waited for, and the log says so', async () => {
     const redis = await servers.start();

@@ -24,13 +24,18 @@ export interface TestService {
 
 /**
  * Starts Redis and API. Uses the Redis of REDIS_URL if it is set.
- * @param environment settings of API and workers that differ from the tests' defaults
+ * @param environment settings of API and workers that differ from the tests' defaults; REDIS_URL
+ *   among them comes before that of this process
  */
 export async function startTestService(
   environment: { readonly [name: string]: string } = {},
 ): Promise<TestService> {
   const folder = await mkdtemp(join(tmpdir(), 'findery-test-'));
-  const redis = await ensureRedis({ url: process.env.REDIS_URL, dataDir: folder, log: () => {} });
+  const redis = await ensureRedis({
+    url: environment.REDIS_URL ?? process.env.REDIS_URL,
+    dataDir: folder,
+    log: () => {},
+  });
   const settings = {
     FINDERY_DATA: folder,
     FINDERY_REDIS_PREFIX: `test-${process.pid}-${Date.now()}`,

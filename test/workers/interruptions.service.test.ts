@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blobFolder, readConfig } from '../../src/config/config.ts';
+import type { Job } from '../../src/contract/schemas/job.ts';
 import { FileBlobs } from '../../src/storage/file-blobs.ts';
 import { createJobRunner, SHORT_JOB } from '../support/job-runner.ts';
 import { writeReward } from '../support/scoring-service.ts';
@@ -56,6 +57,25 @@ const checkpoints = (id: string) =>
 const waitForNoCheckpoints = (id: string) => expect.poll(() => checkpoints(id)).toEqual([]);
 
 describe('a running job', () => {
+  it('whose first iteration can not be published publishes it when it continues', async () => {
+    const run = async (job: Job) => {
+      const iterations: number[] = [];
+      const { job: ended } = await runner.follow(job, (iteration) => iterations.push(iteration));
+      const rewards = await fetch(`${service.url}${ended.urls.rewards}?format=csv`);
+      return { iterations, rewards: await rewards.text() };
+    };
+    const expected = await run(await runner.client.createJob(SHORT_JOB));
+    // Pictures of other jobs keep their folder; a file in its place refuses new ones.
+    const images = join(blobFolder(readConfig(service.environment)), 'images');
+    await rename(images, `${images}-away`);
+    await writeFile(images, '');
+    const job = await runner.client.createJob(SHORT_JOB);
+    await expect.poll(async () => (await runner.read(job.id)).attempts, { timeout: 60_000 }).toBe(2);
+    await rm(images);
+    await rename(`${images}-away`, images);
+    expect(await run(job)).toEqual(expected);
+  });
+
   it('that is paused frees its worker, and ends with the same policy', async () => {
     const expected = await runner.runUndisturbed(SHORT_JOB);
     const job = await runner.client.createJob(SHORT_JOB);

@@ -167,6 +167,7 @@ export function isRedisFull(error: Error): boolean {
 function isRedisAway(error: Error): boolean {
   return (
     error.name === 'MaxRetriesPerRequestError' ||
-    /ECONNREFUSED|ECONNRESET|Connection is closed|Command timed out|LOADING|READONLY/.test(error.message)
+    /ECONNREFUSED|ECONNRESET|Connection is closed|Command timed out/.test(error.message) ||
+    /LOADING|READONLY|NOREPLICAS/.test(error.message)
   );
 }

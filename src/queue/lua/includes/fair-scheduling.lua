@@ -89,8 +89,8 @@ local function fair_scheduler(queue, scheduled, served, tenants, clock, waiting_
     end
   end
 
-  -- Remembers an entry that was added to BullMQ's set at a deferred score. Without a model it is not
-  -- counted for one.
+  -- Remembers an entry that was added to BullMQ's set at a deferred score. Without a model it is
+  -- not counted for one.
   function scheduler.defer(id, tenant, score, model, milliseconds)
     call('ZADD', waiting_prefix .. tenant, score, id)
     count_for_model(id, model, milliseconds)
