@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Redis, type RedisOptions } from 'ioredis';
+import { FollowingSentinelConnector } from './sentinel-connector.ts';
 
 /** Files for TLS, as `Config` names them; null: none. They are read when a connection is opened. */
 export interface RedisTlsFiles {
@@ -40,6 +41,7 @@ export function parseSentinelUrl(url: string): RedisOptions | null {
     // Sentinels announce a failover. Without it, a connection to a machine that is gone would stay
     // open until TCP gives up.
     failoverDetector: true,
+    Connector: FollowingSentinelConnector,
     username: decoded(username),
     password: decoded(password),
     db: Number(db),
