@@ -54,7 +54,7 @@ function chooseTenant(caller: Caller | null, own: string, asked = own): string {
   );
 }
 
-/** The days that are asked for. @throws ProblemError `bad-request` for too many, or none */
+/** The days that are asked for. @throws ProblemError `not-possible` for too many, or none */
 function chooseDays(
   { from, to }: { readonly from?: string; readonly to?: string },
   now: Date,
@@ -75,5 +75,5 @@ function chooseDays(
 
 function badDays(what: string): ProblemError {
   const detail = `${what.trim()}. Choose a later \`from\` or another \`to\`.`;
-  return new ProblemError('bad-request', detail, [{ pointer: '/from', message: what.trim() }]);
+  return new ProblemError('not-possible', detail, [{ pointer: '/from', message: what.trim() }]);
 }
