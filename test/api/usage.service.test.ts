@@ -137,7 +137,9 @@ describe('GET /v1/usage', () => {
       ['tenant=Acme', 'the name of a tenant'],
     ]) {
       // Days that are well-formed and too many are a 422.
-      const [status, code] = / days | after /.test(says) ? [422, 'not-possible'] : [400, 'bad-request'];
+      const [status, code] = / days | after /.test(says)
+        ? ([422, 'not-possible'] as const)
+        : ([400, 'bad-request'] as const);
       const problem = await expectProblem(await admin.get(`/v1/usage?${query}`), status, code);
       expectProblemText(problem, [null, says]);
     }
