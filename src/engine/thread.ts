@@ -75,6 +75,7 @@ function createTask(request: Exclude<Request, { type: 'evaluate' }>): Task['adva
       return async () => {
         const { spec, warmUp: wanted } = request;
         const opened = await openAll(spec.model, wanted ? spec.rewards : []);
+        const embedding = await opened.model.embedPrompt(spec);
         const onOutOfMemory = (size: number, error: unknown) =>
           recoverFromOutOfMemory(wanted?.spec ?? spec, size, error);
         const warmed = wanted
@@ -82,7 +83,7 @@ function createTask(request: Exclude<Request, { type: 'evaluate' }>): Task['adva
               warmUp.run(opened.model, opened.rewards, wanted.spec, wanted.count, onOutOfMemory),
             )
           : [];
-        send({ type: 'done', id: request.id, embedding: await opened.model.embedPrompt(spec), warmed });
+        send({ type: 'done', id: request.id, embedding, warmed });
         return true;
       };
     case 'close':

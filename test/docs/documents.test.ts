@@ -89,7 +89,7 @@ describe('the JSON blocks', () => {
 
   it('of cards are rewards that can be used', async () => {
     const cards = jsonBlocks('docs/rewards.md').filter(({ kind }) => kind === 'reward');
-    expect(cards.map(({ type }) => type)).toEqual(['http', 'chat']);
+    expect(cards.map(({ type }) => type)).toEqual(['http', 'chat', 'chat']);
     for (const card of cards) expect(await readReward(folder, card)).toMatchObject({ type: card.type });
   });
 
