@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 
 const SERVICE = 'test/**/*.service.test.ts';
 const TIMED = 'test/**/*.timed.test.ts';
+const LONG = 'test/**/*.long.test.ts';
 
 // Timeouts only catch tests that hang: a slow machine takes longer.
 const timeouts = { testTimeout: 180_000, hookTimeout: 180_000 };
@@ -21,7 +22,7 @@ export default defineConfig({
           ...timeouts,
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: [SERVICE, TIMED],
+          exclude: [SERVICE, TIMED, LONG],
           // Pure tests leave nothing behind, so many files can share loaded modules.
           isolate: false,
           maxWorkers: availableParallelism(),
@@ -40,6 +41,16 @@ export default defineConfig({
         },
       },
       // These measure milliseconds, which other files beside them would lengthen.
+      {
+        test: {
+          ...timeouts,
+          name: 'long',
+          include: [LONG, 'test/workers/shares.service.test.ts'],
+          env: { FINDERY_TEST_ALL: '1' },
+          maxWorkers: 2,
+          sequence: { groupOrder: 3 },
+        },
+      },
       { test: { ...timeouts, name: 'timed', include: [TIMED], maxWorkers: 1, sequence: { groupOrder: 2 } } },
     ],
   },

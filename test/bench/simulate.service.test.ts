@@ -18,5 +18,5 @@ it('simulates a small fleet: every job ends, and no tenant starves', async () =>
   await rm(folder, { recursive: true });
   expect(started).toBe(150);
   expect(rows.find(({ what }) => what.includes('no other job'))?.met).toBe(true);
-  expect(rows.find(({ what }) => what === 'connections of a worker')?.value).toMatch(/^6\./);
+  expect(rows.find(({ what }) => what === 'connections of a worker')?.value).toMatch(/^7\./);
 });
