@@ -31,7 +31,8 @@ describe('a job whose slice is over', () => {
     });
     const { job: shortJob } = await (short as ReturnType<typeof runner.follow>);
     expect(Date.parse(String(shortJob.finishedAt))).toBeLessThan(Date.parse(String(job.finishedAt)));
-    expect(statuses(names)).toEqual(['queued', 'running', 'queued', 'running', 'running', 'succeeded']);
+    // A slow machine needs more than a slice for the short job, too; then they take turns.
+    expect(statuses(names).join(' ')).toMatch(/^queued running( queued running)+ running succeeded$/);
     expect(job.attempts).toBe(1);
     expect(await runner.readPolicy(job)).toBe(await runner.readPolicy(undisturbed.job));
   });
