@@ -1,13 +1,12 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
-import { basename, extname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Config } from '../../config/config.ts';
 import { checkBundle } from '../models/check.ts';
+import { nameOf, newBundleFolder } from '../models/new-bundle.ts';
 import { ensureEnvironment } from './python-environment.ts';
 
 const TOOLS = join(import.meta.dirname, '..', '..', '..', 'tools', 'export');
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 export interface ImportOptions {
   /** Checkpoint file, or folder of a diffusers pipeline. */
@@ -34,16 +33,7 @@ export async function importCheckpoint(config: Config, options: ImportOptions): 
   const { source, python, wheels, stop, print } = options;
   const path = resolve(source);
   if (!(await stat(path).catch(() => null))) throw new Error(`${path} does not exist; check the path.`);
-  const [folder] = config.modelFolders;
-  const name = options.name ?? nameOf(path);
-  checkName(name);
-  const target = join(folder, name);
-  const taken = config.modelFolders.map((each) => join(each, name)).find((each) => existsSync(each));
-  if (taken)
-    throw new Error(
-      `${name} exists already (${taken}); choose another --name, or run \`findery models remove ${name}\` ` +
-        'first.',
-    );
+  const target = newBundleFolder(config, options.name ?? nameOf(path));
   const program = await ensureEnvironment({
     folder: join(config.dataFolder, 'python'),
     requirements: join(TOOLS, 'requirements.txt'),
@@ -52,25 +42,11 @@ export async function importCheckpoint(config: Config, options: ImportOptions): 
     stop,
     print,
   });
-  await mkdir(folder, { recursive: true });
+  await mkdir(dirname(target), { recursive: true });
   const args = [join(TOOLS, 'import_checkpoint.py'), path, target, ...options.more];
   const status = await runImporter(program, args, stop);
   if (status !== 0) return status;
   return checkBundle(config, target, print);
-}
-
-/** A name for a model: that of its file or folder, with hyphens for what names do not take. */
-export function nameOf(path: string): string {
-  const name = basename(path, extname(path)).replaceAll(/[^A-Za-z0-9._-]+/g, '-');
-  return name.replace(/^[^A-Za-z0-9]+/, '').slice(0, 128);
-}
-
-function checkName(name: string): void {
-  if (NAME.test(name)) return;
-  throw new Error(
-    `"${name}" is not a valid name for a model: it takes letters, digits, ".", "_" and "-", and begins ` +
-      'with a letter or a digit (--name).',
-  );
 }
 
 /** The importer writes to this process's output, with its progress bars. */

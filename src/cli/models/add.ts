@@ -4,12 +4,11 @@ import { basename, extname, join, relative, resolve } from 'node:path';
 import { Presets, SingleBar } from 'cli-progress';
 import { isInside } from '../../bundles/folder.ts';
 import { type Config, EMBEDDED_MODELS } from '../../config/config.ts';
-import { nameOf } from '../import/import-checkpoint.ts';
 import { formatBytes } from '../table.ts';
 import { checkBundle } from './check.ts';
 import type { Print } from './list.ts';
+import { nameOf, newBundleFolder } from './new-bundle.ts';
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 /** Extensions of files that have to be converted to a bundle. */
 const CHECKPOINT_EXTENSIONS = ['.safetensors', '.ckpt', '.pt', '.pth', '.bin'];
 
@@ -34,19 +33,8 @@ export async function addBundle(
   print: Print,
 ): Promise<number> {
   const source = await sourceFolder(path, config);
-  if (!NAME.test(name))
-    throw new Error(
-      `"${name}" is not a valid name for a bundle: it takes letters, digits, ".", "_" and "-", ` +
-        'and begins with a letter or a digit (--name).',
-    );
   const [folder] = config.modelFolders;
-  const target = join(folder, name);
-  const taken = config.modelFolders.map((each) => join(each, name)).find((each) => existsSync(each));
-  if (taken)
-    throw new Error(
-      `${name} exists already (${taken}); choose another --name, ` +
-        `or run \`findery models remove ${name}\` first.`,
-    );
+  const target = newBundleFolder(config, name);
   if (isChecked && (await checkBundle(config, source, print)) !== 0) return 1;
   await mkdir(folder, { recursive: true });
   if (isInside(await realpath(folder), source))

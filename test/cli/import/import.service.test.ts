@@ -4,8 +4,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { nameOf } from '../../../src/cli/import/import-checkpoint.ts';
+
 import { ensureEnvironment } from '../../../src/cli/import/python-environment.ts';
+import { nameOf } from '../../../src/cli/models/new-bundle.ts';
 import { useCommandLine } from '../../support/command-line.ts';
 import { makeWheel } from '../../support/wheels.ts';
 
